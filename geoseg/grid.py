@@ -224,7 +224,7 @@ def ramp(overlap: int) -> NDArray[np.int32]:
         to one exactly.
     """
     k = np.arange(overlap)
-    rising = np.sin(np.pi / 2 * (k + 0.5) / max(overlap, 1)) ** 2
+    rising: NDArray[np.float64] = np.sin(np.pi / 2 * (k + 0.5) / max(overlap, 1)) ** 2
     return np.rint(rising * WEIGHT_ONE).astype(np.int32)
 
 

@@ -1,0 +1,1 @@
+"""Chips through the network, stitched back into blocks of probabilities."""

@@ -1,0 +1,36 @@
+"""From physical units to what a network takes in: fixed by the model package, never estimated per chip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """``(value - mean) / std`` for each band.
+
+    Attributes:
+        means: float32 (bands,), physical units.
+        stds: float32 (bands,), physical units.
+    """
+
+    means: NDArray[np.float32]
+    stds: NDArray[np.float32]
+
+    def apply(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Normalise a window in place.
+
+        Args:
+            values: float32 (bands, rows, columns) in physical units; NaN where a band is nodata. Overwritten.
+            valid: bool (rows, columns).
+
+        Returns:
+            ``values``, normalised; 0 at invalid pixels and wherever a band is nodata.
+        """
+        values -= self.means[:, None, None]
+        values /= self.stds[:, None, None]
+        np.copyto(values, 0, where=np.isnan(values) | ~valid)
+        return values

@@ -1,0 +1,173 @@
+"""The torch backend: bf16 where the processor has it, channels-last, one fixed shape a forward.
+
+On a CPU every forward is one chip on one thread, and several run side by side: with the shape and the thread
+count fixed a network gives the same bits whatever the number of workers, and it is the fastest way as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import RunError, SettingsError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+GPU_BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class TorchBackend:
+    """Runs a torch network; see ``Backend``.
+
+    Attributes:
+        network: Normalised (N, bands, rows, columns) to logits (N, classes, rows', columns').
+        device: ``"cpu"``, ``"cuda:0"``, ``"mps"``.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        batch_size: Chips in every forward.
+        divisor: Chip sides are padded with zeros to a multiple of this before the network.
+        temperature: Divides the logits before the softmax.
+    """
+
+    network: nn.Module
+    device: str = "cpu"
+    precision: str = "fp32"
+    batch_size: int = 1
+    divisor: int = 1
+    temperature: float = 1.0
+    name: str = "torch"
+
+    def __post_init__(self) -> None:
+        import torch
+
+        self.network.eval().to(device=self.device, memory_format=torch.channels_last)
+
+    @property
+    def forwards(self) -> int:
+        """One forward for each core of a CPU; two on an accelerator, so that copies overlap computing."""
+        return cores() if self.device == "cpu" else 2
+
+    def prepare_thread(self) -> None:
+        """Let this thread compute alone: a forward's bits depend on its number of threads."""
+        import torch
+
+        torch.set_num_threads(1)
+
+    def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run one forward; shapes as in ``Backend.probabilities``.
+
+        Raises:
+            RunError: If the device runs out of memory.
+        """
+        import torch
+
+        rows, cols = chips.shape[-2:]
+        with torch.inference_mode(), self._autocast():
+            batch = torch.from_numpy(chips).to(self.device, memory_format=torch.channels_last)
+            padded = _pad_to(batch, self.divisor)
+            try:
+                logits = self.network(padded)
+            except torch.cuda.OutOfMemoryError as error:
+                raise RunError(
+                    f"{self.device} ran out of memory at {self.batch_size} chips of {rows} x {cols}; "
+                    "give a smaller --batch-size"
+                ) from error
+            logits = _upsample(logits.float(), padded.shape[-2:])[..., :rows, :cols]
+            result: NDArray[np.float32] = torch.softmax(logits / self.temperature, dim=1).cpu().numpy()
+        return result
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        import torch
+
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        autocast: contextlib.AbstractContextManager[Any] = torch.autocast(self.device.split(":")[0], dtype)
+        return autocast
+
+
+def _pad_to(batch: Tensor, divisor: int) -> Tensor:
+    import torch
+
+    rows, cols = batch.shape[-2:]
+    padding = (0, -cols % divisor, 0, -rows % divisor)
+    return torch.nn.functional.pad(batch, padding) if any(padding) else batch
+
+
+def _upsample(logits: Tensor, shape: tuple[int, int]) -> Tensor:
+    import torch
+
+    if tuple(logits.shape[-2:]) == tuple(shape):
+        return logits
+    return torch.nn.functional.interpolate(logits, size=shape, mode="bilinear", align_corners=False)
+
+
+def resolve_device(device: str) -> str:
+    """Choose a device.
+
+    Args:
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+
+    Returns:
+        The device by its full name; ``"auto"`` prefers CUDA, then MPS, then the CPU.
+
+    Raises:
+        SettingsError: If this machine has no such device.
+    """
+    import torch
+
+    cuda, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
+    if device == "auto":
+        return "cuda:0" if cuda else "mps" if mps else "cpu"
+    if device == "cpu" or (device == "mps" and mps):
+        return device
+    index = {"cuda": "0"}.get(device, device.removeprefix("cuda:"))
+    if device.startswith("cuda") and index.isdecimal() and int(index) < cuda:
+        return f"cuda:{index}"
+    have = ["auto", "cpu", *(f"cuda:{i}" for i in range(cuda)), *(["mps"] if mps else [])]
+    raise SettingsError(f"--device {device}: this machine has no such device; use {' or '.join(have)}")
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """Choose a precision: ``"auto"`` is bf16 where the device computes in it natively, else fp32.
+
+    Raises:
+        SettingsError: If the precision is unknown, or the device cannot run it.
+    """
+    if precision not in PRECISIONS:
+        raise SettingsError(f"--precision {precision}: use one of {', '.join(PRECISIONS)}")
+    if precision == "auto":
+        return "bf16" if _has_bf16(device) else "fp32"
+    if precision == "fp16" and device == "cpu":
+        raise SettingsError("--precision fp16 needs a GPU; on a CPU use bf16 or fp32")
+    return precision
+
+
+def _has_bf16(device: str) -> bool:
+    import torch
+
+    if device.startswith("cuda"):
+        ampere = 8
+        return int(torch.cuda.get_device_capability(device)[0]) >= ampere
+    if device != "cpu":
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):
+        has = torch.cpu.get_capabilities()
+        return any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return any(
+        getattr(torch.cpu, probe, bool)() for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
+
+
+def cores() -> int:
+    """Processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
