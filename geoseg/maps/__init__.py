@@ -1,0 +1,1 @@
+"""Class, confidence and probability rasters that open right in QGIS."""

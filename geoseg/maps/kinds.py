@@ -1,0 +1,142 @@
+"""The three maps. Each says what its pixels are, how it looks, and how it is overviewed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.maps.decide import CONFIDENCE_ONE, NODATA, PROBABILITY_BYTE_ONE, Decision, to_bytes
+from geoseg.maps.qml import palette_qml, ramp_qml
+from geoseg.maps.sidecar import class_table_xml
+from geoseg.models.card import LandClass
+
+
+class MapKind(Protocol):
+    """One kind of raster that a run can write.
+
+    Attributes:
+        name: What it is called in reports: ``"classes"``, ``"confidence"``, ``"probabilities"``.
+        overviews: GDAL's resampling for overviews.
+        descriptions: Name of each band.
+        scale: Physical value of one step (TIFF scale tag).
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - the attributes are described above
+    @property
+    def overviews(self) -> str: ...  # noqa: D102
+    @property
+    def descriptions(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def scale(self) -> float: ...  # noqa: D102
+
+    def render(self, decision: Decision) -> NDArray[np.uint8]:
+        """Pixels of one window: uint8 (bands, rows, columns), 255 where not valid."""
+
+    def palette(self) -> dict[int, tuple[int, int, int, int]] | None:
+        """Colour of each pixel value as RGBA, or None."""
+
+    def sidecar(self) -> str | None:
+        """Content of the ``.aux.xml`` beside the raster, or None."""
+
+    def style(self) -> str:
+        """Content of the ``.qml`` beside the raster."""
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """The class of every pixel: a paletted raster of class ids.
+
+    Attributes:
+        classes: The model's classes by ascending id.
+    """
+
+    classes: Sequence[LandClass]
+    name: str = "classes"
+    overviews: str = "MODE"
+    descriptions: tuple[str, ...] = ("class",)
+    scale: float = 1.0
+
+    def render(self, decision: Decision) -> NDArray[np.uint8]:
+        """Class ids."""
+        ids = np.array([item.id for item in self.classes], np.uint8)
+        return np.where(decision.valid, ids[decision.winner], np.uint8(NODATA))[None]
+
+    def palette(self) -> dict[int, tuple[int, int, int, int]]:
+        """The classes' colours; nodata is transparent."""
+        return {item.id: (*rgb(item.color), 255) for item in self.classes} | {NODATA: (0, 0, 0, 0)}
+
+    def sidecar(self) -> str:
+        """Class names and attribute table."""
+        return class_table_xml([(item.id, item.name, rgb(item.color)) for item in self.classes])
+
+    def style(self) -> str:
+        """A paletted renderer with names."""
+        return palette_qml([(item.id, item.name, item.color) for item in self.classes])
+
+
+@dataclass(frozen=True)
+class ConfidenceMap:
+    """The blended probability of the class shown, in percent, rounded half up."""
+
+    name: str = "confidence"
+    overviews: str = "AVERAGE"
+    descriptions: tuple[str, ...] = ("confidence",)
+    scale: float = 1 / CONFIDENCE_ONE
+
+    def render(self, decision: Decision) -> NDArray[np.uint8]:
+        """0 to 100 percent."""
+        return to_bytes(decision.top, CONFIDENCE_ONE, decision.valid)[None]
+
+    def palette(self) -> None:
+        """None: values are a measure, not classes."""
+
+    def sidecar(self) -> None:
+        """None: the scale tag says it all."""
+
+    def style(self) -> str:
+        """A ramp from 0 to 100 percent."""
+        return ramp_qml(CONFIDENCE_ONE, "%")
+
+
+@dataclass(frozen=True)
+class ProbabilityMap:
+    """The blended probability of every class, one band a class by ascending id.
+
+    Attributes:
+        classes: The model's classes by ascending id.
+    """
+
+    classes: Sequence[LandClass]
+    name: str = "probabilities"
+    overviews: str = "AVERAGE"
+    scale: float = 1 / PROBABILITY_BYTE_ONE
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """The classes' names."""
+        return tuple(item.name for item in self.classes)
+
+    def render(self, decision: Decision) -> NDArray[np.uint8]:
+        """0 to 250 for 0 to 1."""
+        return to_bytes(decision.sums, PROBABILITY_BYTE_ONE, decision.valid)
+
+    def palette(self) -> None:
+        """None: values are a measure, not classes."""
+
+    def sidecar(self) -> None:
+        """None: band names and the scale tag say it all."""
+
+    def style(self) -> str:
+        """The first class's probability as a ramp."""
+        return ramp_qml(PROBABILITY_BYTE_ONE, "")
+
+
+def rgb(color: str) -> tuple[int, int, int]:
+    """``"#rrggbb"`` as three numbers of 0 to 255."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return red, green, blue

@@ -1,0 +1,66 @@
+"""QGIS layer styles (``.qml``) for rasters: QGIS applies the file that has the raster's name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
+_RAMP = ((0.0, "#d7191c"), (0.25, "#fdae61"), (0.5, "#ffffbf"), (0.75, "#a6d96a"), (1.0, "#1a9641"))
+
+
+def palette_qml(classes: Sequence[tuple[int, str, str]]) -> str:
+    """A paletted renderer: one named, coloured entry a class and nothing else.
+
+    Args:
+        classes: (id, name, "#rrggbb").
+    """
+    root, pipe = _document()
+    renderer = ET.SubElement(pipe, "rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1")
+    palette = ET.SubElement(renderer, "colorPalette")
+    for value, name, color in classes:
+        ET.SubElement(palette, "paletteEntry", value=str(value), label=name, color=color, alpha="255")
+    return _text(root)
+
+
+def ramp_qml(one: int, unit: str) -> str:
+    """A red-yellow-green ramp over the stored values.
+
+    Args:
+        one: The stored value that stands for 1; labels are in percent where ``unit`` is "%".
+        unit: Put behind the labels.
+    """
+    root, pipe = _document()
+    renderer = ET.SubElement(
+        pipe,
+        "rasterrenderer",
+        type="singlebandpseudocolor",
+        band="1",
+        opacity="1",
+        alphaBand="-1",
+        classificationMin="0",
+        classificationMax=str(one),
+    )
+    shader = ET.SubElement(ET.SubElement(renderer, "rastershader"), "colorrampshader")
+    shader.attrib |= {
+        "colorRampType": "INTERPOLATED",
+        "classificationMode": "1",
+        "clip": "0",
+        "minimumValue": "0",
+        "maximumValue": str(one),
+    }
+    for share, color in _RAMP:
+        label = f"{share * 100:g} {unit}" if unit else f"{share:g}"
+        ET.SubElement(shader, "item", value=f"{share * one:g}", label=label, color=color, alpha="255")
+    return _text(root)
+
+
+def _document() -> tuple[ET.Element, ET.Element]:
+    root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
+    return root, ET.SubElement(root, "pipe")
+
+
+def _text(root: ET.Element) -> str:
+    ET.indent(root)
+    return (
+        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ET.tostring(root, "unicode") + "\n"
+    )

@@ -1,0 +1,212 @@
+"""Class map, confidence and probabilities: what every map owes its readers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
+from rasterio.rpc import RPC
+from rasterio.transform import Affine
+
+from geoseg.grid import Window
+from geoseg.inference.blend import SUM_ONE
+from geoseg.maps.decide import decide, to_bytes
+from geoseg.maps.kinds import ClassMap, ConfidenceMap, ProbabilityMap
+from geoseg.maps.writer import MapWriter, cut
+from geoseg.models.card import LandClass
+from geoseg.scene.georeference import Georeference
+
+CLASSES = (
+    LandClass(1, "corn", "#ffd300"),
+    LandClass(2, "water & wetland", "#4b70a3"),
+    LandClass(9, "développé", "#969696"),
+)
+KINDS = [ClassMap(CLASSES), ConfidenceMap(), ProbabilityMap(CLASSES)]
+UTM = Georeference(crs=CRS.from_epsg(32614), transform=Affine(30, 0, 418140, 0, -30, 5367860))
+
+
+def sums_of(shape, seed=0):
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.full(len(CLASSES), 0.5), shape)
+    return np.moveaxis((shares * SUM_ONE).astype(np.int32), -1, 0)
+
+
+def write(kind, folder: Path, shape=(700, 900), georeference=UTM, window=None, valid=None, order=1):
+    """Write a map in strips and publish it; returns its path and the decision."""
+    valid = np.ones(shape, bool) if valid is None else valid
+    decision = decide(sums_of(shape), valid)
+    window = window or Window(0, 0, *shape)
+    folder.mkdir(exist_ok=True)
+    writer = MapWriter(kind, folder / f"{kind.name}.tif", folder, window, georeference, {"GEOSEG_MODEL": "m"})
+    pixels = kind.render(decision)
+    for top in list(range(0, shape[0], 130))[::order]:
+        rows = slice(top, min(top + 130, shape[0]))
+        writer.write(
+            Window(window.row + rows.start, window.col, rows.stop - rows.start, shape[1]), pixels[:, rows]
+        )
+    for file in writer.finish():
+        file.staged.replace(file.final)
+    return folder / f"{kind.name}.tif", decision
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def kind(request):
+    return request.param
+
+
+class TestEveryMap:
+    def test_is_a_valid_cog(self, kind, tmp_path):
+        path, _ = write(kind, tmp_path)
+        rio = Path(sys.executable).with_name("rio")
+        done = subprocess.run(
+            [rio, "cogeo", "validate", "--strict", path], capture_output=True, text=True, check=False
+        )
+        assert "is a valid cloud optimized GeoTIFF" in done.stdout, done.stdout + done.stderr
+
+    def test_holds_what_was_rendered(self, kind, tmp_path):
+        path, decision = write(kind, tmp_path)
+        with rasterio.open(path) as raster:
+            assert np.array_equal(raster.read(), kind.render(decision))
+            assert raster.nodata == 255
+            assert raster.dtypes == ("uint8",) * raster.count
+            assert raster.descriptions == kind.descriptions
+            assert raster.scales == (kind.scale,) * raster.count
+            assert raster.tags()["GEOSEG_MODEL"] == "m"
+            assert raster.compression is not None
+            assert raster.overviews(1)
+
+    def test_is_nodata_exactly_where_not_valid(self, kind, tmp_path):
+        valid = np.random.default_rng(1).random((300, 200)) > 0.3
+        path, _ = write(kind, tmp_path, shape=(300, 200), valid=valid)
+        with rasterio.open(path) as raster:
+            assert all(np.array_equal(raster.read(band) != 255, valid) for band in raster.indexes)
+
+    def test_has_the_same_bytes_whatever_the_order_of_writing(self, kind, tmp_path):
+        first, _ = write(kind, tmp_path / "a")
+        second, _ = write(kind, tmp_path / "b", order=-1)
+        assert first.read_bytes() == second.read_bytes()
+
+    def test_leaves_nothing_but_the_raster_and_its_sidecars(self, kind, tmp_path):
+        path, _ = write(kind, tmp_path)
+        expected = {path.name, path.with_suffix(".qml").name}
+        expected |= {path.name + ".aux.xml"} if kind.sidecar() else set()
+        assert {item.name for item in tmp_path.iterdir()} == expected
+
+    def test_style_is_qgis_xml_for_its_values(self, kind):
+        root = ET.fromstring(kind.style().split("\n", 1)[1])
+        renderer = root.find("pipe/rasterrenderer")
+        assert root.tag == "qgis"
+        assert renderer is not None
+        assert renderer.get("type") in {"paletted", "singlebandpseudocolor"}
+
+    def test_unwritten_pixels_are_nodata(self, kind, tmp_path):
+        writer = MapWriter(kind, tmp_path / "x.tif", tmp_path, Window(0, 0, 600, 600), UTM, {})
+        for file in writer.finish():
+            file.staged.replace(file.final)
+        with rasterio.open(tmp_path / "x.tif") as raster:
+            assert np.all(raster.read() == 255)
+
+    def test_discard_leaves_nothing(self, kind, tmp_path):
+        writer = MapWriter(kind, tmp_path / "x.tif", tmp_path, Window(0, 0, 60, 60), UTM, {})
+        writer.discard()
+        assert list(tmp_path.iterdir()) == []
+
+
+CORNERS = [(0, 0, 500000, 5e6), (0, 60, 5.2e5, 5e6), (50, 0, 5e5, 4.9e6), (50, 60, 5.2e5, 4.9e6 + 1)]
+GCPS = tuple(GroundControlPoint(row, col, x, y) for row, col, x, y in CORNERS)
+RPCS = RPC(
+    0, 1, 45, 1, [1.0] * 20, [0.5] * 20, 300, 300, -99, 1, [1.0] * 20, [0.1] * 20, 350, 350, -1.0, -1.0
+)
+GEOREFERENCES = {
+    "utm": UTM,
+    "rotated and sheared": Georeference(
+        crs=CRS.from_epsg(32614),
+        transform=Affine(30.1, 5.25, 418140.123456789, 7.125, -31, 5367860.987654321),
+    ),
+    "south-up": Georeference(crs=CRS.from_epsg(32614), transform=Affine(30, 0, 418140, 0, 30, 5367860)),
+    "non-square": Georeference(
+        crs=CRS.from_epsg(4326), transform=Affine(1 / 3600, 0, -99.1, 0, -1 / 7200, 48.3)
+    ),
+    "pixel is point": Georeference(crs=UTM.crs, transform=UTM.transform, area_or_point="Point"),
+    "transform without a CRS": Georeference(transform=Affine(0.3, 0, 10, 0, -0.3, 20)),
+    "gcps": Georeference(gcps=GCPS, gcps_crs=CRS.from_epsg(32614)),
+    "rpcs": Georeference(rpcs=RPCS),
+    "none": Georeference(),
+}
+
+
+@pytest.mark.parametrize("name", GEOREFERENCES)
+def test_georeferencing_is_kept_to_the_last_digit(name, tmp_path):
+    georeference = GEOREFERENCES[name]
+    path, _ = write(ClassMap(CLASSES), tmp_path, shape=(50, 60), georeference=georeference)
+    with rasterio.open(path) as raster:
+        written = Georeference.of(raster)
+    assert written.transform == georeference.transform
+    assert written.crs == georeference.crs
+    assert written.gcps_crs == georeference.gcps_crs
+    assert [(p.row, p.col, p.x, p.y) for p in written.gcps] == [
+        (p.row, p.col, p.x, p.y) for p in georeference.gcps
+    ]
+    assert (written.rpcs and written.rpcs.to_dict()) == (georeference.rpcs and georeference.rpcs.to_dict())
+    if georeference.area_or_point:
+        assert written.area_or_point == georeference.area_or_point
+
+
+def xy(transform, col, row):
+    return (
+        transform.a * col + transform.b * row + transform.c,
+        transform.d * col + transform.e * row + transform.f,
+    )
+
+
+def test_a_cut_keeps_every_pixel_where_it_was():
+    window = Window(7, 11, 20, 20)
+    rotated = GEOREFERENCES["rotated and sheared"]
+    assert xy(cut(rotated, window).transform, 0, 0) == pytest.approx(xy(rotated.transform, 11, 7), abs=1e-9)
+    moved = cut(GEOREFERENCES["gcps"], window).gcps
+    assert [(p.row, p.col, p.x) for p in moved] == [(p.row - 7, p.col - 11, p.x) for p in GCPS]
+    rpcs = cut(GEOREFERENCES["rpcs"], window).rpcs
+    assert (rpcs.line_off, rpcs.samp_off) == (RPCS.line_off - 7, RPCS.samp_off - 11)
+
+
+def test_gdal_reads_class_names_and_palette(tmp_path):
+    path, _ = write(ClassMap(CLASSES), tmp_path)
+    with rasterio.open(path) as raster:
+        palette = raster.colormap(1)
+    assert [palette[item.id][:3] for item in CLASSES] == [(255, 211, 0), (75, 112, 163), (150, 150, 150)]
+    assert palette[255][3] == 0
+    root = ET.parse(str(path) + ".aux.xml").getroot()
+    names = [item.text for item in root.iterfind("PAMRasterBand/CategoryNames/Category")]
+    assert [names[item.id] for item in CLASSES] == [item.name for item in CLASSES]
+    rows = root.findall("PAMRasterBand/GDALRasterAttributeTable/Row")
+    assert [[cell.text for cell in row][:2] for row in rows] == [[str(c.id), c.name] for c in CLASSES]
+
+
+@given(st.integers(1, 6), st.integers(0, 1000))
+def test_ties_go_to_the_lowest_class(classes, seed):
+    sums = np.random.default_rng(seed).integers(0, 3, (classes, 8, 8)).astype(np.int32)
+    decision = decide(sums, np.ones((8, 8), bool))
+    assert np.array_equal(decision.winner, np.argmax(sums, 0))
+    assert np.array_equal(decision.top, sums.max(0))
+
+
+@given(st.integers(0, SUM_ONE), st.sampled_from([100, 250]))
+def test_rounding_is_half_up_and_exact(value, one):
+    rounded = to_bytes(np.array([[value]], np.int32), one, np.ones((1, 1), bool))[0, 0]
+    assert rounded == (2 * value * one + SUM_ONE) // (2 * SUM_ONE)
+
+
+def test_confidence_is_the_probability_of_the_class_shown(tmp_path):
+    path, decision = write(ConfidenceMap(), tmp_path)
+    with rasterio.open(path) as raster:
+        percent = raster.read(1) * raster.scales[0]
+    assert np.abs(percent - decision.sums.max(0) / SUM_ONE).max() <= 0.005 + 1e-9
