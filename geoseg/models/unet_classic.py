@@ -1,0 +1,105 @@
+"""The U-Net of Ronneberger, Fischer and Brox (2015), https://arxiv.org/abs/1505.04597.
+
+Two 3x3 convolutions with ReLU a level, 2x2 max pooling down, 2x2 transposed convolutions up, skips by
+concatenation, channels doubled a level, a 1x1 convolution last. Two things differ from the paper, as in most
+implementations since: convolutions are padded, so that logits are as large as the chip, and batch
+normalisation follows each 3x3 convolution unless `norm` is "none".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.errors import ModelError
+
+NORMS = ("batch", "none")
+
+
+class UnetClassic(nn.Module):  # type: ignore[misc]
+    """Maps (N, in_channels, rows, columns) float32 to logits (N, classes, rows, columns).
+
+    Rows and columns must be multiples of `2 ** depth`.
+
+    Args:
+        in_channels: input bands.
+        classes: output classes.
+        depth: how often the network halves its resolution; 4 in the paper.
+        width: channels of the first level, doubled at each level below; 64 in the paper.
+        norm: "batch" or "none" (the paper has none).
+
+    Raises:
+        ModelError: if an argument is out of range.
+
+    Attributes:
+        config: the arguments, as `config.json` keeps them.
+        size_divisor: what rows and columns must be multiples of.
+    """
+
+    def __init__(
+        self, in_channels: int, classes: int, depth: int = 4, width: int = 64, norm: str = "batch"
+    ) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {
+            "in_channels": in_channels,
+            "classes": classes,
+            "depth": depth,
+            "width": width,
+            "norm": norm,
+        }
+        _check(self.config)
+        self.size_divisor = 2**depth
+        widths = [width * 2**level for level in range(depth + 1)]
+        self.down = nn.ModuleList(
+            _two_convolutions(inputs, outputs, norm)
+            for inputs, outputs in zip([in_channels, *widths], widths, strict=False)
+        )
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(2 * outputs, outputs, kernel_size=2, stride=2) for outputs in widths[-2::-1]
+        )
+        self.merge = nn.ModuleList(
+            _two_convolutions(2 * outputs, outputs, norm) for outputs in widths[-2::-1]
+        )
+        self.pool = nn.MaxPool2d(2)
+        self.head = nn.Conv2d(width, classes, kernel_size=1)
+        self.apply(_initialise)
+
+    def forward(self, chips: Tensor) -> Tensor:
+        """Logits (N, classes, rows, columns) of normalised chips (N, bands, rows, columns)."""
+        skips = []
+        features = self.down[0](chips)
+        for level in list(self.down)[1:]:
+            skips.append(features)
+            features = level(self.pool(features))
+        for up, merge in zip(self.up, self.merge, strict=True):
+            features = merge(torch.cat([skips.pop(), up(features)], dim=1))
+        return self.head(features)
+
+
+def _two_convolutions(inputs: int, outputs: int, norm: str) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (inputs, outputs):
+        layers.append(nn.Conv2d(channels, outputs, kernel_size=3, padding=1, bias=norm == "none"))
+        if norm == "batch":
+            layers.append(nn.BatchNorm2d(outputs))
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+def _initialise(module: nn.Module) -> None:
+    """Gaussian weights of standard deviation sqrt(2 / fan in), section 3 of the paper."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _check(config: dict[str, Any]) -> None:
+    for key in ("in_channels", "classes", "depth", "width"):
+        value = config[key]
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ModelError(f"unet-classic: `{key}` is {value!r}; it must be a whole number of at least 1")
+    if config["norm"] not in NORMS:
+        raise ModelError(f'unet-classic: `norm` is {config["norm"]!r}; use "batch" or "none"')
