@@ -1,0 +1,121 @@
+"""An area of interest: polygons from any vector file, as a box of the scene's grid and a mask inside it."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import InputError, SceneError
+from geoseg.grid import Window
+
+if TYPE_CHECKING:
+    from geoseg.scene import Scene
+
+_TILE = 1024
+
+
+@dataclass(frozen=True)
+class Area:
+    """An area of interest on a scene's grid.
+
+    Attributes:
+        window: The smallest box of whole pixels around it, cut to the scene.
+        geometry: Polygons in pixel coordinates, x = column and y = row from the scene's upper left corner.
+    """
+
+    window: Window
+    geometry: Any = field(repr=False)
+
+    def mask(self, window: Window) -> NDArray[np.bool_]:
+        """Pixels of a window whose centre is inside the area, bool (rows, columns).
+
+        Drawn in tiles of one fixed lattice, so that a centre that lies on an edge falls on the same side
+        whatever window is asked for.
+        """
+        inside = np.zeros(window.shape, bool)
+        for row in range(window.row // _TILE * _TILE, window.row_stop, _TILE):
+            for col in range(window.col // _TILE * _TILE, window.col_stop, _TILE):
+                tile = Window(row, col, _TILE, _TILE)
+                common = tile.intersection(window)
+                if common is not None:
+                    inside[common.slices(window)] = _draw(self, row, col)[common.slices(tile)]
+        return inside
+
+
+@lru_cache(maxsize=32)
+def _draw(area: Area, row: int, col: int) -> NDArray[np.bool_]:
+    from rasterio.features import rasterize
+    from rasterio.transform import Affine
+
+    drawn = rasterize(
+        [(area.geometry, 1)], (_TILE, _TILE), transform=Affine.translation(col, row), dtype="uint8"
+    )
+    inside: NDArray[np.bool_] = drawn.astype(bool)
+    return inside
+
+
+def read_area(path: str | os.PathLike[str], scene: Scene) -> Area:
+    """Read an area of interest and place it on a scene's grid.
+
+    Args:
+        path: Any vector file that GDAL reads; its polygons together are the area. Coordinates are brought to
+            the scene's CRS; a file without a CRS is taken to be in it.
+        scene: The scene.
+
+    Raises:
+        InputError: If the file cannot be read or holds no polygon.
+        SceneError: If the scene has no transform, or the area lies outside it.
+    """
+    transform = scene.georeference.transform
+    if transform is None:
+        raise SceneError(
+            f"{scene.name}: --aoi needs a scene with a transform; --warp makes one from GCPs or RPCs"
+        )
+    geometry = _to_pixels(_polygons(path, scene), transform)
+    left, top, right, bottom = geometry.bounds
+    box = Window.from_bounds(math.floor(top), math.floor(left), math.ceil(bottom), math.ceil(right))
+    window = box.intersection(Window.from_shape(scene.shape))
+    if window is None:
+        raise SceneError(
+            f"{path}: the area of interest lies outside {scene.name}; check its coordinates and CRS"
+        )
+    return Area(window, geometry)
+
+
+def _polygons(path: str | os.PathLike[str], scene: Scene) -> Any:
+    import geopandas
+    import pyogrio.errors
+
+    if not Path(path).exists() and "://" not in str(path):
+        raise InputError(f"{path}: no such file (--aoi)")
+    try:
+        table = geopandas.read_parquet(path) if str(path).endswith(".parquet") else geopandas.read_file(path)
+    except (pyogrio.errors.DataSourceError, ValueError, OSError) as error:
+        raise InputError(f"{path}: --aoi cannot read it as a vector file: {error}") from error
+    table = table[table.geometry.notna() & table.geom_type.isin(["Polygon", "MultiPolygon"])]
+    if table.empty:
+        raise InputError(f"{path}: --aoi holds no polygon")
+    if table.crs is not None and scene.georeference.crs is not None:
+        table = table.to_crs(scene.georeference.crs.to_wkt())
+    return table.geometry.make_valid().union_all()
+
+
+def _to_pixels(geometry: Any, transform: Any) -> Any:
+    import shapely
+
+    inverse = ~transform
+
+    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = xy[:, 0], xy[:, 1]
+        return np.column_stack(
+            [inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f]
+        )
+
+    return shapely.transform(geometry, move)

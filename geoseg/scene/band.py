@@ -1,0 +1,79 @@
+"""What a scene knows of one band."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One band of a scene.
+
+    Attributes:
+        number: 1-based over all files of the scene, as ``gdalinfo`` counts them (alpha bands count too).
+        name: The file's description of the band; for a file of one undescribed band, what its name says.
+        common_name: STAC ``eo`` common name, or None where the file does not say which band it is.
+        dtype: Data type of the stored values, as numpy names it.
+        nodata: Stored value that stands for "no data", or None.
+        scale: Physical value = stored value * scale + offset.
+        offset: See scale.
+    """
+
+    number: int
+    name: str | None
+    common_name: str | None
+    dtype: str
+    nodata: float | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def __str__(self) -> str:
+        """``2 (B03, green)``: how messages name a band."""
+        names = [name for name in (self.name, self.common_name) if name]
+        if len(names) == 2 and names[0].lower() == names[1]:
+            names.pop()
+        return f"{self.number} ({', '.join(names)})" if names else f"{self.number} (unnamed)"
+
+    def physical(self, stored: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Stored values in physical units; nodata is not looked for.
+
+        Args:
+            stored: Any shape, in the file's dtype.
+
+        Returns:
+            float32, same shape, NaN where the result is not finite. Types that float32 cannot hold exactly are
+            scaled in float64 first.
+        """
+        exact_in_float32 = np.can_cast(stored.dtype, np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = stored.astype(np.float32 if exact_in_float32 else np.float64)
+            if self.scale != 1.0:
+                values *= values.dtype.type(self.scale)
+            if self.offset != 0.0:
+                values += values.dtype.type(self.offset)
+            physical: NDArray[np.float32] = values.astype(np.float32, copy=False)
+        if stored.dtype.kind == "f":
+            physical[~np.isfinite(physical)] = np.nan
+        return physical
+
+    def missing(self, stored: NDArray[np.generic]) -> NDArray[np.bool_]:
+        """Where stored values are nodata, NaN or infinite: bool, same shape."""
+        missing = ~np.isfinite(stored) if stored.dtype.kind == "f" else np.zeros(stored.shape, bool)
+        if self.nodata is not None and can_hold(stored.dtype, self.nodata):
+            missing |= stored == stored.dtype.type(self.nodata)
+        return missing
+
+
+def can_hold(dtype: np.dtype[np.generic] | str, value: float) -> bool:
+    """Whether a stored value of ``dtype`` can equal ``value`` (NaN equals nothing)."""
+    dtype = np.dtype(dtype)
+    if math.isnan(value):
+        return False
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return float(value).is_integer() and limits.min <= value <= limits.max
+    return True

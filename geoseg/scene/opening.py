@@ -1,0 +1,184 @@
+"""``open_scene``: from paths to one scene."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from geoseg.errors import SceneError, SettingsError
+from geoseg.scene.band import Band, can_hold
+from geoseg.scene.layout import arrange
+from geoseg.scene.match import resolve
+from geoseg.scene.names import common_names, name_in_file_name, stem
+from geoseg.scene.probe import Facts, probe
+from geoseg.scene.product import acquisition_date, product_tags
+from geoseg.scene.scene import Scene
+from geoseg.scene.sensors import possible_sensors
+from geoseg.scene.stack import Layer
+from geoseg.scene.warping import warp_files
+
+Path = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the user says of stored values; None leaves what the file says."""
+
+    nodata: float | None = None
+    scale: float | None = None
+    offset: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and (self.scale == 0 or not math.isfinite(self.scale)):
+            raise SettingsError(f"--scale must be a number other than 0, not {self.scale:g}")
+        if self.offset is not None and not math.isfinite(self.offset):
+            raise SettingsError(f"--offset must be a finite number, not {self.offset:g}")
+
+
+def open_scene(
+    paths: Path | Sequence[Path],
+    *,
+    bands: Sequence[str | int] | None = None,
+    nodata: float | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    warp: bool = False,
+) -> Scene:
+    """Open one or many files as one scene; only headers are read.
+
+    Several files are stacked in the order given if they lie on one grid, or put together as a mosaic if they are
+    tiles with the same bands on one aligned grid.
+
+    Args:
+        paths: Anything GDAL reads: paths, ``http(s)://`` and ``s3://`` URLs, ``/vsi...`` names, sub-datasets.
+        bands: Keep only these, in this order: numbers, names, or common names. For files whose bands carry no
+            names, common names say what their bands are, in file order.
+        nodata: Stored value that means "no data", in all bands, in place of what the files declare.
+        scale: Physical value = stored * scale + offset, in all bands, in place of the files' tags.
+        offset: See scale.
+        warp: Resample (nearest neighbour) to a north-up grid in the scene's own CRS, for scenes that are rotated
+            or located by ground control points or RPCs; with several files, to the grid of the finest.
+
+    Returns:
+        The scene. It holds no open file.
+
+    Raises:
+        SceneError: If a file cannot be opened, files do not fit together, or a band is not there.
+        SettingsError: If an override cannot work.
+    """
+    names = _as_strings(paths)
+    overrides = Overrides(nodata, scale, offset)
+    files = [probe(name) for name in names]
+    _check_nodata(files, nodata)
+    if warp:
+        files = warp_files(files, nodata)
+    arrangement = arrange(files)
+    tags, dates = _metadata(files)
+    leaders = [files[i] for i in arrangement.leaders]
+    layers, sensor = _layers(leaders, overrides, tags)
+    shown = tuple(layer for layer in layers if not layer.is_alpha) or layers
+    scene = Scene(
+        paths=tuple(names),
+        shape=arrangement.shape,
+        layers=shown,
+        all_layers=layers,
+        stacks=arrangement.stacks,
+        georeference=arrangement.georeference,
+        storage_block_shape=files[0].block_shape,
+        date=dates.pop() if len(dates) == 1 else None,
+        tags=tags,
+        sensor=sensor,
+    )
+    if bands is None:
+        return scene
+    named = resolve(scene, bands)
+    return named.scene.select(named.numbers)
+
+
+def _as_strings(paths: Path | Iterable[Path]) -> list[str]:
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    names = [os.fspath(path) for path in paths]
+    names = [os.path.expanduser(name) if name.startswith("~") else name for name in names]
+    if not names:
+        raise SceneError("no scene was named; give at least one raster file")
+    return names
+
+
+def _check_nodata(files: Sequence[Facts], nodata: float | None) -> None:
+    if nodata is None or math.isnan(nodata):
+        return
+    dtypes = {dtype for file in files for dtype in file.dtypes}
+    if not any(can_hold(dtype, nodata) for dtype in dtypes):
+        raise SettingsError(
+            f"--nodata {nodata:g} cannot occur in {files[0].path}: it stores {', '.join(sorted(dtypes))}"
+        )
+
+
+def _metadata(files: Sequence[Facts]) -> tuple[dict[str, str], set[str]]:
+    """All files' metadata (the first one to name a key counts), and the days they were acquired."""
+    tags: dict[str, str] = {}
+    dates: set[str] = set()
+    for file in files:
+        own = {**file.tags, **product_tags(file.path)}
+        date = acquisition_date(own)
+        if date:
+            dates.add(date)
+        tags = {**own, **tags}
+    return tags, dates
+
+
+def _layers(
+    files: Sequence[Facts], overrides: Overrides, tags: dict[str, str]
+) -> tuple[tuple[Layer, ...], str | None]:
+    """The bands of the first file of each stack, numbered on; and the sensor, if it is certain."""
+    where = [(i, j) for i, file in enumerate(files) for j in range(1, len(file.dtypes) + 1)]
+    descriptions = [_description(files[i], j) for i, j in where]
+    evidence = [*(file.path for file in files), *_telling(tags)]
+    sensors = possible_sensors(descriptions, evidence)
+    commons = common_names(descriptions, [files[i].colours[j - 1] for i, j in where], sensors)
+    layers = []
+    for number, ((i, j), description, common) in enumerate(zip(where, descriptions, commons, strict=True), 1):
+        file = files[i]
+        band = Band(
+            number=number,
+            name=description,
+            common_name=common,
+            dtype=file.dtypes[j - 1],
+            nodata=file.nodata[j - 1] if overrides.nodata is None else overrides.nodata,
+            scale=_scale(file, j) if overrides.scale is None else overrides.scale,
+            offset=file.offsets[j - 1] if overrides.offset is None else overrides.offset,
+        )
+        layers.append(Layer(band, stack=i, index=j, is_alpha=file.is_alpha(j)))
+    return tuple(layers), sensors[0] if len(sensors) == 1 else None
+
+
+def _description(file: Facts, index: int) -> str | None:
+    if file.is_alpha(index):
+        return file.descriptions[index - 1] or "alpha"
+    is_only_band = sum(not file.is_alpha(i) for i in range(1, len(file.dtypes) + 1)) == 1
+    return file.descriptions[index - 1] or (name_in_file_name(stem(file.path)) if is_only_band else None)
+
+
+def _scale(file: Facts, index: int) -> float:
+    scale = file.scales[index - 1]
+    if scale == 0 or not math.isfinite(scale):
+        raise SceneError(
+            f"{file.path}: band {index} has the scale tag {scale:g}, which cannot be; name one with --scale"
+        )
+    return scale
+
+
+def _telling(tags: dict[str, str]) -> list[str]:
+    """Metadata values that name the sensor."""
+    keys = (
+        "SPACECRAFT_ID",
+        "SPACECRAFT_NAME",
+        "DATATAKE_1_SPACECRAFT_NAME",
+        "SATELLITEID",
+        "PLATFORM",
+        "PRODUCT_URI",
+    )
+    return [tags[key] for key in keys if key in tags]

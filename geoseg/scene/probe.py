@@ -1,0 +1,156 @@
+"""Opening a file for the first time: what it holds, or one line on why it cannot be a scene."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rasterio.errors import RasterioError
+
+from geoseg.errors import SceneError
+from geoseg.scene.file import SceneFile, reason
+from geoseg.scene.georeference import Georeference
+from geoseg.scene.source import Source, is_remote
+
+_VECTOR_SUFFIXES = (
+    ".shp", ".geojson", ".gpkg", ".fgb", ".kml", ".kmz", ".gml", ".parquet", ".geoparquet", ".dxf", ".gdb", ".csv",
+    ".shx", ".dbf", ".topojson", ".gpx",
+)  # fmt: skip
+_CONNECTION = re.compile(r"[A-Za-z][A-Za-z0-9_+]+:")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one file holds.
+
+    Attributes:
+        path: As it was named.
+        file: How it is read.
+        georeference: Where it lies.
+        dtypes: Data type of each band, alpha bands included.
+        descriptions: Description of each band, or None.
+        colours: GDAL colour interpretation of each band.
+        nodata: Declared nodata of each band.
+        scales: Scale tag of each band.
+        offsets: Offset tag of each band.
+        block_shape: (rows, columns) of the file's own blocks.
+        tags: Its metadata: the default domain and IMAGERY.
+    """
+
+    path: str
+    file: SceneFile
+    georeference: Georeference
+    dtypes: tuple[str, ...]
+    descriptions: tuple[str | None, ...]
+    colours: tuple[str, ...]
+    nodata: tuple[float | None, ...]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    block_shape: tuple[int, int]
+    tags: Mapping[str, str]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self.file.window.shape
+
+    def is_alpha(self, index: int) -> bool:
+        """Whether the band with this 1-based number is an alpha band."""
+        return self.colours[index - 1] == "alpha"
+
+
+def probe(path: str) -> Facts:
+    """Open a file and note what it holds; nothing but its header is read.
+
+    Raises:
+        SceneError: If it is missing, unreadable, no raster, or holds nothing that can be predicted from.
+    """
+    source = Source(path)
+    try:
+        dataset = source.open()
+    except (RasterioError, OSError, ValueError, TypeError) as error:
+        raise SceneError(_why_not(path, error)) from error
+    with dataset:
+        _check(path, dataset)
+        return Facts(
+            path=path,
+            file=SceneFile.of(source, dataset),
+            georeference=Georeference.of(dataset),
+            dtypes=tuple(dataset.dtypes),
+            descriptions=tuple(
+                text.strip() if text and text.strip() else None for text in dataset.descriptions
+            ),
+            colours=tuple(colour.name for colour in dataset.colorinterp),
+            nodata=tuple(dataset.nodatavals),
+            scales=tuple(dataset.scales),
+            offsets=tuple(dataset.offsets),
+            block_shape=dataset.block_shapes[0],
+            tags={**dataset.tags(), **dataset.tags(ns="IMAGERY")},
+        )
+
+
+def _check(path: str, dataset: Any) -> None:
+    """Refuse a dataset without bands, without pixels, or of complex numbers."""
+    if dataset.count == 0:
+        inside = dataset.subdatasets
+        if inside:
+            raise SceneError(
+                f"{path}: holds {len(inside)} datasets; name the one to use, for instance '{inside[0]}'"
+            )
+        raise SceneError(f"{path}: has no bands; name a raster file with at least one")
+    if min(dataset.shape) < 1:
+        raise SceneError(f"{path}: has no pixels ({dataset.height} rows x {dataset.width} columns)")
+    if any(dtype.startswith("complex") for dtype in dataset.dtypes):
+        raise SceneError(
+            f"{path}: holds complex numbers ({dataset.dtypes[0]}), as radar products do; convert them to amplitude "
+            "or backscatter first"
+        )
+
+
+def _why_not(path: str, error: BaseException) -> str:
+    """One line: why a path could not be opened, and what to do."""
+    if is_remote(path):
+        return f"{path}: cannot be opened over the network ({reason(error)}); check the address and access rights"
+    if path.startswith(("/vsi", "<")) or _CONNECTION.match(path):
+        return f"{path}: cannot be opened ({reason(error)})"
+    if not os.path.lexists(path):
+        return f"{path}: there is no such file{_did_you_mean(path)}"
+    if os.path.isdir(path):
+        return f"{path}: is a folder; name the raster file (or files, one a band) in it"
+    if not os.path.exists(path):
+        return f"{path}: is a link to a file that does not exist"
+    if not os.access(path, os.R_OK):
+        return f"{path}: may not be read; change its permissions"
+    if os.path.getsize(path) == 0:
+        return f"{path}: is empty (0 bytes); copy or download it again"
+    if path.lower().endswith(_VECTOR_SUFFIXES):
+        return f"{path}: is a vector file or table; name a raster scene"
+    return f"{path}: {_by_first_bytes(path) or f'is not a raster that GDAL can read ({reason(error)})'}"
+
+
+def _by_first_bytes(path: str) -> str | None:
+    """What a file that is no raster is instead, from how it begins."""
+    with open(path, "rb") as file:
+        start = file.read(256).lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "is a web page, not a raster: the download went wrong, fetch it again"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the raster itself; run 'git lfs pull'"
+    if start.startswith(b"pk\x03\x04"):
+        return f"is a zip archive; unpack it, or name the raster in it as /vsizip/{path}/FILE"
+    if start.startswith((b'{"type"', b'{ "type"', b"{\n")):
+        return "is a JSON or GeoJSON file; name a raster scene"
+    return None
+
+
+def _did_you_mean(path: str) -> str:
+    folder, name = os.path.split(path)
+    try:
+        near = difflib.get_close_matches(name, os.listdir(folder or "."), n=1, cutoff=0.8)
+    except OSError:
+        return ""
+    return f"; did you mean {os.path.join(folder, near[0])}?" if near else "; check the path"

@@ -1,0 +1,152 @@
+"""The scene: what every later stage reads from, whatever files lie behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import SceneError
+from geoseg.grid import Window
+from geoseg.scene.band import Band
+from geoseg.scene.file import SceneFile
+from geoseg.scene.georeference import Georeference
+from geoseg.scene.names import stem
+from geoseg.scene.source import close
+from geoseg.scene.stack import Layer, Raw, read_stack
+
+INVALID_WHERE = ("all", "any")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One or many files on one grid, read window by window.
+
+    A scene holds no open file: it is a value that can be pickled and read from any thread or process. Handles are
+    opened on first use, one a thread.
+
+    Attributes:
+        paths: The files, as they were named.
+        shape: (rows, columns).
+        layers: The bands to read, in order.
+        all_layers: Every band of the files, alpha bands included.
+        stacks: The files: each stack holds some of the bands, in one file or in several tiles.
+        georeference: Where the scene lies, exactly as the files say.
+        storage_block_shape: (rows, columns) of the first file's own blocks.
+        invalid_where: A pixel is invalid where the bands are nodata in "all" of them or in "any".
+        date: Day of acquisition as ``YYYY-MM-DD``, or None; never the time of a file or of the run.
+        tags: Metadata of the files and of the product files beside them.
+        sensor: Key of the sensor in ``geoseg.scene.sensors``, where the files leave no doubt; else None.
+    """
+
+    paths: tuple[str, ...]
+    shape: tuple[int, int]
+    layers: tuple[Layer, ...]
+    all_layers: tuple[Layer, ...]
+    stacks: tuple[tuple[SceneFile, ...], ...]
+    georeference: Georeference = field(compare=False)
+    storage_block_shape: tuple[int, int] = (256, 256)
+    invalid_where: str = "all"
+    date: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
+    sensor: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The first file's name without folder and extension: what outputs are named after."""
+        return stem(self.paths[0])
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """The bands that ``read`` returns, in order."""
+        return tuple(layer.band for layer in self.layers)
+
+    @cached_property
+    def gsd(self) -> float | None:
+        """Metres a pixel at the centre, the geometric mean of both directions; None if unknown."""
+        return self.georeference.gsd(self.shape)
+
+    @property
+    def is_geographic(self) -> bool:
+        """Whether the CRS is in degrees."""
+        return self.georeference.is_geographic
+
+    def select(self, bands: Sequence[int], *, invalid_where: str = "all") -> Scene:
+        """A view of the scene with these bands.
+
+        Args:
+            bands: 1-based band numbers in the order wanted; repeats are allowed. An alpha band that is asked for
+                is read as a band and no longer masks pixels.
+            invalid_where: "all": a pixel is invalid where all these bands are nodata; "any": where any is.
+
+        Raises:
+            SceneError: If the scene has no such band.
+        """
+        if invalid_where not in INVALID_WHERE:
+            raise SceneError(
+                f"invalid_where must be one of {', '.join(INVALID_WHERE)}, not {invalid_where!r}"
+            )
+        if not bands:
+            raise SceneError(f"{self.paths[0]}: no band was asked for")
+        by_number = {layer.band.number: layer for layer in self.all_layers}
+        for number in bands:
+            if number not in by_number:
+                raise SceneError(f"{self.paths[0]}: no band {number}; the scene has {describe(self.bands)}")
+        layers = tuple(by_number[number] for number in bands)
+        return replace(self, layers=layers, invalid_where=invalid_where)
+
+    def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Read the bands in a window.
+
+        Args:
+            window: A window inside the scene.
+
+        Returns:
+            values: float32 (bands, rows, columns) in physical units (stored * scale + offset), NaN in every band
+                cell that is nodata, not finite, or masked.
+            valid: bool (rows, columns).
+
+        Raises:
+            SceneError: If the window reaches beyond the scene.
+            RunError: If a file cannot be read.
+        """
+        raw = self.read_raw(window)
+        values = np.empty((len(self.layers), *window.shape), np.float32)
+        for i, layer in enumerate(self.layers):
+            values[i] = layer.band.physical(raw.stored[i])
+        values[raw.missing | raw.hidden] = np.nan
+        return values, raw.valid(self.invalid_where)
+
+    def read_raw(self, window: Window) -> Raw:
+        """Read the stored values in a window, unscaled, with what is missing; raises as ``read`` does."""
+        inside = window.intersection(Window.from_shape(self.shape))
+        if inside != window:
+            rows, cols = self.shape
+            raise SceneError(f"{window} is not inside the scene of {rows} rows x {cols} columns")
+        raw = Raw(
+            stored=[np.empty(0)] * len(self.layers),
+            missing=np.empty((len(self.layers), *window.shape), bool),
+            hidden=np.zeros(window.shape, bool),
+        )
+        for number, files in enumerate(self.stacks):
+            wanted = [i for i, layer in enumerate(self.layers) if layer.stack == number]
+            if not wanted:
+                continue
+            part = read_stack(files, [self.layers[i] for i in wanted], window)
+            for i, stored in zip(wanted, part.stored, strict=True):
+                raw.stored[i] = stored
+            raw.missing[wanted] = part.missing
+            raw.hidden[:] |= part.hidden
+        return raw
+
+    def close(self) -> None:
+        """Close this process's handles; reading again opens them again."""
+        close({file.source for files in self.stacks for file in files})
+
+
+def describe(bands: Sequence[Band]) -> str:
+    """The bands as messages list them: ``1 (B02, blue), 2 (B03, green)``."""
+    return ", ".join(str(band) for band in bands) or "no bands"

@@ -1,0 +1,186 @@
+"""One dataset as GDAL opens it: a path, and how it is warped; opened once a thread and a process.
+
+GDAL handles may be used by one thread at a time and do not survive a fork, so none is kept in a scene. A
+``Source`` is a value that can be pickled; ``borrow`` gives the calling thread's own handle, opened on first use.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.transform import Affine
+from rasterio.vrt import WarpedVRT
+
+_MOST_OPEN = 64
+"""Handles a thread keeps open; the one used longest ago is closed first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warp:
+    """How a dataset is resampled while it is read: nearest neighbour, so that no value is made up.
+
+    The transformer is exact (tolerance 0). With GDAL's default, which approximates along each requested
+    window, the pixels of a window would depend on how the scene is cut into windows.
+
+    Attributes:
+        crs: Coordinate reference system of the result, as WKT; None: that of the source.
+        transform: Affine of the result as its six coefficients; None: chosen by GDAL, north up.
+        shape: (rows, columns) of the result, or None.
+        nodata: Stored value that the source does not declare but that means nodata.
+    """
+
+    crs: str | None = None
+    transform: tuple[float, ...] | None = None
+    shape: tuple[int, int] | None = None
+    nodata: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A dataset that can be opened again in any thread and process.
+
+    Attributes:
+        path: What GDAL opens: a path, URL, ``/vsi`` name, connection string.
+        warp: How it is warped, or None to read it as it is.
+    """
+
+    path: str
+    warp: Warp | None = None
+
+    def open(self) -> Any:
+        """Open a new rasterio dataset; the caller closes it.
+
+        Raises:
+            rasterio.errors.RasterioError: If GDAL cannot open it.
+        """
+        with _of_process().opening, warnings.catch_warnings(), rasterio.Env(**_options(self.path)):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(self.path, sharing=False)
+            if self.warp is None:
+                return dataset
+            try:
+                return _warped(dataset, self.warp)
+            except BaseException:
+                dataset.close()
+                raise
+
+
+def _options(path: str) -> dict[str, str]:
+    """GDAL options for opening: look for sidecars by name on a server instead of listing its folder."""
+    if not is_remote(path) or "GDAL_DISABLE_READDIR_ON_OPEN" in os.environ:
+        return {}
+    return {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "1"}
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path leads over the network."""
+    remote = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsiwebhdfs")
+    return (
+        "://" in path and not path.startswith(("file://", "zip://", "tar://", "gzip://"))
+    ) or path.startswith(remote)
+
+
+def _warped(dataset: Any, warp: Warp) -> Any:
+    has_alpha = any(interpretation.name == "alpha" for interpretation in dataset.colorinterp)
+    options: dict[str, Any] = {"resampling": Resampling.nearest, "tolerance": 0, "add_alpha": not has_alpha}
+    if warp.crs is not None:
+        options["crs"] = rasterio.CRS.from_wkt(warp.crs)
+    if warp.transform is not None and warp.shape is not None:
+        options |= {"transform": Affine(*warp.transform), "height": warp.shape[0], "width": warp.shape[1]}
+    if warp.nodata is not None:
+        options["src_nodata"] = warp.nodata
+    return WarpedVRT(dataset, **options)
+
+
+class _Handle:
+    """An open dataset and the lock that keeps it from being closed while it is read."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.lock = threading.RLock()
+        self.dataset = source.open()
+
+    def close(self) -> None:
+        with self.lock:
+            below = getattr(self.dataset, "src_dataset", None)
+            self.dataset.close()
+            if below is not None:
+                below.close()
+
+
+class _Handles:
+    """All handles of one process: each thread has its own, and all can be closed.
+
+    One dataset is opened at a time, because Python's warning filters, changed meanwhile, belong to all threads.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.opening = threading.Lock()
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._open: weakref.WeakSet[_Handle] = weakref.WeakSet()
+
+    def of_thread(self, source: Source) -> _Handle:
+        mine: OrderedDict[Source, _Handle] | None = getattr(self._local, "handles", None)
+        if mine is None:
+            mine = self._local.handles = OrderedDict()
+        handle = mine.get(source)
+        if handle is None or handle.dataset.closed:
+            handle = mine[source] = _Handle(source)
+            with self._lock:
+                self._open.add(handle)
+        mine.move_to_end(source)
+        while len(mine) > _MOST_OPEN:
+            mine.popitem(last=False)[1].close()
+        return handle
+
+    def close(self, sources: set[Source]) -> None:
+        with self._lock:
+            ours = [handle for handle in self._open if handle.source in sources]
+        for handle in ours:
+            handle.close()
+
+
+_handles = _Handles()
+_inherited: list[_Handles] = []
+
+
+def _of_process() -> _Handles:
+    """This process's handles. Those of the parent of a fork are kept, untouched: they share its files."""
+    global _handles  # noqa: PLW0603 -- one registry a process is the point
+    if _handles.pid != os.getpid():
+        _inherited.append(_handles)
+        _handles = _Handles()
+    return _handles
+
+
+@contextmanager
+def borrow(source: Source) -> Iterator[Any]:
+    """The calling thread's open dataset of a source; it stays open for the next use.
+
+    Yields:
+        A rasterio dataset (or ``WarpedVRT``) that nobody closes meanwhile.
+    """
+    while True:
+        handle = _of_process().of_thread(source)
+        with handle.lock:
+            if not handle.dataset.closed:
+                yield handle.dataset
+                return
+
+
+def close(sources: set[Source]) -> None:
+    """Close the handles of these sources in all threads of this process; the next use opens them again."""
+    _of_process().close(sources)

@@ -1,0 +1,102 @@
+"""Scenes that are rotated, or located by ground control points or RPCs, brought to a north-up grid as they are read.
+
+Resampling is nearest neighbour: no value is made up, and no band mixes with nodata. Pixels outside the source are
+transparent, hence invalid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rasterio.errors import RasterioError
+from rasterio.transform import array_bounds
+from rasterio.warp import transform_bounds
+
+from geoseg.errors import SceneError
+from geoseg.scene.file import SceneFile, reason
+from geoseg.scene.georeference import Georeference
+from geoseg.scene.probe import Facts
+from geoseg.scene.source import Source, Warp
+
+_LEAST_SHARE = 0.5
+"""Share of the finest file's area that each further band must cover to count as a band of the same scene."""
+
+
+def warp_files(files: Sequence[Facts], nodata: float | None) -> list[Facts]:
+    """Give all files one north-up grid: that of the finest.
+
+    A file that lies on that grid already is read as it is.
+
+    Args:
+        files: The files as they are.
+        nodata: Nodata that the user named, or None.
+
+    Raises:
+        SceneError: If a file has no georeferencing, or lies elsewhere than the others.
+    """
+    for file in files:
+        _check(file)
+    upright = [
+        file if file.georeference.is_north_up else _warped(file, Warp(nodata=nodata)) for file in files
+    ]
+    grid = min(upright, key=lambda file: file.georeference.gsd(file.shape) or float("inf"))
+    crs, transform = grid.georeference.crs, grid.georeference.transform
+    assert crs is not None  # noqa: S101 -- a north-up or warped file has both
+    assert transform is not None  # noqa: S101
+    warp = Warp(crs.to_wkt(), tuple(transform)[:6], grid.shape, nodata)
+    aligned = []
+    for file, now in zip(files, upright, strict=True):
+        if now is not grid:
+            _check_overlap(grid, now)
+        on_grid = now.georeference == grid.georeference and now.shape == grid.shape
+        aligned.append(now if on_grid else _warped(file, warp))
+    return aligned
+
+
+def _check(file: Facts) -> None:
+    georeference = file.georeference
+    if georeference.ground_crs is None or (georeference.transform is None and not georeference.needs_warp):
+        raise SceneError(
+            f"{file.path}: --warp needs a CRS and a transform, ground control points or RPCs; it has none"
+        )
+    has_mask = file.file.has_mask or file.file.alpha is not None
+    if has_mask and any(value is not None for value in file.nodata):
+        raise SceneError(
+            f"{file.path}: has a nodata value and a mask or alpha band as well, which --warp cannot honour together; "
+            "run gdalwarp -dstalpha first"
+        )
+
+
+def _warped(file: Facts, warp: Warp) -> Facts:
+    """The file as seen through a warp."""
+    source = Source(file.path, warp)
+    try:
+        with source.open() as dataset:
+            return replace(
+                file,
+                file=SceneFile.of(source, dataset),
+                georeference=Georeference.of(dataset),
+                block_shape=dataset.block_shapes[0],
+            )
+    except RasterioError as error:
+        raise SceneError(f"{file.path}: cannot be warped ({reason(error)}); try gdalwarp") from error
+
+
+def _check_overlap(grid: Facts, file: Facts) -> None:
+    left, bottom, right, top = _bounds(grid, grid)
+    west, south, east, north = _bounds(file, grid)
+    width, height = min(right, east) - max(left, west), min(top, north) - max(bottom, south)
+    covered = max(width, 0) * max(height, 0) / ((right - left) * (top - bottom))
+    if covered < _LEAST_SHARE:
+        raise SceneError(
+            f"{file.path} covers {covered:.0%} of the area of {grid.path}, the finest file, so they are not bands of "
+            "one scene; put tiles together with gdalbuildvrt first"
+        )
+
+
+def _bounds(file: Facts, grid: Facts) -> tuple[float, float, float, float]:
+    """(left, bottom, right, top) of a file in the grid's CRS."""
+    bounds = array_bounds(*file.shape, file.georeference.transform)
+    left, bottom, right, top = transform_bounds(file.georeference.crs, grid.georeference.crs, *bounds)
+    return left, bottom, right, top
