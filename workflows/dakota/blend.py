@@ -1,7 +1,7 @@
 """Predict held-out blocks chip by chip and blend the probabilities, much as `geoseg predict` does.
 
-Chips lie on one regular grid anchored at the scene's origin; a separable sin^2 ramp inside the overlap and 1 elsewhere
-weighs them, so the weights sum to 1 at every pixel.
+Chips lie on one regular grid anchored at the scene's origin; a separable sin^2 ramp inside the overlap
+and 1 elsewhere weighs them, so the weights sum to 1 at every pixel.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ def blend(
     for chip in chips:
         pixels = read_window(order, chip.row * grid.step, chip.col * grid.step, grid.size, grid.size, -1)
         inside = pixels >= 0
-        probabilities = (torch.from_numpy(chip.logits).float() / temperature).softmax(dim=1).mean(dim=0).numpy()
+        scaled = torch.from_numpy(chip.logits).float() / temperature
+        probabilities = scaled.softmax(dim=1).mean(dim=0).numpy()
         weights = grid.weights(chip.row, 0)[:, None] * grid.weights(chip.col, 1)[None, :]
         total[pixels[inside]] += (probabilities[:, inside] * weights[inside]).T
     return total

@@ -19,7 +19,7 @@ class ChipSampler:
         std: standard deviation of the reflectance of each band.
         size: side of a chip in pixels.
         seed: of the random numbers.
-        rare_share: share of chips that are centred on a class drawn with equal chances instead of on any label.
+        rare_share: share of chips placed around a class drawn with equal chances instead of any label.
         least_labelled: chips with a smaller share of labelled pixels are passed over.
     """
 
@@ -48,7 +48,7 @@ class ChipSampler:
         self.rare_share, self.least_labelled = rare_share, least_labelled
 
     def batch(self, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """`count` chips (count, bands, size, size) and labels (count, size, size), 0-8 and -1 for no label."""
+        """`count` chips (count, bands, size, size); labels (count, size, size), 0-8 and -1 for none."""
         pairs = [self._chip() for _ in range(count)]
         return np.stack([image for image, _ in pairs]), np.stack([labels for _, labels in pairs])
 
@@ -70,9 +70,9 @@ class ChipSampler:
             pixels = self._by_class[self._rng.integers(len(self._by_class))] if rare else self._pixels
             row, col = divmod(int(pixels[self._rng.integers(pixels.size)]), self.labels.shape[1])
             top, left = row - int(self._rng.integers(self.size)), col - int(self._rng.integers(self.size))
-            if self._total(self._forbidden, top, left) == 0:
-                if self._total(self._labelled, top, left) >= self.least_labelled * self.size**2:
-                    return top, left
+            labelled = self._total(self._labelled, top, left)
+            if labelled >= self.least_labelled * self.size**2 and not self._total(self._forbidden, top, left):
+                return top, left
 
     def _total(self, integral: NDArray[np.int64], top: int, left: int) -> int:
         last_row, last_col = integral.shape[0] - 1, integral.shape[1] - 1
@@ -83,10 +83,11 @@ class ChipSampler:
     def _jitter(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Another sun, haze or sensor: a gain and an offset a band on reflectance; nodata stays 0."""
         bands = len(self.mean)
-        gain = np.exp(self._rng.normal(0, GAIN_ALL) + self._rng.normal(0, GAIN_BAND, bands)).astype(np.float32)
-        shift = self.mean * (gain - 1) + self._rng.normal(0, OFFSET, bands).astype(np.float32)
+        gain = np.exp(self._rng.normal(0, GAIN_ALL) + self._rng.normal(0, GAIN_BAND, bands))
+        shift = (self.mean * (gain - 1) + self._rng.normal(0, OFFSET, bands)) / self.std
         valid = (image != 0).any(axis=0)
-        return (image * gain.reshape(-1, 1, 1) + (shift / self.std).reshape(-1, 1, 1)) * valid
+        gain, shift = (values.astype(np.float32).reshape(-1, 1, 1) for values in (gain, shift))
+        return (image * gain + shift) * valid
 
 
 def _integral(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -39,7 +39,7 @@ def summarise(matrix: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def calibration_error(confidence: NDArray[np.float32], correct: NDArray[np.bool_], bins: int = 15) -> float:
-    """Expected calibration error with equally wide bins (Guo et al. 2017, On Calibration of Modern Neural Networks).
+    """Expected calibration error with equally wide bins (Guo et al. 2017, arXiv:1706.04599).
 
     Args:
         confidence: probability of the class chosen, one value a pixel.

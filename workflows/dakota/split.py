@@ -1,13 +1,14 @@
 """Choose training, validation and test blocks of the dakota scene and write split.json.
 
-Fields cross the borders of the scene's tiles, so whole blocks are held out. Of a fixed sequence of random draws the
-first is taken in which every class has a fair share in every part.
+Fields cross the borders of the scene's tiles, so whole blocks are held out. Of a fixed sequence of random
+draws the first is taken in which every class has a fair share in every part.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ def count_classes(labels: NDArray[np.uint8], size: int) -> dict[tuple[int, int],
     return counts
 
 
-def is_fair(part: NDArray[np.int64], total: NDArray[np.int64], share: tuple[float, float], slack: float) -> bool:
+def is_fair(
+    part: NDArray[np.int64], total: NDArray[np.int64], share: tuple[float, float], slack: float
+) -> bool:
     """Whether a part has its share of all labels and of each class, the latter within a factor `slack`."""
     whole = part.sum() / total.sum()
     each = part / total / whole
@@ -77,16 +80,9 @@ def main() -> None:
     }
     content = {"block_size": BLOCK_SIZE, "buffer": BUFFER, "seed": args.seed, "blocks": blocks}
     content["labelled_pixels"] = {part: {**each, "all": sum(each.values())} for part, each in pixels.items()}
-    text = json.dumps(content, indent=1)
-    for part, chosen in blocks.items():  # one line a part reads better than four lines a block
-        text = text.replace(f'"{part}": {_indented(chosen)}', f'"{part}": {json.dumps(chosen)}')
+    text = re.sub(r"\[\s+(\d+),\s+(\d+)\s+\]", r"[\1, \2]", json.dumps(content, indent=1))  # a block a line
     args.output.write_text(text + "\n")
     print(json.dumps(content["labelled_pixels"], indent=1))
-
-
-def _indented(value: object) -> str:
-    """JSON as it stands two levels deep in an indented file."""
-    return json.dumps(value, indent=1).replace("\n", "\n  ")
 
 
 if __name__ == "__main__":

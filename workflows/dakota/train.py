@@ -1,8 +1,8 @@
 """Train a network of segmentation_models_pytorch on the training blocks of the dakota scene.
 
-The time is given, not the number of steps: the learning rate follows the share of the time that has passed, so the
-run ends when it should on a busy machine too. Every few minutes the averaged weights are scored on the validation
-blocks, and the best are kept in the output folder.
+The time is given, not the number of steps: the learning rate follows the share of the time that has passed,
+so the run ends when it should on a busy machine too. Every few minutes the averaged weights are scored on
+the validation blocks, and the best are kept in the output folder.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ import segmentation_models_pytorch as smp
 import torch
 from blend import ChipGrid, blend, chip_logits
 from chips import ChipSampler
-from dakota import BANDS, CLASSES, Scene, Split, band_statistics, load_scene, load_split
+from dakota import BANDS, CLASSES, SCALE, Scene, Split, band_statistics, load_scene, load_split
 from metrics import confusion, summarise
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 ARCHITECTURE = {
     "arch": "Unet",
-    "encoder_name": "efficientnet-b0",
-    "encoder_depth": 5,
+    "encoder_name": "tu-resnet18",
+    "encoder_depth": 4,
     "encoder_weights": None,
-    "decoder_channels": [128, 64, 48, 32, 16],
+    "decoder_channels": [128, 96, 64, 32],
     "in_channels": len(BANDS),
     "classes": len(CLASSES),
 }
@@ -43,7 +43,7 @@ def class_weights(labels: NDArray[np.uint8], power: float) -> torch.Tensor:
 
 
 def loss_of(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, dice: float) -> torch.Tensor:
-    """Weighted cross-entropy with smoothed labels, plus `dice` times the soft dice loss of the classes present."""
+    """Weighted cross-entropy with smoothed labels, plus `dice` times the dice loss of the classes present."""
     entropy = torch.nn.functional.cross_entropy(
         logits, labels, weight=weights, ignore_index=-1, label_smoothing=0.05
     )
@@ -58,7 +58,7 @@ def loss_of(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, d
 
 
 def learning_rate(progress: float, peak: float, warm_up: float = 0.04) -> float:
-    """Linear rise over the first `warm_up` of the time, then half a cosine down to a hundredth of the peak."""
+    """Linear rise over the first `warm_up` of the time, then half a cosine down to 1 % of the peak."""
     if progress < warm_up:
         return peak * max(progress / warm_up, 0.02)
     share = min(1.0, (progress - warm_up) / (1 - warm_up))
@@ -95,86 +95,107 @@ def validate(network: torch.nn.Module, scene: Scene, split: Split, norm: dict[st
     return summarise(confusion(scene.labels[wanted], predicted.astype(np.uint8)))
 
 
-def save(folder: Path, state: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-    """Write the weights and what is known about them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in state.items()}, folder / "model.safetensors")
-    for name in ("architecture", "normalisation", "training", "validation"):
-        (folder / f"{name}.json").write_text(json.dumps(facts[name], indent=1) + "\n")
+class Run:
+    """One training run: the network, its averaged weights, the chips and what has been seen so far.
+
+    Args:
+        args: the command line, parsed.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args, self.scene, self.split = args, load_scene(args.data), load_split()
+        shape = self.scene.labels.shape
+        where = self.split.mask("train", shape) & self.split.training_mask(shape)
+        mean, std = band_statistics(self.scene, where)
+        self.norm = {"bands": list(BANDS), "scale": SCALE, "mean": mean, "std": std}
+        self.sampler = ChipSampler(self.scene, self.split, mean, std, args.chip_size, args.seed)
+        self.weights = class_weights(self.sampler.labels, args.weight_power)
+        self.architecture = json.loads(args.architecture) if args.architecture else ARCHITECTURE
+        self.network, self.averaged_network = (
+            smp.create_model(**self.architecture).to(memory_format=torch.channels_last) for _ in range(2)
+        )
+        self.averaged = AveragedWeights(self.network, args.decay)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), args.rate, weight_decay=args.weight_decay
+        )
+        self.steps, self.pixels, self.best = 0, 0, -1.0
+
+    def step(self, rate: float) -> float:
+        """Learn from one batch at the given learning rate; returns the loss."""
+        self.network.train()
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        images, labels = self.sampler.batch(self.args.batch_size)
+        chips = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = self.network(chips)
+        loss = loss_of(logits.float(), torch.from_numpy(labels), self.weights, self.args.dice)
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self.averaged.update(self.network)
+        self.steps, self.pixels = self.steps + 1, self.pixels + int((labels >= 0).sum())
+        return loss.item()
+
+    def check(self, minutes: float, loss: float) -> None:
+        """Score the averaged weights on the validation blocks; save them if they are the best so far."""
+        self.averaged_network.load_state_dict(self.averaged.state)
+        scores = validate(self.averaged_network, self.scene, self.split, self.norm)
+        ious = " ".join(f"{each['iou']:.2f}" for each in scores["classes"].values())
+        figures = f"accuracy {scores['accuracy']:.4f}, mIoU {scores['miou']:.4f}, {ious}"
+        print(f"{minutes:5.1f} min, step {self.steps}, loss {loss:.4f}, {figures}", flush=True)
+        if scores["accuracy"] + scores["miou"] > self.best:
+            self.best = scores["accuracy"] + scores["miou"]
+            self.save(minutes, scores)
+
+    def save(self, minutes: float, scores: dict[str, Any]) -> None:
+        """Write the averaged weights and what is known about them."""
+        folder = self.args.output
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: value.contiguous() for name, value in self.averaged.state.items()}
+        save_file(state, folder / "model.safetensors")
+        settings = {k: v for k, v in vars(self.args).items() if k not in ("data", "output", "architecture")}
+        facts = {
+            "architecture": self.architecture,
+            "normalisation": self.norm,
+            "validation": scores,
+            "training": {
+                "minutes_done": round(minutes, 1),
+                "steps": self.steps,
+                "chips": self.steps * self.args.batch_size,
+                "labelled_pixels_seen": self.pixels,
+                "epochs": round(self.pixels / np.count_nonzero(self.sampler.labels), 1),
+                "class_weights": [round(float(weight), 4) for weight in self.weights],
+                **settings,
+                "versions": {"torch": torch.__version__, "segmentation_models_pytorch": smp.__version__},
+            },
+        }
+        for name, content in facts.items():
+            (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 def train(args: argparse.Namespace) -> None:
-    """Run the training loop for the given time."""
+    """Train for the given time."""
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
-    scene, split = load_scene(args.data), load_split()
-    where = split.mask("train", scene.labels.shape) & split.training_mask(scene.labels.shape)
-    mean, std = band_statistics(scene, where)
-    norm = {"bands": list(BANDS), "scale": 0.0001, "mean": mean, "std": std}
-    sampler = ChipSampler(scene, split, mean, std, args.chip_size, args.seed)
-    weights = class_weights(sampler.labels, args.weight_power)
-    architecture = json.loads(args.architecture) if args.architecture else ARCHITECTURE
-    network = smp.create_model(**architecture).to(memory_format=torch.channels_last)
-    averaged_network = smp.create_model(**architecture).to(memory_format=torch.channels_last)
-    averaged = AveragedWeights(network, args.decay)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=args.rate, weight_decay=args.weight_decay)
-
-    start, next_check, best, step, pixels, losses = time.monotonic(), args.check_minutes, -1.0, 0, 0, []
-    while True:
-        minutes = (time.monotonic() - start) / 60
-        if minutes >= next_check or minutes >= args.minutes:
-            next_check = minutes + args.check_minutes
-            averaged_network.load_state_dict(averaged.state)
-            scores = validate(averaged_network, scene, split, norm)
-            ious = " ".join(f"{each['iou']:.2f}" for each in scores["classes"].values())
-            print(
-                f"{minutes:5.1f} min, step {step}, loss {np.mean(losses):.4f}, "
-                f"accuracy {scores['accuracy']:.4f}, mIoU {scores['miou']:.4f}, {ious}",
-                flush=True,
-            )
-            losses = []
-            if scores["accuracy"] + scores["miou"] > best:
-                best = scores["accuracy"] + scores["miou"]
-                facts = {
-                    "minutes": round(minutes, 1),
-                    "steps": step,
-                    "chips": step * args.batch_size,
-                    "labelled_pixels_seen": pixels,
-                    "epochs": round(pixels / int((sampler.labels > 0).sum()), 1),
-                    "class_weights": [round(float(w), 4) for w in weights],
-                    "torch": torch.__version__,
-                    "smp": smp.__version__,
-                    **{k: v for k, v in vars(args).items() if k not in ("data", "output", "architecture")},
-                }
-                found = {"architecture": architecture, "normalisation": norm, "training": facts}
-                save(args.output, averaged.state, {**found, "validation": scores})
-            if minutes >= args.minutes:
-                return
-        network.train()
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(minutes / args.minutes, args.rate)
-        images, labels = sampler.batch(args.batch_size)
-        pixels += int((labels >= 0).sum())
-        chips = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = network(chips)
-        loss = loss_of(logits.float(), torch.from_numpy(labels), weights, args.dice)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        averaged.update(network)
-        losses.append(loss.item())
-        step += 1
+    run = Run(args)
+    start, next_check, losses = time.monotonic(), args.check_minutes, []
+    while (minutes := (time.monotonic() - start) / 60) < args.minutes:
+        losses.append(run.step(learning_rate(minutes / args.minutes, args.rate)))
+        if minutes >= next_check:
+            run.check(minutes, float(np.mean(losses)))
+            next_check, losses = minutes + args.check_minutes, []
+    run.check(minutes, float(np.mean(losses)) if losses else float("nan"))
 
 
 def main() -> None:
     """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with scene.tif and classes.tif")
     parser.add_argument("output", type=Path, help="folder for the best weights and their figures")
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--check-minutes", type=float, default=3, help="between two looks at the validation blocks")
+    parser.add_argument("--check-minutes", type=float, default=3, help="between two validations")
     parser.add_argument("--architecture", help="JSON with the arguments of smp.create_model")
     parser.add_argument("--chip-size", type=int, default=192)
     parser.add_argument("--batch-size", type=int, default=8)
