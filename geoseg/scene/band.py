@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +46,12 @@ class Band:
             stored: Any shape, in the file's dtype.
 
         Returns:
-            float32, same shape, NaN where the result is not finite. Types that float32 cannot hold exactly are
-            scaled in float64 first.
+            float32, same shape, NaN where the result is not finite. Types that float32 cannot hold
+            exactly are scaled in float64 first.
         """
         exact_in_float32 = np.can_cast(stored.dtype, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
-            values = stored.astype(np.float32 if exact_in_float32 else np.float64)
+            values: Any = stored.astype(np.float32 if exact_in_float32 else np.float64)
             if self.scale != 1.0:
                 values *= values.dtype.type(self.scale)
             if self.offset != 0.0:
@@ -68,7 +69,7 @@ class Band:
         return missing
 
 
-def can_hold(dtype: np.dtype[np.generic] | str, value: float) -> bool:
+def can_hold(dtype: Any, value: float) -> bool:
     """Whether a stored value of ``dtype`` can equal ``value`` (NaN equals nothing)."""
     dtype = np.dtype(dtype)
     if math.isnan(value):

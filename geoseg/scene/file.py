@@ -96,8 +96,8 @@ class SceneFile:
                     hidden_cells = dataset.read_masks(list(indexes), window=inside) == 0
         except RasterioError as error:
             raise RunError(
-                f"{self.source.path}: rows {window.row}-{window.row_stop - 1} cannot be read, the file is damaged "
-                f"or incomplete, or the connection was lost ({reason(error)})"
+                f"{self.source.path}: rows {window.row}-{window.row_stop - 1} cannot be read: the file is "
+                f"damaged or incomplete, or the connection was lost ({reason(error)})"
             ) from error
         return Pixels(stored, hidden, hidden_cells)
 

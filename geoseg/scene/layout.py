@@ -1,4 +1,4 @@
-"""How several files make one scene: stacked on one grid, or side by side as a mosaic; else one line on why not."""
+"""How several files make one scene: stacked on one grid, or side by side as a mosaic."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _mosaic(files: Sequence[Facts]) -> Arrangement:
     tiles = tuple(file.file.at(row - top, col - left) for file, (row, col) in zip(files, places, strict=True))
     shape = max(tile.window.row_stop for tile in tiles), max(tile.window.col_stop for tile in tiles)
     transform = first.georeference.transform
-    assert transform is not None  # noqa: S101 -- tiles without one were refused
+    assert transform is not None  # tiles without one were refused
     georeference = replace(first.georeference, transform=transform * Affine.translation(left, top))
     return Arrangement(shape, georeference, (tiles,), (0,))
 
@@ -114,12 +114,12 @@ def _refuse_unless_tile(first: Facts, other: Facts) -> None:
         )
     if first.georeference.crs != other.georeference.crs:
         raise SceneError(
-            f"{pair}: they are in different CRSs ({_crs(first)}, {_crs(other)}); bring them to one with gdalwarp -t_srs"
+            f"{pair}: their CRSs differ ({_crs(first)}, {_crs(other)}); warp them to one with gdalwarp -t_srs"
         )
     if not _same_pixels(first, other):
         raise SceneError(
-            f"{pair}: their pixels are {_pixel(first)} and {_pixel(other)}; --warp resamples all files to the finest "
-            "grid, or make one file with gdalbuildvrt -separate -resolution highest"
+            f"{pair}: their pixels are {_pixel(first)} and {_pixel(other)}; --warp resamples all "
+            "files to the finest grid, or make one file with gdalbuildvrt -separate -resolution highest"
         )
     row, col = _place(first, other)
     if max(abs(row - round(row)), abs(col - round(col))) >= _TOLERANCE:
@@ -134,8 +134,8 @@ def _refuse_unless_tile(first: Facts, other: Facts) -> None:
         )
     if _values(first) != _values(other):
         raise SceneError(
-            f"{pair}: tiles of a mosaic need the same nodata, scale and offset ({_values(first)}; {_values(other)}); "
-            "make one file with gdalbuildvrt"
+            f"{pair}: tiles of a mosaic need the same nodata, scale and offset "
+            f"({_values(first)}; {_values(other)}); make one file with gdalbuildvrt"
         )
 
 

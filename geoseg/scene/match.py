@@ -48,12 +48,12 @@ def match_bands(scene: Scene, wanted: Sequence[str], asked: Sequence[str | int] 
     Args:
         scene: The scene.
         wanted: The model's bands by common name, in its order.
-        asked: What ``--bands`` says: numbers, names, descriptions or common names in the model's order. Where the
-            scene's bands carry no names, common names say what the file's bands are, in file order.
+        asked: What ``--bands`` says: numbers, names, descriptions or common names in the model's order.
+            Where the scene's bands carry no names, common names say what the file's bands are, in file order.
 
     Returns:
-        The numbers to select. Without names and with as many bands as the model, bands are taken in file order,
-        with a doubt.
+        The numbers to select. Without names and with as many bands as the model, bands are taken in
+        file order, with a doubt.
 
     Raises:
         SceneError: Naming what is missing, what the scene has, and the flag that says which is which.
@@ -64,7 +64,8 @@ def match_bands(scene: Scene, wanted: Sequence[str], asked: Sequence[str | int] 
             return _by_name(resolved.scene, wanted)
         return _as_asked(scene, wanted, resolved.numbers)
     if not _has_names(scene) and len(scene.bands) == len(wanted):
-        doubt = f"no band of {scene.paths[0]} carries a name, so they were taken in file order as {', '.join(wanted)}"
+        order = ", ".join(wanted)
+        doubt = f"the bands of {scene.paths[0]} carry no names; they were taken in file order as {order}"
         return BandMatch(tuple(band.number for band in scene.bands), (doubt,))
     return _by_name(scene, wanted)
 
@@ -90,8 +91,8 @@ def _name_all(scene: Scene, names: Sequence[str]) -> Resolved:
     names = [common_name(name) or name.lower() for name in names]
     if len(names) != len(scene.bands):
         raise SceneError(
-            f"{scene.paths[0]}: its {len(scene.bands)} bands carry no names, and --bands names {len(names)}; name all "
-            "of them in file order, or give the numbers of those to use (--bands 3,2,1)"
+            f"{scene.paths[0]}: its {len(scene.bands)} bands carry no names, and --bands names {len(names)}; "
+            "name all of them in file order, or give the numbers of those to use (--bands 3,2,1)"
         )
     if len(set(names)) < len(names):
         raise SceneError(
@@ -137,8 +138,8 @@ def _as_asked(scene: Scene, wanted: Sequence[str], numbers: tuple[int, ...]) -> 
     """Bands that the user chose, in the model's order; a doubt where a name says otherwise."""
     if len(numbers) != len(wanted):
         raise SceneError(
-            f"--bands names {len(numbers)} bands and the model takes {len(wanted)} ({', '.join(wanted)}); name as many, "
-            "in that order"
+            f"--bands names {len(numbers)} bands and the model takes {len(wanted)} ({', '.join(wanted)}); "
+            "name as many, in that order"
         )
     by_number = {layer.band.number: layer.band for layer in scene.all_layers}
     chosen = [by_number[number] for number in numbers]

@@ -24,8 +24,10 @@ _SYNONYMS: Mapping[str, str] = {
     "red edge 1": "rededge071", "rededge1": "rededge071", "rededge 1": "rededge071",
     "red edge 2": "rededge075", "rededge2": "rededge075", "rededge 2": "rededge075",
     "red edge 3": "rededge078", "rededge3": "rededge078", "rededge 3": "rededge078",
-    "swir1": "swir16", "swir 1": "swir16", "shortwave infrared 1": "swir16", "short wave infrared 1": "swir16",
-    "swir2": "swir22", "swir 2": "swir22", "shortwave infrared 2": "swir22", "short wave infrared 2": "swir22",
+    "swir1": "swir16", "swir 1": "swir16",
+    "shortwave infrared 1": "swir16", "short wave infrared 1": "swir16",
+    "swir2": "swir22", "swir 2": "swir22",
+    "shortwave infrared 2": "swir22", "short wave infrared 2": "swir22",
     "thermal": "lwir", "thermal infrared": "lwir", "tir": "lwir",
 }  # fmt: skip
 
@@ -41,7 +43,7 @@ STAND_INS: Mapping[str, tuple[str, ...]] = {
     "lwir": ("lwir11",),
     "lwir11": ("lwir",),
 }
-"""Bands that can serve for another when a scene lacks it: their ranges overlap (nir 0.75-1.0, nir08 0.75-0.9 um)."""
+"""Bands that can serve for another when a scene lacks it (nir is 0.75-1.0 um, nir08 0.75-0.9 um)."""
 
 _LEFT_OUT = re.compile(
     r"\bb(?:and|ands)?[ _-]?\d{1,2}a?\b|\b(?:band|channel|reflectance|surface)\b|[^a-z0-9]+"
@@ -86,7 +88,7 @@ def common_names(
 
 
 def name_in_file_name(stem: str) -> str | None:
-    """The band that a file's name ends in: ``LC08_..._SR_B4`` -> ``SR_B4``, ``T31UFU_..._B02_10m`` -> ``B02``."""
+    """The band that a file's name ends in: ``LC08_..._SR_B4`` -> ``SR_B4``, ``T31UFU_B02_10m`` -> ``B02``."""
     match = _IN_FILE_NAME.search(stem)
     return match.group(1) if match else None
 

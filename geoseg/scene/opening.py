@@ -21,6 +21,12 @@ from geoseg.scene.warping import warp_files
 
 Path = str | os.PathLike[str]
 
+_TELLING = (
+    "SPACECRAFT_ID", "SPACECRAFT_NAME", "DATATAKE_1_SPACECRAFT_NAME", "SATELLITEID", "PLATFORM",
+    "PRODUCT_URI",
+)  # fmt: skip
+"""Metadata whose values name the sensor."""
+
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
@@ -48,8 +54,8 @@ def open_scene(
 ) -> Scene:
     """Open one or many files as one scene; only headers are read.
 
-    Several files are stacked in the order given if they lie on one grid, or put together as a mosaic if they are
-    tiles with the same bands on one aligned grid.
+    Several files are stacked in the order given if they lie on one grid, or put together as a mosaic if
+    they are tiles with the same bands on one aligned grid.
 
     Args:
         paths: Anything GDAL reads: paths, ``http(s)://`` and ``s3://`` URLs, ``/vsi...`` names, sub-datasets.
@@ -58,8 +64,9 @@ def open_scene(
         nodata: Stored value that means "no data", in all bands, in place of what the files declare.
         scale: Physical value = stored * scale + offset, in all bands, in place of the files' tags.
         offset: See scale.
-        warp: Resample (nearest neighbour) to a north-up grid in the scene's own CRS, for scenes that are rotated
-            or located by ground control points or RPCs; with several files, to the grid of the finest.
+        warp: Resample (nearest neighbour) to a north-up grid in the scene's own CRS, for scenes that are
+            rotated or located by ground control points or RPCs; with several files, to the grid of the
+            finest.
 
     Returns:
         The scene. It holds no open file.
@@ -173,12 +180,4 @@ def _scale(file: Facts, index: int) -> float:
 
 def _telling(tags: dict[str, str]) -> list[str]:
     """Metadata values that name the sensor."""
-    keys = (
-        "SPACECRAFT_ID",
-        "SPACECRAFT_NAME",
-        "DATATAKE_1_SPACECRAFT_NAME",
-        "SATELLITEID",
-        "PLATFORM",
-        "PRODUCT_URI",
-    )
-    return [tags[key] for key in keys if key in tags]
+    return [tags[key] for key in _TELLING if key in tags]

@@ -17,8 +17,8 @@ from geoseg.scene.georeference import Georeference
 from geoseg.scene.source import Source, is_remote
 
 _VECTOR_SUFFIXES = (
-    ".shp", ".geojson", ".gpkg", ".fgb", ".kml", ".kmz", ".gml", ".parquet", ".geoparquet", ".dxf", ".gdb", ".csv",
-    ".shx", ".dbf", ".topojson", ".gpx",
+    ".shp", ".geojson", ".gpkg", ".fgb", ".kml", ".kmz", ".gml", ".gpx", ".parquet", ".geoparquet", ".dxf",
+    ".gdb", ".csv", ".shx", ".dbf", ".topojson",
 )  # fmt: skip
 _CONNECTION = re.compile(r"[A-Za-z][A-Za-z0-9_+]+:")
 
@@ -106,30 +106,31 @@ def _check(path: str, dataset: Any) -> None:
         raise SceneError(f"{path}: has no pixels ({dataset.height} rows x {dataset.width} columns)")
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
         raise SceneError(
-            f"{path}: holds complex numbers ({dataset.dtypes[0]}), as radar products do; convert them to amplitude "
-            "or backscatter first"
+            f"{path}: holds complex numbers ({dataset.dtypes[0]}), as radar products do; convert them to "
+            "amplitude or backscatter first"
         )
 
 
 def _why_not(path: str, error: BaseException) -> str:
     """One line: why a path could not be opened, and what to do."""
     if is_remote(path):
-        return f"{path}: cannot be opened over the network ({reason(error)}); check the address and access rights"
+        return f"{path}: cannot be opened ({reason(error)}); check the address and the access rights"
     if path.startswith(("/vsi", "<")) or _CONNECTION.match(path):
         return f"{path}: cannot be opened ({reason(error)})"
-    if not os.path.lexists(path):
-        return f"{path}: there is no such file{_did_you_mean(path)}"
-    if os.path.isdir(path):
-        return f"{path}: is a folder; name the raster file (or files, one a band) in it"
-    if not os.path.exists(path):
-        return f"{path}: is a link to a file that does not exist"
-    if not os.access(path, os.R_OK):
-        return f"{path}: may not be read; change its permissions"
-    if os.path.getsize(path) == 0:
-        return f"{path}: is empty (0 bytes); copy or download it again"
-    if path.lower().endswith(_VECTOR_SUFFIXES):
-        return f"{path}: is a vector file or table; name a raster scene"
-    return f"{path}: {_by_first_bytes(path) or f'is not a raster that GDAL can read ({reason(error)})'}"
+    return f"{path}: {_local_fault(path) or f'is not a raster that GDAL can read ({reason(error)})'}"
+
+
+def _local_fault(path: str) -> str | None:
+    """What is wrong with a local file, and what to do; None if it is there and not of a known other kind."""
+    faults = (
+        (not os.path.lexists(path), f"there is no such file{_did_you_mean(path)}"),
+        (os.path.isdir(path), "is a folder; name the raster file (or files, one a band) in it"),
+        (not os.path.exists(path), "is a link to a file that does not exist; check the path"),
+        (not os.access(path, os.R_OK), "may not be read; change its permissions"),
+        (os.path.isfile(path) and not os.path.getsize(path), "is empty (0 bytes); copy or download it again"),
+        (path.lower().endswith(_VECTOR_SUFFIXES), "is a vector file or a table; name a raster scene"),
+    )
+    return next((text for applies, text in faults if applies), None) or _by_first_bytes(path)
 
 
 def _by_first_bytes(path: str) -> str | None:

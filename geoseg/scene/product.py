@@ -1,7 +1,8 @@
 """What the product that a scene comes from says: the day it was acquired, its processing, its platform.
 
-Facts come from the file's own metadata, a STAC item with the same stem, and the product files of Landsat
-(``*_MTL``) and Sentinel-2 (``MTD_*.xml``) beside or above it. File times and dates in file names are not used.
+Facts come from the file's own metadata, a STAC item with the same stem, and the product files of
+Landsat (``*_MTL``) and Sentinel-2 (``MTD_*.xml``) beside or above it. File times and dates in file names are
+not used.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ _STAC_PROPERTIES = {
 
 _DATE_KEYS = (
     "STAC_DATETIME", "STAC_START_DATETIME", "DATE_ACQUIRED", "PRODUCT_START_TIME", "DATATAKE_SENSING_START",
-    "DATATAKE_1_DATATAKE_SENSING_START", "SENSING_TIME", "ACQUISITIONDATETIME", "ACQUISITIONDATE", "ACQUISITION_DATE",
-    "EXIF_DateTimeOriginal", "TIFFTAG_DATETIME",
+    "DATATAKE_1_DATATAKE_SENSING_START", "SENSING_TIME", "ACQUISITIONDATETIME", "ACQUISITIONDATE",
+    "ACQUISITION_DATE", "EXIF_DateTimeOriginal", "TIFFTAG_DATETIME",
 )  # fmt: skip
 _DAY = re.compile(r"\s*(\d{4})[-:/]?(\d{2})[-:/]?(\d{2})(?!\d)")
 
@@ -54,7 +55,7 @@ def product_tags(path: str) -> dict[str, str]:
 
 
 def acquisition_date(tags: Mapping[str, str]) -> str | None:
-    """The day of acquisition, ``YYYY-MM-DD``, from metadata: STAC, product files, IMAGERY domain, EXIF, TIFF tag."""
+    """The day of acquisition, ``YYYY-MM-DD``, from STAC, product, IMAGERY, EXIF or the TIFF tag, in order."""
     for key in _DATE_KEYS:
         match = _DAY.match(tags.get(key, ""))
         if match:
@@ -66,7 +67,7 @@ def acquisition_date(tags: Mapping[str, str]) -> str | None:
 
 
 def _product_files(path: str) -> Iterator[str]:
-    """Landsat's MTL beside the file, Sentinel-2's MTD files beside it or above it inside its product folder."""
+    """Landsat's MTL beside the file; Sentinel-2's MTD files beside it, or above it inside its product."""
     folder, name = os.path.split(os.path.abspath(path))
     for other in _listed(folder):
         product, marker, _ = other.partition("_MTL.")
@@ -82,7 +83,7 @@ def _product_files(path: str) -> Iterator[str]:
 
 
 def _is_inside_product(folder: str) -> bool:
-    """Whether the folder above still belongs to a Sentinel-2 product (R10m, IMG_DATA, the granule, GRANULE)."""
+    """Whether the folder above still belongs to a Sentinel-2 product."""
     name = os.path.basename(folder)
     return bool(re.fullmatch(r"R\d0m|IMG_DATA|GRANULE|L[12]\w+_T\d\d[A-Z]{3}_\w+", name))
 

@@ -25,8 +25,8 @@ INVALID_WHERE = ("all", "any")
 class Scene:
     """One or many files on one grid, read window by window.
 
-    A scene holds no open file: it is a value that can be pickled and read from any thread or process. Handles are
-    opened on first use, one a thread.
+    A scene holds no open file: it is a value that can be pickled and read from any thread or process.
+    Handles are opened on first use, one a thread.
 
     Attributes:
         paths: The files, as they were named.
@@ -78,17 +78,15 @@ class Scene:
         """A view of the scene with these bands.
 
         Args:
-            bands: 1-based band numbers in the order wanted; repeats are allowed. An alpha band that is asked for
-                is read as a band and no longer masks pixels.
+            bands: 1-based band numbers in the order wanted; repeats are allowed. An alpha band that is
+                asked for is read as a band and no longer masks pixels.
             invalid_where: "all": a pixel is invalid where all these bands are nodata; "any": where any is.
 
         Raises:
             SceneError: If the scene has no such band.
         """
         if invalid_where not in INVALID_WHERE:
-            raise SceneError(
-                f"invalid_where must be one of {', '.join(INVALID_WHERE)}, not {invalid_where!r}"
-            )
+            raise SceneError(f"invalid_where is {' or '.join(INVALID_WHERE)}, not {invalid_where!r}")
         if not bands:
             raise SceneError(f"{self.paths[0]}: no band was asked for")
         by_number = {layer.band.number: layer for layer in self.all_layers}
@@ -105,8 +103,8 @@ class Scene:
             window: A window inside the scene.
 
         Returns:
-            values: float32 (bands, rows, columns) in physical units (stored * scale + offset), NaN in every band
-                cell that is nodata, not finite, or masked.
+            values: float32 (bands, rows, columns) in physical units (stored * scale + offset), NaN in every
+                band cell that is nodata, not finite, or masked.
             valid: bool (rows, columns).
 
         Raises:

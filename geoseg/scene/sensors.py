@@ -1,8 +1,8 @@
 """Sensors and the names of their bands: which common name a provider's band id stands for.
 
 Common names are those of the STAC ``eo`` extension 2.0 (https://github.com/stac-extensions/eo). Band tables:
-Sentinel-2 MSI (ESA user handbook), Landsat 4-9 (USGS, Collection 2 product guides), HLS v2 (LP DAAC user guide),
-MODIS surface reflectance (MOD09 user guide).
+Sentinel-2 MSI (ESA user handbook), Landsat 4-9 (USGS, Collection 2 product guides), HLS v2 (LP DAAC user
+guide), MODIS surface reflectance (MOD09 user guide).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 _MSI = {
     "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "rededge071", "6": "rededge075",
-    "7": "rededge078", "8": "nir", "8A": "nir08", "9": "nir09", "10": "cirrus", "11": "swir16", "12": "swir22",
+    "7": "rededge078", "8": "nir", "8A": "nir08", "9": "nir09", "10": "cirrus", "11": "swir16",
+    "12": "swir22",
 }  # fmt: skip
 _OLI = {
     "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "nir08", "6": "swir16", "7": "swir22",

@@ -1,7 +1,8 @@
 """One dataset as GDAL opens it: a path, and how it is warped; opened once a thread and a process.
 
-GDAL handles may be used by one thread at a time and do not survive a fork, so none is kept in a scene. A
-``Source`` is a value that can be pickled; ``borrow`` gives the calling thread's own handle, opened on first use.
+GDAL handles may be used by one thread at a time and do not survive a fork, so none is kept in a scene.
+A ``Source`` is a value that can be pickled; ``borrow`` gives the calling thread's own handle, opened on first
+use.
 """
 
 from __future__ import annotations
@@ -83,12 +84,13 @@ def _options(path: str) -> dict[str, str]:
     return {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "1"}
 
 
+_LOCAL_SCHEMES = ("file://", "zip://", "tar://", "gzip://")
+_REMOTE_NAMES = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsiwebhdfs")
+
+
 def is_remote(path: str) -> bool:
     """Whether a path leads over the network."""
-    remote = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift", "/vsiwebhdfs")
-    return (
-        "://" in path and not path.startswith(("file://", "zip://", "tar://", "gzip://"))
-    ) or path.startswith(remote)
+    return path.startswith(_REMOTE_NAMES) or ("://" in path and not path.startswith(_LOCAL_SCHEMES))
 
 
 def _warped(dataset: Any, warp: Warp) -> Any:
@@ -122,7 +124,8 @@ class _Handle:
 class _Handles:
     """All handles of one process: each thread has its own, and all can be closed.
 
-    One dataset is opened at a time, because Python's warning filters, changed meanwhile, belong to all threads.
+    One dataset is opened at a time, because Python's warning filters, changed meanwhile, belong to all
+    threads.
     """
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ class Layer:
         band: What is known of it.
         stack: Which of the scene's stacks of files holds it.
         index: Its 1-based number in each file of that stack.
-        is_alpha: Whether the files mark it as alpha; such a band masks pixels unless it is asked for by number.
+        is_alpha: Whether the files mark it as alpha; it masks pixels unless it is asked for by number.
     """
 
     band: Band
@@ -36,7 +36,7 @@ class Raw:
 
     Attributes:
         stored: One array (rows, columns) a band, each in its file's dtype.
-        missing: bool (bands, rows, columns), True where a band is nodata, NaN, infinite, or masked on its own.
+        missing: bool (bands, rows, columns), True where a band is nodata, not finite, or masked on its own.
         hidden: bool (rows, columns), True where a mask or alpha is 0, or where no tile lies.
     """
 

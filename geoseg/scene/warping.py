@@ -1,7 +1,7 @@
-"""Scenes that are rotated, or located by ground control points or RPCs, brought to a north-up grid as they are read.
+"""Rotated scenes, and those located by ground control points or RPCs, read on a north-up grid.
 
-Resampling is nearest neighbour: no value is made up, and no band mixes with nodata. Pixels outside the source are
-transparent, hence invalid.
+Resampling is nearest neighbour: no value is made up, and no band mixes with nodata. Pixels outside the
+source are transparent, hence invalid.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def warp_files(files: Sequence[Facts], nodata: float | None) -> list[Facts]:
     ]
     grid = min(upright, key=lambda file: file.georeference.gsd(file.shape) or float("inf"))
     crs, transform = grid.georeference.crs, grid.georeference.transform
-    assert crs is not None  # noqa: S101 -- a north-up or warped file has both
-    assert transform is not None  # noqa: S101
+    assert crs is not None  # a north-up or warped file has both
+    assert transform is not None
     warp = Warp(crs.to_wkt(), tuple(transform)[:6], grid.shape, nodata)
     aligned = []
     for file, now in zip(files, upright, strict=True):
@@ -63,8 +63,8 @@ def _check(file: Facts) -> None:
     has_mask = file.file.has_mask or file.file.alpha is not None
     if has_mask and any(value is not None for value in file.nodata):
         raise SceneError(
-            f"{file.path}: has a nodata value and a mask or alpha band as well, which --warp cannot honour together; "
-            "run gdalwarp -dstalpha first"
+            f"{file.path}: has a nodata value and a mask or alpha band as well, which --warp cannot honour "
+            "together; run gdalwarp -dstalpha first"
         )
 
 
@@ -90,8 +90,8 @@ def _check_overlap(grid: Facts, file: Facts) -> None:
     covered = max(width, 0) * max(height, 0) / ((right - left) * (top - bottom))
     if covered < _LEAST_SHARE:
         raise SceneError(
-            f"{file.path} covers {covered:.0%} of the area of {grid.path}, the finest file, so they are not bands of "
-            "one scene; put tiles together with gdalbuildvrt first"
+            f"{file.path} covers {covered:.0%} of the area of {grid.path}, the finest file, so they are not "
+            "bands of one scene; put tiles together with gdalbuildvrt first"
         )
 
 
