@@ -75,6 +75,7 @@ class MapWriter:
         self.kind = kind
         self.final = final
         self.window = window
+        self.georeference = cut(georeference, window)
         self._tags = dict(tags)
         self._scratch = scratch / f"{kind.name}.tif"
         self._staged: list[StagedFile] = []
@@ -94,7 +95,7 @@ class MapWriter:
                 sparse_ok=True,
                 bigtiff="IF_SAFER",
             )
-            self._describe(cut(georeference, window))
+            self._describe(self.georeference)
 
     def write(self, window: Window, pixels: NDArray[np.uint8]) -> None:
         """Write one window.
@@ -108,6 +109,11 @@ class MapWriter:
         )
         self._dataset.write(pixels, window=place)
 
+    def close(self) -> Path:
+        """End writing; returns the scratch raster, which can be read until ``finish`` or ``discard``."""
+        self._dataset.close()
+        return self._scratch
+
     def finish(self) -> list[StagedFile]:
         """Make the COG and its sidecars under temporary names beside their final place.
 
@@ -117,7 +123,7 @@ class MapWriter:
         Raises:
             RunError: If the disk is full or the folder cannot be written.
         """
-        self._dataset.close()
+        self.close()
         raster = self._stage(self.final)
         try:
             with _quiet():

@@ -1,0 +1,81 @@
+"""The command line: one thin module a verb that parses, calls and prints.
+
+stdout carries results, stderr everything else. Exit codes: 0 done, 1 the run failed, 2 the command line or an
+input is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from geoseg._version import __version__
+from geoseg.cli.inspect import inspect
+from geoseg.cli.models import models
+from geoseg.cli.polygonize import polygonize
+from geoseg.cli.predict import predict
+from geoseg.errors import GeosegError
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="geoseg")
+def cli() -> None:
+    r"""Turn satellite and aerial scenes of any size into crop and land-cover maps.
+
+    \b
+    geoseg predict scene.tif                          a class map that opens in QGIS
+    geoseg predict scene.tif --polygons fields.gpkg   and its polygons
+    geoseg inspect scene.tif                          does the scene fit the model?
+    geoseg models list                                the models that are there
+    geoseg polygonize scene_classes.tif -o map.gpkg   polygons of any class map
+    """
+
+
+for _verb in (predict, inspect, polygonize, models):
+    cli.add_command(_verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; returns its exit code."""
+    try:
+        code = cli.main(list(arguments), prog_name="geoseg", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("geoseg: interrupted; no output was written", err=True)
+        return INTERRUPTED
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        return _explain(error)
+    return code if isinstance(code, int) else 0
+
+
+def _explain(error: Exception) -> int:
+    """Say in one line why a run ended; returns its exit code."""
+    text = " ".join(str(error).split())
+    if isinstance(error, GeosegError):
+        click.echo(f"geoseg: error: {text}", err=True)
+        return error.exit_code
+    click.echo(f"geoseg: failed: {type(error).__name__}: {text} (--debug shows where)", err=True)
+    return 1
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """A polite kill ends a run as Ctrl-C does, so that its unfinished files are removed."""
+    raise KeyboardInterrupt

@@ -1,0 +1,60 @@
+"""Options that several verbs share, and how their text becomes values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def split_list(_context: click.Context, _parameter: click.Parameter, text: str | None) -> list[str] | None:
+    """``"a, b"`` to ``["a", "b"]``."""
+    return None if text is None else [item.strip() for item in text.split(",") if item.strip()]
+
+
+def split_bands(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> list[str | int] | None:
+    """``"nir,3"`` to ``["nir", 3]``."""
+    items = split_list(context, parameter, text)
+    return None if items is None else [int(item) if item.isdecimal() else item for item in items]
+
+
+def scene_options(command: Command) -> Command:
+    """How to read a scene: shared by predict and inspect."""
+    for option in (
+        click.option(
+            "--warp", is_flag=True, help="Bring a scene with GCPs, RPCs or a rotation to a north-up grid."
+        ),
+        click.option("--offset", type=float, help="Added after --scale [default: the file's offset tag]."),
+        click.option(
+            "--scale", type=float, help="Stored values are multiplied by this [default: the file's tag]."
+        ),
+        click.option("--nodata", type=float, help="Stored value that means nodata [default: the file's]."),
+        click.option(
+            "--bands",
+            metavar="B,B,...",
+            callback=split_bands,
+            help="The scene's bands in the model's order, by name or number: blue,green,red or 3,2,1.",
+        ),
+        click.option(
+            "--model",
+            metavar="NAME|DIR|ZIP|hf://",
+            help="Bundled model, package, or owner/name on the Hugging Face Hub [default: the bundled one].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def talk_options(command: Command) -> Command:
+    """How much is said: shared by all verbs that run for a while."""
+    for option in (
+        click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
+        click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors and results."),
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,74 @@
+"""``geoseg predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geoseg.cli.options import scene_options, talk_options
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(short_help="Map the classes of a scene.")
+@click.argument("scene", nargs=-1, required=True, metavar="SCENE...")
+@click.option(
+    "-o", "--output", type=FILE, metavar="OUT.tif", help="Class map [default: SCENE_classes.tif here]."
+)
+@click.option(
+    "--polygons", type=FILE, metavar="OUT.gpkg", help="Also write polygons: .gpkg, .fgb or .parquet."
+)
+@click.option("--confidence", type=FILE, metavar="OUT.tif", help="Also write the confidence, 0-100 percent.")
+@click.option("--probabilities", type=FILE, metavar="OUT.tif", help="Also write every class's probability.")
+@scene_options
+@click.option("--aoi", metavar="FILE", help="Map only pixels whose centre is inside these polygons.")
+@click.option("--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the scene says].")
+@click.option("--force", is_flag=True, help="Run although the scene does not look like the model's.")
+@click.option("--chip-size", type=int, metavar="N", help="Side of a chip in pixels [default: the model's].")
+@click.option("--overlap", type=int, metavar="N", help="Pixels that chips share [default: the model's].")
+@click.option(
+    "--batch-size", type=int, metavar="N", help="Chips a forward [default: 1 on a CPU, 8 on a GPU]."
+)
+@click.option(
+    "--block-size", type=int, metavar="N", help="Pixels a side stitched at once; only changes memory."
+)
+@click.option(
+    "--forwards", type=int, metavar="N", help="Forwards at once; only changes speed [default: the cores]."
+)
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]|mps", help="Where to run."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="auto is bf16 where the processor or GPU computes in it.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace existing files and unfinished work.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print the plan, write nothing.")
+@click.option(
+    "--report", type=FILE, metavar="OUT.json", help="Write what was done, how long it took, what came out."
+)
+@talk_options
+def predict(quiet: bool, scene: tuple[str, ...], **options: Any) -> None:
+    r"""Predict a class for every valid pixel of SCENE and write a georeferenced class map.
+
+    SCENE is any raster GDAL reads, by path or URL; several are taken as the bands or tiles of one scene.
+    Bands are found by their names. A scene that does not fit the model is refused with what to do about it.
+
+    \b
+    geoseg predict scene.tif
+    geoseg predict scene.tif -o map.tif --confidence sure.tif --polygons fields.gpkg
+    geoseg predict B02.tif B03.tif B04.tif B08.tif B11.tif B12.tif --scale 0.0001
+    """
+    from geoseg.cli.progress import choose_progress
+    from geoseg.run.predict import predict as run
+
+    result = run(list(scene), **options, progress=choose_progress(quiet=quiet))
+    if options["dry_run"]:
+        click.echo(result.plan.summary())
+    for path in result.outputs.values():
+        click.echo(path)

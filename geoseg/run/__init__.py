@@ -1,0 +1,1 @@
+"""The verbs: stages composed into whole runs."""

@@ -1,0 +1,134 @@
+"""The files a run promises: checked before it starts, published together when all are complete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.errors import OutputError
+from geoseg.maps.writer import StagedFile, stale_sidecars
+
+RASTERS = (".tif", ".tiff")
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a run writes.
+
+    Attributes:
+        classes: The class map.
+        confidence: The confidence raster, or None.
+        probabilities: The probability raster, or None.
+        polygons: The polygons, or None.
+        report: The JSON report, or None.
+    """
+
+    classes: Path
+    confidence: Path | None = None
+    probabilities: Path | None = None
+    polygons: Path | None = None
+    report: Path | None = None
+
+    def named(self) -> dict[str, Path]:
+        """The outputs that were asked for, by name."""
+        return {name: path for name, path in vars(self).items() if path is not None}
+
+    @property
+    def rasters(self) -> dict[str, Path]:
+        """The rasters that were asked for, by the name of their kind."""
+        return {name: path for name, path in self.named().items() if name not in ("polygons", "report")}
+
+    @property
+    def work_folder(self) -> Path:
+        """Where unfinished work lies."""
+        return self.classes.with_name(self.classes.name + ".geoseg-work")
+
+
+def check_outputs(
+    outputs: dict[str, Path], inputs: Sequence[str], *, endings: dict[str, Sequence[str]], overwrite: bool
+) -> None:
+    """Refuse outputs that could not be written or would harm a file, before any work is done.
+
+    Args:
+        outputs: Option name -> path, as in ``{"--confidence": path}``.
+        inputs: Files that are read.
+        endings: Option name -> allowed file endings.
+        overwrite: Whether finished files may be replaced.
+
+    Raises:
+        OutputError: Naming the option and what to do.
+    """
+    taken: dict[Path, str] = {Path(path).resolve(): path for path in inputs}
+    styles: dict[Path, str] = {}
+    for option, path in outputs.items():
+        allowed = endings.get(option)
+        if allowed and path.suffix.lower() not in allowed:
+            raise OutputError(f"{option} {path}: the name must end in {' or '.join(allowed)}")
+        if path.resolve() in taken:
+            raise OutputError(f"{option} {path} is also {taken[path.resolve()]}; give it another name")
+        taken[path.resolve()] = option
+        if not path.parent.is_dir():
+            raise OutputError(f"{option} {path}: there is no folder {path.parent}; make it first")
+        if not os.access(path.parent, os.W_OK):
+            raise OutputError(f"{option} {path}: the folder {path.parent} is not writable")
+        if path.is_dir():
+            raise OutputError(f"{option} {path} is a folder; give a file name")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{option} {path} exists; --overwrite replaces it")
+        if path.suffix.lower() in RASTERS:
+            style = path.resolve().with_suffix(".qml")
+            if style in styles:
+                raise OutputError(
+                    f"{option} and {styles[style]} would share the style file {style.name}; rename one"
+                )
+            styles[style] = option
+
+
+@contextmanager
+def work_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Make the folder for unfinished work; it is gone afterwards, however the run ends.
+
+    Raises:
+        OutputError: If it exists already: another run is writing there, or one was killed.
+    """
+    if folder.exists():
+        if not overwrite:
+            raise OutputError(
+                f"{folder} holds unfinished work: another run is writing there, or one was killed; "
+                "--overwrite removes it"
+            )
+        shutil.rmtree(folder)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def staged_name(final: Path) -> Path:
+    """A hidden name beside ``final`` with the same ending, for a file that is not complete yet."""
+    return final.with_name(f".{final.stem}.{os.getpid()}.part{final.suffix}")
+
+
+def publish(files: Iterable[StagedFile]) -> None:
+    """Give complete files their final names, in the order given, after removing stale sidecars."""
+    files = list(files)
+    fresh = {file.final for file in files}
+    for file in files:
+        if file.final.suffix.lower() in RASTERS:
+            for stale in stale_sidecars(file.final):
+                if stale not in fresh:
+                    stale.unlink(missing_ok=True)
+    for file in files:
+        os.replace(file.staged, file.final)
+
+
+def discard(files: Iterable[StagedFile]) -> None:
+    """Remove files that will not be published."""
+    for file in files:
+        file.staged.unlink(missing_ok=True)

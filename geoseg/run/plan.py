@@ -1,0 +1,99 @@
+"""What a run is expected to take, said before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from geoseg.run.prepare import Job
+
+_BASE_BYTES = 450_000_000
+"""Resident memory of Python with torch and GDAL loaded, measured on Linux."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The size of a run.
+
+    Attributes:
+        scene: The scene's name.
+        shape: (rows, columns) to be mapped.
+        chips: Chips that cover them; those without a valid pixel will be skipped.
+        blocks: Blocks they are stitched in.
+        computed_per_pixel: Pixels that go through the network for each pixel of the map.
+        memory_bytes: Estimated peak of resident memory.
+        disk_bytes: Scratch space beside the class map while the run lasts.
+        model: The model's name.
+        chip_size: Side of a chip.
+        overlap: Pixels that neighbouring chips share.
+        device: Where the network runs.
+        precision: What it computes in.
+    """
+
+    scene: str
+    shape: tuple[int, int]
+    chips: int
+    blocks: int
+    computed_per_pixel: float
+    memory_bytes: int
+    disk_bytes: int
+    model: str
+    chip_size: int
+    overlap: int
+    device: str
+    precision: str
+
+    def summary(self) -> str:
+        """The plan in one line."""
+        rows, cols = self.shape
+        return (
+            f"{self.scene}: {rows} x {cols} pixels, {self.chips} chips of {self.chip_size} with "
+            f"{self.overlap} overlap in {self.blocks} blocks, model {self.model}, {self.device} {self.precision}, about "
+            f"{self.memory_bytes / 1e9:.1f} GB memory, {self.disk_bytes / 1e9:.2f} GB scratch"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON values."""
+        return asdict(self) | {"shape": list(self.shape)}
+
+
+def make_plan(job: Job) -> Plan:
+    """Work out the size of a run from its settings alone."""
+    settings = job.settings
+    blocks = job.grid.blocks(settings.block_size, job.window)
+    chips = sum((b.chips[2] - b.chips[0]) * (b.chips[3] - b.chips[1]) for b in blocks)
+    return Plan(
+        scene=job.scene.name,
+        shape=job.window.shape,
+        chips=chips,
+        blocks=len(blocks),
+        computed_per_pixel=chips * settings.chip_size**2 / job.window.pixels,
+        memory_bytes=_memory(job, max(b.reach.pixels for b in blocks)),
+        disk_bytes=_scratch_bands(job) * job.window.pixels,
+        model=job.model.card.name,
+        chip_size=settings.chip_size,
+        overlap=settings.overlap,
+        device=settings.device,
+        precision=settings.precision,
+    )
+
+
+def _memory(job: Job, block_pixels: int) -> int:
+    """Three blocks of input, two of results in steps, one of sums and one margin row, and the forwards."""
+    bands, classes = len(job.settings.bands), len(job.model.classes)
+    margins = job.window.width * job.settings.overlap * classes * 4
+    blocks = block_pixels * (3 * 4 * bands + 2 * 2 * classes + 3 * 4 * classes)
+    chips = _chip_bytes(job) * job.settings.forwards * job.settings.batch_size
+    return _BASE_BYTES + blocks + margins + chips
+
+
+def _chip_bytes(job: Job) -> int:
+    """Memory of one chip in a forward: about sixty full-resolution float32 planes in those measured."""
+    return 60 * 4 * job.settings.chip_size**2
+
+
+def _scratch_bands(job: Job) -> int:
+    if job.outputs.polygons is not None:
+        return 2 + len(job.model.classes)
+    counts = {"classes": 1, "confidence": 1, "probabilities": len(job.model.classes)}
+    return sum(counts[name] for name in job.outputs.rasters)

@@ -1,0 +1,113 @@
+"""The settings of a run, resolved: every ``auto`` and default replaced by what is used."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from geoseg.errors import SettingsError
+from geoseg.inference.torch_backend import (
+    GPU_BATCH_SIZE,
+    TorchBackend,
+    cores,
+    resolve_device,
+    resolve_precision,
+)
+from geoseg.models import Model, size_divisor
+
+BLOCK_SIZE = 2048
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a scene is predicted.
+
+    Attributes:
+        bands: The scene's band numbers, in the model's order.
+        chip_size: Side of a chip in pixels.
+        overlap: Pixels that neighbouring chips share.
+        batch_size: Chips a forward.
+        backend: What runs the network.
+        device: Where it runs.
+        precision: What it computes in.
+        tta: Test-time augmentation.
+        temperature: Divides the logits; 1 when the model is uncalibrated.
+        block_size: Side of a block in pixels; never changes the answer.
+        forwards: Forwards in flight at once; never changes the answer.
+    """
+
+    bands: tuple[int, ...]
+    chip_size: int
+    overlap: int
+    batch_size: int
+    backend: str
+    device: str
+    precision: str
+    tta: str
+    temperature: float
+    block_size: int
+    forwards: int
+
+    def that_change_the_answer(self) -> dict[str, str]:
+        """The settings to keep with a map, as text; the device by its kind."""
+        kept = asdict(self)
+        del kept["block_size"], kept["forwards"]
+        kept["device"] = self.device.split(":")[0]
+        kept["bands"] = ",".join(map(str, self.bands))
+        return {key: str(value) for key, value in kept.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        return asdict(self) | {"bands": list(self.bands)}
+
+
+def resolve_settings(
+    model: Model,
+    bands: tuple[int, ...],
+    *,
+    chip_size: int | None,
+    overlap: int | None,
+    batch_size: int | None,
+    block_size: int | None,
+    device: str,
+    precision: str,
+    forwards: int | None,
+) -> Settings:
+    """Replace defaults by the model package's values and ``auto`` by what this machine has.
+
+    Raises:
+        SettingsError: If a setting cannot work.
+    """
+    chip_size = model.chip_size if chip_size is None else chip_size
+    if overlap is None:
+        overlap = min(model.overlap, chip_size // 2)
+    for flag, value in (("--batch-size", batch_size), ("--block-size", block_size), ("--forwards", forwards)):
+        if value is not None and value < 1:
+            raise SettingsError(f"{flag} must be at least 1, not {value}")
+    device = resolve_device(device)
+    on_cpu = device == "cpu"
+    return Settings(
+        bands=bands,
+        chip_size=chip_size,
+        overlap=overlap,
+        batch_size=batch_size or (1 if on_cpu else GPU_BATCH_SIZE),
+        backend="torch",
+        device=device,
+        precision=resolve_precision(precision, device),
+        tta="none",
+        temperature=model.card.temperatures.get("none", 1.0),
+        block_size=block_size or BLOCK_SIZE,
+        forwards=forwards or (cores() if on_cpu else 2),
+    )
+
+
+def make_backend(model: Model, settings: Settings) -> TorchBackend:
+    """The backend that runs ``model`` as ``settings`` say."""
+    return TorchBackend(
+        model.network,
+        device=settings.device,
+        precision=settings.precision,
+        batch_size=settings.batch_size,
+        divisor=size_divisor(model.network),
+        temperature=settings.temperature,
+    )
