@@ -1,0 +1,241 @@
+"""From nodes of the pixel lattice to the rings of polygons, without a loop over pixels.
+
+The corners of pixels form a lattice. A *node* is a corner where the boundary turns or where more than two
+polygons meet; every vertex of every polygon is a node, and every node a polygon passes is one of its
+vertices, so neighbours share their vertices and the polygons of a map are a valid coverage. Between two
+nodes a boundary is straight, with the same two polygons left and right all along.
+
+At a node a boundary can leave in four directions: 0 east, 1 north, 2 west, 3 south. A *half-edge* is a node
+and a direction; it belongs to the polygon on its left. The four pixels around a node are its quadrants,
+numbered so that quadrant ``d`` lies left of direction ``d``: north-east, north-west, south-west, south-east.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.polygons.groups import group_starts, spread
+
+EAST, NORTH, WEST, SOUTH = range(4)
+
+
+class SideLengths(Protocol):
+    """Knows how long straight boundaries are, in whole numbers of a fixed small unit."""
+
+    def side_lengths(
+        self,
+        rows: NDArray[np.int32],
+        columns: NDArray[np.int32],
+        to_rows: NDArray[np.int32],
+        to_columns: NDArray[np.int32],
+    ) -> NDArray[np.int64]:
+        """Lengths of the straight boundaries between pairs of pixel corners."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """Nodes in row order.
+
+    Attributes:
+        rows: Row of each corner, int32; 0 is the upper edge of the raster.
+        columns: Column of each corner, int32.
+        quadrants: Label of the four pixels around it, int32 (nodes, 4): north-east, north-west, south-west,
+            south-east. 0 is nodata or outside the raster.
+    """
+
+    rows: NDArray[np.int32]
+    columns: NDArray[np.int32]
+    quadrants: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return int(self.rows.size)
+
+    def where(self, chosen: NDArray[np.bool_]) -> Nodes:
+        """Only the chosen nodes."""
+        return Nodes(self.rows[chosen], self.columns[chosen], self.quadrants[chosen])
+
+    @staticmethod
+    def join(parts: list[Nodes]) -> Nodes:
+        """All nodes of several sets, in row order."""
+        rows = np.concatenate([part.rows for part in parts])
+        columns = np.concatenate([part.columns for part in parts])
+        quadrants = np.concatenate([part.quadrants for part in parts])
+        order = np.lexsort((columns, rows))
+        return Nodes(rows[order], columns[order], quadrants[order])
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """Finished polygons, ordered by their first pixel.
+
+    Attributes:
+        labels: Label of each polygon, int32.
+        ring_counts: Rings of each polygon, the exterior first, holes by their first corner; int64.
+        ring_sizes: Vertices of each ring, the first repeated at the end; int64.
+        vertices: Row and column of the vertices, int32 (vertices, 2). Exteriors run counter-clockwise and
+            holes clockwise as seen on a screen with row 0 on top; every ring starts at its first corner in
+            row order. An exterior's start is the upper left corner of the polygon's first pixel.
+        perimeters: Length of the exterior in the unit of ``SideLengths``, int64; None without one.
+        touches_edge: Whether a side of the polygon borders on label 0, bool.
+    """
+
+    labels: NDArray[np.int32]
+    ring_counts: NDArray[np.int64]
+    ring_sizes: NDArray[np.int64]
+    vertices: NDArray[np.int32]
+    perimeters: NDArray[np.int64] | None
+    touches_edge: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return int(self.labels.size)
+
+
+def link_rings(nodes: Nodes, ready: NDArray[np.bool_], lengths: SideLengths | None) -> Traced:
+    """Trace the polygons that are ready.
+
+    Args:
+        nodes: Every node of every polygon that is ready (others may be there too).
+        ready: Whether the polygon of a quadrant is to be traced, bool (nodes, 4).
+        lengths: Measures perimeters; None leaves them out.
+
+    Returns:
+        The traced polygons.
+    """
+    quadrants = nodes.quadrants
+    exists = ready & (quadrants != np.roll(quadrants, 1, axis=1))
+    half_edges = np.flatnonzero(exists)
+    if half_edges.size == 0:
+        return _nothing(lengths is not None)
+    direction = (half_edges & 3).astype(np.int8)
+    node = half_edges >> 2
+    head = _heads(nodes, node, direction)
+    turned = _turns(quadrants)[head, direction]
+    number = np.zeros(exists.size, dtype=np.int32)
+    number[half_edges] = np.arange(half_edges.size, dtype=np.int32)
+    following = number[(head << 2) | turned]
+
+    # A ring's first corner in row order is passed west-to-south (exterior) or north-to-east (hole).
+    first = ((direction == WEST) & (turned == SOUTH)) | ((direction == NORTH) & (turned == EAST))
+    order, ring_starts = _cycles(following, np.sort(following[first]))
+    ring_sizes = np.diff(ring_starts, append=order.size)
+    start = order[ring_starts]
+    ring_label = quadrants.ravel()[half_edges[start]]
+    exterior = direction[start] == SOUTH
+    ring_order, ring_counts, labels = _group_rings(ring_label, exterior)
+
+    order = order[spread(ring_starts[ring_order], ring_sizes[ring_order])]
+    ring_sizes = ring_sizes[ring_order]
+    first_rings = group_starts(ring_counts)
+    polygon_starts = group_starts(np.add.reduceat(ring_sizes, first_rings))
+    border = quadrants[node, (direction - 1) & 3] == 0
+    perimeters = None
+    if lengths is not None:
+        metres = lengths.side_lengths(
+            nodes.rows[node], nodes.columns[node], nodes.rows[head], nodes.columns[head]
+        )
+        perimeters = np.add.reduceat(metres[order], group_starts(ring_sizes))[first_rings]
+    closed = spread(group_starts(ring_sizes), ring_sizes + 1, close=True)
+    corner = node[order[closed]]
+    vertices = np.stack([nodes.rows[corner], nodes.columns[corner]], axis=1)
+    touches = np.logical_or.reduceat(border[order], polygon_starts)
+    return Traced(labels, ring_counts, ring_sizes + 1, vertices, perimeters, touches)
+
+
+def _nothing(measured: bool) -> Traced:
+    none = np.zeros(0, dtype=np.int64)
+    return Traced(
+        none.astype(np.int32),
+        none,
+        none,
+        np.zeros((0, 2), dtype=np.int32),
+        none if measured else None,
+        none.astype(bool),
+    )
+
+
+def _heads(nodes: Nodes, node: NDArray[np.int64], direction: NDArray[np.int8]) -> NDArray[np.int64]:
+    """The node at which each half-edge ends: the next one in its row or column."""
+    count = len(nodes)
+    columns: NDArray[np.integer] = nodes.columns
+    if count and int(columns.max()) < 2**16:
+        columns = columns.astype(np.uint16)  # numpy sorts 16-bit integers by radix, many times faster
+    by_column = np.argsort(columns, kind="stable")
+    south = np.zeros(count, dtype=np.int64)
+    south[by_column[:-1]] = by_column[1:]
+    north = np.zeros(count, dtype=np.int64)
+    north[by_column[1:]] = by_column[:-1]
+    head: NDArray[np.int64] = node + (direction == EAST) - (direction == WEST)
+    going_south = direction == SOUTH
+    head[going_south] = south[node[going_south]]
+    going_north = direction == NORTH
+    head[going_north] = north[node[going_north]]
+    return head
+
+
+def _turns(quadrants: NDArray[np.int32]) -> NDArray[np.int8]:
+    """The direction in which a boundary leaves a node, for each direction it can arrive in.
+
+    Right if the pixel ahead on the right belongs to the polygon, else straight on if the one ahead on the
+    left does, else left. Where a polygon touches itself at a corner, turning right splits the ring there, so
+    that no ring ever passes a corner twice: what it encloses becomes a hole that touches the exterior.
+    """
+    turns = np.empty(quadrants.shape, dtype=np.int8)
+    for direction in range(4):
+        right, left = (direction - 1) & 3, (direction + 1) & 3
+        own = quadrants[:, left]
+        turns[:, direction] = np.where(
+            quadrants[:, right] == own, right, np.where(quadrants[:, direction] == own, direction, left)
+        )
+    return turns
+
+
+def _cycles(
+    following: NDArray[np.int32], starts: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Order the elements of a permutation by its cycles.
+
+    Args:
+        following: The permutation: what comes after each element.
+        starts: Where cycles may begin, ascending; holds at least the least element of every cycle.
+
+    Returns:
+        The elements, cycle after cycle, and where in that list each cycle begins. A cycle begins with its
+        least start; cycles are ordered by it.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import depth_first_order
+
+    # A depth-first walk along a chain of extra nodes, each of which leads first into one start and then to
+    # the next extra node, visits one cycle after the other, in compiled code and linear time.
+    size, extra = following.size, starts.size
+    indices = np.empty(size + 2 * extra, dtype=np.int32)
+    indices[:size] = following
+    indices[size::2] = starts
+    indices[size + 1 :: 2] = size + 1 + np.arange(extra)
+    pointers = np.concatenate(
+        [np.arange(size, dtype=np.int32), size + 2 * np.arange(extra + 1, dtype=np.int32)]
+    )
+    pointers[-1] -= 1  # the last extra node leads no further
+    indices = indices[:-1]
+    graph = csr_array((np.ones(indices.size), indices, pointers), shape=(size + extra, size + extra))
+    visited = depth_first_order(graph, size, directed=True, return_predecessors=False)
+    order = visited[visited < size].astype(np.int64)
+    begins = np.ones(size, dtype=bool)
+    begins[1:] = following[order[:-1]] != order[1:]
+    return order, np.flatnonzero(begins)
+
+
+def _group_rings(
+    ring_label: NDArray[np.int32], exterior: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+    """Sort rings by polygon; an exterior begins before its holes, so a stable sort keeps it first."""
+    labels = ring_label[exterior]
+    least = int(ring_label.min())
+    rank = np.zeros(int(ring_label.max()) - least + 1, dtype=np.int64)
+    rank[labels - least] = np.arange(labels.size)
+    polygon = rank[ring_label - least]
+    return np.argsort(polygon, kind="stable"), np.bincount(polygon, minlength=labels.size), labels

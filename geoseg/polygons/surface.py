@@ -1,0 +1,241 @@
+"""How large pixels are on the ellipsoid: areas and side lengths that add up exactly.
+
+A map projection stretches the ground by an amount that changes slowly. It is measured on a coarse lattice,
+at most 10 km or 0.1 degrees apart, and interpolated in between. Measured means: the derivatives of the
+position in three-dimensional space with respect to row and column, by central differences of
+pixel -> longitude, latitude -> X, Y, Z. They know neither antimeridian nor poles. The area of a pixel is the
+length of their cross product, the length of its sides that of each derivative.
+
+Sizes are rounded once, to whole multiples of a power of two, so that sums are exact in any order and do not
+depend on how a raster is cut into blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from affine import Affine
+
+SPACING_METRES = 10_000.0
+SPACING_DEGREES = 0.1
+MAX_LATTICE = 2048
+"""Lattice points an axis at most; only rasters wider than 20,000 km or 200 degrees meet it."""
+BITS = 24
+"""A pixel's area is a whole number below 2^24: a sum over 2^29 pixels is still exact in float64."""
+LONG_SIDE = 64.0
+"""Straight boundaries longer than this many pixels are measured at their ends too (Simpson's rule)."""
+HECTARE = 10_000.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surface:
+    """Sizes of the pixels of one raster.
+
+    Attributes:
+        step: Pixels between two points of the lattice, a power of two.
+        corner: Row and column of the lattice's first point, in pixels of the raster (may be negative).
+        areas: Area of a pixel at the lattice points, in ``area_unit``, float64 (lattice rows, columns).
+        along_columns: Length of a pixel's upper side, in ``length_unit``.
+        along_rows: Length of a pixel's left side, in ``length_unit``.
+        area_unit: Hectares, a power of two.
+        length_unit: Metres, a power of two.
+    """
+
+    step: int
+    corner: tuple[int, int]
+    areas: NDArray[np.float64]
+    along_columns: NDArray[np.float64]
+    along_rows: NDArray[np.float64]
+    area_unit: float
+    length_unit: float
+
+    def pixel_areas(self, row: int, column: int, height: int, width: int) -> NDArray[np.float64]:
+        """Area of every pixel of a window.
+
+        Args:
+            row: First row of the window.
+            column: First column.
+            height: Rows.
+            width: Columns.
+
+        Returns:
+            Whole numbers of ``area_unit``, float64 (height, width); 0 outside the CRS's domain.
+        """
+        across, u = self._locate(np.arange(column, column + width) + 0.5, 1)
+        down, t = self._locate(np.arange(row, row + height) + 0.5, 0)
+        first = int(down[0])
+        lines = self.areas[first : int(down[-1]) + 2]
+        lines = lines[:, across] * (1.0 - u) + lines[:, across + 1] * u
+        areas = np.empty((height, width))
+        for i in range(lines.shape[0] - 1):
+            band = slice(*np.searchsorted(down, [first + i, first + i + 1]))
+            np.multiply((lines[i + 1] - lines[i])[None, :], t[band, None], out=areas[band])
+            areas[band] += lines[i]
+            np.rint(areas[band], out=areas[band])
+        return np.nan_to_num(areas, copy=False) if np.isnan(lines).any() else areas
+
+    def side_lengths(
+        self,
+        rows: NDArray[np.int32],
+        columns: NDArray[np.int32],
+        to_rows: NDArray[np.int32],
+        to_columns: NDArray[np.int32],
+    ) -> NDArray[np.int64]:
+        """Length of straight lines along rows or columns between pixel corners.
+
+        Args:
+            rows: Row of the corner where each line begins.
+            columns: Its column.
+            to_rows: Row of the corner where it ends.
+            to_columns: Its column.
+
+        Returns:
+            Whole numbers of ``length_unit``, int64; the same in both directions.
+        """
+        span = np.abs(to_rows - rows) + np.abs(to_columns - columns)
+        level = to_rows == rows
+        length = self._stretch(level, (rows + to_rows) * 0.5, (columns + to_columns) * 0.5)
+        far = np.flatnonzero(span > LONG_SIDE)
+        if far.size:
+            one = self._stretch(level[far], rows[far] * 1.0, columns[far] * 1.0)
+            other = self._stretch(level[far], to_rows[far] * 1.0, to_columns[far] * 1.0)
+            length[far] = (one + other + 4.0 * length[far]) / 6.0
+        length *= span
+        return np.nan_to_num(np.rint(length, out=length), copy=False).astype(np.int64)
+
+    def _stretch(
+        self, level: NDArray[np.bool_], rows: NDArray[np.floating], columns: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Length of one pixel side at positions of the raster, along a row where ``level``."""
+        i, t = self._locate(rows, 0)
+        j, u = self._locate(columns, 1)
+        width = self.areas.shape[1]
+        both = np.concatenate([self.along_rows.ravel(), self.along_columns.ravel()])
+        at = i * width + j + level * self.areas.size
+        upper: NDArray[np.float64] = both[at] * (1.0 - u) + both[at + 1] * u
+        at += width
+        lower: NDArray[np.float64] = both[at] * (1.0 - u) + both[at + 1] * u
+        return upper * (1.0 - t) + lower * t
+
+    def _locate(
+        self, position: NDArray[np.floating], axis: int
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """The lattice cell of positions along an axis, and how far inside it they are (0 to 1)."""
+        cells = (position - self.corner[axis]) / self.step
+        index = np.minimum(cells.astype(np.intp), self.areas.shape[axis] - 2)
+        return index, cells - index
+
+
+def measure_surface(
+    crs: Any, transform: Affine | None, shape: tuple[int, int], origin: tuple[int, int] = (0, 0)
+) -> Surface | None:
+    """Measure the sizes of a raster's pixels on the ellipsoid of its CRS.
+
+    Args:
+        crs: The raster's CRS, anything pyproj understands; None if it has none.
+        transform: Pixel to CRS; None if the raster has none.
+        shape: Rows and columns.
+        origin: Row and column of the raster's first pixel on the scene's grid. The lattice lies on that
+            grid, so that a raster cut from a scene has the scene's areas.
+
+    Returns:
+        The surface, or None where area means nothing: no CRS or transform, or a CRS that is not tied to the
+        Earth (local, engineering).
+    """
+    to_space = _space(crs) if crs and transform is not None else None
+    if to_space is None or transform is None:
+        return None
+    locate, spacing = to_space
+    pixel = max(math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e))
+    step = 2 ** max(0, math.floor(math.log2(spacing / pixel)))
+    while max(shape) / step > MAX_LATTICE:
+        step *= 2
+    corner = tuple((start // step) * step - start for start in origin)
+    points = [
+        np.arange(first, size + step + 1, step, dtype=np.float64)
+        for first, size in zip(corner, shape, strict=True)
+    ]
+    down, across = (axis if axis.size > 1 else np.append(axis, axis + step) for axis in points)
+    rows, columns = np.meshgrid(down, across, indexing="ij")
+
+    def derivative(row: float, column: float) -> NDArray[np.float64]:
+        ends = []
+        for sign in (1, -1):
+            r, c = rows + sign * row, columns + sign * column
+            ends.append(
+                locate(
+                    c * transform.a + r * transform.b + transform.c,
+                    c * transform.d + r * transform.e + transform.f,
+                )
+            )
+        slope: NDArray[np.float64] = (ends[0] - ends[1]) / (2 * (row + column))
+        return slope
+
+    with np.errstate(invalid="ignore"):
+        along_rows = derivative(step / 64, 0)
+        along_columns = derivative(0, step / 64)
+        areas = np.linalg.norm(np.cross(along_columns, along_rows), axis=-1) / HECTARE
+        right = np.linalg.norm(along_columns, axis=-1)
+        downward = np.linalg.norm(along_rows, axis=-1)
+    if not np.isfinite(areas).any() or np.nanmax(areas) == 0:
+        return None
+    area_unit = _unit(float(np.nanmax(areas)))
+    length_unit = _unit(float(np.nanmax(np.maximum(right, downward))))
+    return Surface(
+        step,
+        (corner[0], corner[1]),
+        areas / area_unit,
+        right / length_unit,
+        downward / length_unit,
+        area_unit,
+        length_unit,
+    )
+
+
+def _unit(largest: float) -> float:
+    return 2.0 ** (math.ceil(math.log2(largest)) - BITS)
+
+
+def _space(crs: Any) -> tuple[Any, float] | None:
+    """A function from CRS coordinates to X, Y, Z on the CRS's own ellipsoid, and the lattice's spacing."""
+    import pyproj
+    from pyproj.exceptions import ProjError
+
+    try:
+        system = pyproj.CRS.from_user_input(crs).to_2d()
+        base = system.geodetic_crs
+        ellipsoid = system.ellipsoid
+        if base is None or ellipsoid is None or not (system.is_geographic or system.is_projected):
+            return None
+        to_base = pyproj.Transformer.from_crs(system, base.to_2d(), always_xy=True)
+        radians = base.to_2d().axis_info[0].unit_conversion_factor
+        unit = system.axis_info[0].unit_conversion_factor
+    except (ProjError, IndexError):
+        return None
+    spacing = math.radians(SPACING_DEGREES) if system.is_geographic else SPACING_METRES
+    semi_major = ellipsoid.semi_major_metre
+    flat = 1.0 - (ellipsoid.semi_minor_metre / semi_major) ** 2  # first eccentricity squared
+
+    def locate(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points on the ellipsoid (any textbook on geodesy): N the radius of the prime vertical."""
+        longitude, latitude = to_base.transform(x, y)
+        finite = np.isfinite(longitude) & np.isfinite(latitude)
+        longitude = np.where(finite, longitude, np.nan) * radians
+        latitude = np.where(finite, latitude, np.nan) * radians
+        prime = semi_major / np.sqrt(1.0 - flat * np.sin(latitude) ** 2)
+        return np.stack(
+            [
+                prime * np.cos(latitude) * np.cos(longitude),
+                prime * np.cos(latitude) * np.sin(longitude),
+                prime * (1.0 - flat) * np.sin(latitude),
+            ],
+            axis=-1,
+        )
+
+    return locate, spacing / unit

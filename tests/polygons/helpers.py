@@ -1,0 +1,43 @@
+"""What several tests of this folder need."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from geoseg.polygons.store import Polygons, PolygonStore
+from geoseg.polygons.trace import BlockValues, Tracer
+
+rasters = hnp.arrays(
+    np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=10), elements=st.sampled_from([1, 2, 7, 255])
+)
+
+
+def trace(
+    classes,
+    block_size=64,
+    *,
+    confidence=None,
+    probabilities=None,
+    surface=None,
+    transform=None,
+    origin=(0, 0),
+) -> Polygons:
+    """Trace a raster held in memory."""
+    bands = 0 if probabilities is None else len(probabilities)
+    store = PolygonStore(np.arange(bands, dtype=np.uint8))
+    tracer = Tracer(classes.shape, surface, store)
+    for row in range(0, classes.shape[0], block_size):
+        for column in range(0, classes.shape[1], block_size):
+            part = (slice(row, row + block_size), slice(column, column + block_size))
+            tracer.add(
+                BlockValues(
+                    row,
+                    column,
+                    classes[part],
+                    None if confidence is None else confidence[part],
+                    None if probabilities is None else probabilities[(slice(None), *part)],
+                )
+            )
+    return store.finish(surface, transform, origin)
