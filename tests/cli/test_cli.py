@@ -1,0 +1,124 @@
+"""The command line as a user meets it: help, results on stdout, one clear line and an exit code for mistakes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import rasterio
+
+from geoseg.cli import cli, run
+from tests.conftest import make_scene
+
+
+def geoseg(*arguments, cwd=None):
+    """Run the real command in a process of its own."""
+    command = [sys.executable, "-m", "geoseg", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.mark.parametrize(
+    "verb", [[], *[[name] for name in cli.commands], ["models", "list"], ["models", "show"]]
+)
+def test_every_verb_explains_itself(verb, capsys):
+    assert run([*verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Usage: geoseg" in shown
+    assert len(shown.splitlines()) > 4
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; from geoseg.cli import run; run(['--help']); print([m for m in ('torch', 'geopandas', 'rasterio', 'dask', 'scipy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_predict_names_the_map_after_the_scene(scene, tiny_model, tmp_path):
+    done = geoseg(
+        "predict", scene, "--model", tiny_model, "--force", "--confidence", "conf.tif", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["scene_classes.tif", "conf.tif"]
+    with rasterio.open(tmp_path / "scene_classes.tif") as raster:
+        assert raster.nodata == 255
+    assert "Mpx" in done.stderr
+
+
+def test_quiet_says_nothing_but_results(scene, tiny_model, tmp_path):
+    done = geoseg("predict", scene, "--model", tiny_model, "--force", "--quiet", "-o", "m.tif", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "m.tif\n", "")
+
+
+def test_a_dry_run_prints_only_the_plan(scene, tiny_model, tmp_path):
+    done = geoseg("predict", scene, "--model", tiny_model, "--force", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "chips of 64" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scene.tif"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["predict"], "SCENE"),
+        (["predict", "missing.tif"], "missing.tif"),
+        (["predict", "scene.tif", "--model", "no-such-model"], "no-such-model"),
+        (["predict", "scene.tif", "--chip-size", "many"], "--chip-size"),
+        (["predict", "scene.tif", "--no-such-flag"], "--no-such-flag"),
+        (["predict", "text.tif"], "text.tif"),
+        (["inspect", "missing.tif"], "missing.tif"),
+        (["polygonize", "missing.tif", "-o", "x.gpkg"], "missing.tif"),
+        (["models", "show", "no-such-model"], "no-such-model"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_mistakes_get_one_clear_line_and_exit_code_2(arguments, words, scene, monkeypatch, capsys):
+    monkeypatch.chdir(scene.parent)
+    (scene.parent / "text.tif").write_text("not a raster")
+    assert run(arguments) == 2
+    shown = capsys.readouterr()
+    assert words in shown.err
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
+    assert sorted(path.name for path in scene.parent.iterdir()) == ["scene.tif", "text.tif"]
+
+
+def test_a_bug_is_one_line_unless_debugging(monkeypatch, scene, capsys):
+    def fail(*_args, **_kwargs):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("geoseg.run.inspect.inspect", fail)
+    assert run(["inspect", str(scene)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(ZeroDivisionError):
+        run(["inspect", str(scene), "--debug"])
+
+
+def test_an_interrupt_exits_with_130(monkeypatch, scene, tmp_path, tiny_model, capsys):
+    def interrupt(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("geoseg.run.predict.publish", interrupt)
+    monkeypatch.chdir(tmp_path)
+    assert run(["predict", str(scene), "--model", str(tiny_model), "--force"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scene.tif"]
+
+
+def test_inspect_says_what_to_do(tmp_path, tiny_model):
+    good = geoseg("inspect", make_scene(tmp_path / "good.tif", holes=False), "--model", tiny_model)
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert "fits tiny" in good.stdout
+    bad = make_scene(tmp_path / "bad.tif", holes=False)
+    with rasterio.open(bad, "r+") as raster:
+        raster.scales = (1.0, 1.0)
+    refused = geoseg("inspect", bad, "--model", tiny_model)
+    assert refused.returncode == 2
+    assert "--scale" in refused.stdout
+
+
+def test_models_are_listed_and_shown(capsys):
+    assert run(["models", "list"]) == 0
+    name = capsys.readouterr().out.split(":")[0]
+    assert run(["models", "show", name]) == 0
+    assert "corn" in capsys.readouterr().out

@@ -1,0 +1,108 @@
+"""What many tests need: a tiny model package, small scenes, and the real data where it is at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine
+
+from geoseg.models.card import LandClass, ModelBand, ModelCard
+
+SAMPLES = Path(__file__).parents[1] / "sample_tiles"
+
+TINY_CLASSES = (
+    LandClass(2, "corn", "#ffd300"),
+    LandClass(5, "grass", "#e8ffbf"),
+    LandClass(7, "water", "#4b70a3"),
+)
+
+
+def tiny_card(**changes) -> ModelCard:
+    fields = {
+        "name": "tiny",
+        "bands": tuple(ModelBand(name, 0.2, 0.1, 0.0, 0.5) for name in ("red", "nir")),
+        "classes": TINY_CLASSES,
+        "architecture": "unet-classic",
+        "network": {"depth": 2, "width": 4},
+        "chip_size": 64,
+        "overlap": 16,
+        "units": "reflectance",
+        "value_scale": 0.0001,
+        "gsd": 10.0,
+        "license": "Apache-2.0",
+        "trained_on": "nothing: random weights for tests",
+    }
+    return ModelCard(**(fields | changes))
+
+
+def save_tiny(folder: Path, seed: int = 0, **changes) -> Path:
+    import torch
+
+    from geoseg.models import build_network, save_model
+
+    torch.manual_seed(seed)
+    card = tiny_card(**changes)
+    network = build_network(
+        card.architecture,
+        bands=len(card.bands),
+        classes=len(card.classes),
+        encoder=card.encoder,
+        **card.network,
+    ).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(3)  # random logits near zero would make every class a tie
+    return save_model(folder, card, network)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """A model package with two bands, three classes and random weights."""
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def make_scene(path: Path, shape=(150, 130), seed=0, holes=True, **profile) -> Path:
+    """A smooth random two-band scene, reflectance x 10000, with a nodata hole and a few lost pixels."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.random((2, shape[0] // 8 + 2, shape[1] // 8 + 2))
+    values = np.kron(coarse, np.ones((8, 8)))[:, : shape[0], : shape[1]] * 4000 + rng.normal(
+        0, 150, (2, *shape)
+    )
+    values = values.clip(1, 10000).astype(np.int16)
+    if holes:
+        values[:, : shape[0] // 5, : shape[1] // 4] = -9999
+        values[:, rng.random(shape) < 0.01] = -9999
+    settings = {
+        "driver": "GTiff",
+        "dtype": "int16",
+        "count": 2,
+        "height": shape[0],
+        "width": shape[1],
+        "nodata": -9999,
+        "crs": "EPSG:32614",
+        "transform": Affine(10, 0, 500000, 0, -10, 5200000),
+    }
+    with rasterio.open(path, "w", **(settings | profile)) as raster:
+        raster.write(values)
+        raster.descriptions = ("red", "nir")
+        raster.scales = (0.0001, 0.0001)
+    return path
+
+
+@pytest.fixture
+def scene(tmp_path) -> Path:
+    """A small scene with holes."""
+    return make_scene(tmp_path / "scene.tif")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the real scenes."""
+    folder = os.environ.get("GEOSEG_DATA")
+    if not folder:
+        pytest.skip("GEOSEG_DATA does not name the folder with the real scenes")
+    return Path(folder)

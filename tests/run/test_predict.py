@@ -1,0 +1,398 @@
+"""``geoseg.predict`` end to end on small real files: one answer, every valid pixel, all or nothing."""
+
+from __future__ import annotations
+
+import json
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+from geopandas.testing import assert_geodataframe_equal
+from rasterio.transform import Affine
+from shapely.geometry import box
+
+import geoseg
+from geoseg.errors import InputError, MismatchError, OutputError, RunError, SettingsError
+from tests.conftest import make_scene, save_tiny
+
+ALL = {"confidence": "conf.tif", "probabilities": "prob.tif", "polygons": "fields.gpkg"}
+
+
+def run(scene, model, folder, **options):
+    """Predict with every output into a folder; returns name -> path."""
+    folder.mkdir(exist_ok=True)
+    outputs = {name: folder / file for name, file in ALL.items()}
+    options = {"force": True} | outputs | options
+    return geoseg.predict(scene, folder / "map.tif", model=model, **options)
+
+
+def pixels(path):
+    with rasterio.open(path) as raster:
+        return raster.read()
+
+
+def assert_same_answer(one, other):
+    for name in ("classes", "confidence", "probabilities"):
+        assert one.outputs[name].read_bytes() == other.outputs[name].read_bytes(), name
+    first, second = (geopandas.read_file(result.outputs["polygons"]) for result in (one, other))
+    assert_geodataframe_equal(first, second)
+
+
+class TestOneAnswer:
+    @pytest.mark.parametrize(
+        "options", [{"block_size": 1}, {"block_size": 100}, {"forwards": 1}, {"forwards": 3}]
+    )
+    def test_blocks_and_threads_change_nothing(self, scene, tiny_model, tmp_path, options):
+        reference = run(scene, tiny_model, tmp_path / "a")
+        assert_same_answer(reference, run(scene, tiny_model, tmp_path / "b", **options))
+
+    def test_batch_sizes_agree(self, scene, tiny_model, tmp_path):
+        one = run(scene, tiny_model, tmp_path / "a", batch_size=1)
+        four = run(scene, tiny_model, tmp_path / "b", batch_size=4)
+        assert np.mean(pixels(one.outputs["classes"]) == pixels(four.outputs["classes"])) >= 0.999
+
+    def test_precisions_agree(self, scene, tiny_model, tmp_path):
+        maps = [
+            run(scene, tiny_model, tmp_path / p, precision=p).outputs["classes"] for p in ("fp32", "bf16")
+        ]
+        assert np.mean(pixels(maps[0]) == pixels(maps[1])) >= 0.97
+
+    def test_no_chip_is_computed_twice(self, scene, tiny_model, tmp_path):
+        small = run(scene, tiny_model, tmp_path / "a", block_size=1).report
+        whole = run(scene, tiny_model, tmp_path / "b", block_size=10_000).report
+        assert small["chips"] == whole["chips"]
+        assert small["blocks"] > whole["blocks"] == 1
+
+    def test_an_area_of_interest_cuts_and_changes_nothing_inside(self, scene, tiny_model, tmp_path):
+        aoi = tmp_path / "aoi.geojson"
+        polygon = box(500303, 5199100, 500907, 5199747).difference(box(500500, 5199300, 500600, 5199400))
+        geopandas.GeoDataFrame(geometry=[polygon], crs="EPSG:32614").to_crs("EPSG:4326").to_file(aoi)
+        whole = run(scene, tiny_model, tmp_path / "a")
+        part = run(scene, tiny_model, tmp_path / "b", aoi=aoi, block_size=50)
+        with rasterio.open(part.outputs["classes"]) as raster:
+            row, col = round((5200000 - raster.transform.f) / 10), round((raster.transform.c - 500000) / 10)
+            assert (row, col) == (25, 30)
+            inside = raster.read(1)
+        same_place = pixels(whole.outputs["classes"])[
+            0, row : row + inside.shape[0], col : col + inside.shape[1]
+        ]
+        mapped = inside != 255
+        assert np.array_equal(inside[mapped], same_place[mapped])
+        centres = geopandas.points_from_xy(
+            *np.meshgrid(
+                500005 + 10 * np.arange(col, col + inside.shape[1]),
+                5199995 - 10 * np.arange(row, row + inside.shape[0]),
+            )
+        ).reshape(inside.shape)
+        projected = geopandas.read_file(aoi).to_crs("EPSG:32614").geometry[0]
+        expected = np.array([[projected.contains(point) for point in line] for line in centres]) & (
+            same_place != 255
+        )
+        assert np.array_equal(mapped, expected)
+        assert part.report["chips"] < whole.report["chips"]
+        ids = geopandas.read_file(part.outputs["polygons"])["id"]
+        assert min(int(i[1:].split("c")[0]) for i in ids) >= 25, "ids are on the scene's grid, not the cut's"
+
+
+class TestEveryValidPixel:
+    def test_the_map_has_the_scenes_grid_and_holes(self, scene, tiny_model, tmp_path):
+        result = run(scene, tiny_model, tmp_path / "a")
+        with rasterio.open(scene) as source, rasterio.open(result.outputs["classes"]) as mapped:
+            assert (mapped.crs, mapped.transform, mapped.shape) == (
+                source.crs,
+                source.transform,
+                source.shape,
+            )
+            valid = (source.read() != -9999).any(0)
+            assert np.array_equal(mapped.read(1) != 255, valid)
+            assert set(np.unique(mapped.read(1))) <= {2, 5, 7, 255}
+        assert len(np.unique(pixels(result.outputs["classes"]))) > 2, "a test map of one class shows nothing"
+        assert result.report["pixels_valid"] == valid.sum()
+
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 200), (200, 1), (63, 65), (64, 64), (65, 129)])
+    def test_odd_sizes(self, shape, tiny_model, tmp_path):
+        scene = make_scene(tmp_path / "odd.tif", shape, holes=False)
+        result = run(scene, tiny_model, tmp_path / "a")
+        assert pixels(result.outputs["classes"]).shape == (1, *shape)
+        assert np.all(pixels(result.outputs["classes"]) != 255)
+
+    def test_a_chip_size_the_network_cannot_take_is_padded(self, tmp_path):
+        model = save_tiny(
+            tmp_path / "m",
+            architecture="unet",
+            encoder="resnet18",
+            network={"decoder_channels": [16, 8, 8, 8, 8]},
+        )
+        scene = make_scene(tmp_path / "odd.tif", (90, 77), holes=False)
+        result = run(scene, model, tmp_path / "a", chip_size=50, overlap=7)
+        assert np.all(pixels(result.outputs["classes"]) != 255)
+
+    def test_an_output_smaller_than_the_chip_is_upsampled(self, tmp_path):
+        model = save_tiny(
+            tmp_path / "m",
+            architecture="segformer",
+            encoder="mit_b0",
+            network={"upsampling": 1, "decoder_segmentation_channels": 16},
+        )
+        scene = make_scene(tmp_path / "odd.tif", (90, 77), holes=False)
+        assert np.all(pixels(run(scene, model, tmp_path / "a").outputs["classes"]) != 255)
+
+    @pytest.mark.parametrize(
+        "georeferencing",
+        [
+            {"transform": Affine(10, 3, 5e5, 2, -10, 5.2e6)},
+            {"transform": Affine(10, 0, 5e5, 0, 10, 5.2e6)},
+            {"crs": "EPSG:4326", "transform": Affine(1e-4, 0, -99, 0, -5e-5, 48)},
+            {"crs": None, "transform": Affine.identity()},
+        ],
+        ids=["rotated", "south-up", "degrees", "none"],
+    )
+    def test_any_georeferencing(self, georeferencing, tiny_model, tmp_path):
+        scene = make_scene(tmp_path / "scene.tif", **georeferencing)
+        result = run(scene, tiny_model, tmp_path / "a")
+        with rasterio.open(scene) as source, rasterio.open(result.outputs["classes"]) as mapped:
+            assert (mapped.crs, mapped.transform, mapped.shape) == (
+                source.crs,
+                source.transform,
+                source.shape,
+            )
+        fields = geopandas.read_file(result.outputs["polygons"])
+        assert fields["area_ha"].isna().all() == (georeferencing.get("crs", 1) is None)
+
+    def test_the_rule_any_leaves_out_pixels_that_lack_one_band(self, tmp_path):
+        scene = make_scene(tmp_path / "scene.tif", holes=False)
+        with rasterio.open(scene, "r+") as raster:
+            nir = raster.read(2)
+            nir[40:60, 40:60] = -9999
+            raster.write(nir, 2)
+        for rule, missing in (("all", 0), ("any", 400)):
+            model = save_tiny(tmp_path / rule, invalid_where=rule)
+            result = run(scene, model, tmp_path / f"out-{rule}")
+            assert np.count_nonzero(pixels(result.outputs["classes"]) == 255) == missing
+
+
+class TestMapsAndPolygonsAgree:
+    def test_polygons_are_those_of_polygonize_on_the_rasters(self, scene, tiny_model, tmp_path):
+        result = run(scene, tiny_model, tmp_path / "a")
+        again = tmp_path / "again.gpkg"
+        geoseg.polygonize(
+            result.outputs["classes"],
+            again,
+            confidence=result.outputs["confidence"],
+            probabilities=result.outputs["probabilities"],
+        )
+        ours, theirs = geopandas.read_file(result.outputs["polygons"]), geopandas.read_file(again)
+        assert_geodataframe_equal(ours, theirs)
+
+    def test_polygons_alone_have_confidence_and_runner_up(self, scene, tiny_model, tmp_path):
+        geoseg.predict(
+            scene, tmp_path / "map.tif", model=tiny_model, polygons=tmp_path / "only.fgb", force=True
+        )
+        fields = geopandas.read_file(tmp_path / "only.fgb")
+        assert fields["confidence"].notna().all()
+        assert fields["runner_up"].notna().any()
+        assert not (tmp_path / "conf.tif").exists()
+
+    def test_class_areas_of_the_report_are_the_polygons(self, scene, tiny_model, tmp_path):
+        result = run(scene, tiny_model, tmp_path / "a")
+        fields = geopandas.read_file(result.outputs["polygons"])
+        for row in result.report["classes"]:
+            mine = fields[fields["class_id"] == row["id"]]
+            assert mine["pixel_count"].sum() == row["pixels"]
+            assert mine["area_ha"].sum() == pytest.approx(row["area_ha"], rel=1e-9)
+
+    def test_confidence_is_of_the_class_shown(self, scene, tiny_model, tmp_path):
+        result = run(scene, tiny_model, tmp_path / "a")
+        classes, sure, shares = (
+            pixels(result.outputs[name]) for name in ("classes", "confidence", "probabilities")
+        )
+        valid = classes[0] != 255
+        index = np.searchsorted([2, 5, 7], classes[0][valid])
+        shown = np.take_along_axis(shares[:, valid], index[None], 0)[0] / 250
+        assert np.abs(shown - sure[0][valid] / 100).max() <= 0.5 / 250 + 0.5 / 100
+        assert np.all(shares[:, valid].max(0) == np.take_along_axis(shares[:, valid], index[None], 0)[0])
+
+
+class TestReport:
+    def test_holds_what_the_contract_says(self, scene, tiny_model, tmp_path):
+        result = run(scene, tiny_model, tmp_path / "a", report=tmp_path / "run.json", date="2021-07-05")
+        report = json.loads((tmp_path / "run.json").read_text())
+        assert report == json.loads(json.dumps(result.report))
+        for key in [
+            "report_version",
+            "scene",
+            "model",
+            "outputs",
+            "settings",
+            "shape",
+            "pixels_valid",
+            "chips",
+            "chips_skipped",
+            "blocks",
+            "blocks_resumed",
+            "seconds",
+            "megapixels_per_second",
+            "peak_memory_bytes",
+            "classes",
+            "warnings",
+            "versions",
+        ]:
+            assert key in report, key
+        assert {"chip_size", "overlap", "batch_size", "backend", "precision", "device", "tta"} <= set(
+            report["settings"]
+        )
+        assert {"total", "read", "forward", "stitch", "write", "polygons"} <= set(report["seconds"])
+        assert report["shape"] == [150, 130]
+        assert sum(row["pixels"] for row in report["classes"]) == report["pixels_valid"]
+        assert report["scene"]["date"] == "2021-07-05"
+
+    def test_tags_hold_what_changes_the_answer_and_no_paths(self, scene, tiny_model, tmp_path):
+        result = run(scene, tiny_model, tmp_path / "a", date="2021-07-05")
+        with rasterio.open(result.outputs["classes"]) as raster:
+            tags = raster.tags()
+        assert tags["GEOSEG_CHIP_SIZE"] == "64"
+        assert tags["GEOSEG_MODEL_HASH"] == geoseg.load_model(tiny_model).hash
+        assert not any(str(tmp_path) in value for value in tags.values())
+
+
+class TestAllOrNothing:
+    def files(self, folder):
+        return sorted(path.name for path in folder.iterdir())
+
+    @pytest.fixture
+    def breaking(self, monkeypatch):
+        def break_at(error):
+            def fail(*_args, **_kwargs):
+                raise error
+
+            monkeypatch.setattr("geoseg.run.predict.polygons_of_run", fail)
+
+        return break_at
+
+    @pytest.mark.parametrize("error", [RunError("disk full"), KeyboardInterrupt(), ValueError("bug")])
+    def test_a_run_that_ends_early_leaves_nothing(self, scene, tiny_model, tmp_path, breaking, error):
+        breaking(error)
+        with pytest.raises(type(error)):
+            run(scene, tiny_model, tmp_path / "a")
+        assert self.files(tmp_path / "a") == []
+
+    def test_a_failing_run_does_not_harm_what_it_would_replace(self, scene, tiny_model, tmp_path, breaking):
+        result = run(scene, tiny_model, tmp_path / "a")
+        before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+        breaking(RunError("disk full"))
+        with pytest.raises(RunError):
+            run(scene, tiny_model, tmp_path / "a", overwrite=True)
+        assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
+        assert result.outputs["classes"].exists()
+
+    def test_nothing_but_the_outputs_and_their_sidecars_remains(self, scene, tiny_model, tmp_path):
+        run(scene, tiny_model, tmp_path / "a")
+        assert self.files(tmp_path / "a") == [
+            "conf.qml", "conf.tif", "fields.gpkg", "map.qml", "map.tif", "map.tif.aux.xml", "prob.qml", "prob.tif",
+        ]  # fmt: skip
+
+    def test_existing_outputs_are_kept_unless_told(self, scene, tiny_model, tmp_path):
+        first = run(scene, tiny_model, tmp_path / "a")
+        before = first.outputs["classes"].stat().st_mtime_ns
+        with pytest.raises(OutputError, match=r"exists; --overwrite"):
+            run(scene, tiny_model, tmp_path / "a")
+        assert first.outputs["classes"].stat().st_mtime_ns == before
+        run(scene, tiny_model, tmp_path / "a", overwrite=True)
+
+    def test_stale_sidecars_are_removed(self, scene, tiny_model, tmp_path):
+        stale = tmp_path / "map.tif.ovr"
+        stale.write_bytes(b"overviews of another raster")
+        geoseg.predict(scene, tmp_path / "map.tif", model=tiny_model, force=True)
+        assert not stale.exists()
+
+    def test_unfinished_work_of_another_run_is_not_touched(self, scene, tiny_model, tmp_path):
+        (tmp_path / "map.tif.geoseg-work").mkdir()
+        with pytest.raises(OutputError, match=r"unfinished work.*--overwrite"):
+            geoseg.predict(scene, tmp_path / "map.tif", model=tiny_model, force=True)
+        geoseg.predict(scene, tmp_path / "map.tif", model=tiny_model, force=True, overwrite=True)
+
+    def test_a_dry_run_writes_nothing(self, scene, tiny_model, tmp_path):
+        (tmp_path / "a").mkdir()
+        result = run(scene, tiny_model, tmp_path / "a", dry_run=True)
+        assert self.files(tmp_path / "a") == []
+        assert result.plan.chips > 0
+        assert result.outputs == {}
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("options", "error", "words"),
+        [
+            ({"overlap": 40}, SettingsError, r"--overlap"),
+            ({"chip_size": 0}, SettingsError, r"--chip-size"),
+            ({"block_size": 0}, SettingsError, r"--block-size"),
+            ({"batch_size": -1}, SettingsError, r"--batch-size"),
+            ({"device": "cuda:99"}, SettingsError, r"--device"),
+            ({"precision": "fp8"}, SettingsError, r"--precision"),
+            ({"date": "yesterday"}, SettingsError, r"YYYY-MM-DD"),
+            ({"confidence": "map.png"}, OutputError, r"\.tif"),
+            ({"polygons": "fields.shp"}, OutputError, r"\.gpkg"),
+            ({"confidence": "nowhere/conf.tif"}, OutputError, r"no folder"),
+            ({"bands": ["red", "swir22"]}, InputError, r"swir22"),
+            ({"aoi": "missing.gpkg"}, InputError, r"missing\.gpkg"),
+        ],
+    )
+    def test_say_what_is_wrong(self, scene, tiny_model, tmp_path, monkeypatch, options, error, words):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(error, match=words) as caught:
+            geoseg.predict(scene, "map.tif", model=tiny_model, **options)
+        assert caught.value.exit_code == 2
+        assert self.left(tmp_path) == ["scene.tif"]
+
+    @staticmethod
+    def left(folder):
+        return sorted(path.name for path in folder.iterdir())
+
+    def test_the_scene_itself_is_never_overwritten(self, scene, tiny_model):
+        before = scene.read_bytes()
+        with pytest.raises(OutputError):
+            geoseg.predict(scene, scene, model=tiny_model, overwrite=True, force=True)
+        assert scene.read_bytes() == before
+
+    def test_two_outputs_of_one_name(self, scene, tiny_model, tmp_path):
+        with pytest.raises(OutputError, match="another name"):
+            geoseg.predict(scene, tmp_path / "a.tif", confidence=tmp_path / "a.tif", model=tiny_model)
+        with pytest.raises(OutputError, match=r"a\.qml"):
+            geoseg.predict(scene, tmp_path / "a.tif", confidence=tmp_path / "a.tiff", model=tiny_model)
+
+    def test_an_area_elsewhere(self, scene, tiny_model, tmp_path):
+        geopandas.GeoDataFrame(geometry=[box(0, 0, 1, 1)], crs="EPSG:4326").to_file(tmp_path / "far.gpkg")
+        with pytest.raises(InputError, match=r"outside"):
+            geoseg.predict(
+                scene, tmp_path / "map.tif", model=tiny_model, aoi=tmp_path / "far.gpkg", force=True
+            )
+
+    def test_a_scene_that_does_not_fit_unless_forced(self, tiny_model, tmp_path):
+        bright = make_scene(tmp_path / "bright.tif", holes=False)
+        with rasterio.open(bright, "r+") as raster:
+            raster.scales = (1.0, 1.0)
+        with pytest.raises(MismatchError, match=r"--scale"):
+            geoseg.predict(bright, tmp_path / "map.tif", model=tiny_model)
+        result = geoseg.predict(bright, tmp_path / "map.tif", model=tiny_model, force=True)
+        assert result.report["warnings"]
+
+
+@pytest.mark.realdata
+def test_the_real_scene_gives_one_answer(real_data, tmp_path):
+    """A corner of the dakota scene with holes through the bundled model: blocks and threads change no byte."""
+    with rasterio.open(real_data / "dakota" / "scene.tif") as source:
+        window = rasterio.windows.Window(2048, 2048, 1100, 900)
+        profile = source.profile | {
+            "width": 1100,
+            "height": 900,
+            "transform": source.window_transform(window),
+        }
+        with rasterio.open(tmp_path / "scene.tif", "w", **profile) as part:
+            part.write(source.read(window=window))
+            part.descriptions, part.scales = source.descriptions, source.scales
+    reference = run(tmp_path / "scene.tif", None, tmp_path / "a", force=False)
+    assert_same_answer(
+        reference, run(tmp_path / "scene.tif", None, tmp_path / "b", block_size=500, forwards=1, force=False)
+    )
+    assert 0 < reference.report["pixels_valid"] < 1100 * 900
