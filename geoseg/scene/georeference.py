@@ -87,24 +87,31 @@ class Georeference:
         Returns:
             (height, width) or None without a CRS that leads to the ground.
         """
-        crs = self.ground_crs
-        if crs is None or (self.transform is None and not self.needs_warp):
-            return None
         row, col = shape[0] / 2, shape[1] / 2
-        rows, cols = [row - 0.5, row + 0.5, row, row], [col, col, col - 0.5, col + 0.5]
-        try:
-            xs, ys = self._place(rows, cols)
-            lons, lats = transform_coordinates(crs, _WGS84, xs, ys)
-        except (RasterioError, ValueError):
-            return None
-        if not all(math.isfinite(v) for v in (*lons, *lats)):
-            return None
-        return _distance(lons[:2], lats[:2]), _distance(lons[2:], lats[2:])
+        points = self._on_ground([row - 0.5, row + 0.5, row, row], [col, col, col - 0.5, col + 0.5])
+        return None if points is None else (_distance(*points[:2]), _distance(*points[2:]))
+
+    def centre(self, shape: tuple[int, int]) -> tuple[float, float] | None:
+        """(longitude, latitude) of the centre of a scene of ``shape`` (rows, columns); None if unknown."""
+        points = self._on_ground([shape[0] / 2], [shape[1] / 2])
+        return None if points is None else points[0]
 
     def gsd(self, shape: tuple[int, int]) -> float | None:
         """Metres a pixel at the scene's centre: the geometric mean of both directions; None if unknown."""
         size = self.pixel_size(shape)
         return math.sqrt(size[0] * size[1]) if size else None
+
+    def _on_ground(self, rows: list[float], cols: list[float]) -> list[tuple[float, float]] | None:
+        """(longitude, latitude) of points in pixels from the upper left corner; None if that is not known."""
+        crs = self.ground_crs
+        if crs is None or (self.transform is None and not self.needs_warp):
+            return None
+        try:
+            lons, lats = transform_coordinates(crs, _WGS84, *self._place(rows, cols))
+        except (RasterioError, ValueError):
+            return None
+        points = list(zip(lons, lats, strict=True))
+        return points if all(math.isfinite(value) for point in points for value in point) else None
 
     def _place(self, rows: list[float], cols: list[float]) -> tuple[list[float], list[float]]:
         """Coordinates in ``ground_crs`` of points given in pixels from the upper left corner."""
@@ -118,7 +125,7 @@ class Georeference:
         return list(xs), list(ys)
 
 
-def _distance(lons: list[float], lats: list[float]) -> float:
+def _distance(a: tuple[float, float], b: tuple[float, float]) -> float:
     from pyproj import Geod
 
-    return float(Geod(ellps="WGS84").inv(lons[0], lats[0], lons[1], lats[1])[2])
+    return float(Geod(ellps="WGS84").inv(*a, *b)[2])

@@ -48,8 +48,9 @@ def match_bands(scene: Scene, wanted: Sequence[str], asked: Sequence[str | int] 
     Args:
         scene: The scene.
         wanted: The model's bands by common name, in its order.
-        asked: What ``--bands`` says: numbers, names, descriptions or common names in the model's order.
-            Where the scene's bands carry no names, common names say what the file's bands are, in file order.
+        asked: What ``--bands`` says: numbers, names, descriptions or common names in the model's order (the
+            model's own names may come in any order). Where the scene's bands carry no names, common names say
+            what the file's bands are, in file order.
 
     Returns:
         The numbers to select. Without names and with as many bands as the model, bands are taken in
@@ -62,6 +63,8 @@ def match_bands(scene: Scene, wanted: Sequence[str], asked: Sequence[str | int] 
         resolved = resolve(scene, asked)
         if resolved.names_given:
             return _by_name(resolved.scene, wanted)
+        if sorted(map(str, asked)) == sorted(wanted):
+            return _by_name(scene, wanted)
         return _as_asked(scene, wanted, resolved.numbers)
     if not _has_names(scene) and len(scene.bands) == len(wanted):
         order = ", ".join(wanted)
@@ -143,12 +146,12 @@ def _as_asked(scene: Scene, wanted: Sequence[str], numbers: tuple[int, ...]) -> 
         )
     by_number = {layer.band.number: layer.band for layer in scene.all_layers}
     chosen = [by_number[number] for number in numbers]
-    doubts = [
-        f"--bands gives band {band} to the model as {name}"
+    odd = [
+        f"{band} as {name}"
         for band, name in zip(chosen, wanted, strict=True)
         if band.common_name and name in COMMON_NAMES and not _serves(band, name)
     ]
-    return BandMatch(numbers, tuple(doubts))
+    return BandMatch(numbers, (f"--bands gives the model band {', '.join(odd)}",) if odd else ())
 
 
 def _serves(band: Band, name: str) -> bool:

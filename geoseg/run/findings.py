@@ -1,0 +1,45 @@
+"""What the input doctor found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from geoseg.scene import BandMatch
+
+Severity = Literal["stop", "warn", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or worth knowing, about a scene for a model.
+
+    Attributes:
+        severity: "stop": the map would surely be junk; "warn": it may be worse; "note": nothing is wrong.
+        code: Short name that programs can rely on.
+        message: What is the matter, with the numbers measured.
+        mend: What to do: a flag of ``geoseg predict``, or a command to run first; may be empty for a note.
+    """
+
+    severity: Severity
+    code: str
+    message: str
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All findings on a scene for a model, the gravest first.
+
+    Attributes:
+        findings: What was found.
+        match: The bands to use; None where the scene lacks some, which no ``--force`` can mend.
+    """
+
+    findings: tuple[Finding, ...]
+    match: BandMatch | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether nothing stops a run."""
+        return all(finding.severity != "stop" for finding in self.findings)
