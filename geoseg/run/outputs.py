@@ -110,11 +110,6 @@ def work_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def staged_name(final: Path) -> Path:
-    """A hidden name beside ``final`` with the same ending, for a file that is not complete yet."""
-    return final.with_name(f".{final.stem}.{os.getpid()}.part{final.suffix}")
-
-
 def publish(files: Iterable[StagedFile]) -> None:
     """Give complete files their final names, in the order given, after removing stale sidecars."""
     files = list(files)

@@ -48,8 +48,8 @@ class Plan:
         rows, cols = self.shape
         return (
             f"{self.scene}: {rows} x {cols} pixels, {self.chips} chips of {self.chip_size} with "
-            f"{self.overlap} overlap in {self.blocks} blocks, model {self.model}, {self.device} {self.precision}, about "
-            f"{self.memory_bytes / 1e9:.1f} GB memory, {self.disk_bytes / 1e9:.2f} GB scratch"
+            f"{self.overlap} overlap in {self.blocks} blocks, model {self.model}, {self.device} "
+            f"{self.precision}, about {self.memory_bytes / 1e9:.1f} GB memory, {self.disk_bytes / 1e9:.2f} GB scratch"
         )
 
     def to_json(self) -> dict[str, Any]:

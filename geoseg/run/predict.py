@@ -16,6 +16,7 @@ from geoseg.inference.stitcher import StitchedBlock, Stitcher
 from geoseg.maps.decide import decide
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind, ProbabilityMap
 from geoseg.maps.writer import MapWriter, StagedFile
+from geoseg.polygons.rasters import DATE_TAG, ORIGIN_TAG
 from geoseg.polygons.surface import measure_surface
 from geoseg.run.outputs import discard, publish, work_folder
 from geoseg.run.plan import Plan, make_plan
@@ -179,6 +180,8 @@ def _run(job: Job, progress: Progress, since: float) -> dict[str, Any]:
         cleanup.callback(lambda: discard(staged))
         scratch = cleanup.enter_context(work_folder(job.outputs.work_folder, overwrite=job.overwrite))
         maps = _open_maps(job, scratch)
+        for writer in maps.writers.values():
+            cleanup.callback(writer.close)
         stitcher = _make_stitcher(job)
         blocks = job.grid.blocks(job.settings.block_size, job.window)
         with progress.stage("predicting", job.window.pixels / 1e6, "Mpx") as bar:
@@ -245,7 +248,9 @@ def provenance(job: Job) -> dict[str, str]:
         "GEOSEG_MODEL_HASH": job.model.hash,
     }
     if job.date is not None:
-        tags["ACQUISITION_DATE"] = job.date
+        tags[DATE_TAG] = job.date
+    if job.area is not None:
+        tags[ORIGIN_TAG] = f"{job.window.row},{job.window.col}"
     return tags | {f"GEOSEG_{k.upper()}": v for k, v in job.settings.that_change_the_answer().items()}
 
 

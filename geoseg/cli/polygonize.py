@@ -1,0 +1,48 @@
+"""``geoseg polygonize``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geoseg.cli.options import split_list, talk_options
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(short_help="Trace the polygons of a class map.")
+@click.argument("class_map", metavar="CLASSES.tif")
+@click.option("-o", "--output", type=FILE, required=True, metavar="OUT.gpkg", help=".gpkg, .fgb or .parquet.")
+@click.option("--confidence", metavar="CONF.tif", help="Confidence raster of the same map.")
+@click.option("--probabilities", metavar="PROB.tif", help="Probability raster of the same map.")
+@click.option("--min-area", metavar="0.5ha|450m2|20px", help="Leave out smaller polygons.")
+@click.option(
+    "--classes", metavar="C,C,...", callback=split_list, help="Keep only these classes, by name or id."
+)
+@click.option("--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the map says].")
+@click.option(
+    "--block-size", type=int, metavar="N", help="Pixels a side traced at once; only changes memory."
+)
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@click.option("--report", type=FILE, metavar="OUT.json", help="Write what was done and what came out.")
+@talk_options
+def polygonize(quiet: bool, class_map: str, output: Path, **options: Any) -> None:
+    r"""Turn CLASSES.tif, a class raster of geoseg or anyone else, into polygons.
+
+    Every patch of one class (pixels that share a side) becomes one row with its class, area, perimeter and
+    id. Give the confidence and probability rasters of the map for confidence and runner-up columns. Filters
+    leave rows out; they never change the others.
+
+    \b
+    geoseg polygonize scene_classes.tif -o fields.gpkg --min-area 0.5ha
+    geoseg polygonize scene_classes.tif -o crops.parquet --confidence sure.tif --classes corn,soybeans
+    """
+    from geoseg.cli.progress import choose_progress
+    from geoseg.run.polygonize import polygonize as run
+
+    result = run(class_map, output, **options, progress=choose_progress(quiet=quiet))
+    click.echo(result.output)
+    if options["report"] is not None:
+        click.echo(options["report"])
