@@ -1,0 +1,109 @@
+"""Names and colours of the classes of a map, from whoever wrote it."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from geoseg.models.card import LandClass
+
+_NAME, _RED, _GREEN, _BLUE = "2", "6", "7", "8"
+_VALUES = ("5", "3", "0")  # GDALRATFieldUsage: MinMax, Min, Generic
+
+
+def read_legend(dataset: Any) -> tuple[tuple[LandClass, ...], dict[int, str]]:
+    """Read names from the ``.aux.xml`` beside a class map and colours from its palette.
+
+    Args:
+        dataset: The open class map (rasterio).
+
+    Returns:
+        The classes that have a name, by ascending id; and all colours by class id.
+    """
+    names: dict[int, str] = {}
+    colors: dict[int, str] = {}
+    sidecar = Path(dataset.name + ".aux.xml")
+    if sidecar.is_file():
+        names, colors = _read_sidecar(sidecar)
+    try:
+        palette = dataset.colormap(1)
+    except ValueError:  # the raster has no palette
+        palette = {}
+    # GDAL fills a palette up with opaque black.
+    shown = {value: rgba[:3] for value, rgba in palette.items() if rgba[3] and any(rgba[:3])}
+    colors |= {value: "#{:02x}{:02x}{:02x}".format(*rgb) for value, rgb in shown.items()}
+    return complete_legend((), names, names, colors), colors
+
+
+def complete_legend(
+    legend: Iterable[Any],
+    ids: Iterable[int],
+    names: Mapping[int, str] | None = None,
+    colors: Mapping[int, str] | None = None,
+) -> tuple[LandClass, ...]:
+    """Give every class a name and a colour.
+
+    Args:
+        legend: Classes that are known: anything with ``id``, ``name`` and ``color``.
+        ids: Classes that must be in the answer.
+        names: Their names; default "class 7".
+        colors: Their colours as "#rrggbb"; default one made from the id.
+
+    Returns:
+        The known classes and the others, by ascending id.
+    """
+    known = {int(item.id): LandClass(int(item.id), item.name, item.color) for item in legend}
+    for value in ids:
+        if value not in known and 0 <= value < 255:
+            name = (names or {}).get(value) or f"class {value}"
+            known[value] = LandClass(value, name, (colors or {}).get(value) or _default_color(value))
+    return tuple(known[value] for value in sorted(known))
+
+
+def _default_color(value: int) -> str:
+    """Hues a golden-ratio turn apart: neighbours in id are far apart in colour."""
+    channels = colorsys.hsv_to_rgb(value * 0.618034 % 1.0, 0.55, 0.85)
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)
+
+
+def _read_sidecar(path: Path) -> tuple[dict[int, str], dict[int, str]]:
+    """Names and colours from GDAL's category names and raster attribute table of band 1."""
+    try:
+        root = ET.parse(path).getroot()
+    except ET.ParseError:
+        return {}, {}
+    band = root.find("PAMRasterBand[@band='1']")
+    if band is None:
+        return {}, {}
+    names, colors = _read_table(band.find("GDALRasterAttributeTable"))
+    for value, category in enumerate(band.iterfind("CategoryNames/Category")):
+        if category.text and category.text.strip():
+            names[value] = category.text.strip()
+    return names, colors
+
+
+def _read_table(table: ET.Element | None) -> tuple[dict[int, str], dict[int, str]]:
+    names: dict[int, str] = {}
+    colors: dict[int, str] = {}
+    if table is None:
+        return names, colors
+    usages = [field.findtext("Usage", "") for field in table.iterfind("FieldDefn")]
+    value_at = next((usages.index(usage) for usage in _VALUES if usage in usages), None)
+    if value_at is None:
+        return names, colors
+    for row in table.iterfind("Row"):
+        cells = [cell.text or "" for cell in row.iterfind("F")]
+        try:
+            value = int(float(cells[value_at]))
+            if _NAME in usages and cells[usages.index(_NAME)].strip():
+                names[value] = cells[usages.index(_NAME)].strip()
+            if {_RED, _GREEN, _BLUE} <= set(usages):
+                rgb = [int(float(cells[usages.index(channel)])) for channel in (_RED, _GREEN, _BLUE)]
+                if all(0 <= channel <= 255 for channel in rgb):
+                    colors[value] = "#{:02x}{:02x}{:02x}".format(*rgb)
+        except (ValueError, IndexError):
+            continue
+    return names, colors

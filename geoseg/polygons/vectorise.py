@@ -1,0 +1,151 @@
+"""From the finished rasters of a map to its polygons, and the class areas they add up to."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from geoseg.errors import SettingsError
+from geoseg.models.card import LandClass
+from geoseg.polygons.components import NODATA
+from geoseg.polygons.legend import complete_legend
+from geoseg.polygons.rasters import DATE_TAG, MapInfo, MapRasters, resolve_block_size
+from geoseg.polygons.store import PolygonStore
+from geoseg.polygons.surface import measure_surface
+from geoseg.polygons.table import SCHEMA_VERSION, PolygonTable
+from geoseg.polygons.trace import Tracer
+
+Progress = Callable[[int, int], None]
+"""Called after every block with the blocks done and all blocks."""
+_KEPT_TAGS = ("GEOSEG_", DATE_TAG)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassArea:
+    """How much of a map is one class.
+
+    Attributes:
+        id: Class id.
+        pixels: Number of pixels.
+        area_ha: Ellipsoidal area in hectares, exactly the sum over the class's polygons; None without a CRS.
+    """
+
+    id: int
+    pixels: int
+    area_ha: float | None
+
+
+def polygons_from_maps(
+    class_map: str | PathLike[str],
+    *,
+    confidence: str | PathLike[str] | None = None,
+    probabilities: str | PathLike[str] | None = None,
+    legend: Sequence[LandClass] | None = None,
+    date: str | datetime.date | None = None,
+    origin: tuple[int, int] | None = None,
+    provenance: Mapping[str, str] | None = None,
+    block_size: int | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> PolygonTable:
+    """Trace all polygons of a map, one block of its rasters at a time.
+
+    Args:
+        class_map: Class raster: uint8, uint16 or int16 with ids 0-254; the file's nodata (255 without) is no
+            class.
+        confidence: Confidence raster on the same grid: uint8, 0-100, 255 unknown.
+        probabilities: Probability raster on the same grid: uint8, a band a class, 0-250, 255 unknown.
+        legend: The classes; default what the class map's sidecar and palette say. Classes that are not in it
+            are called "class 7".
+        date: Acquisition date, ``YYYY-MM-DD``; default the class map's tag ``ACQUISITION_DATE``.
+        origin: Row and column of the map's first pixel on the scene's grid; default the class map's tag
+            ``GEOSEG_ORIGIN``, else (0, 0).
+        provenance: What made the map; default the class map's tags.
+        block_size: Side of a block in pixels; changes memory and time, never the answer.
+        folder: Where vertices wait in a nameless temporary file; default the system's place.
+        progress: Called after every block.
+
+    Returns:
+        All polygons, ordered by their first pixel.
+
+    Raises:
+        SceneError: If a raster cannot be used, or the rasters lie on different grids.
+        SettingsError: If the date or the block size cannot be used.
+    """
+    size = resolve_block_size(block_size)
+    with MapRasters(class_map, confidence, probabilities) as rasters:
+        info = rasters.info
+        day = parse_date(date if date is not None else info.tags.get(DATE_TAG))
+        known = info.legend if legend is None else complete_legend(legend, ())
+        origin = info.origin if origin is None else origin
+        surface = measure_surface(info.crs, info.transform, info.shape, origin)
+        store = PolygonStore(rasters.band_classes(known), folder)
+        tracer = Tracer(info.shape, surface, store)
+        total = rasters.n_blocks(size)
+        for done, block in enumerate(rasters.blocks(size), start=1):
+            tracer.add(block)
+            if progress is not None:
+                progress(done, total)
+        polygons = store.finish(surface, info.transform, origin)
+    classes = complete_legend(known, np.unique(polygons.columns.class_ids).tolist(), colors=info.colors)
+    return PolygonTable(polygons, classes, info.crs, day, _provenance(info, provenance))
+
+
+def class_areas(
+    class_map: str | PathLike[str], *, origin: tuple[int, int] | None = None, block_size: int | None = None
+) -> tuple[ClassArea, ...]:
+    """Pixels and area of every class of a map, from the same pixel areas as its polygons.
+
+    Args:
+        class_map: See ``polygons_from_maps``.
+        origin: See ``polygons_from_maps``.
+        block_size: Side of a block in pixels; never changes the answer.
+
+    Returns:
+        The classes that occur, by ascending id.
+    """
+    pixels = np.zeros(256, dtype=np.int64)
+    areas = np.zeros(256, dtype=np.int64)
+    with MapRasters(class_map) as rasters:
+        info = rasters.info
+        surface = measure_surface(info.crs, info.transform, info.shape, origin or info.origin)
+        for block in rasters.blocks(resolve_block_size(block_size)):
+            ids = block.classes.ravel()
+            pixels += np.bincount(ids, minlength=256)
+            if surface is not None:
+                sizes = surface.pixel_areas(block.row, block.column, *block.classes.shape)
+                areas += np.bincount(ids, sizes.ravel(), minlength=256).astype(np.int64)
+    return tuple(
+        ClassArea(
+            int(value),
+            int(pixels[value]),
+            None if surface is None else float(areas[value] * surface.area_unit),
+        )
+        for value in np.flatnonzero(pixels[:NODATA])
+    )
+
+
+def parse_date(date: str | datetime.date | None) -> datetime.date | None:
+    """Read an acquisition date; of a moment in time only the day is kept.
+
+    Raises:
+        SettingsError: If it is not an ISO date.
+    """
+    if isinstance(date, datetime.datetime):
+        return date.date()
+    if date is None or isinstance(date, datetime.date):
+        return date
+    try:
+        return datetime.datetime.fromisoformat(date.strip()).date()
+    except ValueError:
+        raise SettingsError(f'"{date}" is not a date; write it as 2024-07-31') from None
+
+
+def _provenance(info: MapInfo, given: Mapping[str, str] | None) -> dict[str, str]:
+    tags = given if given is not None else {k: v for k, v in info.tags.items() if k.startswith(_KEPT_TAGS)}
+    return {"GEOSEG_POLYGONS_SCHEMA": SCHEMA_VERSION} | {key: str(tags[key]) for key in sorted(tags)}

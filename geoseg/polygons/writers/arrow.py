@@ -1,0 +1,62 @@
+"""What the two formats that GDAL writes have in common."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from geoseg.polygons.table import GEOMETRY, LAYER, PolygonTable, arrow_schema
+
+
+def write_with_gdal(table: PolygonTable, path: Path, driver: str, **options: Any) -> None:
+    """Stream a table into one GDAL layer, batch by batch.
+
+    Args:
+        table: The rows.
+        path: A file that does not exist yet.
+        driver: GDAL's name of the format.
+        options: Further arguments of ``pyogrio.write_arrow``.
+    """
+    import pyarrow as pa
+    import pyogrio
+    import pyproj
+
+    crs = None if table.crs is None else pyproj.CRS.from_user_input(table.crs).to_wkt()
+    reader = pa.RecordBatchReader.from_batches(arrow_schema(), table.batches())
+    with _fixed_clock(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")
+        pyogrio.write_arrow(
+            reader,
+            path,
+            layer=LAYER,
+            driver=driver,
+            geometry_name=GEOMETRY,
+            geometry_type="Polygon",
+            crs=crs,
+            **options,
+        )
+
+
+def as_metadata(provenance: Mapping[str, str]) -> dict[str, str]:
+    """Provenance as GDAL metadata, in a fixed order."""
+    return {key: provenance[key] for key in sorted(provenance)}
+
+
+@contextmanager
+def _fixed_clock() -> Iterator[None]:
+    """Let GDAL write a fixed time instead of now, so that equal tables give equal files."""
+    import pyogrio
+
+    before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": FIXED_TIME})
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
+
+
+FIXED_TIME = "2000-01-01T00:00:00.000Z"
+"""Stands in files where the format demands a time: when a file was written says nothing about its content."""

@@ -1,0 +1,73 @@
+"""GeoParquet 1.1: a column of WKB, a bbox column that readers can filter by, and the geo metadata.
+
+Specification: https://geoparquet.org/releases/v1.1.0/
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg.polygons.table import GEOMETRY, PolygonTable, arrow_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BBOX = "bbox"
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True, slots=True)
+class GeoParquet:
+    """Writes GeoParquet 1.1 with a bbox covering, compressed with zstd."""
+
+    name: str = "GeoParquet"
+    suffix: str = ".parquet"
+
+    def write(self, table: PolygonTable, path: Path) -> None:
+        """Write all rows, in order, one row group a batch."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        metadata = {"geo": json.dumps(_geo(table))} | dict(table.provenance)
+        schema = arrow_schema().append(pa.field(BBOX, _bbox_type(), nullable=False)).with_metadata(metadata)
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for batch in table.batches():
+                columns = [*batch.columns, _bboxes(batch.column(GEOMETRY))]
+                writer.write_batch(pa.record_batch(columns, schema=schema), row_group_size=batch.num_rows)
+
+
+def _geo(table: PolygonTable) -> dict[str, Any]:
+    """The file's geo metadata."""
+    import pyproj
+
+    crs = None if table.crs is None else pyproj.CRS.from_user_input(table.crs).to_json_dict()
+    bounds = table.polygons.bounds()
+    column = {
+        "encoding": "WKB",
+        "geometry_types": ["Polygon"] if len(table) else [],
+        "crs": crs,
+        "orientation": "counterclockwise",
+        "edges": "planar",
+        "covering": {BBOX: {side: [BBOX, side] for side in _SIDES}},
+    }
+    if bounds is not None:
+        column["bbox"] = list(bounds)
+    return {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
+
+
+def _bbox_type() -> pa.DataType:
+    import pyarrow as pa
+
+    return pa.struct([pa.field(side, pa.float64(), nullable=False) for side in _SIDES])
+
+
+def _bboxes(geometries: pa.Array) -> pa.Array:
+    """Least and greatest coordinates of every polygon."""
+    import pyarrow as pa
+    import shapely
+
+    bounds = shapely.bounds(shapely.from_wkb(geometries.to_numpy(zero_copy_only=False)))
+    return pa.StructArray.from_arrays([pa.array(side) for side in bounds.T], fields=list(_bbox_type()))

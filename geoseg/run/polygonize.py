@@ -1,0 +1,201 @@
+"""``geoseg polygonize``: a class raster, ours or anyone's, to polygons."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from geoseg.errors import SettingsError
+from geoseg.models.card import LandClass
+from geoseg.polygons.rasters import MapRasters, resolve_block_size
+from geoseg.polygons.table import PolygonTable
+from geoseg.polygons.units import parse_area
+from geoseg.polygons.vectorise import parse_date, polygons_from_maps
+from geoseg.polygons.writers import SUFFIXES, discard_polygons, publish_polygons, stage_polygons
+from geoseg.run.outputs import check_outputs
+from geoseg.run.progress import Progress, Silent
+from geoseg.run.report import REPORT_VERSION, peak_memory, versions, write_json
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class PolygonizeResult:
+    """What a run made.
+
+    Attributes:
+        output: The polygons.
+        polygons: Rows in it.
+        left_out: Polygons that the filters left out.
+        report: The content of the run report.
+    """
+
+    output: Path
+    polygons: int
+    left_out: int
+    report: Mapping[str, Any] = field(repr=False)
+
+
+def polygonize(
+    class_map: PathLike,
+    output: PathLike,
+    *,
+    confidence: PathLike | None = None,
+    probabilities: PathLike | None = None,
+    min_area: str | float | None = None,
+    classes: Sequence[str | int] | None = None,
+    date: str | None = None,
+    block_size: int | None = None,
+    overwrite: bool = False,
+    report: PathLike | None = None,
+    progress: Progress | None = None,
+) -> PolygonizeResult:
+    """Turn a class raster into polygons: one row for every 4-connected patch of a class.
+
+    Args:
+        class_map: Class raster: one band of uint8, uint16 or int16, ids 0-254, with or without nodata.
+        output: ``.gpkg``, ``.fgb`` or ``.parquet``.
+        confidence: Confidence raster of the same map: uint8, 0-100, 255 unknown.
+        probabilities: Probability raster of the same map: uint8, one band a class, 0-250, 255 unknown.
+        min_area: Leave out smaller polygons: ``"0.5ha"``, ``"450m2"``, ``"20px"`` or hectares.
+        classes: Keep only polygons of these classes, by name or id.
+        date: Acquisition date, ``YYYY-MM-DD``; default the class map's tag ``ACQUISITION_DATE``.
+        block_size: Side of a block in pixels. Never changes the answer, only memory.
+        overwrite: Replace existing files.
+        report: Write the run report here, JSON.
+        progress: Shows how far the run is.
+
+    Returns:
+        Where the polygons are, and how many.
+
+    Raises:
+        InputError: If a setting or an input is wrong; nothing was written.
+        RunError: If writing failed; no output appears under its final name.
+    """
+    since = perf_counter()
+    output = Path(output)
+    written = {"-o": output} if report is None else {"-o": output, "--report": Path(report)}
+    inputs = [os.fspath(path) for path in (class_map, confidence, probabilities) if path is not None]
+    check_outputs(written, inputs, endings={"-o": SUFFIXES, "--report": (".json",)}, overwrite=overwrite)
+    limit = None if min_area is None else parse_area(min_area)
+    day = parse_date(date)
+    chosen = None if classes is None else _choose(class_map, classes)
+
+    with _Blocks(class_map, block_size, progress or Silent()) as advance:
+        table = polygons_from_maps(
+            class_map,
+            confidence=confidence,
+            probabilities=probabilities,
+            date=day,
+            block_size=block_size,
+            folder=output.parent,
+            progress=advance,
+        )
+    kept = table.filter(min_area=limit, classes=chosen)
+    staged = stage_polygons(kept, output)
+    try:
+        content = _report(table, kept, written, inputs, since)
+        content["settings"] = {
+            "min_area": min_area,
+            "classes": None if chosen is None else sorted(chosen),
+            "date": None if table.date is None else table.date.isoformat(),
+            "block_size": resolve_block_size(block_size),
+        }
+        if report is not None:
+            write_json(Path(report), content)
+        publish_polygons(staged, output)
+    finally:
+        discard_polygons(staged)
+    return PolygonizeResult(output, len(kept), len(table) - len(kept), content)
+
+
+class _Blocks:
+    """A stage of progress that is told about blocks as they are done."""
+
+    def __init__(self, class_map: PathLike, block_size: int | None, progress: Progress) -> None:
+        with MapRasters(class_map) as rasters:
+            total = rasters.n_blocks(resolve_block_size(block_size))
+        self._stage = progress.stage("tracing polygons", total, "blocks")
+
+    def __enter__(self) -> Any:
+        bar = self._stage.__enter__()
+        return lambda _done, _total: bar.advance(1)
+
+    def __exit__(self, *error: Any) -> None:
+        self._stage.__exit__(*error)
+
+
+def _choose(class_map: PathLike, classes: Sequence[str | int]) -> set[int]:
+    """Ids of classes given by name or id.
+
+    Raises:
+        SettingsError: Naming the classes that there are.
+    """
+    if isinstance(classes, str):
+        raise SettingsError(f'classes must be a list of names or ids, as in ["{classes}"]')
+    with MapRasters(class_map) as rasters:
+        legend = rasters.info.legend
+    ids = {item.name.casefold(): item.id for item in legend}
+    chosen = set()
+    for item in classes:
+        text = str(item).strip().casefold()
+        number = text.removeprefix("class ") if text not in ids else str(ids[text])
+        if not number.isdigit() or int(number) > 254:
+            raise SettingsError(f'there is no class "{item}" in {os.fspath(class_map)}; {_listed(legend)}')
+        chosen.add(int(number))
+    return chosen
+
+
+def _listed(legend: Sequence[LandClass]) -> str:
+    if not legend:
+        return "its classes have no names, give ids"
+    return "it has " + ", ".join(f"{item.name} ({item.id})" for item in legend)
+
+
+def _report(
+    table: PolygonTable, kept: PolygonTable, written: Mapping[str, Path], inputs: Sequence[str], since: float
+) -> dict[str, Any]:
+    names = {"-o": "polygons", "--report": "report"}
+    return {
+        "report_version": REPORT_VERSION,
+        "inputs": list(inputs),
+        "outputs": {names[option]: os.fspath(path) for option, path in written.items()},
+        "settings": {},
+        "polygons": len(kept),
+        "polygons_left_out": len(table) - len(kept),
+        "seconds": {"total": perf_counter() - since},
+        "peak_memory_bytes": peak_memory(),
+        "classes": _class_rows(table, kept),
+        "warnings": [],
+        "versions": versions(),
+    }
+
+
+def _class_rows(table: PolygonTable, kept: PolygonTable) -> list[dict[str, Any]]:
+    """Sums over all polygons of each class, also those left out."""
+    columns = table.polygons.columns
+    areas = table.areas_ha()
+    rows: list[dict[str, Any]] = []
+    for item in table.legend:
+        mine = columns.class_ids == item.id
+        confident = 0 if columns.confident is None else int(columns.confident[mine].sum())
+        mean = None
+        if confident and columns.confidence is not None:
+            mean = int(columns.confidence[mine].sum()) / confident / 100.0
+        rows.append(
+            {
+                "id": item.id,
+                "name": item.name,
+                "pixels": int(columns.pixels[mine].sum()),
+                "area_ha": None if areas is None else float(areas[mine].sum()),
+                "mean_confidence": mean,
+                "polygons": int(np.count_nonzero(kept.polygons.columns.class_ids == item.id)),
+            }
+        )
+    return rows
