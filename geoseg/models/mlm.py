@@ -1,7 +1,7 @@
 """Write a model card as `mlm.json`: a STAC 1.1.0 item with the Machine Learning Model extension 1.4.0.
 
-What the extension (https://github.com/stac-extensions/mlm/tree/v1.4.0) has a field for is kept there; the rest
-has the prefix `geoseg:`. `mlm_read.card_from_item` is the inverse.
+What the extension (https://github.com/stac-extensions/mlm/tree/v1.4.0) has a field for is kept there,
+the rest has the prefix `geoseg:`. `mlm_read.card_from_item` is the inverse.
 """
 
 from __future__ import annotations

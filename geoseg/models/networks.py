@@ -1,0 +1,251 @@
+"""Build a network by name, and say what chips it takes."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from typing import Any
+
+from geoseg.errors import ModelError
+from geoseg.models.catalog import (
+    SMP_CLASSES,
+    TIMM_PREFIX,
+    UNET_CLASSIC,
+    check_architecture,
+    check_encoder,
+    encoders_for,
+    misfit,
+    suggestion,
+)
+
+DEFAULT_ENCODER = "resnet34"
+DEFAULT_VISION_TRANSFORMER = "tu-vit_small_patch16_224"
+
+# Options of a timm encoder that smp hands on. A closed list: others can make timm read files from elsewhere
+# (`checkpoint_path`, `pretrained_cfg`), and a config.json comes from strangers.
+_ENCODER_OPTIONS = {"img_size", "dynamic_img_size", "dynamic_img_pad", "strict_img_size", "window_size"}
+_ENCODER_OPTIONS |= {"drop_rate", "drop_path_rate", "proj_drop_rate", "attn_drop_rate"}
+# Names that smp used before and still takes.
+_FORMER_OPTIONS = {"decoder_use_batchnorm", "psp_use_batchnorm", "upscale_mode"}
+# Given by name, or of no use to a network that gives logits and nothing else.
+_RESERVED = {
+    "self",
+    "kwargs",
+    "encoder_name",
+    "encoder_weights",
+    "in_channels",
+    "classes",
+    "activation",
+    "aux_params",
+}
+_PROBE_SIZE = 256
+
+
+def build_network(
+    architecture: str,
+    *,
+    encoder: str | None = None,
+    encoder_weights: str | None = None,
+    bands: int,
+    classes: int,
+    **options: Any,
+) -> Any:
+    """A network with random weights, in training mode, on the CPU.
+
+    Args:
+        architecture: one of `architectures()`.
+        encoder: one of `encoders_for(architecture)`, or "tu-" and the name of a timm model; None for resnet34
+            (`dpt`: a small vision transformer).
+        encoder_weights: None for random weights, or "imagenet" and whatever else smp offers for the encoder;
+            they are downloaded once.
+        bands: input bands; any number.
+        classes: output classes.
+        options: further arguments of the architecture, such as `decoder_channels` or `encoder_depth`;
+            `unet-classic` takes `depth`, `width` and `norm`; timm encoders also take `img_size` and others.
+
+    Returns:
+        A torch Module: (N, bands, rows, columns) float32 to logits (N, classes, rows', columns').
+
+    Raises:
+        ModelError: if a name or an option is unknown, the encoder does not fit, or weights cannot be had.
+    """
+    network = assemble(
+        architecture,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
+        bands=bands,
+        classes=classes,
+        **options,
+    )
+    name = str(network.config.get("encoder_name", ""))
+    if name.startswith(TIMM_PREFIX):
+        _probe(network, architecture, name, bands)
+    return network
+
+
+def assemble(
+    architecture: str,
+    *,
+    encoder: str | None,
+    encoder_weights: str | None,
+    bands: int,
+    classes: int,
+    **options: Any,
+) -> Any:
+    """`build_network` without running the network once; the arguments are the same."""
+    check_architecture(architecture)
+    for key, value in {"bands": bands, "classes": classes}.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ModelError(f"`{key}` is {value!r}; it must be a whole number of at least 1")
+    if architecture == UNET_CLASSIC:
+        return _unet_classic(encoder, encoder_weights, bands, classes, options)
+    encoder = encoder or (DEFAULT_VISION_TRANSFORMER if architecture == "dpt" else DEFAULT_ENCODER)
+    check_encoder(architecture, encoder)
+    _check_options(architecture, encoder, options)
+    arguments = {**options, "encoder_name": encoder, "in_channels": bands, "classes": classes}
+    if encoder_weights is not None:
+        return _with_pretrained_encoder(architecture, arguments, encoder_weights)
+    return _smp_network(architecture, {**arguments, "encoder_weights": None})
+
+
+def size_divisor(network: Any) -> int:
+    """What the rows and columns of a network's input must be multiples of; pad chips to that.
+
+    The stride of the deepest feature map or the patch of a vision transformer. PAN pools the deepest map
+    three times by 2 and therefore needs eight times that. A network built with `img_size` takes only that.
+
+    Args:
+        network: what `build_network` or `load_model` returned.
+
+    Returns:
+        Pixels, at least 1.
+    """
+    own = getattr(network, "size_divisor", None)
+    if own is not None:
+        return int(own)
+    fixed = _fixed_size(network)
+    if fixed is not None:
+        return fixed
+    return int(network.encoder.output_stride) * (8 if type(network).__name__ == "PAN" else 1)
+
+
+def check_chip_size(network: Any, chip_size: int) -> None:
+    """Refuse chips that a network cannot take even when they are padded to `size_divisor`.
+
+    Raises:
+        ModelError: with the size to use.
+    """
+    fixed = _fixed_size(network)
+    if fixed is not None and chip_size > fixed:
+        raise ModelError(
+            f"this network takes chips of {fixed} pixels, its img_size, not {chip_size}; use {fixed}"
+        )
+
+
+def _fixed_size(network: Any) -> int | None:
+    config = network.config
+    size = None if config.get("dynamic_img_size") else config.get("img_size")
+    return int(size if isinstance(size, int) else max(size)) if size else None
+
+
+def _unet_classic(
+    encoder: str | None, encoder_weights: str | None, bands: int, classes: int, options: dict[str, Any]
+) -> Any:
+    from geoseg.models.unet_classic import UnetClassic
+
+    if encoder is not None or encoder_weights is not None:
+        raise ModelError(
+            f"{UNET_CLASSIC} has no encoder of its own; leave `encoder` and `encoder_weights` out"
+        )
+    _refuse_unknown(UNET_CLASSIC, options, {"depth", "width", "norm"})
+    return UnetClassic(bands, classes, **options)
+
+
+def _check_options(architecture: str, encoder: str, options: dict[str, Any]) -> None:
+    import segmentation_models_pytorch as smp
+
+    signature = inspect.signature(getattr(smp, SMP_CLASSES[architecture]).__init__)
+    known = set(signature.parameters) - _RESERVED
+    if encoder.startswith(TIMM_PREFIX):
+        known |= _ENCODER_OPTIONS
+    _refuse_unknown(architecture, {key: options[key] for key in set(options) - _FORMER_OPTIONS}, known)
+
+
+def _refuse_unknown(architecture: str, options: dict[str, Any], known: set[str]) -> None:
+    for key in sorted(options):
+        if key not in known:
+            hint = suggestion(key, known)
+            raise ModelError(
+                f'{architecture} has no option "{key}"{hint}; it has: {", ".join(sorted(known))}'
+            )
+
+
+def _smp_network(architecture: str, arguments: dict[str, Any]) -> Any:
+    """Call smp; whatever it objects to becomes one line."""
+    import segmentation_models_pytorch as smp
+
+    smp_class = getattr(smp, SMP_CLASSES[architecture])
+    encoder = str(arguments["encoder_name"])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if architecture == "dpt" and "dynamic_img_size" not in arguments and "img_size" not in arguments:
+                try:
+                    return smp_class(**arguments, dynamic_img_size=True)
+                except (
+                    TypeError
+                ):  # this encoder has no such option: its position encoding needs none, or is fixed
+                    pass
+            return smp_class(**arguments)
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AssertionError,
+        RuntimeError,
+        AttributeError,
+    ) as error:
+        if encoder in encoders_for(architecture):
+            reason = f"cannot be built with these options: {_one_line(error)}"
+            raise ModelError(f"{architecture} with encoder {encoder} {reason}") from error
+        raise misfit(architecture, encoder, _one_line(error)) from error
+
+
+def _with_pretrained_encoder(architecture: str, arguments: dict[str, Any], encoder_weights: str) -> Any:
+    encoder = str(arguments["encoder_name"])
+    _smp_network(
+        architecture, {**arguments, "encoder_weights": None}
+    )  # so that what fails below is the download
+    weights: Any = True if encoder.startswith(TIMM_PREFIX) and architecture != "dpt" else encoder_weights
+    try:
+        return _smp_network(architecture, {**arguments, "encoder_weights": weights})
+    except Exception as error:  # hub, timm and their HTTP client each have errors of their own
+        reason = error.__cause__ or error if isinstance(error, ModelError) else error
+        raise ModelError(
+            f'weights "{encoder_weights}" for encoder "{encoder}" cannot be had ({_one_line(reason)}); '
+            "check the network and the name, or start from random weights (encoder_weights=None)"
+        ) from error
+
+
+def _probe(network: Any, architecture: str, encoder: str, bands: int) -> None:
+    """Run an encoder of timm once: some build in smp, yet cannot run at any size or only at one."""
+    import torch
+
+    size = network.config.get("img_size") or _PROBE_SIZE
+    rows, columns = (size, size) if isinstance(size, int) else size
+    training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(1, bands, rows, columns))
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        reason = f"{_one_line(error)}; if its image size is fixed, give it: img_size=<chip size>"
+        raise misfit(architecture, encoder, reason) from error
+    finally:
+        network.train(training)
+
+
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:300].rstrip(". ")

@@ -1,0 +1,185 @@
+"""Find a model package and read its files: bundled, a folder, a zip, or on the Hugging Face hub.
+
+Nothing is unpacked and nothing but the files of the package's layout is ever read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+
+from geoseg.errors import ModelError
+from geoseg.models.catalog import suggestion
+from geoseg.models.mlm import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE
+
+DEFAULT_MODEL = "dakota-crops"
+BUNDLED = Path(__file__).parent / "bundled"
+
+_PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
+_CONVERT = (
+    "such a file can run code when it is opened, so geoseg never opens one; if you trust it, convert it: "
+    "open it with torch.load(..., weights_only=True), load that into a network of "
+    "geoseg.models.build_network and write it with geoseg.models.save_model"
+)
+_TEXT_LIMIT = 10 * 2**20
+_LIMITS = {CONFIG_FILE: _TEXT_LIMIT, MLM_FILE: _TEXT_LIMIT, WEIGHTS_FILE: 16 * 2**30}
+_HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+
+
+@dataclass(frozen=True)
+class Package:
+    """Where a package's files are.
+
+    Attributes:
+        path: what to call it in messages: a folder, a zip or a hub address.
+        files: file name -> path of the file, or name of the member in the zip.
+        zipped: whether `files` are members of the zip at `path`.
+    """
+
+    path: str
+    files: Mapping[str, str]
+    zipped: bool = False
+
+    def where(self, name: str) -> str:
+        """The file as messages name it."""
+        return f"{self.path}/{name}"
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file of the layout.
+
+        Raises:
+            ModelError: if the file is missing, too large or unreadable.
+        """
+        if name not in self.files:
+            raise self._missing(name)
+        try:
+            return self._read_member(name) if self.zipped else _read_file(Path(self.files[name]), name)
+        except (
+            OSError,
+            zipfile.BadZipFile,
+            RuntimeError,
+            NotImplementedError,
+            EOFError,
+            ValueError,
+        ) as error:
+            raise ModelError(f"{self.where(name)} cannot be read: {error}") from error
+
+    def _read_member(self, name: str) -> bytes:
+        with zipfile.ZipFile(self.path) as archive:
+            info = archive.getinfo(self.files[name])
+            _check_size(info.file_size, name)
+            return archive.read(info)
+
+    def _missing(self, name: str) -> ModelError:
+        if name == WEIGHTS_FILE:
+            pickle = next((other for other in sorted(self.files) if _is_pickle(other)), None)
+            if pickle:
+                return ModelError(f"{self.where(pickle)} is the only file with weights: {_CONVERT}")
+        return ModelError(
+            f"{self.path} has no {name}; a model package holds {CONFIG_FILE}, {WEIGHTS_FILE} and {MLM_FILE}"
+        )
+
+
+def bundled_models() -> tuple[str, ...]:
+    """Names of the models that come with geoseg."""
+    if not BUNDLED.is_dir():
+        return ()
+    return tuple(sorted(folder.name for folder in BUNDLED.iterdir() if (folder / MLM_FILE).is_file()))
+
+
+def find_package(ref: str | os.PathLike[str] | None = None) -> Package:
+    """Find a model package.
+
+    Args:
+        ref: name of a bundled model, a folder, a zip, or "hf://owner/name[@revision]"; None for the default.
+            A bundled name comes before a folder of that name ("./name" is the folder).
+
+    Raises:
+        ModelError: if there is none, or it is a file that could run code.
+    """
+    text = DEFAULT_MODEL if ref is None else os.fspath(ref)
+    if text.startswith("hf://"):
+        return _from_hub(text)
+    if text in bundled_models():
+        return _from_folder(BUNDLED / text, text)
+    path = Path(text)
+    if path.is_dir():
+        return _from_folder(path, str(path))
+    if _is_pickle(path.name):
+        raise ModelError(f"{path} is not a model package: {_CONVERT}")
+    if path.is_file():
+        return _from_zip(path)
+    if path.name == text and not path.suffix:
+        raise ModelError(_unknown_name(text))
+    raise ModelError(f"there is no model package at {path}; check the path")
+
+
+def _unknown_name(name: str) -> str:
+    names = bundled_models()
+    there_are = f"there are: {', '.join(names)}" if names else "this installation has none"
+    return (
+        f'there is no bundled model "{name}"{suggestion(name, names)}, {there_are}; '
+        "or give a folder, a zip or hf://owner/name"
+    )
+
+
+def _from_folder(folder: Path, path: str) -> Package:
+    try:
+        files = {entry.name: str(entry) for entry in sorted(folder.iterdir()) if entry.is_file()}
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+    return Package(path, MappingProxyType(files))
+
+
+def _from_zip(path: Path) -> Package:
+    """A zip with the files at its top or in one folder."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [PurePosixPath(info.filename) for info in archive.infolist() if not info.is_dir()]
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
+        layout = ", ".join(_LIMITS)
+        raise ModelError(
+            f"{path} is not a model package ({error}); give a folder or a zip with {layout}"
+        ) from error
+    folders = {member.parent for member in members if member.name in (MLM_FILE, CONFIG_FILE)}
+    top = min(folders, key=lambda folder: (len(folder.parts), str(folder)), default=PurePosixPath())
+    files = {member.name: str(member) for member in members if member.parent == top}
+    return Package(str(path), MappingProxyType(files), zipped=True)
+
+
+def _from_hub(address: str) -> Package:
+    match = _HUB.fullmatch(address)
+    if match is None:
+        raise ModelError(f"{address} is not a hub address; write hf://owner/name or hf://owner/name@revision")
+    import huggingface_hub
+
+    try:
+        folder = huggingface_hub.snapshot_download(
+            match["repo"], revision=match["revision"], allow_patterns=list(_LIMITS)
+        )
+    except Exception as error:  # the hub's client and its HTTP library each have errors of their own
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(
+            f"{address} cannot be had and is not in the cache ({lines[0].rstrip('. ')}); "
+            "check the address and the network, or give a folder or zip with the package"
+        ) from error
+    return _from_folder(Path(folder), address)
+
+
+def _read_file(path: Path, name: str) -> bytes:
+    _check_size(path.stat().st_size, name)
+    return path.read_bytes()
+
+
+def _check_size(size: int, name: str) -> None:
+    if size > _LIMITS[name]:
+        raise ValueError(f"it has {size} bytes, more than the {_LIMITS[name]} that are sensible")
+
+
+def _is_pickle(name: str) -> bool:
+    return name.lower().endswith(_PICKLES)
