@@ -6,9 +6,15 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geoseg.polygons.table import GEOMETRY, LAYER, PolygonTable, arrow_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FIXED_TIME = "2000-01-01T00:00:00.000Z"
+"""Stands in files where the format demands a time: when a file was written says nothing about its content."""
 
 
 def write_with_gdal(table: PolygonTable, path: Path, driver: str, **options: Any) -> None:
@@ -25,8 +31,9 @@ def write_with_gdal(table: PolygonTable, path: Path, driver: str, **options: Any
     import pyproj
 
     crs = None if table.crs is None else pyproj.CRS.from_user_input(table.crs).to_wkt()
-    reader = pa.RecordBatchReader.from_batches(arrow_schema(), table.batches())
-    with _fixed_clock(), warnings.catch_warnings():
+    failed: list[Exception] = []
+    reader = pa.RecordBatchReader.from_batches(arrow_schema(), _watched(table, failed))
+    with _fixed_clock(), _told_apart(failed), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")
         pyogrio.write_arrow(
             reader,
@@ -45,6 +52,26 @@ def as_metadata(provenance: Mapping[str, str]) -> dict[str, str]:
     return {key: provenance[key] for key in sorted(provenance)}
 
 
+def _watched(table: PolygonTable, failed: list[Exception]) -> Iterator[pa.RecordBatch]:
+    """The table's batches; an error in them is remembered, since GDAL only says that there was one."""
+    try:
+        yield from table.batches()
+    except Exception as error:
+        failed.append(error)
+        raise
+
+
+@contextmanager
+def _told_apart(failed: list[Exception]) -> Iterator[None]:
+    """Raise the error that made the rows end instead of GDAL's."""
+    try:
+        yield
+    except RuntimeError:
+        if failed:
+            raise failed[0] from None
+        raise
+
+
 @contextmanager
 def _fixed_clock() -> Iterator[None]:
     """Let GDAL write a fixed time instead of now, so that equal tables give equal files."""
@@ -56,7 +83,3 @@ def _fixed_clock() -> Iterator[None]:
         yield
     finally:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
-
-
-FIXED_TIME = "2000-01-01T00:00:00.000Z"
-"""Stands in files where the format demands a time: when a file was written says nothing about its content."""

@@ -1,0 +1,222 @@
+"""The contract of all formats."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
+import pyproj
+import pytest
+import shapely
+
+from geoseg.errors import OutputError, RunError
+from geoseg.polygons.table import arrow_schema
+from geoseg.polygons.units import AreaLimit
+from geoseg.polygons.vectorise import polygons_from_maps
+from geoseg.polygons.writers import SUFFIXES, WRITERS, write_polygons, writer_for
+
+from .conftest import write_raster
+
+every_format = pytest.mark.parametrize("suffix", SUFFIXES)
+
+
+def read(path: Path) -> pa.Table:
+    """The rows as any Arrow reader sees them, ordered by id, with the table's own types."""
+    if path.suffix == ".parquet":
+        table = pq.read_table(path, columns=arrow_schema().names)
+    else:
+        _, table = pyogrio.read_arrow(path, layer="polygons")
+        table = table.rename_columns(
+            {"wkb_geometry": "geometry"} if "wkb_geometry" in table.column_names else {}
+        )
+        table = table.select(arrow_schema().names)
+    rows = table.to_pylist()
+    for row in rows:
+        row["date"] = row["date"] and (row["date"].date() if hasattr(row["date"], "date") else row["date"])
+    rows.sort(key=lambda row: tuple(map(int, row["id"][1:].split("c"))))
+    return pa.Table.from_pylist(rows, schema=arrow_schema())
+
+
+def columns_in_order(path: Path) -> list[str]:
+    if path.suffix == ".parquet":
+        return [name for name in pq.read_schema(path).names if name != "bbox"]
+    return [*pyogrio.read_info(path, layer="polygons")["fields"], "geometry"]
+
+
+def provenance(path: Path) -> dict[str, str]:
+    if path.suffix == ".parquet":
+        metadata = {key.decode(): value.decode() for key, value in pq.read_schema(path).metadata.items()}
+        return {key: value for key, value in metadata.items() if key != "geo" and "ARROW" not in key}
+    return pyogrio.read_info(path, layer="polygons")["layer_metadata"]
+
+
+@pytest.fixture
+def table(small_map):
+    return polygons_from_maps(small_map.class_map, **small_map.rasters)
+
+
+@every_format
+def test_rows_come_back_as_they_were(table, tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    write_polygons(table, path)
+    expected = pa.Table.from_batches(table.batches(), schema=arrow_schema())
+    found = read(path)
+    assert found.drop(["geometry"]).equals(expected.drop(["geometry"]))
+    theirs, ours = (shapely.from_wkb(t["geometry"].to_pylist()) for t in (found, expected))
+    assert shapely.equals_exact(theirs, ours, tolerance=0).all()
+    assert shapely.coverage_is_valid(theirs)
+    assert columns_in_order(path) == arrow_schema().names
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".parquet"])
+def test_rows_lie_in_the_order_of_ids(table, tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    write_polygons(table, path)
+    stored = (
+        pq.read_table(path)["id"]
+        if suffix == ".parquet"
+        else pyogrio.read_arrow(path, layer="polygons")[1]["id"]
+    )
+    assert stored.to_pylist() == [i for batch in table.batches() for i in batch["id"].to_pylist()]
+
+
+@every_format
+def test_provenance_is_kept_once(table, tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    write_polygons(table, path)
+    assert provenance(path) == {
+        "GEOSEG_POLYGONS_SCHEMA": "1",
+        "GEOSEG_MODEL": "dakota-crops 1.0",
+        "ACQUISITION_DATE": "2024-07-31",
+    }
+
+
+@every_format
+def test_equal_tables_give_equal_files(small_map, tmp_path, suffix):
+    for name, block_size in (("one", None), ("two", 7)):
+        table = polygons_from_maps(small_map.class_map, **small_map.rasters, block_size=block_size)
+        write_polygons(table, tmp_path / f"{name}{suffix}")
+    assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
+
+
+@every_format
+def test_a_table_without_rows_is_a_good_file(table, tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    write_polygons(table.filter(min_area=AreaLimit(1e9, True)), path)
+    assert read(path).num_rows == 0
+    assert columns_in_order(path) == arrow_schema().names
+
+
+@every_format
+@pytest.mark.parametrize("crs", [None, "EPSG:4326", "EPSG:32614"])
+def test_the_crs_is_the_maps(tmp_path, suffix, crs):
+    classes = write_raster(tmp_path / "a.tif", np.array([[1, 2]], np.uint8), crs=crs)
+    path = tmp_path / f"out{suffix}"
+    write_polygons(polygons_from_maps(classes), path)
+    if suffix == ".parquet":
+        stored = json.loads(pq.read_schema(path).metadata[b"geo"])["columns"]["geometry"]["crs"]
+        stored = None if stored is None else pyproj.CRS.from_json_dict(stored)
+    else:
+        stored = pyogrio.read_info(path, layer="polygons")["crs"]
+        stored = None if stored is None else pyproj.CRS(stored)
+    assert (stored is None and crs is None) or stored == pyproj.CRS(crs)
+
+
+@every_format
+def test_the_file_appears_whole_or_not_at_all(table, tmp_path, suffix, monkeypatch):
+    path = tmp_path / f"out{suffix}"
+    path.write_bytes(b"the old file")
+    before = sorted(tmp_path.iterdir())
+
+    def fail(_table):
+        yield next(batches)
+        raise OSError("no space left on device")
+
+    batches = iter(list(table.batches()))
+    monkeypatch.setattr(type(table), "batches", fail)
+    with pytest.raises(RunError, match="no space left"):
+        write_polygons(table, path)
+    assert sorted(tmp_path.iterdir()) == before
+    assert path.read_bytes() == b"the old file"
+
+
+def test_stale_sidecars_go(table, tmp_path):
+    path = tmp_path / "out.gpkg"
+    for ending in ("", "-wal", "-journal"):
+        (tmp_path / f"out.gpkg{ending}").write_bytes(b"old")
+    write_polygons(table, path)
+    assert [p.name for p in tmp_path.glob("*out.gpkg*")] == ["out.gpkg"]
+    assert read(path).num_rows == len(table)
+
+
+@pytest.mark.parametrize("name", ["out.shp", "out", "out.geojson"])
+def test_other_endings_are_refused(name):
+    with pytest.raises(OutputError, match=r"\.gpkg.*\.fgb.*\.parquet"):
+        writer_for(Path(name))
+
+
+def test_endings_may_be_upper_case():
+    assert writer_for(Path("OUT.GPKG")) is WRITERS[0]
+
+
+def test_geopackage_version_index_and_style(table, tmp_path):
+    path = tmp_path / "out.gpkg"
+    write_polygons(table, path)
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (10300,)
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        assert "rtree_polygons_geometry" in tables
+        ((layer, column, default, qml),) = database.execute(
+            "SELECT f_table_name, f_geometry_column, useAsDefault, styleQML FROM layer_styles"
+        ).fetchall()
+    assert (layer, column, default) == ("polygons", "geometry", 1)
+    style = ET.fromstring(qml)
+    assert style.find("renderer-v2").get("attr") == "class_id"
+    labels = {c.get("value"): c.get("label") for c in style.iterfind(".//category")}
+    assert labels == {"1": "corn", "2": "soybeans", "7": "water"}
+    colors = [
+        option.get("value") for option in style.iterfind(".//symbol/layer/Option/Option[@name='color']")
+    ]
+    assert colors == ["255,211,0,255", "38,112,0,255", "75,112,163,255"]
+
+
+def test_flatgeobuf_is_indexed(table, tmp_path):
+    path = tmp_path / "out.fgb"
+    write_polygons(table, path)
+    info = pyogrio.read_info(path)
+    assert info["layer_name"] == "polygons"
+    assert info["capabilities"]["fast_spatial_filter"]
+
+
+def test_geoparquet_metadata_and_covering(table, tmp_path):
+    path = tmp_path / "out.parquet"
+    write_polygons(table, path)
+    geo = json.loads(pq.read_schema(path).metadata[b"geo"])
+    column = geo["columns"]["geometry"]
+    assert (geo["version"], geo["primary_column"]) == ("1.1.0", "geometry")
+    assert column["encoding"] == "WKB"
+    assert column["geometry_types"] == ["Polygon"]
+    assert column["covering"] == {"bbox": {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}}
+    stored = pq.read_table(path)
+    shapes = shapely.from_wkb(stored["geometry"].to_pylist())
+    assert column["bbox"] == shapely.total_bounds(shapes).tolist()
+    boxes = [tuple(box.values()) for box in stored["bbox"].to_pylist()]
+    assert boxes == [tuple(bounds) for bounds in shapely.bounds(shapes).tolist()]
+
+
+def test_geopandas_reads_geoparquet_by_region(table, tmp_path):
+    geopandas = pytest.importorskip("geopandas")
+    path = tmp_path / "out.parquet"
+    write_polygons(table, path)
+    frame = geopandas.read_parquet(path)
+    assert frame.crs == "EPSG:32614"
+    part = geopandas.read_parquet(path, bbox=(500_000, 5_199_900, 500_100, 5_200_000))
+    assert 0 < len(part) < len(frame)
