@@ -14,7 +14,7 @@ from geoseg.cli.options import scene_options
 @scene_options
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.pass_context
-def inspect(context: click.Context, scene: tuple[str, ...], **options: Any) -> None:
+def inspect(context: click.Context, /, scene: tuple[str, ...], **options: Any) -> None:
     """Examine SCENE as predict would, without running the network.
 
     Exits with 0 when the scene fits the model, with 2 when predict would refuse it.

@@ -49,7 +49,8 @@ class Plan:
         return (
             f"{self.scene}: {rows} x {cols} pixels, {self.chips} chips of {self.chip_size} with "
             f"{self.overlap} overlap in {self.blocks} blocks, model {self.model}, {self.device} "
-            f"{self.precision}, about {self.memory_bytes / 1e9:.1f} GB memory, {self.disk_bytes / 1e9:.2f} GB scratch"
+            f"{self.precision}, about {self.memory_bytes / 1e9:.1f} GB memory, "
+            f"{self.disk_bytes / 1e9:.2f} GB scratch"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -104,6 +104,9 @@ def _polygons(path: str | os.PathLike[str], scene: Scene) -> Any:
         raise InputError(f"{path}: --aoi holds no polygon")
     if table.crs is not None and scene.georeference.crs is not None:
         table = table.to_crs(scene.georeference.crs.to_wkt())
+        table = table[np.isfinite(table.bounds).all(axis=1)]
+    if table.empty:
+        raise SceneError(f"{path}: the area of interest lies where {scene.name}'s CRS does not reach")
     return table.geometry.make_valid().union_all()
 
 
