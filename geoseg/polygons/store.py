@@ -19,8 +19,8 @@ from geoseg.polygons.tally import Tally
 if TYPE_CHECKING:
     from affine import Affine
 
-BATCH_VERTICES = 2**21
-BATCH_POLYGONS = 2**16
+BATCH_VERTICES = 2**19
+BATCH_POLYGONS = 2**14
 
 
 @dataclass(frozen=True, slots=True, eq=False)

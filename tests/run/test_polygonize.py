@@ -46,6 +46,10 @@ def rows(path):
     return pyogrio.read_dataframe(path, layer="polygons")
 
 
+def table(path):
+    return pyogrio.read_arrow(path, layer="polygons")[1].to_pylist()
+
+
 def test_a_class_map_becomes_polygons(class_map, tmp_path):
     result = polygonize(class_map, tmp_path / "out.gpkg")
     found = rows(result.output)
@@ -70,13 +74,12 @@ def test_a_class_map_becomes_polygons(class_map, tmp_path):
     ],
 )
 def test_filters_leave_rows_out(class_map, tmp_path, filters, kept):
-    everything = rows(polygonize(class_map, tmp_path / "all.gpkg").output)
+    everything = table(polygonize(class_map, tmp_path / "all.gpkg").output)
     result = polygonize(class_map, tmp_path / "out.gpkg", **filters)
-    found = rows(result.output)
-    assert found["class_name"].tolist() == kept
     assert (result.polygons, result.left_out) == (len(kept), 3 - len(kept))
-    same = everything[everything["class_name"].isin(kept)]
-    assert found.fillna("null").to_dict("records") == same.fillna("null").to_dict("records")
+    found = table(result.output)
+    assert [row["class_name"] for row in found] == kept
+    assert found == [row for row in everything if row["class_name"] in kept]
 
 
 def test_the_report_says_what_was_done(class_map, tmp_path):
@@ -112,14 +115,14 @@ def test_an_existing_file_is_kept_unless_told_otherwise(class_map, tmp_path):
     [
         ({"output": "out.shp"}, OutputError, r"\.gpkg or \.fgb or \.parquet"),
         ({"output": "no/out.gpkg"}, OutputError, "no folder"),
-        ({"min_area": "large"}, SettingsError, "0.5ha"),
+        ({"min_area": "large"}, SettingsError, r"0\.5ha"),
         ({"classes": ["maize"]}, SettingsError, r"corn \(1\), soybeans \(2\), water \(7\)"),
         ({"classes": [300]}, SettingsError, "no class"),
         ({"classes": "corn"}, SettingsError, "list"),
         ({"date": "yesterday"}, SettingsError, "2024-07-31"),
         ({"block_size": 0}, SettingsError, "at least 1"),
-        ({"class_map": "none.tif"}, SceneError, "none.tif"),
-        ({"confidence": "none.tif"}, SceneError, "none.tif"),
+        ({"class_map": "none.tif"}, SceneError, r"none\.tif"),
+        ({"confidence": "none.tif"}, SceneError, r"none\.tif"),
     ],
 )
 def test_wrong_input_is_refused_before_anything_is_written(class_map, tmp_path, arguments, error, message):
