@@ -63,5 +63,14 @@ def to_bytes(sums: NDArray[np.int32], one: int, valid: NDArray[np.bool_]) -> NDA
     Returns:
         uint8, the shape of ``sums``; ``NODATA`` where not valid.
     """
-    rounded = (sums.astype(np.int64) * (2 * one) + SUM_ONE) // (2 * SUM_ONE)
-    return np.where(valid, rounded, NODATA).astype(np.uint8)
+    rounded = np.empty(sums.shape, np.uint8)
+    # Band by band: the products need 64 bits, and eight times the memory of the result.
+    planes = sums.reshape(-1, *valid.shape)
+    for plane, target in zip(planes, rounded.reshape(planes.shape), strict=True):
+        wide = plane.astype(np.int64)
+        wide *= 2 * one
+        wide += SUM_ONE
+        wide //= 2 * SUM_ONE
+        target[...] = wide
+        target[~valid] = NODATA
+    return rounded

@@ -92,6 +92,7 @@ class MapWriter:
                 tiled=True,
                 blockxsize=TILE,
                 blockysize=TILE,
+                interleave="band",
                 sparse_ok=True,
                 bigtiff="IF_SAFER",
             )

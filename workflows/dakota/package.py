@@ -33,11 +33,12 @@ CLASSES = (
     LandClass(9, "developed and barren", "#969696"),
 )
 TRUST = (
-    "It knows one Landsat 8 scene of North Dakota on one day, 2015-09-02, late in the season: crops are told "
-    "apart by how they ripen in that week. Trust it on Landsat 8 or 9 surface reflectance of the northern Great "
-    "Plains around early September; check it anywhere else, and do not trust it in other seasons or climates. "
-    "Its labels come from another classifier (USDA CDL 2015), so its errors against the ground are larger than "
-    "its errors against the labels. It is weakest on forest and shrub, developed and barren, and other crops."
+    "It knows one Landsat 8 scene of North Dakota on one day, 2015-09-02, late in the season: crops are "
+    "told apart by how they ripen in that week. Trust it on Landsat 8 or 9 surface reflectance of the "
+    "northern Great Plains around early September; check it anywhere else, and do not trust it in other "
+    "seasons or climates. Its labels come from another classifier (USDA CDL 2015), so its errors against "
+    "the ground are larger than its errors against the labels. It is weakest on forest and shrub, developed "
+    "and barren, and other crops."
 )
 CITATION = (
     "Ziheng Sun (2019), Ag-Net Sample Training Dataset, github.com/ZihengSun/Ag-Net-Dataset (MIT). "
@@ -77,7 +78,7 @@ def make_card(data: Path, trained: Path) -> ModelCard:
     return ModelCard(
         name="dakota-crops",
         version="0.1.0",
-        summary="Nine crop and land-cover classes of North Dakota from six Landsat 8 bands in early September.",
+        summary="Nine crop and land-cover classes from six Landsat 8 bands, North Dakota in early September.",
         bands=bands,
         classes=CLASSES,
         architecture="unet",
