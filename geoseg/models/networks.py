@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import math
 import warnings
 from typing import Any
 
@@ -39,6 +41,8 @@ _RESERVED = {
     "aux_params",
 }
 _PROBE_SIZE = 256
+# How smp and timm refuse arguments, and torch shapes.
+_REFUSALS = (ValueError, TypeError, LookupError, AssertionError, RuntimeError, AttributeError)
 
 
 def build_network(
@@ -111,8 +115,9 @@ def assemble(
 def size_divisor(network: Any) -> int:
     """What the rows and columns of a network's input must be multiples of; pad chips to that.
 
-    The stride of the deepest feature map or the patch of a vision transformer. PAN pools the deepest map
-    three times by 2 and therefore needs eight times that. A network built with `img_size` takes only that.
+    The stride of the deepest feature map, with two exceptions: PAN pools that map three times by 2, so it
+    needs eight times as much; DPT makes a map of stride 32 of whatever the encoder gives. A network built
+    with `img_size` takes only that.
 
     Args:
         network: what `build_network` or `load_model` returned.
@@ -126,7 +131,10 @@ def size_divisor(network: Any) -> int:
     fixed = _fixed_size(network)
     if fixed is not None:
         return fixed
-    return int(network.encoder.output_stride) * (8 if type(network).__name__ == "PAN" else 1)
+    stride = int(network.encoder.output_stride)
+    if type(network).__name__ == "PAN":
+        return 8 * stride
+    return math.lcm(stride, 32) if type(network).__name__ == "DPT" else stride
 
 
 def check_chip_size(network: Any, chip_size: int) -> None:
@@ -189,23 +197,12 @@ def _smp_network(architecture: str, arguments: dict[str, Any]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if architecture == "dpt" and "dynamic_img_size" not in arguments and "img_size" not in arguments:
-                try:
+            if architecture == "dpt" and not {"dynamic_img_size", "img_size"} & set(arguments):
+                # Not every encoder has the option: position encodings may need none, or be fixed.
+                with contextlib.suppress(TypeError):
                     return smp_class(**arguments, dynamic_img_size=True)
-                except (
-                    TypeError
-                ):  # this encoder has no such option: its position encoding needs none, or is fixed
-                    pass
             return smp_class(**arguments)
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AssertionError,
-        RuntimeError,
-        AttributeError,
-    ) as error:
+    except _REFUSALS as error:
         if encoder in encoders_for(architecture):
             reason = f"cannot be built with these options: {_one_line(error)}"
             raise ModelError(f"{architecture} with encoder {encoder} {reason}") from error
@@ -239,7 +236,7 @@ def _probe(network: Any, architecture: str, encoder: str, bands: int) -> None:
     try:
         with torch.inference_mode():
             network(torch.zeros(1, bands, rows, columns))
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+    except _REFUSALS as error:
         reason = f"{_one_line(error)}; if its image size is fixed, give it: img_size=<chip size>"
         raise misfit(architecture, encoder, reason) from error
     finally:

@@ -1,0 +1,244 @@
+"""The contract that every architecture keeps: built, saved, loaded and run with any number of bands."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from geoseg.errors import ModelError
+from geoseg.models import (
+    LandClass,
+    ModelBand,
+    architectures,
+    build_network,
+    check_chip_size,
+    load_model,
+    save_model,
+    size_divisor,
+)
+from tests.conftest import tiny_card
+
+CLASSES = 4
+# A small encoder for each, options that make decoders light and show that options survive.
+NETWORKS = {
+    "unet": ("resnet18", {"decoder_channels": [32, 24, 16, 12, 8]}),
+    "unetplusplus": ("mobilenet_v2", {"decoder_channels": [32, 24, 16, 12, 8]}),
+    "manet": ("resnet18", {"decoder_channels": [32, 24, 16, 12, 8], "decoder_pab_channels": 16}),
+    "linknet": ("mobilenet_v2", {}),
+    "fpn": ("mobilenet_v2", {"decoder_pyramid_channels": 32, "decoder_segmentation_channels": 32}),
+    "pspnet": ("mobilenet_v2", {"psp_out_channels": 32}),
+    "pan": ("mobilenet_v2", {}),
+    "deeplabv3": ("mobilenet_v2", {"decoder_channels": 32}),
+    "deeplabv3plus": ("mobilenet_v2", {"decoder_channels": 32, "encoder_output_stride": 8}),
+    "upernet": ("mobilenet_v2", {"decoder_channels": 32}),
+    "segformer": ("mit_b0", {"decoder_segmentation_channels": 32}),
+    "dpt": (
+        "tu-vit_tiny_patch16_224",
+        {"decoder_intermediate_channels": [16, 16, 16, 16], "decoder_fusion_channels": 16},
+    ),
+    "unet-classic": (None, {"depth": 3, "width": 4}),
+}
+CASES = [(name, bands) for name in NETWORKS for bands in (6, 3, 1)]
+
+
+def logits(network, bands, size, seed=0):
+    values = torch.randn(2, bands, size, size, generator=torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        return network(values)
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+def case(request, tmp_path_factory):
+    """(architecture, bands, network, saved folder, chip size that suits it)."""
+    name, bands = request.param
+    encoder, options = NETWORKS[name]
+    torch.manual_seed(bands)
+    network = build_network(name, encoder=encoder, bands=bands, classes=CLASSES, **options)
+    assert network.training
+    size = max(64, size_divisor(network))
+    card = tiny_card(
+        architecture=name,
+        encoder=encoder,
+        network=options,
+        bands=tuple(ModelBand(f"band {number}", 0.2, 0.1, 0, 1) for number in range(bands)),
+        classes=tuple(LandClass(3 * number, f"class {number}", "#102030") for number in range(CLASSES)),
+        chip_size=size,
+        overlap=8,
+    )
+    logits(
+        network, bands, size
+    )  # one pass in training mode, so that batch statistics are not the initial ones
+    folder = tmp_path_factory.mktemp(name) / "model"
+    save_model(folder, card, network.eval())
+    return name, bands, network, folder, size
+
+
+def test_loaded_networks_give_the_same_logits(case):
+    _, bands, network, folder, size = case
+    model = load_model(folder)
+    assert not model.network.training
+    assert {value.dtype for value in model.network.parameters()} == {torch.float32}
+    before, after = logits(network, bands, size), logits(model.network, bands, size)
+    assert before.shape[:2] == (2, CLASSES)
+    assert before.shape[2] <= size
+    assert torch.isfinite(before).all()
+    assert before.std() > 0
+    assert torch.equal(before, after)
+
+
+def test_smp_opens_the_folder_itself(case):
+    name, bands, network, folder, size = case
+    if name == "unet-classic":
+        pytest.skip("smp has no such architecture")
+    import segmentation_models_pytorch as smp
+
+    theirs = smp.from_pretrained(folder).eval()
+    assert torch.equal(logits(network, bands, size), logits(theirs, bands, size))
+
+
+def test_config_downloads_nothing_and_keeps_the_options(case):
+    name, bands, _, folder, _ = case
+    encoder, options = NETWORKS[name]
+    config = json.loads((folder / "config.json").read_text())
+    assert config.get("encoder_weights") is None
+    assert config.get("encoder_name") == encoder
+    assert config["in_channels"] == bands
+    assert config["classes"] == CLASSES
+    assert {key: config[key] for key in options} == options
+
+
+def test_chips_may_be_any_multiple_of_the_divisor(case):
+    _, bands, network, _, _ = case
+    divisor = size_divisor(network)
+    for multiple in (1, 3):
+        rows, columns = divisor * multiple, divisor * 2
+        with torch.inference_mode():
+            shape = network(torch.zeros(1, bands, rows, columns)).shape
+        assert shape[2] / rows == shape[3] / columns
+
+
+def test_the_table_has_every_architecture():
+    assert tuple(NETWORKS) == architectures()
+
+
+@pytest.mark.parametrize("name", ["unet", "dpt", "unet-classic"])
+def test_half_precision_weights(tmp_path, name):
+    encoder, options = NETWORKS[name]
+    torch.manual_seed(1)
+    network = build_network(name, encoder=encoder, bands=2, classes=3, **options).eval()
+    card = tiny_card(architecture=name, encoder=encoder, network=options)
+    single = save_model(tmp_path / "single", card, network)
+    half = save_model(tmp_path / "half", card, network, precision="fp16")
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (single, half)]
+    assert sizes[1] < 0.6 * sizes[0]
+    ours = load_model(half).network
+    assert {value.dtype for value in ours.parameters()} == {torch.float32}
+    exact, close = logits(network, 2, 64), logits(ours, 2, 64)
+    assert not torch.equal(exact, close)
+    assert (exact - close).abs().max() < 0.02 * exact.abs().max()
+    if name != "unet-classic":
+        import segmentation_models_pytorch as smp
+
+        assert torch.equal(close, logits(smp.from_pretrained(half).eval(), 2, 64))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "divisor"),
+    [
+        ("unet", {}, 32),
+        ("unet", {"encoder_depth": 3, "decoder_channels": (16, 8, 8)}, 8),
+        ("pspnet", {}, 8),
+        ("deeplabv3", {}, 8),
+        ("deeplabv3plus", {}, 16),
+        ("dpt", NETWORKS["dpt"][1], 32),
+        ("pan", {}, 128),
+        ("pan", {"encoder_output_stride": 32}, 256),
+        ("unet-classic", {"depth": 5, "width": 2}, 32),
+    ],
+)
+def test_the_divisor_is_the_least_that_works(name, options, divisor):
+    encoder = NETWORKS[name][0]
+    network = build_network(name, encoder=encoder, bands=1, classes=2, **options).eval()
+    assert size_divisor(network) == divisor
+    logits(network, 1, divisor)
+    if name != "unet":  # smp's U-Net resizes its feature maps to any chip
+        with pytest.raises((RuntimeError, ValueError)):
+            logits(network, 1, divisor // 2 + divisor // 8)
+
+
+def test_vision_transformers_run_at_any_size():
+    encoder, options = NETWORKS["dpt"]
+    network = build_network("dpt", encoder=encoder, bands=2, classes=2, **options).eval()
+    assert size_divisor(network) == 32
+    assert [logits(network, 2, size).shape[-1] for size in (32, 224, 288)] == [32, 224, 288]
+
+
+def test_encoders_of_one_size_are_built_for_the_chip():
+    encoder = "tu-swin_tiny_patch4_window7_224"
+    with pytest.raises(ModelError, match="img_size=<chip size>"):
+        build_network("unet", encoder=encoder, bands=2, classes=2)
+    network = build_network("unet", encoder=encoder, bands=2, classes=2, img_size=96).eval()
+    assert size_divisor(network) == 96
+    assert logits(network, 2, 96).shape[-1] == 96
+    check_chip_size(network, 64)
+    with pytest.raises(ModelError, match="takes chips of 96 pixels, its img_size, not 128; use 96"):
+        check_chip_size(network, 128)
+
+
+def test_building_a_network_of_timm_leaves_its_batch_statistics_alone():
+    network = build_network("unet", encoder="tu-resnet18", bands=2, classes=2)
+    assert network.training
+    counts = [value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")]
+    assert counts
+    assert not any(counts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"architecture": "unett"}, ['no architecture "unett", did you mean "unet"?', "unet-classic", "dpt"]),
+        ({"architecture": "UNet"}, ['did you mean "unet"?']),
+        ({"encoder": "resnet81"}, ['"resnet81" does not fit unet', "resnet18, resnet34", "tu-<name>"]),
+        ({"architecture": "unetplusplus", "encoder": "mit_b0"}, ["does not fit unetplusplus", "resnet18"]),
+        ({"architecture": "linknet", "encoder": "mit_b0"}, ["does not fit linknet", "resnet18"]),
+        ({"architecture": "pan", "encoder": "vgg11"}, ["does not fit pan", "mobilenet_v2"]),
+        ({"architecture": "dpt", "encoder": "resnet18"}, ["does not fit dpt", "tu-vit_small_patch16_224"]),
+        ({"encoder": "tu-vit_tiny_patch16_224"}, ["does not fit unet (Unsupported model downsampling"]),
+        ({"architecture": "dpt", "encoder": "tu-vit_small_patch14_dinov2"}, ["divisible by 14"]),
+        ({"encoder": "tu-resnet81"}, ['timm has no model "resnet81"', "tu-resnet18"]),
+        ({"encoder": "tu-hf-hub:someone/something"}, ['timm has no model "hf-hub:someone/something"']),
+        ({"encoder": "tu-local-dir:/tmp/x"}, ["timm has no model"]),
+        ({"encoder_depht": 4}, ['no option "encoder_depht", did you mean "encoder_depth"?']),
+        ({"encoder": "tu-resnet18", "checkpoint_path": "x.pth"}, ['no option "checkpoint_path"']),
+        ({"activation": "softmax"}, ['no option "activation"']),
+        ({"decoder_channels": (8, 8)}, ["unet with encoder resnet18 cannot be built", "decoder_channels"]),
+        ({"bands": 0}, ["`bands` is 0"]),
+        ({"classes": 2.5}, ["`classes` is 2.5"]),
+        ({"architecture": "unet-classic", "encoder": "resnet18"}, ["has no encoder of its own"]),
+        ({"architecture": "unet-classic", "encoder": None, "decoder_channels": 3}, ["depth, norm, width"]),
+    ],
+)
+def test_what_cannot_be_built_is_refused_in_one_line(arguments, words):
+    arguments = {"architecture": "unet", "encoder": "resnet18", "bands": 2, "classes": 2} | arguments
+    with pytest.raises(ModelError) as caught:
+        build_network(**arguments)
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "tu-resnet18"])
+def test_pretrained_encoders_say_that_there_is_no_network(encoder, monkeypatch, tmp_path):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match=r"cannot be had .*; check the network") as caught:
+        build_network("unet", encoder=encoder, encoder_weights="imagenet", bands=2, classes=2)
+    assert "\n" not in str(caught.value)
+
+
+def test_pretrained_weights_that_do_not_exist_are_named():
+    with pytest.raises(ModelError, match=r"imagnet.*Available options are.*'imagenet'"):
+        build_network("unet", encoder="resnet18", encoder_weights="imagnet", bands=2, classes=2)
