@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from geoseg.grid import Grid, Window
 from geoseg.inference.blend import SUM_ONE
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.stitcher import Stitcher
+from geoseg.inference.torch_backend import TorchBackend
 
 STEP = 1 / 65535
 
@@ -176,6 +178,27 @@ def test_agrees_with_naive_whole_array_stitching_on_an_odd_size():
     scene = make_scene((131, 97), bands=3, seed=4)
     sums, *_ = stitch(scene, neighbourhood, chip=32, overlap=12, classes=3, block=50)
     assert np.abs(sums / SUM_ONE - naive(scene, neighbourhood, 32, 12, 3)).max() < 1e-4
+
+
+def test_a_real_network_agrees_with_naive_whole_array_stitching():
+    torch.manual_seed(1)
+    layers = [torch.nn.Conv2d(3, 8, 5, padding=2), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 5, padding=2)]
+    network = torch.nn.Sequential(*layers).eval()
+    network.requires_grad_(False)
+    backend = TorchBackend(network)
+    scene = make_scene((131, 97), bands=3, seed=4, holes=0.1)
+    grid = Grid((131, 97), 32, 12)
+    unit = Normalisation(np.zeros(3, np.float32), np.ones(3, np.float32))
+    sums = np.zeros((4, 131, 97))
+    for part in Stitcher(scene, backend, grid, unit, 4).run(grid.blocks(50), 2):
+        sums[(slice(None), *part.block.core.slices())] = part.sums
+
+    def softmax(chip):
+        return torch.softmax(network(torch.from_numpy(chip)[None]), 1)[0].numpy()
+
+    expected = naive(scene, softmax, 32, 12, 4)
+    assert np.abs(sums / SUM_ONE - expected)[:, scene.valid].max() < 1e-4
+    assert expected.std() > 0.01, "a network that says the same everywhere would prove nothing"
 
 
 def test_chips_without_valid_pixels_are_skipped_and_nothing_else():
