@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from geoseg.models import ModelBand, describe
+from tests.conftest import tiny_card
+
+
+def test_everything_a_user_needs_is_said():
+    text = describe(
+        tiny_card(
+            summary="Crops of the plains.",
+            bands=(ModelBand("nir08", 0.31, 0.07, 0.02, 0.6),),
+            classes=tiny_card().classes,
+            architecture="unet",
+            encoder="resnet18",
+            value_offset=-0.1,
+            temperatures={"none": 1.25},
+            metrics={"split": "held-out blocks", "accuracy": 0.80712, "iou": {"corn": 0.9, "water": None}},
+            baseline={"accuracy": 0.75},
+            trust="Not outside of Dakota.",
+            citation="USDA (2020)",
+        )
+    )
+    for words in (
+        "tiny 1.0.0",
+        "Crops of the plains.",
+        "unet with encoder resnet18",
+        "10 m",
+        "64 pixels, overlapping by 16",
+        "nir08  0.31  0.07  0.02   0.6",
+        "stored value x 0.0001 - 0.1",
+        "2  #ffd300  corn",
+        "split: held-out blocks",
+        "accuracy: 0.807",
+        "corn: 0.900",
+        "water: unknown",
+        "accuracy: 0.750",
+        "1.25 (none)",
+        "Not outside of Dakota.",
+        "Apache-2.0",
+        "USDA (2020)",
+    ):
+        assert words in text
+
+
+def test_what_is_not_known_is_admitted():
+    text = describe(tiny_card(gsd=None))
+    assert "does not say how good" in text
+    assert "not calibrated" in text
+    assert "Pixel size    unknown" in text
+
+
+def test_lines_are_readable():
+    text = describe(tiny_card(trust="word " * 100, summary="word " * 100, metrics={"split": "word " * 100}))
+    assert max(map(len, text.splitlines())) <= 100
+    assert not text.endswith("\n")
