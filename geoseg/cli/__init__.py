@@ -25,18 +25,22 @@ from geoseg.errors import GeosegError
 INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+EXAMPLES = """\b
+Examples:
+  geoseg predict scene.tif                         a class map that opens in QGIS
+  geoseg predict scene.tif --polygons fields.gpkg  and its polygons
+  geoseg inspect scene.tif                         does the scene fit the model?
+  geoseg polygonize map.tif -o fields.gpkg         polygons of any class map
+  geoseg models show dakota-crops                  what a model is worth
+"""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EXAMPLES
+)
 @click.version_option(__version__, prog_name="geoseg")
 def cli() -> None:
-    r"""Turn satellite and aerial scenes of any size into crop and land-cover maps.
-
-    \b
-    geoseg predict scene.tif                          a class map that opens in QGIS
-    geoseg predict scene.tif --polygons fields.gpkg   and its polygons
-    geoseg inspect scene.tif                          does the scene fit the model?
-    geoseg models list                                the models that are there
-    geoseg polygonize scene_classes.tif -o map.gpkg   polygons of any class map
-    """
+    """Turn satellite and aerial scenes of any size into crop and land-cover maps."""
 
 
 for _verb in (predict, inspect, polygonize, models):

@@ -12,7 +12,14 @@ from geoseg.cli.options import split_list, talk_options
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command(short_help="Trace the polygons of a class map.")
+EXAMPLES = """\b
+Examples:
+  geoseg polygonize scene_classes.tif -o fields.gpkg --min-area 0.5ha
+  geoseg polygonize scene_classes.tif -o crops.parquet --confidence sure.tif --classes corn,soybeans
+"""
+
+
+@click.command(short_help="Trace the polygons of a class map.", epilog=EXAMPLES)
 @click.argument("class_map", metavar="CLASSES.tif")
 @click.option("-o", "--output", type=FILE, required=True, metavar="OUT.gpkg", help=".gpkg, .fgb or .parquet.")
 @click.option("--confidence", metavar="CONF.tif", help="Confidence raster of the same map.")
@@ -29,15 +36,11 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--report", type=FILE, metavar="OUT.json", help="Write what was done and what came out.")
 @talk_options
 def polygonize(quiet: bool, class_map: str, output: Path, **options: Any) -> None:
-    r"""Turn CLASSES.tif, a class raster of geoseg or anyone else, into polygons.
+    """Turn CLASSES.tif, a class raster of geoseg or anyone else, into polygons.
 
     Every patch of one class (pixels that share a side) becomes one row with its class, area, perimeter and
     id. Give the confidence and probability rasters of the map for confidence and runner-up columns. Filters
     leave rows out; they never change the others.
-
-    \b
-    geoseg polygonize scene_classes.tif -o fields.gpkg --min-area 0.5ha
-    geoseg polygonize scene_classes.tif -o crops.parquet --confidence sure.tif --classes corn,soybeans
     """
     from geoseg.cli.progress import choose_progress
     from geoseg.run.polygonize import polygonize as run

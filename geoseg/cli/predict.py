@@ -12,7 +12,16 @@ from geoseg.cli.options import scene_options, talk_options
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command(short_help="Map the classes of a scene.")
+EXAMPLES = """\b
+Examples:
+  geoseg predict scene.tif
+  geoseg predict scene.tif -o map.tif --confidence sure.tif --polygons fields.gpkg
+  geoseg predict B02.tif B03.tif B04.tif B8A.tif B11.tif B12.tif --scale 0.0001
+  geoseg predict https://host/scene.tif --aoi county.gpkg --polygons fields.parquet
+"""
+
+
+@click.command(short_help="Map the classes of a scene.", epilog=EXAMPLES)
 @click.argument("scene", nargs=-1, required=True, metavar="SCENE...")
 @click.option(
     "-o", "--output", type=FILE, metavar="OUT.tif", help="Class map [default: SCENE_classes.tif here]."
@@ -54,15 +63,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @talk_options
 def predict(quiet: bool, scene: tuple[str, ...], **options: Any) -> None:
-    r"""Predict a class for every valid pixel of SCENE and write a georeferenced class map.
+    """Predict a class for every valid pixel of SCENE and write a georeferenced class map.
 
     SCENE is any raster GDAL reads, by path or URL; several are taken as the bands or tiles of one scene.
     Bands are found by their names. A scene that does not fit the model is refused with what to do about it.
-
-    \b
-    geoseg predict scene.tif
-    geoseg predict scene.tif -o map.tif --confidence sure.tif --polygons fields.gpkg
-    geoseg predict B02.tif B03.tif B04.tif B08.tif B11.tif B12.tif --scale 0.0001
     """
     from geoseg.cli.progress import choose_progress
     from geoseg.run.predict import predict as run
