@@ -137,6 +137,11 @@ class ModelCard:
     def __post_init__(self) -> None:
         for key in ("name", "version", "architecture", "units"):
             _require_text(getattr(self, key), f"`{key}` of the model card")
+        for key in ("summary", "trained_on", "license", "citation", "trust"):
+            if not isinstance(getattr(self, key), str):
+                raise ModelError(f"`{key}` of the model card is {getattr(self, key)!r}; it must be a text")
+        if self.encoder is not None:
+            _require_text(self.encoder, "`encoder` of the model card")
         self._check_bands()
         self._check_classes()
         self._check_numbers()

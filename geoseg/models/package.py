@@ -222,7 +222,7 @@ def _read_json(package: Package, name: str) -> dict[str, Any]:
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode("ascii")
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -27,7 +27,7 @@ _CONVERT = (
     "geoseg.models.build_network and write it with geoseg.models.save_model"
 )
 _TEXT_LIMIT = 10 * 2**20
-_LIMITS = {CONFIG_FILE: _TEXT_LIMIT, MLM_FILE: _TEXT_LIMIT, WEIGHTS_FILE: 16 * 2**30}
+_LIMITS = {CONFIG_FILE: _TEXT_LIMIT, MLM_FILE: _TEXT_LIMIT, WEIGHTS_FILE: 8 * 2**30}
 _HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 

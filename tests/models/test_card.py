@@ -68,6 +68,8 @@ def test_numpy_numbers_become_plain_numbers():
         (lambda: tiny_card(metrics={"miou": float("nan")}), "`metrics`"),
         (lambda: tiny_card(metrics={"miou": object()}), "`metrics`"),
         (lambda: tiny_card(name=" "), "`name`"),
+        (lambda: tiny_card(trust=None), "`trust`"),
+        (lambda: tiny_card(encoder=""), "`encoder`"),
     ],
 )
 def test_what_cannot_be_right_is_refused_in_one_line(build, words):

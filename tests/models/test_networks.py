@@ -240,6 +240,40 @@ def test_pretrained_encoders_say_that_there_is_no_network(encoder, monkeypatch, 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("bands", [3, 6])
+def test_pretrained_encoders_are_used(bands, monkeypatch, tmp_path):
+    """Weights in the hub's cache are taken; further bands start from the three that there are."""
+    import huggingface_hub.constants
+    from safetensors.torch import save_file
+    from segmentation_models_pytorch.encoders import encoders, get_encoder
+
+    source = encoders["mobilenet_v2"]["pretrained_settings"]["imagenet"]
+    snapshot = tmp_path / f"models--{source['repo_id'].replace('/', '--')}" / "snapshots" / source["revision"]
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    pretrained = get_encoder("mobilenet_v2", weights=None).state_dict()
+    save_file(pretrained, snapshot / "model.safetensors")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+
+    network = build_network(
+        "unet", encoder="mobilenet_v2", encoder_weights="imagenet", bands=bands, classes=3
+    )
+    found = network.encoder.state_dict()
+    first = "features.0.0.weight"
+    assert all(torch.equal(found[key], value) for key, value in pretrained.items() if key != first)
+    for band in range(bands):
+        torch.testing.assert_close(found[first][:, band], pretrained[first][:, band % 3] * 3 / bands)
+
+    card = tiny_card(
+        architecture="unet",
+        encoder="mobilenet_v2",
+        network={},
+        bands=tuple(ModelBand(f"band {number}", 0, 1, 0, 1) for number in range(bands)),
+    )
+    folder = save_model(tmp_path / "model", card, network)
+    assert json.loads((folder / "config.json").read_text())["encoder_weights"] is None
+
+
 def test_pretrained_weights_that_do_not_exist_are_named():
     with pytest.raises(ModelError, match=r"imagnet.*Available options are.*'imagenet'"):
         build_network("unet", encoder="resnet18", encoder_weights="imagnet", bands=2, classes=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,23 @@ def test_a_model_says_what_its_card_says(tiny_model):
     assert (model.chip_size, model.overlap) == (64, 16)
     assert model.path == str(tiny_model)
     assert len(bytes.fromhex(model.hash)) == 32
+
+
+def test_a_model_can_be_sent_to_another_process(tiny_model):
+    model = load_model(tiny_model)
+    other = pickle.loads(pickle.dumps(model))
+    assert (other.card, other.hash, other.path) == (model.card, model.hash, model.path)
+    values = torch.randn(1, 2, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(model.network(values), other.network(values))
+
+
+def test_names_may_be_in_any_script(tmp_path):
+    classes = tuple(
+        replace(land_class, name=f"кукуруза 🌽 {land_class.id}") for land_class in tiny_card().classes
+    )
+    folder = save_tiny(tmp_path / "model", classes=classes, trust="só aqui")
+    assert load_model(folder).card == tiny_card(classes=classes, trust="só aqui")
 
 
 def test_the_package_is_three_files(tiny_model):
