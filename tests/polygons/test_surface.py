@@ -85,11 +85,23 @@ def test_the_whole_earth():
     assert total == pytest.approx(510_065_622, rel=2e-5)  # square kilometres, WGS 84
 
 
+def test_a_long_straight_side_is_measured_all_along():
+    column = np.zeros((450, 1), np.uint8)
+    transform = Affine(0.1, 0, 10, 0, -0.1, 70)
+    surface = measure_surface("EPSG:4326", transform, column.shape)
+    polygons = trace(column, surface=surface, transform=transform)
+    geod = pyproj.Geod(ellps="WGS84")
+    meridian = geod.line_length([10, 10], [70, 25])
+    parallels = [geod.line_length([10, 10.1], [latitude, latitude]) for latitude in (70, 25)]
+    perimeter = polygons.columns.perimeters[0] * surface.length_unit
+    assert perimeter == pytest.approx(2 * meridian + sum(parallels), rel=1e-6)
+
+
 def test_a_raster_cut_from_a_scene_has_the_scenes_areas():
-    transform = Affine(10, 0, 2e5, 0, -10, 5e6)
-    scene = measure_surface("EPSG:32614", transform, (3000, 3000))
-    corner = Affine(10, 0, 2e5 + 10 * 1100, 0, -10, 5e6 - 10 * 700)
-    part = measure_surface("EPSG:32614", corner, (50, 40), origin=(700, 1100))
+    x, y = -11e6, 8e6
+    scene = measure_surface("EPSG:3857", Affine(30, 0, x, 0, -30, y), (3000, 3000))
+    corner = Affine(30, 0, x + 30 * 1100, 0, -30, y - 30 * 700)
+    part = measure_surface("EPSG:3857", corner, (50, 40), origin=(700, 1100))
     assert part.area_unit == scene.area_unit
     difference = part.pixel_areas(0, 0, 50, 40) - scene.pixel_areas(700, 1100, 50, 40)
     assert np.abs(difference).max() <= 1  # the affine itself is rounded

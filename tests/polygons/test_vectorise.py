@@ -113,6 +113,22 @@ def test_runner_up_ties_go_to_the_lowest_id(tmp_path):
     assert read(table)["runner_up"].to_pylist() == ["a"]
 
 
+def test_the_runner_up_is_another_class_even_if_nothing_speaks_for_it(tmp_path):
+    path = write_raster(tmp_path / "a.tif", np.full((2, 2), 1, np.uint8))
+    bands = np.zeros((3, 2, 2), np.uint8)
+    bands[0] = 250
+    legend = [LandClass(value, name, "#000000") for value, name in ((1, "a"), (2, "b"), (5, "c"))]
+    probabilities = write_raster(tmp_path / "p.tif", bands)
+    assert read(polygons_from_maps(path, probabilities=probabilities, legend=legend))[
+        "runner_up"
+    ].to_pylist() == ["b"]
+    bands[:] = 255
+    probabilities = write_raster(tmp_path / "p.tif", bands)
+    assert read(polygons_from_maps(path, probabilities=probabilities, legend=legend))[
+        "runner_up"
+    ].to_pylist() == [None]
+
+
 def test_ids_count_on_the_scenes_grid(tmp_path):
     path = write_raster(tmp_path / "a.tif", np.array([[255, 3]], np.uint8))
     assert read(polygons_from_maps(path, origin=(120, 340)))["id"].to_pylist() == ["r120c341"]
