@@ -30,10 +30,10 @@ class SideLengths(Protocol):
         self,
         rows: NDArray[np.int32],
         columns: NDArray[np.int32],
-        to_rows: NDArray[np.int32],
-        to_columns: NDArray[np.int32],
+        tails: NDArray[np.int32],
+        heads: NDArray[np.int32],
     ) -> NDArray[np.int64]:
-        """Lengths of the straight boundaries between pairs of pixel corners."""
+        """Lengths of the straight boundaries from corners ``tails`` to corners ``heads``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,44 +105,67 @@ def link_rings(nodes: Nodes, ready: NDArray[np.bool_], lengths: SideLengths | No
     Returns:
         The traced polygons.
     """
-    quadrants = nodes.quadrants
-    exists = ready & (quadrants != np.roll(quadrants, 1, axis=1))
-    half_edges = np.flatnonzero(exists)
-    if half_edges.size == 0:
+    edges = _half_edges(nodes, ready)
+    if edges.node.size == 0:
         return _nothing(lengths is not None)
-    direction = (half_edges & 3).astype(np.int8)
-    node = half_edges >> 2
-    head = _heads(nodes, node, direction)
-    turned = _turns(quadrants)[head, direction]
-    number = np.zeros(exists.size, dtype=np.int32)
-    number[half_edges] = np.arange(half_edges.size, dtype=np.int32)
-    following = number[(head << 2) | turned]
-
-    # A ring's first corner in row order is passed west-to-south (exterior) or north-to-east (hole).
-    first = ((direction == WEST) & (turned == SOUTH)) | ((direction == NORTH) & (turned == EAST))
-    order, ring_starts = _cycles(following, np.sort(following[first]))
+    order, ring_starts = _cycles(edges.following, edges.starts)
     ring_sizes = np.diff(ring_starts, append=order.size)
     start = order[ring_starts]
-    ring_label = quadrants.ravel()[half_edges[start]]
-    exterior = direction[start] == SOUTH
-    ring_order, ring_counts, labels = _group_rings(ring_label, exterior)
+    ring_label = nodes.quadrants[edges.node[start], edges.direction[start]]
+    ring_order, ring_counts, labels = _group_rings(ring_label, edges.direction[start] == SOUTH)
 
     order = order[spread(ring_starts[ring_order], ring_sizes[ring_order])]
     ring_sizes = ring_sizes[ring_order]
     first_rings = group_starts(ring_counts)
     polygon_starts = group_starts(np.add.reduceat(ring_sizes, first_rings))
-    border = quadrants[node, (direction - 1) & 3] == 0
+    at_edge = nodes.quadrants[edges.node, (edges.direction - 1) & 3] == 0
     perimeters = None
     if lengths is not None:
-        metres = lengths.side_lengths(
-            nodes.rows[node], nodes.columns[node], nodes.rows[head], nodes.columns[head]
-        )
-        perimeters = np.add.reduceat(metres[order], group_starts(ring_sizes))[first_rings]
-    closed = spread(group_starts(ring_sizes), ring_sizes + 1, close=True)
-    corner = node[order[closed]]
-    vertices = np.stack([nodes.rows[corner], nodes.columns[corner]], axis=1)
-    touches = np.logical_or.reduceat(border[order], polygon_starts)
-    return Traced(labels, ring_counts, ring_sizes + 1, vertices, perimeters, touches)
+        measured = lengths.side_lengths(nodes.rows, nodes.columns, edges.node, edges.head)
+        perimeters = np.add.reduceat(measured[order], group_starts(ring_sizes))[first_rings]
+    corner = edges.node[order[spread(group_starts(ring_sizes), ring_sizes + 1, close=True)]]
+    return Traced(
+        labels=labels,
+        ring_counts=ring_counts,
+        ring_sizes=ring_sizes + 1,
+        vertices=np.stack([nodes.rows[corner], nodes.columns[corner]], axis=1),
+        perimeters=perimeters,
+        touches_edge=np.logical_or.reduceat(at_edge[order], polygon_starts),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _HalfEdges:
+    """The half-edges of the polygons that are traced, ordered by node and direction.
+
+    Attributes:
+        node: Where each begins, int32.
+        direction: Where it leads, int8.
+        head: The node where it ends, int32.
+        following: The half-edge that comes after it in its ring, int32.
+        starts: Those at which a ring may begin, ascending, int32.
+    """
+
+    node: NDArray[np.int32]
+    direction: NDArray[np.int8]
+    head: NDArray[np.int32]
+    following: NDArray[np.int32]
+    starts: NDArray[np.int32]
+
+
+def _half_edges(nodes: Nodes, ready: NDArray[np.bool_]) -> _HalfEdges:
+    quadrants = nodes.quadrants
+    exists = np.flatnonzero(ready & (quadrants != np.roll(quadrants, 1, axis=1)))
+    direction = (exists & 3).astype(np.int8)
+    node = (exists >> 2).astype(np.int32)
+    head = _heads(nodes, node, direction)
+    turned = _turns(quadrants)[head, direction]
+    number = np.zeros(quadrants.size, dtype=np.int32)
+    number[exists] = np.arange(exists.size, dtype=np.int32)
+    following = number[(head.astype(np.int64) << 2) | turned]
+    # A ring's first corner in row order is passed west-to-south (exterior) or north-to-east (hole).
+    first = ((direction == WEST) & (turned == SOUTH)) | ((direction == NORTH) & (turned == EAST))
+    return _HalfEdges(node, direction, head, following, np.sort(following[first]))
 
 
 def _nothing(measured: bool) -> Traced:
@@ -157,18 +180,18 @@ def _nothing(measured: bool) -> Traced:
     )
 
 
-def _heads(nodes: Nodes, node: NDArray[np.int64], direction: NDArray[np.int8]) -> NDArray[np.int64]:
+def _heads(nodes: Nodes, node: NDArray[np.int32], direction: NDArray[np.int8]) -> NDArray[np.int32]:
     """The node at which each half-edge ends: the next one in its row or column."""
     count = len(nodes)
     columns: NDArray[np.integer] = nodes.columns
     if count and int(columns.max()) < 2**16:
         columns = columns.astype(np.uint16)  # numpy sorts 16-bit integers by radix, many times faster
-    by_column = np.argsort(columns, kind="stable")
-    south = np.zeros(count, dtype=np.int64)
+    by_column = np.argsort(columns, kind="stable").astype(np.int32)
+    south = np.zeros(count, dtype=np.int32)
     south[by_column[:-1]] = by_column[1:]
-    north = np.zeros(count, dtype=np.int64)
+    north = np.zeros(count, dtype=np.int32)
     north[by_column[1:]] = by_column[:-1]
-    head: NDArray[np.int64] = node + (direction == EAST) - (direction == WEST)
+    head: NDArray[np.int32] = node + (direction == EAST) - (direction == WEST)
     going_south = direction == SOUTH
     head[going_south] = south[node[going_south]]
     going_north = direction == NORTH
@@ -195,7 +218,7 @@ def _turns(quadrants: NDArray[np.int32]) -> NDArray[np.int8]:
 
 def _cycles(
     following: NDArray[np.int32], starts: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Order the elements of a permutation by its cycles.
 
     Args:
@@ -216,14 +239,13 @@ def _cycles(
     indices[:size] = following
     indices[size::2] = starts
     indices[size + 1 :: 2] = size + 1 + np.arange(extra)
-    pointers = np.concatenate(
-        [np.arange(size, dtype=np.int32), size + 2 * np.arange(extra + 1, dtype=np.int32)]
-    )
+    pointers = np.empty(size + extra + 1, dtype=np.int32)
+    pointers[:size] = np.arange(size)
+    pointers[size:] = size + 2 * np.arange(extra + 1)
     pointers[-1] -= 1  # the last extra node leads no further
-    indices = indices[:-1]
-    graph = csr_array((np.ones(indices.size), indices, pointers), shape=(size + extra, size + extra))
+    graph = csr_array((np.ones(indices.size - 1), indices[:-1], pointers), shape=(size + extra, size + extra))
     visited = depth_first_order(graph, size, directed=True, return_predecessors=False)
-    order = visited[visited < size].astype(np.int64)
+    order: NDArray[np.int32] = visited[visited < size]
     begins = np.ones(size, dtype=bool)
     begins[1:] = following[order[:-1]] != order[1:]
     return order, np.flatnonzero(begins)

@@ -30,6 +30,8 @@ BITS = 24
 """A pixel's area is a whole number below 2^24: a sum over 2^29 pixels is still exact in float64."""
 LONG_SIDE = 64.0
 """Straight boundaries longer than this many pixels are measured at their ends too (Simpson's rule)."""
+PORTION = 2**18
+"""Lines measured at once."""
 HECTARE = 10_000.0
 
 
@@ -84,20 +86,34 @@ class Surface:
         self,
         rows: NDArray[np.int32],
         columns: NDArray[np.int32],
-        to_rows: NDArray[np.int32],
-        to_columns: NDArray[np.int32],
+        tails: NDArray[np.int32],
+        heads: NDArray[np.int32],
     ) -> NDArray[np.int64]:
         """Length of straight lines along rows or columns between pixel corners.
 
         Args:
-            rows: Row of the corner where each line begins.
-            columns: Its column.
-            to_rows: Row of the corner where it ends.
-            to_columns: Its column.
+            rows: Rows of corners.
+            columns: Their columns.
+            tails: Index of the corner where each line begins.
+            heads: Index of the corner where it ends.
 
         Returns:
             Whole numbers of ``length_unit``, int64; the same in both directions.
         """
+        lengths = np.empty(tails.size, dtype=np.int64)
+        for start in range(0, tails.size, PORTION):  # keeps what is computed in between small
+            part = slice(start, start + PORTION)
+            tail, head = tails[part], heads[part]
+            lengths[part] = self._measure(rows[tail], columns[tail], rows[head], columns[head])
+        return lengths
+
+    def _measure(
+        self,
+        rows: NDArray[np.int32],
+        columns: NDArray[np.int32],
+        to_rows: NDArray[np.int32],
+        to_columns: NDArray[np.int32],
+    ) -> NDArray[np.float64]:
         span = np.abs(to_rows - rows) + np.abs(to_columns - columns)
         level = to_rows == rows
         length = self._stretch(level, (rows + to_rows) * 0.5, (columns + to_columns) * 0.5)
@@ -107,7 +123,7 @@ class Surface:
             other = self._stretch(level[far], to_rows[far] * 1.0, to_columns[far] * 1.0)
             length[far] = (one + other + 4.0 * length[far]) / 6.0
         length *= span
-        return np.nan_to_num(np.rint(length, out=length), copy=False).astype(np.int64)
+        return np.nan_to_num(np.rint(length, out=length), copy=False)
 
     def _stretch(
         self, level: NDArray[np.bool_], rows: NDArray[np.floating], columns: NDArray[np.floating]
