@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import RunError
 from geoseg.grid import Window
-from geoseg.scene.source import Source, borrow
+from geoseg.scene.source import GDAL_ERRORS, Source, borrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class SceneFile:
                     hidden = transparent if hidden is None else hidden | transparent
                 if self.has_band_masks:
                     hidden_cells = dataset.read_masks(list(indexes), window=inside) == 0
-        except RasterioError as error:
+        except GDAL_ERRORS as error:
             raise RunError(
                 f"{self.source.path}: rows {window.row}-{window.row_stop - 1} cannot be read: the file is "
                 f"damaged or incomplete, or the connection was lost ({reason(error)})"

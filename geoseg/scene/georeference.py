@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.transform import Affine, GCPTransformer, RPCTransformer
-from rasterio.warp import transform as transform_coordinates
+
+from geoseg.scene.source import GDAL_ERRORS
 
 _WGS84 = "EPSG:4326"
 
@@ -106,9 +106,13 @@ class Georeference:
         crs = self.ground_crs
         if crs is None or (self.transform is None and not self.needs_warp):
             return None
+        from pyproj import Transformer
+        from pyproj.exceptions import ProjError
+
         try:
-            lons, lats = transform_coordinates(crs, _WGS84, *self._place(rows, cols))
-        except (RasterioError, ValueError):
+            to_ground = Transformer.from_crs(crs.to_wkt(), _WGS84, always_xy=True)
+            lons, lats = to_ground.transform(*self._place(rows, cols))
+        except (*GDAL_ERRORS, ProjError, ValueError):
             return None
         points = list(zip(lons, lats, strict=True))
         return points if all(math.isfinite(value) for point in points for value in point) else None

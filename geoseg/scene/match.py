@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from geoseg.errors import SceneError
 from geoseg.scene.band import Band
-from geoseg.scene.names import COMMON_NAMES, STAND_INS, common_name
+from geoseg.scene.names import COMMON_NAMES, STAND_INS, common_name, is_generic
 from geoseg.scene.scene import Scene, describe
 from geoseg.scene.sensors import SENSORS, band_id, possible_sensors
 
@@ -86,7 +86,7 @@ def resolve(scene: Scene, asked: Sequence[str | int]) -> Resolved:
 
 
 def _has_names(scene: Scene) -> bool:
-    return any(band.common_name or band.name for band in scene.bands)
+    return any(band.common_name or not is_generic(band.name) for band in scene.bands)
 
 
 def _name_all(scene: Scene, names: Sequence[str]) -> Resolved:

@@ -87,6 +87,13 @@ def common_names(
     return names
 
 
+def is_generic(name: str | None) -> bool:
+    """Whether a description says nothing: none, "Band 1", "layer_2", "3"."""
+    return (
+        not name or re.fullmatch(r"(?:band|layer|channel|image)?[ _.-]?\d*", name.strip(), re.I) is not None
+    )
+
+
 def name_in_file_name(stem: str) -> str | None:
     """The band that a file's name ends in: ``LC08_..._SR_B4`` -> ``SR_B4``, ``T31UFU_B02_10m`` -> ``B02``."""
     match = _IN_FILE_NAME.search(stem)

@@ -159,7 +159,13 @@ def _layers(
             offset=file.offsets[j - 1] if overrides.offset is None else overrides.offset,
         )
         layers.append(Layer(band, stack=i, index=j, is_alpha=file.is_alpha(j)))
-    return tuple(layers), sensors[0] if len(sensors) == 1 else None
+    return tuple(layers), _certain(sensors)
+
+
+def _certain(sensors: Sequence[str]) -> str | None:
+    """The one possible sensor; Sentinel-2 bands also come as HLS, which then names itself."""
+    certain = set(sensors) - {"hls-s30"} or set(sensors)
+    return certain.pop() if len(certain) == 1 else None
 
 
 def _description(file: Facts, index: int) -> str | None:

@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rasterio.errors import RasterioError
-
 from geoseg.errors import SceneError
 from geoseg.scene.file import SceneFile, reason
 from geoseg.scene.georeference import Georeference
-from geoseg.scene.source import Source, is_remote
+from geoseg.scene.source import GDAL_ERRORS, Source, is_remote
 
 _VECTOR_SUFFIXES = (
     ".shp", ".geojson", ".gpkg", ".fgb", ".kml", ".kmz", ".gml", ".gpx", ".parquet", ".geoparquet", ".dxf",
@@ -72,7 +70,7 @@ def probe(path: str) -> Facts:
     source = Source(path)
     try:
         dataset = source.open()
-    except (RasterioError, OSError, ValueError, TypeError) as error:
+    except (*GDAL_ERRORS, OSError, ValueError, TypeError) as error:
         raise SceneError(_why_not(path, error)) from error
     with dataset:
         _check(path, dataset)
@@ -137,6 +135,8 @@ def _by_first_bytes(path: str) -> str | None:
     """What a file that is no raster is instead, from how it begins."""
     with open(path, "rb") as file:
         start = file.read(256).lstrip().lower()
+    if start.startswith((b"ii*\0", b"mm\0*", b"ii+\0", b"mm\0+")):
+        return "is a damaged or incomplete TIFF; copy or download it again"
     if start.startswith((b"<!doctype html", b"<html")):
         return "is a web page, not a raster: the download went wrong, fetch it again"
     if start.startswith(b"version https://git-lfs"):

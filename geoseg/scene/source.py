@@ -18,10 +18,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+"""What rasterio raises when GDAL fails; some of its calls let GDAL's own errors through."""
 
 _MOST_OPEN = 64
 """Handles a thread keeps open; the one used longest ago is closed first."""
@@ -31,17 +35,17 @@ _MOST_OPEN = 64
 class Warp:
     """How a dataset is resampled while it is read: nearest neighbour, so that no value is made up.
 
-    The transformer is exact (tolerance 0). With GDAL's default, which approximates along each requested
-    window, the pixels of a window would depend on how the scene is cut into windows.
+    The transformer is exact. With GDAL's default, which approximates along each requested window, the pixels
+    of a window would depend on how the scene is cut into windows.
 
     Attributes:
-        crs: Coordinate reference system of the result, as WKT; None: that of the source.
+        crs: Coordinate reference system of the result, as WKT.
         transform: Affine of the result as its six coefficients; None: chosen by GDAL, north up.
         shape: (rows, columns) of the result, or None.
         nodata: Stored value that the source does not declare but that means nodata.
     """
 
-    crs: str | None = None
+    crs: str
     transform: tuple[float, ...] | None = None
     shape: tuple[int, int] | None = None
     nodata: float | None = None
@@ -63,7 +67,7 @@ class Source:
         """Open a new rasterio dataset; the caller closes it.
 
         Raises:
-            rasterio.errors.RasterioError: If GDAL cannot open it.
+            GDAL_ERRORS: If GDAL cannot open it.
         """
         with _of_process().opening, warnings.catch_warnings(), rasterio.Env(**_options(self.path)):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -93,13 +97,22 @@ def is_remote(path: str) -> bool:
     return path.startswith(_REMOTE_NAMES) or ("://" in path and not path.startswith(_LOCAL_SCHEMES))
 
 
+_SMALLEST_TOLERANCE = 1e-11
+"""In source pixels. With a given grid rasterio 1.4 makes no transformer at all for 0; GDAL itself moves
+points by 1e-10 before it picks the nearest pixel, so less cannot matter."""
+
+
 def _warped(dataset: Any, warp: Warp) -> Any:
     has_alpha = any(interpretation.name == "alpha" for interpretation in dataset.colorinterp)
-    options: dict[str, Any] = {"resampling": Resampling.nearest, "tolerance": 0, "add_alpha": not has_alpha}
-    if warp.crs is not None:
-        options["crs"] = rasterio.CRS.from_wkt(warp.crs)
+    options: dict[str, Any] = {
+        "crs": rasterio.CRS.from_wkt(warp.crs),
+        "resampling": Resampling.nearest,
+        "tolerance": 0,
+        "add_alpha": not has_alpha,
+    }
     if warp.transform is not None and warp.shape is not None:
         options |= {"transform": Affine(*warp.transform), "height": warp.shape[0], "width": warp.shape[1]}
+        options["tolerance"] = _SMALLEST_TOLERANCE
     if warp.nodata is not None:
         options["src_nodata"] = warp.nodata
     return WarpedVRT(dataset, **options)

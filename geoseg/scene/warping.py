@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rasterio.errors import RasterioError
 from rasterio.transform import array_bounds
 from rasterio.warp import transform_bounds
 
@@ -17,7 +16,7 @@ from geoseg.errors import SceneError
 from geoseg.scene.file import SceneFile, reason
 from geoseg.scene.georeference import Georeference
 from geoseg.scene.probe import Facts
-from geoseg.scene.source import Source, Warp
+from geoseg.scene.source import GDAL_ERRORS, Source, Warp
 
 _LEAST_SHARE = 0.5
 """Share of the finest file's area that each further band must cover to count as a band of the same scene."""
@@ -37,9 +36,7 @@ def warp_files(files: Sequence[Facts], nodata: float | None) -> list[Facts]:
     """
     for file in files:
         _check(file)
-    upright = [
-        file if file.georeference.is_north_up else _warped(file, Warp(nodata=nodata)) for file in files
-    ]
+    upright = [file if file.georeference.is_north_up else _turned_up(file, nodata) for file in files]
     grid = min(upright, key=lambda file: file.georeference.gsd(file.shape) or float("inf"))
     crs, transform = grid.georeference.crs, grid.georeference.transform
     assert crs is not None  # a north-up or warped file has both
@@ -68,6 +65,13 @@ def _check(file: Facts) -> None:
         )
 
 
+def _turned_up(file: Facts, nodata: float | None) -> Facts:
+    """The file on a north-up grid of its own."""
+    crs = file.georeference.ground_crs
+    assert crs is not None  # files without one were refused
+    return _warped(file, Warp(crs.to_wkt(), nodata=nodata))
+
+
 def _warped(file: Facts, warp: Warp) -> Facts:
     """The file as seen through a warp."""
     source = Source(file.path, warp)
@@ -79,7 +83,7 @@ def _warped(file: Facts, warp: Warp) -> Facts:
                 georeference=Georeference.of(dataset),
                 block_shape=dataset.block_shapes[0],
             )
-    except RasterioError as error:
+    except GDAL_ERRORS as error:
         raise SceneError(f"{file.path}: cannot be warped ({reason(error)}); try gdalwarp") from error
 
 

@@ -1,0 +1,72 @@
+"""Sampling: bounded, spread over the scene, repeatable, valid pixels only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geoseg.grid import Window
+from geoseg.scene import open_scene
+from geoseg.scene.sample import _windows
+from tests.scene.rasters import write
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A 3000 x 2000 scene whose values tell the row; the left half is nodata."""
+    values = np.repeat(np.arange(1, 3001, dtype="int16")[:, None], 2000, axis=1)[None]
+    values[:, :, :1000] = -1
+    path = tmp_path_factory.mktemp("sample") / "large.tif"
+    return open_scene(
+        write(path, values, nodata=-1, tiled=True, blockxsize=256, blockysize=256, compress="deflate")
+    )
+
+
+def test_a_small_scene_is_read_as_a_whole(tmp_path):
+    values = np.arange(1, 1201, dtype="int16").reshape(1, 30, 40)
+    sample = open_scene(write(tmp_path / "a.tif", values, nodata=7)).sample(1000)
+    assert sample.is_whole
+    assert sample.looked_at == 1200
+    assert sorted(sample.stored[0].tolist()) == [v for v in range(1, 1201) if v != 7]
+
+
+def test_a_large_scene_is_sampled_all_over(large):
+    sample = large.sample(50_000)
+    assert not sample.is_whole
+    assert sample.looked_at == pytest.approx(50_000, rel=0.2)
+    assert sample.pixels == sample.stored[0].size == sample.missing.shape[1]
+    assert 0.3 < sample.pixels / sample.looked_at < 0.7
+    assert sample.stored[0].min() > 0
+    assert np.percentile(sample.stored[0], [5, 50, 95]) == pytest.approx([150, 1500, 2850], abs=250)
+
+
+def test_a_seed_gives_the_same_pixels(large):
+    first, again, other = (large.sample(20_000, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.stored[0], again.stored[0])
+    assert sorted(first.stored[0].tolist()) != sorted(other.stored[0].tolist())
+
+
+def test_where_nothing_is_valid_more_places_are_tried(tmp_path):
+    values = np.full((1, 3000, 2000), -1, "int16")
+    path = write(
+        tmp_path / "a.tif", values, nodata=-1, tiled=True, blockxsize=256, blockysize=256, compress="deflate"
+    )
+    sample = open_scene(path).sample(20_000)
+    assert sample.pixels == 0
+    assert 60_000 < sample.looked_at < 120_000
+    assert not sample.is_whole
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.integers(1, 5000), cols=st.integers(1, 5000), side=st.integers(1, 80), seed=st.integers(0, 9))
+def test_windows_lie_inside_the_scene(large, rows, cols, side, seed):
+    from dataclasses import replace
+
+    scene = replace(large, shape=(rows, cols))
+    windows = list(_windows(scene, 64, side, np.random.default_rng(seed)))
+    assert 1 <= len(windows) <= 64
+    for window in windows:
+        assert window.intersection(Window.from_shape((rows, cols))) == window
+        assert window.shape == (min(side, rows), min(side, cols))
