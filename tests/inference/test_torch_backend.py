@@ -67,6 +67,22 @@ def test_every_thread_and_repeat_gives_the_same_bits(network, precision):
     assert all(np.array_equal(results[0], other) for other in results)
 
 
+def test_a_forward_computes_on_one_thread_and_leaves_the_caller_alone(network):
+    before = torch.get_num_threads()
+    seen = []
+
+    class Counting(nn.Module):
+        def forward(self, x):
+            seen.append(torch.get_num_threads())
+            return network(x)
+
+    backend = TorchBackend(Counting())
+    with ThreadPoolExecutor(2, initializer=backend.prepare_thread) as pool:
+        list(pool.map(backend.probabilities, [chips()] * 4))
+    assert seen == [1] * 4
+    assert torch.get_num_threads() == before
+
+
 def test_a_place_in_the_batch_does_not_matter(network):
     backend = TorchBackend(network, batch_size=4)
     one = chips(4)

@@ -8,6 +8,7 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import shapely
 from geopandas.testing import assert_geodataframe_equal
 from rasterio.transform import Affine
@@ -273,6 +274,20 @@ class TestAllOrNothing:
     def test_a_run_that_ends_early_leaves_nothing(self, scene, tiny_model, tmp_path, breaking, error):
         breaking(error)
         with pytest.raises(type(error)):
+            run(scene, tiny_model, tmp_path / "a")
+        assert self.files(tmp_path / "a") == []
+
+    def test_a_full_disk_while_finishing_leaves_nothing(self, scene, tiny_model, tmp_path, monkeypatch):
+        copy, calls = rasterio.shutil.copy, []
+
+        def full_at_the_second_raster(*args, **options):
+            calls.append(args)
+            if len(calls) == 2:
+                raise OSError(28, "No space left on device")
+            return copy(*args, **options)
+
+        monkeypatch.setattr("rasterio.shutil.copy", full_at_the_second_raster)
+        with pytest.raises(RunError, match="No space left"):
             run(scene, tiny_model, tmp_path / "a")
         assert self.files(tmp_path / "a") == []
 
