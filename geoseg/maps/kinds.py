@@ -100,7 +100,7 @@ class ConfidenceMap:
 
     def style(self) -> str:
         """A ramp from 0 to 100 percent."""
-        return ramp_qml(CONFIDENCE_ONE, "%")
+        return ramp_qml()
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class ProbabilityMap:
 
     def style(self) -> str:
         """The first class's probability as a ramp."""
-        return ramp_qml(PROBABILITY_BYTE_ONE, "")
+        return ramp_qml()
 
 
 def rgb(color: str) -> tuple[int, int, int]:

@@ -22,12 +22,10 @@ def palette_qml(classes: Sequence[tuple[int, str, str]]) -> str:
     return _text(root)
 
 
-def ramp_qml(one: int, unit: str) -> str:
-    """A red-yellow-green ramp over the stored values.
+def ramp_qml() -> str:
+    """A red-yellow-green ramp from 0 to 1, labelled in percent.
 
-    Args:
-        one: The stored value that stands for 1; labels are in percent where ``unit`` is "%".
-        unit: Put behind the labels.
+    QGIS applies the raster's scale tag before its style, so the ramp is in probabilities, not stored values.
     """
     root, pipe = _document()
     renderer = ET.SubElement(
@@ -38,7 +36,7 @@ def ramp_qml(one: int, unit: str) -> str:
         opacity="1",
         alphaBand="-1",
         classificationMin="0",
-        classificationMax=str(one),
+        classificationMax="1",
     )
     shader = ET.SubElement(ET.SubElement(renderer, "rastershader"), "colorrampshader")
     shader.attrib |= {
@@ -46,11 +44,12 @@ def ramp_qml(one: int, unit: str) -> str:
         "classificationMode": "1",
         "clip": "0",
         "minimumValue": "0",
-        "maximumValue": str(one),
+        "maximumValue": "1",
     }
     for share, color in _RAMP:
-        label = f"{share * 100:g} {unit}" if unit else f"{share:g}"
-        ET.SubElement(shader, "item", value=f"{share * one:g}", label=label, color=color, alpha="255")
+        ET.SubElement(
+            shader, "item", value=f"{share:g}", label=f"{share * 100:g} %", color=color, alpha="255"
+        )
     return _text(root)
 
 
