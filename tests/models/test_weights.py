@@ -35,6 +35,8 @@ def test_half_precision_is_for_matrices_that_fit(network):
     assert stored["down.0.0.weight"].dtype == torch.float32
     assert stored["down.0.3.weight"].dtype == torch.float16
     assert stored["down.0.1.running_var"].dtype == torch.float32
+    assert stored["down.0.1.running_mean"].dtype == torch.float32  # vectors stay exact
+    assert stored["head.bias"].dtype == torch.float32
     assert stored["down.0.1.num_batches_tracked"].dtype == torch.int64
     load_weights(network, dump_weights(network, "fp16"), "w")
     assert network.down[0][1].running_var.max() == 1e6
