@@ -13,7 +13,7 @@ from geoseg.inference.torch_backend import (
     resolve_device,
     resolve_precision,
 )
-from geoseg.models import Model, size_divisor
+from geoseg.models import Model, check_chip_size, size_divisor
 
 BLOCK_SIZE = 2048
 
@@ -84,6 +84,7 @@ def resolve_settings(
     for flag, value in (("--batch-size", batch_size), ("--block-size", block_size), ("--forwards", forwards)):
         if value is not None and value < 1:
             raise SettingsError(f"{flag} must be at least 1, not {value}")
+    check_chip_size(model.network, chip_size)
     device = resolve_device(device)
     on_cpu = device == "cpu"
     return Settings(
