@@ -28,8 +28,8 @@ def part(tmp_path):
         window = Window(3000, 3000, 800, 700)
         values = source.read(1, window=window)
         profile = source.profile | {
-            "width": 1100,
-            "height": 900,
+            "width": 800,
+            "height": 700,
             "transform": source.window_transform(window),
         }
     path = tmp_path / "part.tif"
