@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import OutputError
-from geoseg.maps.writer import StagedFile, stale_sidecars
+from geoseg.maps.writer import StagedFile
+from geoseg.maps.writer import stale_sidecars as stale_beside_raster
+from geoseg.polygons.writers import stale_sidecars as stale_beside_polygons
 
 RASTERS = (".tif", ".tiff")
 PathLike = str | os.PathLike[str]
@@ -115,10 +117,10 @@ def publish(files: Iterable[StagedFile]) -> None:
     files = list(files)
     fresh = {file.final for file in files}
     for file in files:
-        if file.final.suffix.lower() in RASTERS:
-            for stale in stale_sidecars(file.final):
-                if stale not in fresh:
-                    stale.unlink(missing_ok=True)
+        is_raster = file.final.suffix.lower() in RASTERS
+        for stale in (stale_beside_raster if is_raster else stale_beside_polygons)(file.final):
+            if stale not in fresh:
+                stale.unlink(missing_ok=True)
     for file in files:
         os.replace(file.staged, file.final)
 

@@ -315,10 +315,13 @@ class TestAllOrNothing:
         run(scene, tiny_model, tmp_path / "a", overwrite=True)
 
     def test_stale_sidecars_are_removed(self, scene, tiny_model, tmp_path):
-        stale = tmp_path / "map.tif.ovr"
-        stale.write_bytes(b"overviews of another raster")
-        geoseg.predict(scene, tmp_path / "map.tif", model=tiny_model, force=True)
-        assert not stale.exists()
+        stale = [tmp_path / name for name in ("map.tif.ovr", "map.tif.msk", "fields.gpkg-wal")]
+        for path in stale:
+            path.write_bytes(b"of another file")
+        geoseg.predict(
+            scene, tmp_path / "map.tif", model=tiny_model, polygons=tmp_path / "fields.gpkg", force=True
+        )
+        assert not any(path.exists() for path in stale)
 
     def test_unfinished_work_of_another_run_is_not_touched(self, scene, tiny_model, tmp_path):
         (tmp_path / "map.tif.geoseg-work").mkdir()
