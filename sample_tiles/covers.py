@@ -69,7 +69,7 @@ def _measured(
 
 def _gravel() -> Cover:
     """Road surface. Roads are narrower than a pixel, so the real data has no pure one: set by hand."""
-    mean = np.array([560, 960, 1180, 2500, 3050, 2350], np.float32)
+    mean = np.array([450, 800, 930, 2650, 2800, 1950], np.float32)
     within = np.array([[60, 80, 110, 160, 200, 200], [-20, -20, -30, 160, 40, -20]], np.float32)
     return Cover("road", 9, mean, np.zeros((3, 6), np.float32), within * np.float32(WITHIN_KEPT))
 
@@ -81,14 +81,14 @@ COVERS = (
     _measured("soybeans, yellow", 2, 2, (40, 10)),
     _measured("wheat stubble", 3, 0, (125, 60)),
     _measured("wheat stubble, pale", 3, 1, (90, 40)),
-    _measured("dry beans", 4, 0, (70, 20)),
-    _measured("green late crops", 5, 1, (55, 25)),
+    _measured("dry beans", 4, 0, (70, 20), (0.8, 0.9)),
+    _measured("green late crops", 5, 1, (55, 25), (0.7, 1)),
     _measured("grass", 6, 0, (80, 450), (1, 0.9)),
     _measured("hay", 6, 1, (50, 200)),
     _measured("forest", 7, 0),
     _measured("open water", 8, 1, spread=(1, 0.25)),
     _measured("marsh", 8, 2, spread=(1, 0.5)),
-    _measured("yards and streets", 9, 0),
+    _measured("yards and streets", 9, 0, spread=(1, 1.4)),
     _gravel(),
 )
 INDEX = {cover.name: number for number, cover in enumerate(COVERS)}

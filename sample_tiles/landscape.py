@@ -186,13 +186,12 @@ def _add_nature(parcel: Array, box: Window, first: int, seed: int) -> None:
     lake, wet = smooth_noise(seed, 12, box, 110)
     wood = wood + trees * np.float32(0.4)
     distance = _stream_distance(box, seed)
-    bank = distance < 4 + 1.2 * small
-    parcel[bank] = np.where(wood[bank] > -0.2, forest, grass)
-    parcel[wood > 2.35] = forest
+    bank = distance < 3.5 + 1.2 * small
+    parcel[bank] = np.where(wood[bank] > 0.1, forest, grass)
+    parcel[wood > 2.5] = forest
     pond += small * np.float32(0.35) + wet * np.float32(0.3)
     lake = lake + pond * np.float32(0.16)
-    parcel[pond > 1.85] = grass
-    parcel[(pond > 2.0) | (distance < 1.3)] = marsh
+    parcel[(pond > 1.95) | (distance < 1.3)] = marsh
     parcel[pond > 2.3] = water
     columns = np.arange(column, column + width)
     rows = np.arange(row, row + height)

@@ -48,6 +48,7 @@ class Recipe:
         bands: Names of the bands, in order.
         corner: Whether the upper left corner, slanted, has no data and no labels.
         compress: `deflate`, `zstd` or `none`.
+        interleave: `pixel` or `band` (smaller; the samples).
         block: Rows and columns of a block of the file, a multiple of 16.
     """
 
@@ -59,13 +60,14 @@ class Recipe:
     bands: tuple[str, ...] = BANDS
     corner: bool = False
     compress: str = "deflate"
+    interleave: str = "pixel"
     block: int = BLOCK
 
 
 SAMPLES = (
-    Recipe("farmland", seed=252, origin=(0, 0), shape=(300, 360), corner=True),
-    Recipe("odd", seed=323, origin=(0, 0), shape=(171, 233)),
-    Recipe("heldout", seed=42, origin=(0, 0), shape=(192, 256)),
+    Recipe("farmland", seed=346, origin=(0, 0), shape=(300, 360), corner=True, interleave="band"),
+    Recipe("odd", seed=323, origin=(0, 0), shape=(171, 233), interleave="band"),
+    Recipe("heldout", seed=42, origin=(0, 0), shape=(192, 256), interleave="band"),
 )
 
 
@@ -117,6 +119,7 @@ def _profile(recipe: Recipe) -> dict[str, object]:
         "blockxsize": recipe.block,
         "blockysize": recipe.block,
         "bigtiff": "if_safer",
+        "interleave": recipe.interleave,
     }
     if recipe.compress != "none":
         profile |= {"compress": recipe.compress, "predictor": 2}
