@@ -39,14 +39,14 @@ class SceneFile:
         source: What is opened.
         window: The scene's pixels that this file holds.
         alpha: 1-based number of its alpha band, or None.
-        has_mask: Whether it has one mask for all bands (inside it, or a ``.msk`` file beside it).
+        mask_of: 1-based number of a band whose mask holds for all (inside the file, or a ``.msk`` beside it).
         has_band_masks: Whether its bands have masks of their own.
     """
 
     source: Source
     window: Window
     alpha: int | None = None
-    has_mask: bool = False
+    mask_of: int | None = None
     has_band_masks: bool = False
 
     @classmethod
@@ -54,14 +54,15 @@ class SceneFile:
         """Describe an open dataset as a file that is a scene of its own."""
         alphas = [i for i, colour in enumerate(dataset.colorinterp, 1) if colour == ColorInterp.alpha]
         colour_bands = [i for i in range(1, dataset.count + 1) if i not in alphas]
-        flags = [set(dataset.mask_flag_enums[i - 1]) for i in colour_bands]
+        flags = {i: set(dataset.mask_flag_enums[i - 1]) for i in colour_bands}
         declared = {MaskFlags.alpha, MaskFlags.nodata}
+        masked = [i for i, f in flags.items() if MaskFlags.per_dataset in f and not f & declared]
         return cls(
             source=source,
             window=Window(0, 0, dataset.height, dataset.width),
             alpha=alphas[-1] if alphas else None,
-            has_mask=any(MaskFlags.per_dataset in f and not f & declared for f in flags),
-            has_band_masks=any(not f for f in flags),
+            mask_of=masked[0] if masked else None,
+            has_band_masks=any(not f for f in flags.values()),
         )
 
     def at(self, row: int, col: int) -> SceneFile:
@@ -86,8 +87,8 @@ class SceneFile:
             with borrow(self.source) as dataset:
                 stored = dataset.read(list(indexes), window=inside)
                 hidden = hidden_cells = None
-                if self.has_mask:
-                    hidden = dataset.read_masks(1, window=inside) == 0
+                if self.mask_of is not None:
+                    hidden = dataset.read_masks(self.mask_of, window=inside) == 0
                 if self.alpha is not None and use_alpha:
                     transparent = dataset.read(self.alpha, window=inside) == 0
                     hidden = transparent if hidden is None else hidden | transparent

@@ -13,6 +13,7 @@ from rasterio.transform import array_bounds
 from rasterio.warp import transform_bounds
 
 from geoseg.errors import SceneError
+from geoseg.scene.band import can_hold
 from geoseg.scene.file import SceneFile, reason
 from geoseg.scene.georeference import Georeference
 from geoseg.scene.probe import Facts
@@ -41,13 +42,14 @@ def warp_files(files: Sequence[Facts], nodata: float | None) -> list[Facts]:
     crs, transform = grid.georeference.crs, grid.georeference.transform
     assert crs is not None  # a north-up or warped file has both
     assert transform is not None
-    warp = Warp(crs.to_wkt(), tuple(transform)[:6], grid.shape, nodata)
+    warp = Warp(crs.to_wkt(), tuple(transform)[:6], grid.shape)
     aligned = []
     for file, now in zip(files, upright, strict=True):
         if now is not grid:
             _check_overlap(grid, now)
         on_grid = now.georeference == grid.georeference and now.shape == grid.shape
-        aligned.append(now if on_grid else _warped(file, warp))
+        own = replace(warp, nodata=_storable(file, nodata))
+        aligned.append(now if on_grid else _warped(file, own))
     return aligned
 
 
@@ -57,19 +59,27 @@ def _check(file: Facts) -> None:
         raise SceneError(
             f"{file.path}: --warp needs a CRS and a transform, ground control points or RPCs; it has none"
         )
-    has_mask = file.file.has_mask or file.file.alpha is not None
+    has_mask = file.file.mask_of is not None or file.file.alpha is not None
     if has_mask and any(value is not None for value in file.nodata):
         raise SceneError(
             f"{file.path}: has a nodata value and a mask or alpha band as well, which --warp cannot honour "
             "together; run gdalwarp -dstalpha first"
         )
+    if file.file.has_band_masks:
+        raise SceneError(f"{file.path}: each band has a mask of its own, which --warp cannot honour")
 
 
 def _turned_up(file: Facts, nodata: float | None) -> Facts:
     """The file on a north-up grid of its own."""
     crs = file.georeference.ground_crs
     assert crs is not None  # files without one were refused
-    return _warped(file, Warp(crs.to_wkt(), nodata=nodata))
+    return _warped(file, Warp(crs.to_wkt(), nodata=_storable(file, nodata)))
+
+
+def _storable(file: Facts, nodata: float | None) -> float | None:
+    """A nodata value if the file can store it; GDAL refuses others."""
+    can = nodata is not None and all(can_hold(dtype, nodata) for dtype in file.dtypes)
+    return nodata if can else None
 
 
 def _warped(file: Facts, warp: Warp) -> Facts:

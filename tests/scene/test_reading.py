@@ -181,6 +181,24 @@ class TestValidMask:
         assert (valid == expected).all()
         assert (np.isnan(values[0]) == ~expected).all()
 
+    def test_a_band_with_a_mask_of_its_own(self, tmp_path):
+        mask = np.full((1, 3, 4), 255, "uint8")
+        mask[0, 1] = 0
+        write(tmp_path / "mask.tif", mask)
+        write(tmp_path / "a.tif", ramp(2, 3, 4))
+        source = '<SimpleSource><SourceFilename relativeToVRT="1">{}</SourceFilename><SourceBand>{}</SourceBand></SimpleSource>'
+        own = f'<MaskBand><VRTRasterBand dataType="Byte">{source.format("mask.tif", 1)}</VRTRasterBand></MaskBand>'
+        bands = "".join(
+            f'<VRTRasterBand dataType="Int16" band="{i}">{source.format("a.tif", i)}{more}</VRTRasterBand>'
+            for i, more in ((1, ""), (2, own))
+        )
+        path = tmp_path / "a.vrt"
+        path.write_text(f'<VRTDataset rasterXSize="4" rasterYSize="3">{bands}</VRTDataset>')
+        values, valid = read(open_scene(path))
+        assert valid.all()
+        assert np.isnan(values[:, 1]).tolist() == [[False] * 4, [True] * 4]
+        assert not np.isnan(values[:, [0, 2]]).any()
+
     @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1)])
     def test_the_smallest_scenes(self, tmp_path, shape):
         stored = ramp(2, *shape)

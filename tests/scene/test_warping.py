@@ -78,6 +78,20 @@ def test_alpha_and_masks_survive(tmp_path, kind):
     assert read(scene)[1].sum() == pytest.approx(20 * 50, rel=0.06)
 
 
+def test_an_override_replaces_the_declared_nodata(tmp_path):
+    stored = np.full((2, 40, 50), 3, "int16")
+    stored[:, :20] = 7
+    path = write(tmp_path / "a.tif", stored, transform=ROTATED, nodata=3)
+    values, valid = read(open_scene(path, warp=True, nodata=7))
+    assert set(np.unique(values[:, valid])) == {3}
+    assert valid.sum() == pytest.approx(20 * 50, rel=0.06)
+
+
+def test_nan_as_nodata_is_no_hindrance(tmp_path):
+    path = write(tmp_path / "a.tif", ramp(1, 40, 50), transform=ROTATED)
+    assert read(open_scene(path, warp=True, nodata=float("nan")))[1].any()
+
+
 def test_a_mask_and_nodata_at_once_are_refused(tmp_path):
     mask = np.full((40, 50), 255, "uint8")
     path = write(tmp_path / "a.tif", ramp(1, 40, 50), transform=ROTATED, mask=mask, nodata=3)
@@ -114,19 +128,20 @@ def test_rpcs(tmp_path):
 
 
 @settings(max_examples=15, deadline=None)
-@given(data=st.data())
-def test_windows_never_change_values(tmp_path_factory, data):
+@given(data=st.data(), kind=st.sampled_from(["nodata", "alpha"]))
+def test_windows_never_change_values(tmp_path_factory, data, kind):
     """With GDAL's approximate transformer this fails: pixels would depend on how the scene is cut up."""
-    path = tmp_path_factory.getbasetemp() / "bent.tif"
+    path = tmp_path_factory.getbasetemp() / f"bent_{kind}.tif"
     if not path.exists():
         points = [
             GroundControlPoint(r, c, 5e5 + 30 * c + 0.006 * r * r, 5e6 - 30 * r + 9 * c + 0.003 * c * r)
             for r in (0, 350, 700)
             for c in (0, 400, 800)
         ]
-        write(
-            path, ramp(1, 700, 800, "int32"), crs=None, transform=None, gcps=(points, "EPSG:32614"), nodata=0
-        )
+        values = ramp(2, 700, 800, "int32")
+        values[1] = 255
+        more = {"colours": ["gray", "alpha"]} if kind == "alpha" else {"nodata": 0}
+        write(path, values, crs=None, transform=None, gcps=(points, "EPSG:32614"), **more)
     scene = open_scene(path, warp=True)
     whole, whole_valid = read(scene)
     assert 0.3 < whole_valid.mean() < 1
