@@ -118,7 +118,14 @@ def _same_grid(own: Georeference, shape: tuple[int, int], grid: GridOf) -> bool:
     return all(
         abs(a - b) <= _SAME * pixel
         for corner in corners
-        for a, b in zip(own.transform @ corner, target.transform @ corner, strict=True)
+        for a, b in zip(_at(own.transform, *corner), _at(target.transform, *corner), strict=True)
+    )
+
+
+def _at(transform: Any, col: int, row: int) -> tuple[float, float]:
+    return (
+        transform.a * col + transform.b * row + transform.c,
+        transform.d * col + transform.e * row + transform.f,
     )
 
 

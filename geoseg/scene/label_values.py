@@ -124,7 +124,7 @@ class ValueTable:
         wrong = ~empty & (whole != values)
         if wrong.any():
             raise SceneError(
-                f"{self.path} holds {float(values[wrong][0]):g}: labels are whole numbers; give a class raster"
+                f"{self.path} holds {float(values[wrong][0]):g}: not a whole number, so not a class id"
             )
         return whole
 
