@@ -47,7 +47,3 @@ class MismatchError(InputError):
 
 class OutputError(InputError):
     """An output cannot be written where it was asked for."""
-
-
-class GeosegWarning(UserWarning):
-    """Something a user should know that does not stop the run."""

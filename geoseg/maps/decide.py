@@ -46,8 +46,7 @@ def decide(sums: NDArray[np.int32], valid: NDArray[np.bool_]) -> Decision:
     top = sums[0].copy()
     winner = np.zeros(top.shape, np.uint8)
     for index in range(1, len(sums)):
-        better = sums[index] > top
-        winner[better] = index
+        np.copyto(winner, index, where=sums[index] > top)
         np.maximum(top, sums[index], out=top)
     return Decision(sums, winner, top, valid)
 
