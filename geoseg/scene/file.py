@@ -39,6 +39,8 @@ class SceneFile:
         source: What is opened.
         window: The scene's pixels that this file holds.
         alpha: 1-based number of its alpha band, or None.
+        alpha_is_coverage: Whether a warp made the alpha band, which then only tells where this file has data:
+            elsewhere its own bands are nodata, but those of other files need not be.
         mask_of: 1-based number of a band whose mask holds for all (inside the file, or a ``.msk`` beside it).
         has_band_masks: Whether its bands have masks of their own.
     """
@@ -46,6 +48,7 @@ class SceneFile:
     source: Source
     window: Window
     alpha: int | None = None
+    alpha_is_coverage: bool = False
     mask_of: int | None = None
     has_band_masks: bool = False
 

@@ -103,8 +103,12 @@ def _read_file(file: SceneFile, layers: Sequence[Layer], window: Window) -> Raw:
         if pixels.hidden_cells is not None:
             own_mask.update(zip(indexes, pixels.hidden_cells, strict=True))
     missing = np.empty((len(layers), *window.shape), bool)
+    if file.alpha_is_coverage:
+        absent, hidden = hidden, np.zeros(window.shape, bool)
     for i, layer in enumerate(layers):
         missing[i] = layer.band.missing(stored[layer.index])
+        if file.alpha_is_coverage:
+            missing[i] |= absent
         if layer.index in own_mask:
             missing[i] |= own_mask[layer.index]
     return Raw([stored[layer.index] for layer in layers], missing, hidden)

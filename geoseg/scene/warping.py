@@ -87,9 +87,11 @@ def _warped(file: Facts, warp: Warp) -> Facts:
     source = Source(file.path, warp)
     try:
         with source.open() as dataset:
+            warped = SceneFile.of(source, dataset)
+            has_mask = file.file.mask_of is not None or file.file.alpha is not None
             return replace(
                 file,
-                file=SceneFile.of(source, dataset),
+                file=replace(warped, alpha_is_coverage=not has_mask),
                 georeference=Georeference.of(dataset),
                 block_shape=dataset.block_shapes[0],
             )

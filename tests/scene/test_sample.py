@@ -59,6 +59,13 @@ def test_where_nothing_is_valid_more_places_are_tried(tmp_path):
     assert not sample.is_whole
 
 
+def test_windows_lie_inside_one_stored_block(large):
+    """Each further block would be read and decoded for nothing."""
+    for window in _windows(large, 64, 60, np.random.default_rng(0)):
+        assert window.row // 256 == (window.row_stop - 1) // 256
+        assert window.col // 256 == (window.col_stop - 1) // 256
+
+
 @settings(max_examples=60, deadline=None)
 @given(rows=st.integers(1, 5000), cols=st.integers(1, 5000), side=st.integers(1, 80), seed=st.integers(0, 9))
 def test_windows_lie_inside_the_scene(large, rows, cols, side, seed):
