@@ -16,6 +16,7 @@ from geoseg.errors import SceneError
 from geoseg.scene.band import can_hold
 from geoseg.scene.file import SceneFile, reason
 from geoseg.scene.georeference import Georeference
+from geoseg.scene.layout import arrange
 from geoseg.scene.probe import Facts
 from geoseg.scene.source import GDAL_ERRORS, Source, Warp
 
@@ -26,7 +27,7 @@ _LEAST_SHARE = 0.5
 def warp_files(files: Sequence[Facts], nodata: float | None) -> list[Facts]:
     """Give all files one north-up grid: that of the finest.
 
-    A file that lies on that grid already is read as it is.
+    A file that lies on that grid already is read as it is, and so are north-up files that fit together anyway.
 
     Args:
         files: The files as they are.
@@ -37,6 +38,8 @@ def warp_files(files: Sequence[Facts], nodata: float | None) -> list[Facts]:
     """
     for file in files:
         _check(file)
+    if all(file.georeference.is_north_up for file in files) and _fit_together(files):
+        return list(files)
     upright = [file if file.georeference.is_north_up else _turned_up(file, nodata) for file in files]
     grid = min(upright, key=lambda file: file.georeference.gsd(file.shape) or float("inf"))
     crs, transform = grid.georeference.crs, grid.georeference.transform
@@ -67,6 +70,14 @@ def _check(file: Facts) -> None:
         )
     if file.file.has_band_masks:
         raise SceneError(f"{file.path}: each band has a mask of its own, which --warp cannot honour")
+
+
+def _fit_together(files: Sequence[Facts]) -> bool:
+    try:
+        arrange(files)
+    except SceneError:
+        return False
+    return True
 
 
 def _turned_up(file: Facts, nodata: float | None) -> Facts:

@@ -188,6 +188,12 @@ class TestSeveralResolutions:
         assert not valid[30:].any()
         assert valid[:30].all()
 
+    def test_tiles_that_fit_together_stay_a_mosaic(self, tmp_path):
+        a = write(tmp_path / "a.tif", ramp(1, 40, 60))
+        b = write(tmp_path / "b.tif", ramp(1, 40, 60), transform=NORTH_UP * Affine.translation(60, 0))
+        assert open_scene([a, b], warp=True) == open_scene([a, b])
+        assert open_scene([a, b], warp=True).shape == (40, 120)
+
     def test_a_file_elsewhere_is_refused(self, tmp_path):
         a = write(tmp_path / "a.tif", ramp(1, 40, 60))
         b = write(
