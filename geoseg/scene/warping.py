@@ -27,7 +27,7 @@ _LEAST_SHARE = 0.5
 def warp_files(files: Sequence[Facts], nodata: float | None) -> list[Facts]:
     """Give all files one north-up grid: that of the finest.
 
-    A file that lies on that grid already is read as it is, and so are north-up files that fit together anyway.
+    A file that lies on that grid already is read as it is; so are north-up files that fit together anyway.
 
     Args:
         files: The files as they are.
