@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
-from rasterio.control import GroundControlPoint
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.transform import Affine
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import RunError
@@ -75,7 +72,7 @@ class MapWriter:
         self.kind = kind
         self.final = final
         self.window = window
-        self.georeference = cut(georeference, window)
+        self.georeference = georeference.cut(window.row, window.col)
         self._tags = dict(tags)
         self._scratch = scratch / f"{kind.name}.tif"
         self._staged: list[StagedFile] = []
@@ -180,38 +177,6 @@ def stale_sidecars(raster: Path) -> tuple[Path, ...]:
     """Files that GDAL or QGIS would read beside a raster and that may be left from an older one."""
     beside = tuple(raster.with_name(raster.name + suffix) for suffix in (".aux.xml", ".ovr", ".msk"))
     return (*beside, raster.with_suffix(".qml"))
-
-
-def cut(georeference: Georeference, window: Window) -> Georeference:
-    """The georeferencing of a window of a raster, in all its forms."""
-    if (window.row, window.col) == (0, 0):
-        return georeference
-    transform, rpcs = georeference.transform, georeference.rpcs
-    changes: dict[str, Any] = {}
-    if transform is not None:
-        x = transform.a * window.col + transform.b * window.row + transform.c
-        y = transform.d * window.col + transform.e * window.row + transform.f
-        changes["transform"] = Affine(transform.a, transform.b, x, transform.d, transform.e, y)
-    if georeference.gcps:
-        changes["gcps"] = tuple(
-            GroundControlPoint(
-                point.row - window.row,
-                point.col - window.col,
-                point.x,
-                point.y,
-                point.z,
-                point.id,
-                point.info,
-            )
-            for point in georeference.gcps
-        )
-    if rpcs is not None:
-        moved = rpcs.to_dict() | {
-            "line_off": rpcs.line_off - window.row,
-            "samp_off": rpcs.samp_off - window.col,
-        }
-        changes["rpcs"] = type(rpcs)(**moved)
-    return replace(georeference, **changes)
 
 
 def _quiet() -> warnings.catch_warnings[None]:

@@ -16,7 +16,7 @@ from geoseg.run.findings import Diagnosis, Finding, Severity
 from geoseg.run.sentinel2 import offset_not_applied
 from geoseg.run.value_checks import BandValues, check_values, filled_with, undeclared_fill
 from geoseg.scene import BandMatch, Scene, match_bands
-from geoseg.scene.sample import Sample
+from geoseg.scene.sample import Sample, sample_scene
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def _doubts(match: BandMatch) -> list[Finding]:
 
 def _values(scene: Scene, card: ModelCard) -> list[Finding]:
     """All that the pixels tell: is there any, are there undeclared fill values, do values look right?"""
-    sample = scene.sample()
+    sample = sample_scene(scene)
     if not sample.pixels:
         return [_nothing_valid(sample)]
     fill = undeclared_fill(scene, sample.stored)

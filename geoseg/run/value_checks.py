@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 _FAR = 8.0
 """Times by which the values of *all* bands are larger (or smaller) than the model's: no season does that."""
 
-_FILL_SHARE = 0.05
+_FILL_SHARE = 0.01
+_FILL_SHARE_PICTURE = 0.05
+"""Black shadows and white clouds of 8-bit pictures are measurements too."""
+
 _FILLS: Mapping[str, tuple[float, ...]] = {
     "u": (0, 255, 65535),
     "i": (0, -9999, -999, -32768, 32767),
@@ -86,7 +89,8 @@ def undeclared_fill(scene: Scene, stored: Sequence[NDArray[np.generic]]) -> tupl
     candidates = [value for value in _FILLS[kinds.pop()] if all(can_hold(v.dtype, value) for v in stored)]
     shares = {value: float(filled_with(value, stored).mean()) for value in candidates}
     value = max(shares, key=lambda candidate: shares[candidate], default=None)
-    if value is None or shares[value] < _FILL_SHARE:
+    is_picture = all(values.dtype.itemsize == 1 for values in stored)
+    if value is None or shares[value] < (_FILL_SHARE_PICTURE if is_picture else _FILL_SHARE):
         return None
     declared = {band.nodata for band in scene.bands}
     says = "declares no nodata" if declared == {None} else f"declares nodata {_list(declared)}, not this"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.transform import Affine, GCPTransformer, RPCTransformer
 
@@ -116,6 +117,24 @@ class Georeference:
             return None
         points = list(zip(lons, lats, strict=True))
         return points if all(math.isfinite(value) for point in points for value in point) else None
+
+    def cut(self, row: int, col: int) -> Georeference:
+        """The georeferencing, in all its forms, of a raster that begins at a pixel of this one.
+
+        Args:
+            row: The pixel's row; may be negative.
+            col: Its column.
+        """
+        t, rpcs = self.transform, self.rpcs
+        if t is not None:
+            t = Affine(t.a, t.b, t.a * col + t.b * row + t.c, t.d, t.e, t.d * col + t.e * row + t.f)
+        if rpcs is not None:
+            moved = {"line_off": rpcs.line_off - row, "samp_off": rpcs.samp_off - col}
+            rpcs = type(rpcs)(**(rpcs.to_dict() | moved))
+        gcps = tuple(
+            GroundControlPoint(p.row - row, p.col - col, p.x, p.y, p.z, p.id, p.info) for p in self.gcps
+        )
+        return replace(self, transform=t, gcps=gcps, rpcs=rpcs)
 
     def _place(self, rows: list[float], cols: list[float]) -> tuple[list[float], list[float]]:
         """Coordinates in ``ground_crs`` of points given in pixels from the upper left corner."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
-from rasterio.transform import Affine
+from dataclasses import dataclass
 
 from geoseg.errors import SceneError
 from geoseg.scene.file import SceneFile
@@ -57,11 +55,7 @@ def _mosaic(files: Sequence[Facts]) -> Arrangement:
     top, left = min(row for row, _ in places), min(col for _, col in places)
     tiles = tuple(file.file.at(row - top, col - left) for file, (row, col) in zip(files, places, strict=True))
     shape = max(tile.window.row_stop for tile in tiles), max(tile.window.col_stop for tile in tiles)
-    t = first.georeference.transform
-    assert t is not None  # tiles without one were refused
-    corner = t.a * left + t.b * top + t.c, t.d * left + t.e * top + t.f
-    georeference = replace(first.georeference, transform=Affine(t.a, t.b, corner[0], t.d, t.e, corner[1]))
-    return Arrangement(shape, georeference, (tiles,), (0,))
+    return Arrangement(shape, first.georeference.cut(top, left), (tiles,), (0,))
 
 
 def _same_grid(a: Facts, b: Facts) -> bool:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
+from geoseg.scene.scene import Scene
 from geoseg.scene.source import is_remote
-
-if TYPE_CHECKING:
-    from geoseg.scene.scene import Scene
 
 _WINDOWS = 64
 _WINDOWS_REMOTE = 16
@@ -46,7 +43,7 @@ class Sample:
         return int(self.missing.shape[1])
 
 
-def sample_scene(scene: Scene, n_pixels: int, seed: int) -> Sample:
+def sample_scene(scene: Scene, n_pixels: int = 200_000, seed: int = 0) -> Sample:
     """Read about ``n_pixels`` pixels in windows spread over the scene, and keep the valid ones.
 
     Where none is valid, four times as many windows are tried once more.

@@ -15,7 +15,6 @@ from geoseg.scene.band import Band
 from geoseg.scene.file import SceneFile
 from geoseg.scene.georeference import Georeference
 from geoseg.scene.names import stem
-from geoseg.scene.sample import Sample, sample_scene
 from geoseg.scene.source import close
 from geoseg.scene.stack import Layer, Raw, read_stack
 
@@ -140,18 +139,6 @@ class Scene:
             raw.missing[wanted] = part.missing
             raw.hidden[:] |= part.hidden
         return raw
-
-    def sample(self, n_pixels: int = 200_000, seed: int = 0) -> Sample:
-        """Stored values of valid pixels in windows scattered over the scene, never the whole of a large one.
-
-        Args:
-            n_pixels: About how many pixels to look at.
-            seed: Decides where; the same seed gives the same pixels.
-
-        Raises:
-            RunError: If a file cannot be read.
-        """
-        return sample_scene(self, n_pixels, seed)
 
     def close(self) -> None:
         """Close this process's handles; reading again opens them again."""

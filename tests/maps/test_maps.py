@@ -21,7 +21,7 @@ from geoseg.grid import Window
 from geoseg.inference.blend import SUM_ONE
 from geoseg.maps.decide import decide, to_bytes
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, ProbabilityMap
-from geoseg.maps.writer import MapWriter, cut
+from geoseg.maps.writer import MapWriter
 from geoseg.models.card import LandClass
 from geoseg.scene.georeference import Georeference
 
@@ -159,23 +159,6 @@ def test_georeferencing_is_kept_to_the_last_digit(name, tmp_path):
     assert (written.rpcs and written.rpcs.to_dict()) == (georeference.rpcs and georeference.rpcs.to_dict())
     if georeference.area_or_point:
         assert written.area_or_point == georeference.area_or_point
-
-
-def xy(transform, col, row):
-    return (
-        transform.a * col + transform.b * row + transform.c,
-        transform.d * col + transform.e * row + transform.f,
-    )
-
-
-def test_a_cut_keeps_every_pixel_where_it_was():
-    window = Window(7, 11, 20, 20)
-    rotated = GEOREFERENCES["rotated and sheared"]
-    assert xy(cut(rotated, window).transform, 0, 0) == pytest.approx(xy(rotated.transform, 11, 7), abs=1e-9)
-    moved = cut(GEOREFERENCES["gcps"], window).gcps
-    assert [(p.row, p.col, p.x) for p in moved] == [(p.row - 7, p.col - 11, p.x) for p in GCPS]
-    rpcs = cut(GEOREFERENCES["rpcs"], window).rpcs
-    assert (rpcs.line_off, rpcs.samp_off) == (RPCS.line_off - 7, RPCS.samp_off - 11)
 
 
 def test_gdal_reads_class_names_and_palette(tmp_path):

@@ -211,8 +211,13 @@ class TestNodata:
 
     def test_a_few_black_pixels_are_no_fill(self, scene_of):
         values = stored(reflectance())
-        values[:, :4] = 0
+        values[:, 0, : values.shape[2] // 2] = 0
         assert examine(scene_of(values, scales=(1e-4,) * 4), card()).findings == ()
+
+    def test_a_narrow_wedge_is_fill(self, scene_of):
+        values = stored(reflectance())
+        values[:, :4] = 0
+        assert only(examine(scene_of(values, scales=(1e-4,) * 4), card())).code == "undeclared-nodata"
 
     def test_no_valid_pixel_stops(self, scene_of):
         finding = only(examine(scene_of(np.zeros((4, 20, 20), "int16"), nodata=0), card()))

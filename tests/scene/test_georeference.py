@@ -134,3 +134,23 @@ def test_rpcs(tmp_path):
     height, width = scene.georeference.pixel_size(scene.shape)
     assert height == pytest.approx(111.1, rel=1e-2)
     assert width == pytest.approx(78.8, rel=1e-2)
+
+
+RPCS = RPC(0, 1, 45, 1, [1.0] * 20, [0.5] * 20, 300, 300, -99, 1, [1.0] * 20, [0.1] * 20, 350, 350)
+
+
+def test_a_cut_keeps_every_pixel_where_it_was():
+    whole = Georeference(
+        crs=UTM,
+        transform=Affine(30.1, 5.25, 418140.5, 7.125, -31, 5367860.25),
+        gcps=(GroundControlPoint(50, 60, 5e5, 4.9e6, 3.0, "a", "b"),),
+        rpcs=RPCS,
+    )
+    part = whole.cut(7, 11)
+    for row, col in ((0, 0), (20, 3)):
+        assert whole.transform @ (col + 11, row + 7) == pytest.approx(part.transform @ (col, row), abs=1e-9)
+    point = part.gcps[0]
+    assert (point.row, point.col, point.x, point.y, point.z, point.id) == (43, 49, 5e5, 4.9e6, 3.0, "a")
+    assert (part.rpcs.line_off, part.rpcs.samp_off) == (RPCS.line_off - 7, RPCS.samp_off - 11)
+    assert part.rpcs.samp_scale == RPCS.samp_scale
+    assert whole.cut(0, 0).transform == whole.transform

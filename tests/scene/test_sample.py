@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from geoseg.grid import Window
 from geoseg.scene import open_scene
-from geoseg.scene.sample import _windows
+from geoseg.scene.sample import _windows, sample_scene
 from tests.scene.rasters import write
 
 
@@ -26,14 +26,14 @@ def large(tmp_path_factory):
 
 def test_a_small_scene_is_read_as_a_whole(tmp_path):
     values = np.arange(1, 1201, dtype="int16").reshape(1, 30, 40)
-    sample = open_scene(write(tmp_path / "a.tif", values, nodata=7)).sample(1000)
+    sample = sample_scene(open_scene(write(tmp_path / "a.tif", values, nodata=7)), 1000)
     assert sample.is_whole
     assert sample.looked_at == 1200
     assert sorted(sample.stored[0].tolist()) == [v for v in range(1, 1201) if v != 7]
 
 
 def test_a_large_scene_is_sampled_all_over(large):
-    sample = large.sample(50_000)
+    sample = sample_scene(large, 50_000)
     assert not sample.is_whole
     assert sample.looked_at == pytest.approx(50_000, rel=0.2)
     assert sample.pixels == sample.stored[0].size == sample.missing.shape[1]
@@ -43,7 +43,7 @@ def test_a_large_scene_is_sampled_all_over(large):
 
 
 def test_a_seed_gives_the_same_pixels(large):
-    first, again, other = (large.sample(20_000, seed) for seed in (1, 1, 2))
+    first, again, other = (sample_scene(large, 20_000, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.stored[0], again.stored[0])
     assert sorted(first.stored[0].tolist()) != sorted(other.stored[0].tolist())
 
@@ -53,7 +53,7 @@ def test_where_nothing_is_valid_more_places_are_tried(tmp_path):
     path = write(
         tmp_path / "a.tif", values, nodata=-1, tiled=True, blockxsize=256, blockysize=256, compress="deflate"
     )
-    sample = open_scene(path).sample(20_000)
+    sample = sample_scene(open_scene(path), 20_000)
     assert sample.pixels == 0
     assert 60_000 < sample.looked_at < 120_000
     assert not sample.is_whole
