@@ -1,0 +1,1 @@
+"""Augmentations of training chips: the same for values and labels, any number of bands, seeded."""

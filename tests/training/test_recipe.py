@@ -1,0 +1,158 @@
+"""Recipes: the smallest one, the example, and one clear line for everything that is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from geoseg.errors import SettingsError
+from geoseg.training.example import example
+from geoseg.training.recipe import TABLES, load_recipe
+from geoseg.training.settings import SplitSettings
+
+SMALLEST = (
+    'scenes = "a.tif"\nlabels = "b.gpkg"\n[classes]\n7 = "grass"\n2 = { name = "corn", color = "#ffd300" }\n'
+)
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    def load(text=SMALLEST, more=""):
+        path = tmp_path / "crops.toml"
+        path.write_text(text + more)
+        return load_recipe(path)
+
+    return load
+
+
+def test_the_smallest_recipe_names_scenes_labels_and_classes(recipe, tmp_path):
+    loaded = recipe()
+    assert loaded.name == "crops"
+    assert loaded.scenes == ((str(tmp_path / "a.tif"),),)
+    assert loaded.labels == (str(tmp_path / "b.gpkg"),)
+    assert [(c.id, c.name) for c in loaded.classes] == [(2, "corn"), (7, "grass")]
+    assert loaded.classes[0].color == "#ffd300"
+    assert loaded.bands is None
+
+
+def test_scenes_of_several_files_and_urls(recipe, tmp_path):
+    text = SMALLEST.replace('"a.tif"', '[["b1.tif", "b2.tif"], "https://host/c.tif", "/vsizip/d.zip/e.tif"]')
+    loaded = recipe(text.replace('"b.gpkg"', '["1.gpkg", "2.gpkg", "3.gpkg"]'))
+    assert loaded.scenes[0] == (str(tmp_path / "b1.tif"), str(tmp_path / "b2.tif"))
+    assert loaded.scenes[1:] == (("https://host/c.tif",), ("/vsizip/d.zip/e.tif",))
+
+
+def test_the_example_validates_and_holds_the_defaults(recipe):
+    shown, default = recipe(example()), recipe()
+    for table in TABLES:
+        assert getattr(shown, table) == getattr(default, table), table
+
+
+def test_every_setting_is_in_the_example_and_explained():
+    import dataclasses
+
+    text = example()
+    for name, cls in TABLES.items():
+        section = text.split(f"\n[{name}]")[1].split("\n[")[0]
+        for field in dataclasses.fields(cls):
+            line = re.search(rf"^(# )?{field.name} = .*# (.+)$", section, re.MULTILINE)
+            assert line, f"{name}.{field.name}"
+
+
+def test_tables_are_read(recipe):
+    more = """
+[split]
+block_size = "2km"
+folds = 4
+fold = 3
+[loss]
+terms = ["cross_entropy", { name = "tversky", weight = 2, alpha = 0.2 }]
+[augment]
+flips = false
+rotation = true
+scaling = { smallest = 0.5 }
+"""
+    loaded = recipe(more=more)
+    assert (loaded.split.block_size, loaded.split.folds, loaded.split.fold) == ("2km", 4, 3)
+    assert [term.name for term in loaded.loss.terms] == ["cross_entropy", "tversky"]
+    assert isinstance(loaded.loss.terms[1].weight, float)
+    assert loaded.augment.flips is None
+    assert loaded.augment.rotation.degrees == 30
+    assert (loaded.augment.scaling.smallest, loaded.augment.scaling.largest) == (0.5, 1.25)
+
+
+def test_relative_paths_of_tables_belong_to_the_recipe(recipe, tmp_path):
+    loaded = recipe(more='[split]\nmethod = "polygons"\npolygons = "folds.gpkg"\n')
+    assert loaded.split.polygons == tmp_path / "folds.gpkg"
+    assert isinstance(loaded.split, SplitSettings)
+
+
+@pytest.mark.parametrize(
+    ("more", "parts"),
+    [
+        ("[chips]\nsise = 3\n", ["[chips]", '"sise"', 'did you mean "size"', "batch_size"]),
+        ("[chip]\nsize = 3\n", ['"chip"', 'did you mean "chips"']),
+        ('[chips]\nsize = "big"\n', ["size", '"big"', "a whole number from 16 to 4096"]),
+        ("[chips]\nsize = 8\n", ["size is 8", "from 16 to 4096"]),
+        ("[chips]\nsize = 64.5\n", ["size is 64.5", "whole number"]),
+        ("[chips]\nbatch_size = true\n", ["batch_size is true", "whole number"]),
+        ("[run]\nrate = 0\n", ["rate is 0", "greater than 0"]),
+        ("[run]\nrate = nan\n", ["rate is nan", "a number"]),
+        ('[run]\naverage = "mean"\n', ["average", "ema, swa, none"]),
+        ('[schedule]\nname = "cosin"\n', ['did you mean "cosine"', "one_cycle"]),
+        ('[loss]\nterms = ["dise"]\n', ['did you mean "dice"', "lovasz"]),
+        ("[loss]\nterms = []\n", ["terms", "at least one loss"]),
+        ("[loss]\nterms = [{ weight = 1 }]\n", ["[loss.terms] name is missing", "lovasz"]),
+        ('[loss]\nclass_weights = "manual"\n', ["manual", "needs"]),
+        ('[loss]\nmanual = { "3" = 1.0 }\n', ['class "3"', "[2, 7]"]),
+        ("[augment]\nflips = 3\n", ["flips is 3", "a table"]),
+        ("[augment]\nflips = { chance = 2 }\n", ["[augment.flips] chance is 2", "from 0 to 1"]),
+        ("[split]\nfolds = 3\nfold = 3\n", ["fold is 3", "0 to 2"]),
+        ('[split]\nmethod = "polygons"\n', ["needs the key polygons"]),
+        ('[split]\nvalidation_scenes = ["x"]\n', ['"x"', "the scenes are a"]),
+        ('[model]\narchitecture = "unett"\n', ['did you mean "unet"', "[model]"]),
+        ("[model]\noverlap = 300\n", ["overlap is 300", "half of chip_size 512"]),
+        ("[label_values]\nremap = { 5 = 9 }\n", ["remap sends 5 to 9", "[2, 7]"]),
+        ("[label_values\n", ["is not TOML"]),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_with_the_file_and_the_key(recipe, tmp_path, more, parts):
+    with pytest.raises(SettingsError) as caught:
+        recipe(more=more)
+    message = str(caught.value)
+    assert str(tmp_path / "crops.toml") in message
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ('scenes = "a.tif"', "", "scenes is missing"),
+        ('scenes = "a.tif"', 'scenes = ["a.tif", "c.tif"]', "one label file for each scene"),
+        ('scenes = "a.tif"', "scenes = 3", "a list of files"),
+        ('7 = "grass"', '300 = "grass"', "300"),
+        ('7 = "grass"', 'grass = "grass"', 'such as 1 = "corn"'),
+        ('7 = "grass"', '7 = { title = "grass" }', "color"),
+        ('7 = "grass"\n', "", "at least two"),
+        ("#ffd300", "yellow", "#rrggbb"),
+    ],
+)
+def test_scenes_labels_and_classes_are_checked(recipe, old, new, part):
+    with pytest.raises(SettingsError, match=re.escape(part)):
+        recipe(SMALLEST.replace(old, new))
+
+
+def test_a_missing_recipe_says_how_to_get_one(tmp_path):
+    with pytest.raises(SettingsError, match="--example"):
+        load_recipe(tmp_path / "none.toml")
+
+
+def test_what_is_learnt_depends_on_settings_and_not_on_the_folder(recipe):
+    first, second = recipe(), recipe(more="[run]\nepochs = 3\n")
+    assert first.settings() == recipe().settings()
+    assert first.settings() != second.settings()
+    assert Path(first.path).name == "crops.toml"
