@@ -13,6 +13,7 @@ import click
 from geoseg.run.progress import Bar, Progress, Silent
 
 _SECONDS_BETWEEN_LINES = 15.0
+_MANY = 10.0
 
 
 class TerminalProgress:
@@ -77,9 +78,10 @@ class _LineBar:
         self.shown = monotonic()
         rate = self.done / max(self.shown - self.began, 1e-9)
         left = (self.total - self.done) / rate if rate else 0.0
+        digits = 1 if self.total >= _MANY else 2
         click.echo(
-            f"{self.name}: {self.done:.1f}/{self.total:.1f} {self.unit}, {rate:.2f} {self.unit}/s, "
-            f"{left:.0f} s left",
+            f"{self.name}: {self.done:.{digits}f}/{self.total:.{digits}f} {self.unit}, "
+            f"{rate:.2f} {self.unit}/s, {left:.0f} s left",
             err=True,
         )
 
