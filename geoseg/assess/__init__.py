@@ -1,0 +1,1 @@
+"""How good a map is: metrics with confidence intervals, calibration, class areas, reports."""

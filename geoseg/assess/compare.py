@@ -1,0 +1,170 @@
+"""One pass over a class map and its labels: everything that is counted, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.assess.bootstrap import BlockSums
+from geoseg.assess.boundary import Tolerance, boundary_counts
+from geoseg.assess.calibration import BINS, bin_sums
+from geoseg.assess.classmap import NODATA, ClassMap
+from geoseg.grid import Window
+from geoseg.polygons.surface import Surface
+from geoseg.scene.labels import IGNORE, Labels
+
+WINDOW = 1024
+"""Pixels a side read at once; never changes the answer."""
+CHIP = 256
+"""Side of the example chips."""
+IDS = 256
+JOINT = IDS * IDS
+WIDTH = JOINT + 3 * BINS
+
+
+@dataclass
+class Counts:
+    """What was counted; whole numbers, so no order changes them.
+
+    Attributes:
+        sums: Of each bootstrap block: pixels by label and map class (256 x 256), then ``bin_sums``.
+        boundary: int64 (tolerances, 4, 256), see ``boundary_counts``.
+        chips: (row, column) of a chip on its lattice -> compared pixels, wrong ones.
+        mapped_pixels: Of each class id in the whole map, int64 (256,).
+        mapped_area: The same in units of the surface; None without one.
+        labelled: Pixels with a label.
+    """
+
+    sums: BlockSums
+    boundary: NDArray[np.int64]
+    chips: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    mapped_pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(IDS, np.int64))
+    mapped_area: NDArray[np.int64] | None = None
+    labelled: int = 0
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Pixels by label (row) and map class (column), int64 (256, 256)."""
+        return self.sums.total()[:JOINT].reshape(IDS, IDS)
+
+    def calibration(self) -> NDArray[np.int64]:
+        """``bin_sums`` of all compared pixels, int64 (3, bins)."""
+        return self.sums.total()[JOINT:].reshape(3, BINS)
+
+
+def compare(
+    class_map: ClassMap,
+    labels: Labels,
+    *,
+    block: int,
+    tolerances: tuple[Tolerance, ...] = (),
+    window_size: int = WINDOW,
+    advance: Callable[[float], None] = lambda _done: None,
+) -> Counts:
+    """Compare a class map with labels on its grid.
+
+    Args:
+        class_map: The map.
+        labels: The labels.
+        block: Side of the bootstrap's blocks in pixels, on a lattice anchored at the map's origin.
+        tolerances: For boundaries.
+        window_size: Pixels a side read at once.
+        advance: Called with the pixels that were done.
+
+    Returns:
+        The counts, the same for every ``window_size``.
+
+    Raises:
+        SceneError: If a file holds a value that is no class.
+        RunError: If a file cannot be read.
+    """
+    surface = class_map.surface()
+    counts = Counts(BlockSums(block, WIDTH), np.zeros((len(tolerances), 4, IDS), np.int64))
+    if surface is not None:
+        counts.mapped_area = np.zeros(IDS, np.int64)
+    reach = max((tolerance.reach for tolerance in tolerances), default=0)
+    for window in windows(class_map.shape, window_size):
+        _count(counts, class_map, labels, surface, window, tolerances, reach)
+        advance(window.pixels)
+    return counts
+
+
+def windows(shape: tuple[int, int], size: int) -> Iterator[Window]:
+    """Windows of ``size`` that tile a raster, in row order."""
+    for row in range(0, shape[0], size):
+        for col in range(0, shape[1], size):
+            yield Window(row, col, min(size, shape[0] - row), min(size, shape[1] - col))
+
+
+def pieces(window: Window, size: int) -> Iterator[tuple[tuple[int, int], tuple[slice, slice]]]:
+    """The blocks of a lattice that a window touches: their (row, column), and where they lie in it."""
+    for i in range(window.row // size, (window.row_stop - 1) // size + 1):
+        for j in range(window.col // size, (window.col_stop - 1) // size + 1):
+            common = Window(i * size, j * size, size, size).intersection(window)
+            assert common is not None  # the ranges hold only blocks that touch
+            yield (i, j), common.slices(window)
+
+
+def _count(
+    counts: Counts,
+    class_map: ClassMap,
+    labels: Labels,
+    surface: Surface | None,
+    core: Window,
+    tolerances: tuple[Tolerance, ...],
+    reach: int,
+) -> None:
+    rows, cols = class_map.shape
+    wide = Window.from_bounds(
+        max(0, core.row - reach),
+        max(0, core.col - reach),
+        min(rows, core.row_stop + reach),
+        min(cols, core.col_stop + reach),
+    )
+    inside = core.slices(wide)
+    truth, shown = labels.read(wide), class_map.read(wide)
+    _count_map(counts, shown[inside], surface, core)
+    known = (truth[inside] != IGNORE) & (shown[inside] != NODATA)
+    counts.labelled += int(np.count_nonzero(truth[inside] != IGNORE))
+    if not known.any():
+        return
+    confidence = class_map.read_confidence(core) if class_map.has_confidence else None
+    _count_blocks(counts.sums, core, truth[inside], shown[inside], known, confidence)
+    wrong = known & (truth[inside] != shown[inside])
+    for chip, part in pieces(core, CHIP):
+        tally = counts.chips.setdefault(chip, [0, 0])
+        tally[0] += int(np.count_nonzero(known[part]))
+        tally[1] += int(np.count_nonzero(wrong[part]))
+    if tolerances:
+        counts.boundary += boundary_counts(truth, shown, inside, tolerances, IDS)
+
+
+def _count_map(counts: Counts, shown: NDArray[np.uint8], surface: Surface | None, core: Window) -> None:
+    counts.mapped_pixels += np.bincount(shown.ravel(), minlength=IDS)
+    if surface is not None and counts.mapped_area is not None and (shown != NODATA).any():
+        areas = surface.pixel_areas(core.row, core.col, *core.shape)
+        counts.mapped_area += np.bincount(shown.ravel(), areas.ravel(), IDS).astype(np.int64)
+
+
+def _count_blocks(
+    sums: BlockSums,
+    core: Window,
+    truth: NDArray[np.uint8],
+    shown: NDArray[np.uint8],
+    known: NDArray[np.bool_],
+    confidence: NDArray[np.uint8] | None,
+) -> None:
+    joint = truth.astype(np.int32) * IDS + shown
+    for block, part in pieces(core, sums.size):
+        here = known[part]
+        if not here.any():
+            continue
+        found = np.zeros(WIDTH, np.int64)
+        found[:JOINT] = np.bincount(joint[part][here], minlength=JOINT)
+        if confidence is not None:
+            sure = here & (confidence[part] != NODATA)
+            right = truth[part][sure] == shown[part][sure]
+            found[JOINT:] = bin_sums(confidence[part][sure], right).ravel()
+        sums.add(block, found)
