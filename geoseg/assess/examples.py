@@ -1,0 +1,182 @@
+"""Example chips for a report: image, labels, map and errors, chosen by rule and never by hand."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.assess.classmap import NODATA
+from geoseg.assess.compare import CHIP
+from geoseg.grid import Window
+from geoseg.models.card import LandClass
+from geoseg.scene.labels import IGNORE
+from geoseg.scene.sample import sample_scene
+from geoseg.scene.scene import Scene
+
+RANKS = (("best", 0.0), ("median", 0.5), ("upper quartile of error", 0.75), ("worst", 1.0))
+"""Which chips are shown: rank among the well-labelled ones, from the fewest errors to the most."""
+_ENOUGH = 0.75
+"""A chip is shown if it has at least this share of the labelled pixels of the best-labelled one."""
+_RIGHT, _WRONG, _UNKNOWN = (226, 232, 226), (200, 30, 45), (255, 255, 255)
+_GAMMA = 0.75
+"""Below 1: dark fields are told apart."""
+_COMPOSITES = (("red", "green", "blue"), ("nir", "red", "green"))
+
+
+class Readable(Protocol):
+    """A raster of class ids."""
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Class ids in a window."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One chip.
+
+    Attributes:
+        title: Why it is shown.
+        window: Where it lies in the map.
+        accuracy: Share of its compared pixels that are right.
+        pictures: Caption -> PNG.
+    """
+
+    title: str
+    window: Window
+    accuracy: float
+    pictures: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Painter:
+    """Turns a scene's values into pictures.
+
+    Attributes:
+        scene: The scene, its bands those that are shown.
+        low: Value of each band that is shown black.
+        high: Value of each band that is shown full.
+        offset: Row and column of the map's first pixel in the scene.
+    """
+
+    scene: Scene
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    offset: tuple[int, int]
+
+    def paint(self, window: Window) -> NDArray[np.uint8]:
+        """A window of the map as RGB, uint8 (rows, columns, 3)."""
+        row, col = self.offset
+        values, valid = self.scene.read(
+            Window(row + window.row, col + window.col, window.height, window.width)
+        )
+        low, high = (np.array(bound, np.float32)[:, None, None] for bound in (self.low, self.high))
+        shares = np.nan_to_num((values - low) / np.maximum(high - low, 1e-12)).clip(0, 1)
+        rgb = np.where(valid, np.rint(shares**_GAMMA * 255), 255).astype(np.uint8)
+        return np.broadcast_to(rgb, (3, *window.shape)).transpose(1, 2, 0)
+
+
+def make_painter(scene: Scene, offset: tuple[int, int]) -> Painter:
+    """Choose bands (natural colour, else infrared, else the first) and stretch (2nd to 98th percentile)."""
+    numbers = {band.common_name: band.number for band in reversed(scene.bands) if band.common_name}
+    chosen = next(([numbers[n] for n in c] for c in _COMPOSITES if set(c) <= numbers.keys()), None)
+    if chosen is None:
+        first = [band.number for band in scene.bands]
+        chosen = first[:3] if len(first) >= 3 else first[:1]
+    shown = scene.select(chosen)
+    sample = sample_scene(shown)
+    low, high = [], []
+    for band, stored, missing in zip(shown.bands, sample.stored, sample.missing, strict=True):
+        values = band.physical(stored[~missing])
+        bounds = np.nanpercentile(values, [2, 98]) if values.size else np.array([0.0, 1.0])
+        low.append(float(bounds[0]))
+        high.append(float(bounds[1]))
+    return Painter(shown, tuple(low), tuple(high), offset)
+
+
+def choose(chips: Mapping[tuple[int, int], Sequence[int]]) -> list[tuple[str, tuple[int, int], float]]:
+    """Choose chips by their rank; ties go to the upper left.
+
+    Args:
+        chips: (row, column) on the lattice of chips -> compared pixels, wrong ones.
+
+    Returns:
+        Title, (row, column) and accuracy of each, each chip once.
+    """
+    most = max((compared for compared, _ in chips.values()), default=0)
+    ranked = sorted(
+        (wrong / compared, place)
+        for place, (compared, wrong) in chips.items()
+        if compared and compared >= _ENOUGH * most
+    )
+    chosen: dict[tuple[int, int], tuple[str, float]] = {}
+    for title, share in RANKS:
+        if ranked:
+            error, place = ranked[round(share * (len(ranked) - 1))]
+            chosen.setdefault(place, (title, 1 - error))
+    return [(title, place, accuracy) for place, (title, accuracy) in chosen.items()]
+
+
+def make_examples(
+    chips: Mapping[tuple[int, int], Sequence[int]],
+    class_map: Readable,
+    labels: Readable,
+    classes: Sequence[LandClass],
+    shape: tuple[int, int],
+    painter: Painter | None = None,
+) -> list[Example]:
+    """Draw the chosen chips.
+
+    Args:
+        chips: (row, column) on the lattice of chips -> compared pixels, wrong ones.
+        class_map: The map.
+        labels: The labels.
+        classes: All classes, for their colours.
+        shape: (rows, columns) of the map.
+        painter: Draws the scene; None leaves the image out.
+    """
+    table = np.full((256, 3), 255, np.uint8)
+    for item in classes:
+        table[item.id] = [int(item.color[i : i + 2], 16) for i in (1, 3, 5)]
+    table[NODATA] = _UNKNOWN
+    examples = []
+    for title, (row, col), accuracy in choose(chips):
+        window = Window(row * CHIP, col * CHIP, CHIP, CHIP).intersection(Window.from_shape(shape))
+        assert window is not None  # the lattice begins at the map's first pixel
+        truth, shown = labels.read(window), class_map.read(window)
+        pictures = {} if painter is None else {"Image": encode_png(painter.paint(window))}
+        pictures |= {"Labels": encode_png(table[truth]), "Map": encode_png(table[shown])}
+        pictures["Errors"] = encode_png(_errors(truth, shown))
+        examples.append(Example(title, window, accuracy, pictures))
+    return examples
+
+
+def _errors(truth: NDArray[np.uint8], shown: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    known = (truth != IGNORE) & (shown != NODATA)
+    picture = np.full((*truth.shape, 3), _UNKNOWN, np.uint8)
+    picture[known & (truth == shown)] = _RIGHT
+    picture[known & (truth != shown)] = _WRONG
+    return picture
+
+
+def encode_png(rgb: NDArray[np.uint8]) -> bytes:
+    """A PNG of uint8 (rows, columns, 3), by the PNG specification (third edition, W3C 2025)."""
+    height, width, _ = rgb.shape
+    lines = np.zeros((height, 1 + 3 * width), np.uint8)  # each line begins with its filter: 0, none
+    lines[:, 1:] = rgb.reshape(height, -1)
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(lines.tobytes(), 9)),
+        (b"IEND", b""),
+    )
+    chunks = [struct.pack(">I", len(data)) + kind + data + _crc(kind + data) for kind, data in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def _crc(data: bytes) -> bytes:
+    return struct.pack(">I", zlib.crc32(data))

@@ -1,0 +1,79 @@
+"""An evaluation as plain text for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The main figures with their intervals, and a row for each class."""
+    summary = report["summary"]
+    lines = [_figure("accuracy", summary, "accuracy"), _figure("mean IoU", summary, "miou")]
+    lines += [_figure("weighted IoU", summary, "fwiou"), _figure("mean F1", summary, "mean_f1")]
+    if summary.get("ece") is not None:
+        lines.append(_figure("calibration error", summary, "ece"))
+    for row in report.get("boundary", ()):
+        lines.append(f"{'boundary F1 ' + row['tolerance']:<18} {_number(row['f1'])}")
+    by_sample = report["kind"] == "sample"
+    last = ["samples"] if by_sample else ["labelled", "mapped"]
+    unit = report["areas"]["unit"]
+    head = ["class", "", "IoU", "precision", "recall", "F1", *last, f"area {unit}", "+/-"]
+    rows = [head]
+    for item, area in zip(report["classes"], report["areas"]["classes"], strict=True):
+        counts = [item["samples"]] if by_sample else [item["labelled_pixels"], item["mapped_pixels"]]
+        scores = [_number(item[key]) for key in ("iou", "precision", "recall", "f1")]
+        estimated, interval = area["estimated"], area["interval"]
+        half = None if interval is None else (interval[1] - interval[0]) / 2
+        numbers = [*scores, *(f"{count:,}" for count in counts), _amount(estimated), _amount(half)]
+        rows.append([str(item["id"]), item["name"], *numbers])
+    return "\n".join([*lines, "", *_align(rows, left=2)])
+
+
+def sample_text(report: Mapping[str, Any]) -> str:
+    """What was drawn, and what to do with it."""
+    rows = [["class", "", "share", "drawn"]]
+    rows += [
+        [str(row["id"]), row["name"], f"{100 * row['share']:.1f} %", f"{row['drawn']:,}"]
+        for row in report["strata"]
+    ]
+    needed = ", ".join(
+        f"{count:,} for {error}" for error, count in report["needed_for_standard_error"].items()
+    )
+    return "\n".join(
+        [
+            *_align(rows, left=2),
+            "",
+            f"{report['drawn']:,} points; expected standard error of the accuracy "
+            f"{report['expected_standard_error']:.3f} (in proportion: {needed})",
+            'Fill in the column "reference" (class names or ids), then evaluate the map with --labels SAMPLE',
+        ]
+    )
+
+
+def _figure(name: str, summary: Mapping[str, Any], key: str) -> str:
+    interval = summary.get(f"{key}_interval")
+    shown = f"  ({interval[0]:.3f} - {interval[1]:.3f})" if interval else ""
+    return f"{name:<18} {_number(summary[key])}{shown}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _amount(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _align(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Columns of equal width; the first ``left`` flush left, the others right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,227 @@
+"""``geoseg evaluate``: how good a map or a model is, against labels."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from geoseg.assess.classmap import ClassMap, open_class_map
+from geoseg.errors import InputError, SettingsError
+from geoseg.models import bundled_models
+from geoseg.run.evaluation import Request, against_labels, against_sample, draw
+from geoseg.run.outputs import check_outputs
+from geoseg.run.progress import Progress, Silent
+from geoseg.run.report import peak_memory, versions, write_json
+
+PathLike = str | os.PathLike[str]
+EVALUATION_VERSION = 1
+REPORTS = (".html", ".json")
+TOLERANCES = ("1px", "3px")
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """What was found.
+
+    Attributes:
+        report: The content of the report, or of the drawn sample's description.
+        outputs: Name -> path of every file that was asked for: ``html``, ``json``, ``sample``.
+    """
+
+    report: Mapping[str, Any] = field(repr=False)
+    outputs: Mapping[str, Path]
+
+    def text(self) -> str:
+        """The main figures as plain text."""
+        from geoseg.assess.text import sample_text, table
+
+        return sample_text(self.report) if self.report["kind"] == "draw" else table(self.report)
+
+
+def evaluate(
+    target: PathLike,
+    labels: PathLike | None = None,
+    *,
+    scene: PathLike | Sequence[PathLike] | None = None,
+    confidence: PathLike | None = None,
+    report: PathLike | Sequence[PathLike] | None = None,
+    label_column: str | None = None,
+    remap: Mapping[int | str, int] | None = None,
+    ignore: Sequence[int | str] = (),
+    blocks: str | float | None = None,
+    tolerances: Sequence[str | float] = TOLERANCES,
+    replicates: int = 1000,
+    seed: int = 0,
+    draw_sample: int | None = None,
+    output: PathLike | None = None,
+    window_size: int | None = None,
+    prediction: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> EvaluateResult:
+    """Measure how good a map is, or draw the sample that is needed to do so.
+
+    Args:
+        target: A class map, or a model (bundled name, package folder, zip, ``hf://``), which then maps
+            ``scene`` first.
+        labels: What is true: a class raster on any grid, polygons with a class column, or a sample that
+            ``draw_sample`` wrote and somebody filled in.
+        scene: The scene; needed with a model, else only for pictures in the HTML report.
+        confidence: The map's confidence raster, for calibration; with a model it is made.
+        report: Write the report here: ``.html``, ``.json``, or several.
+        label_column: Column of the polygons that names the class; default ``class_id``, ``class_name`` ...
+        remap: Label value or name -> class id; values that are not in it are no label.
+        ignore: Label values or names that say nothing. Nodata and 255 always do, and 0 unless it is a class.
+        blocks: Side of the blocks that are resampled for intervals: ``"7.5km"``, ``"512px"``; default 512
+            pixels, less on small maps.
+        tolerances: For boundary F1: ``"3px"``, ``"30m"``.
+        replicates: How often blocks are resampled.
+        seed: Of the resampling, or of the sample to draw.
+        draw_sample: Draw a stratified random sample of this many pixels from the map instead.
+        output: The drawn sample, ``.gpkg``.
+        window_size: Pixels a side read at once. Never changes the answer, only memory.
+        prediction: Further arguments of ``geoseg.predict``, with a model.
+        overwrite: Replace existing files.
+        progress: Shows how far the run is.
+
+    Returns:
+        The report and where it was written.
+
+    Raises:
+        InputError: If a setting or an input is wrong; nothing was written.
+        RunError: If reading or writing failed.
+    """
+    since = perf_counter()
+    progress = progress or Silent()
+    reports = _as_paths(report)
+    request = Request(
+        label_column=label_column,
+        remap=remap,
+        ignore=tuple(ignore),
+        blocks=blocks,
+        tolerances=tuple(tolerances),
+        replicates=_at_least(1, replicates, "replicates"),
+        seed=_at_least(0, seed, "--seed"),
+        window_size=window_size,
+    )
+    is_model = looks_like_model(target)
+    _check(target, labels, scene, reports, draw_sample, output, is_model=is_model, overwrite=overwrite)
+    with _map(target, scene, confidence, prediction, progress, is_model=is_model) as class_map:
+        if draw_sample is not None:
+            assert output is not None  # _check refused that
+            return EvaluateResult(*draw(class_map, draw_sample, Path(output), request, progress))
+        assert labels is not None  # _check refused that
+        found = against_sample(class_map, labels, request, progress)
+        if found is None:
+            found = against_labels(class_map, labels, request, progress, scene, prediction or {})
+        content, examples = found
+    content = {"report_version": EVALUATION_VERSION} | content
+    content |= {"seconds": {"total": perf_counter() - since}, "peak_memory_bytes": peak_memory()}
+    content["versions"] = versions()
+    if is_model:
+        content["map"] |= {"name": os.path.basename(os.fspath(target)), "path": os.fspath(target)}
+    for warning in content["warnings"]:
+        progress.say(f"warning: {warning}")
+    return EvaluateResult(content, _write(reports, content, examples))
+
+
+def looks_like_model(target: PathLike) -> bool:
+    """Whether a target names a model rather than a class map."""
+    name = os.fspath(target)
+    is_package = name.startswith("hf://") or Path(name).is_dir() or name.lower().endswith((".zip", ".onnx"))
+    return is_package or name in bundled_models()
+
+
+def _check(
+    target: PathLike,
+    labels: PathLike | None,
+    scene: PathLike | Sequence[PathLike] | None,
+    reports: Sequence[Path],
+    draw_sample: int | None,
+    output: PathLike | None,
+    *,
+    is_model: bool,
+    overwrite: bool,
+) -> None:
+    """Refuse what cannot work before anything is read."""
+    if draw_sample is not None:
+        if is_model:
+            raise InputError("--draw-sample draws from a class map; make one with geoseg predict first")
+        if output is None:
+            raise InputError("--draw-sample needs -o sample.gpkg, where to write the sample")
+        if labels is not None or reports:
+            raise InputError(
+                "--draw-sample takes neither --labels nor --report: first draw, label, then evaluate"
+            )
+    else:
+        if labels is None:
+            raise InputError("--labels is missing: what is the map compared with? (or --draw-sample N)")
+        if output is not None:
+            raise InputError("-o is for --draw-sample; --report writes the report")
+        if is_model and scene is None:
+            raise InputError(f"{os.fspath(target)} is a model; name the scene to map with --scene")
+    named: dict[str, Path] = {}
+    endings: dict[str, Sequence[str]] = {"-o": (".gpkg",)}
+    if output is not None:
+        named["-o"] = Path(output)
+    for number, path in enumerate(reports):
+        option = "--report" + " " * number  # several reports may be asked for
+        named[option], endings[option] = path, REPORTS
+    inputs = [os.fspath(path) for path in (target, labels) if path is not None]
+    check_outputs(named, inputs, endings=endings, overwrite=overwrite)
+
+
+@contextmanager
+def _map(
+    target: PathLike,
+    scene: PathLike | Sequence[PathLike] | None,
+    confidence: PathLike | None,
+    prediction: Mapping[str, Any] | None,
+    progress: Progress,
+    *,
+    is_model: bool,
+) -> Iterator[ClassMap]:
+    """The class map; that of a model lives in a temporary folder."""
+    if not is_model:
+        yield open_class_map(target, confidence)
+        return
+    from geoseg.run.predict import predict
+
+    assert scene is not None  # _check refused that
+    with tempfile.TemporaryDirectory(prefix="geoseg-evaluate-") as folder:
+        classes, sure = Path(folder) / "classes.tif", Path(folder) / "confidence.tif"
+        predict(scene, classes, model=target, confidence=sure, progress=progress, **(prediction or {}))
+        yield open_class_map(classes, sure)
+
+
+def _write(reports: Sequence[Path], content: dict[str, Any], examples: Any) -> dict[str, Path]:
+    outputs = {}
+    for path in reports:
+        if path.suffix.lower() == ".json":
+            write_json(path, content)
+        else:
+            from geoseg.assess.page import render_page
+
+            part = path.with_name(f".{path.name}.{os.getpid()}.part")
+            part.write_text(render_page(content, examples()), encoding="utf-8")
+            os.replace(part, path)
+        outputs[path.suffix.lower().lstrip(".")] = path
+    return outputs
+
+
+def _as_paths(report: PathLike | Sequence[PathLike] | None) -> list[Path]:
+    if report is None:
+        return []
+    return [Path(item) for item in ([report] if isinstance(report, str | os.PathLike) else report)]
+
+
+def _at_least(least: int, value: int, name: str) -> int:
+    if value < least:
+        raise SettingsError(f"{name} must be at least {least}, not {value}")
+    return value
