@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def open_ground(recipe: Recipe) -> tuple[Ground, ...]:
         InputError: If a file cannot be opened, bands are missing, or scenes do not agree.
     """
     reading, values = recipe.reading, recipe.label_values
-    remap: dict[int | str, int] = {**values.remap}
+    remap = cast("Mapping[int | str, int]", values.remap)
     grounds: list[Ground] = []
     wanted: Sequence[str | int] | None = recipe.bands
     for paths, label_path in zip(recipe.scenes, recipe.labels, strict=True):

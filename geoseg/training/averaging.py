@@ -1,0 +1,74 @@
+"""Averaged weights: they score better, and steadier, than those of the last step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+SWA_FROM = 0.75
+"""Share of the steps after which "swa" begins to average."""
+
+
+class AveragedWeights:
+    """A running average of a network's parameters and buffers.
+
+    "ema": exponential, with a short memory in the first steps: decay = min(decay, (1 + n) / (10 + n)).
+    "swa": the plain mean over the steps of the last quarter (Izmailov et al. 2018); batch statistics are
+    averaged like weights, not computed again.
+
+    Args:
+        network: What is averaged.
+        method: "ema" or "swa".
+        decay: Of "ema".
+    """
+
+    def __init__(self, network: nn.Module, method: str, decay: float) -> None:
+        self.method, self.decay, self.updates = method, decay, 0
+        self.state = {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def update(self, network: nn.Module, done: float) -> None:
+        """Take in the weights after a step.
+
+        Args:
+            network: The network.
+            done: Share of the run's steps that are done, 0-1.
+        """
+        share = self._share(done)
+        for name, value in network.state_dict().items():
+            if value.is_floating_point() and share < 1:
+                self.state[name].lerp_(value, share)
+            else:
+                self.state[name].copy_(value)
+
+    def _share(self, done: float) -> float:
+        """How much the newest weights count."""
+        if self.method == "swa" and done < SWA_FROM:
+            return 1.0
+        self.updates += 1
+        if self.method == "swa":
+            return 1 / self.updates
+        return 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+
+    @contextmanager
+    def applied(self, network: nn.Module) -> Iterator[None]:
+        """Put the averages into the network; its own weights are back afterwards."""
+        own: dict[str, Tensor] = {name: value.clone() for name, value in network.state_dict().items()}
+        network.load_state_dict(self.state)
+        try:
+            yield
+        finally:
+            network.load_state_dict(own)
+
+    def state_dict(self) -> dict[str, object]:
+        """What a checkpoint keeps."""
+        return {"updates": self.updates, "state": self.state}
+
+    def load_state_dict(self, saved: dict[str, object]) -> None:
+        """Continue from a checkpoint."""
+        self.updates = int(saved["updates"])  # type: ignore[call-overload]
+        for name, value in saved["state"].items():  # type: ignore[attr-defined]
+            self.state[name].copy_(value)

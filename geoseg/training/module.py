@@ -1,0 +1,265 @@
+"""The training run as Lightning sees it: steps, validation, learning rates, what a checkpoint keeps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate
+
+from geoseg.assess.scores import score
+from geoseg.training.augment.chip import IGNORE
+from geoseg.training.averaging import AveragedWeights
+from geoseg.training.schedules import Schedule
+from geoseg.training.settings import RunSettings, TransferSettings
+from geoseg.training.transfer import encoder_of
+
+SCORE = "miou"
+"""What decides which epoch is best."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known of an epoch when it is over.
+
+    Attributes:
+        epoch: From 0.
+        step: Optimiser steps done.
+        rate: Learning rate of its last step.
+        train_loss: Mean loss of its batches.
+        val_loss: Mean cross-entropy of labelled validation pixels.
+        accuracy: Share of validation pixels that are right.
+        miou: Mean IoU over the classes that occur in validation labels or predictions.
+        waiting: Share of the training time spent waiting for chips.
+        seconds: Of training, validation apart.
+    """
+
+    epoch: int
+    step: int
+    rate: float
+    train_loss: float
+    val_loss: float
+    accuracy: float
+    miou: float
+    waiting: float
+    seconds: float
+
+
+class TrainingModule(LightningModule):  # type: ignore[misc]
+    """Trains a network.
+
+    Everything random in an epoch is seeded by its number, and checkpoints are made when an epoch is over; so
+    a run that was interrupted and resumed gives the weights of one that was not.
+
+    Args:
+        network: Normalised chips to logits.
+        loss: See ``geoseg.training.losses``.
+        schedule: Of the learning rate.
+        run: The recipe's table.
+        transfer: The recipe's table.
+        seed: Of dropout.
+        best: Where the best weights go, as safetensors.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        schedule: Schedule,
+        run: RunSettings,
+        transfer: TransferSettings,
+        *,
+        seed: int,
+        best: Path,
+    ) -> None:
+        super().__init__()
+        self.network, self.loss = network.to(memory_format=torch.channels_last), loss
+        self.schedule, self.settings, self.transfer = schedule, run, transfer
+        self.seed, self.best = seed, best
+        self.averaged = None if run.average == "none" else AveragedWeights(network, run.average, run.decay)
+        self.history: list[Epoch] = []
+        self.per_class: list[list[float]] = []
+        self._clock = _Clock()
+        self._losses: list[Tensor] = []
+        self._matrix = torch.zeros(0)
+        self._entropy = torch.zeros(0)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; the encoder may learn slower, and biases and norms do not decay."""
+        own = {id(parameter) for parameter in encoder_of(self.network).parameters()}
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for parameter in self.parameters():
+            share = self.transfer.encoder_rate if id(parameter) in own else 1.0
+            decay = self.settings.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((share, decay), []).append(parameter)
+        return torch.optim.AdamW(
+            [
+                {
+                    "params": parameters,
+                    "lr": self.settings.rate * share,
+                    "share": share,
+                    "weight_decay": decay,
+                }
+                for (share, decay), parameters in groups.items()
+            ]
+        )
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        """Set the learning rate of this step, do it, and average."""
+        factor = self.schedule.factor(self.global_step, [entry.miou for entry in self.history])
+        for group in optimizer.param_groups:
+            group["lr"] = self.settings.rate * group["share"] * factor
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.averaged is not None:
+            self.averaged.update(self.network, self.global_step / self.schedule.steps)
+
+    def on_fit_start(self) -> None:
+        """Averages live where the network lives."""
+        if self.averaged is not None:
+            state = self.averaged.state
+            self.averaged.state = {name: value.to(self.device) for name, value in state.items()}
+
+    def on_train_epoch_start(self) -> None:
+        """Seed the epoch, freeze or thaw the encoder, start the clock."""
+        torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) % 2**63)
+        frozen = self.current_epoch < self.transfer.freeze_epochs
+        encoder = encoder_of(self.network)
+        encoder.requires_grad_(not frozen)
+        if frozen:
+            encoder.eval()  # batch statistics stay as they are too
+        self._losses.clear()
+        self._clock = _Clock()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """The batch is here: waiting ends."""
+        self._clock.arrive()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """The batch is done: waiting begins."""
+        self._clock.leave()
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """The loss of a batch."""
+        logits, labels = self._forward(batch)
+        loss = self.loss(logits, labels)
+        self._losses.append(loss.detach())
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Put the averaged weights in, and count from 0."""
+        self._swap = self.averaged.applied(self.network) if self.averaged is not None else None
+        if self._swap is not None:
+            self._swap.__enter__()
+        self._matrix = torch.zeros(0, dtype=torch.int64, device=self.device)
+        self._entropy = torch.zeros(2, dtype=torch.float64, device=self.device)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Count a batch into the confusion matrix."""
+        logits, labels = self._forward(batch)
+        classes, known = logits.shape[1], labels != IGNORE
+        joint = labels[known] * classes + logits.argmax(dim=1)[known]
+        counts = torch.bincount(joint, minlength=classes**2)
+        self._matrix = counts if self._matrix.numel() == 0 else self._matrix + counts
+        entropy = cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
+        self._entropy += torch.stack([entropy.double(), known.sum().double()])
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the epoch, keep its weights if they are the best, and take the averages out."""
+        if self.trainer.sanity_checking:
+            return
+        matrix = self.trainer.strategy.reduce(self._matrix, reduce_op="sum")
+        entropy = self.trainer.strategy.reduce(self._entropy, reduce_op="sum")
+        classes = round(matrix.numel() ** 0.5)
+        scores = score(matrix.reshape(classes, classes).cpu().numpy())
+        losses = torch.stack(self._losses) if self._losses else torch.zeros(1)
+        epoch = Epoch(
+            epoch=self.current_epoch,
+            step=self.global_step,
+            rate=self.optimizers().param_groups[-1]["lr"],
+            train_loss=float(losses.mean()),
+            val_loss=float(entropy[0] / entropy[1].clamp(min=1)),
+            accuracy=float(scores.accuracy),
+            miou=float(scores.miou),
+            waiting=self._clock.waiting_share,
+            seconds=self._clock.seconds,
+        )
+        self.history.append(epoch)
+        self.per_class.append([float(value) for value in scores.iou])
+        if epoch.miou >= max(entry.miou for entry in self.history) and self.trainer.is_global_zero:
+            save_weights(self.network, self.best)
+        if self._swap is not None:
+            self._swap.__exit__(None, None, None)
+        self.log_dict(
+            {"miou": epoch.miou, "accuracy": epoch.accuracy, "val_loss": epoch.val_loss}, rank_zero_only=False
+        )
+        self.log_dict({"train_loss": epoch.train_loss, "rate": epoch.rate, "waiting": epoch.waiting})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what Lightning does not know of."""
+        checkpoint["geoseg"] = {
+            "history": [asdict(entry) for entry in self.history],
+            "per_class": self.per_class,
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue from it."""
+        kept = checkpoint["geoseg"]
+        self.history = [Epoch(**entry) for entry in kept["history"]]
+        self.per_class = kept["per_class"]
+        if self.averaged is not None:
+            self.averaged.load_state_dict(kept["averaged"])
+
+    def _forward(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Logits float32 (N, classes, rows, columns) as large as the labels, and labels int64."""
+        chips, labels = batch
+        logits = self.network(chips.contiguous(memory_format=torch.channels_last)).float()
+        if logits.shape[-2:] != labels.shape[-2:]:
+            logits = interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+        return logits, labels.long()
+
+
+class _Clock:
+    """Where the time of an epoch goes: waiting for chips, or working on them."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+        self.waited = self.worked = 0.0
+
+    def arrive(self) -> None:
+        now = time.perf_counter()
+        self.waited, self._since = self.waited + now - self._since, now
+
+    def leave(self) -> None:
+        now = time.perf_counter()
+        self.worked, self._since = self.worked + now - self._since, now
+
+    @property
+    def seconds(self) -> float:
+        return self.waited + self.worked
+
+    @property
+    def waiting_share(self) -> float:
+        return self.waited / max(self.seconds, 1e-9)
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write a network's weights as safetensors: numbers and names, nothing that can run."""
+    from geoseg.models.weights import dump_weights
+
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_bytes(dump_weights(network))
+    beside.replace(path)
+
+
+def best_of(history: Sequence[Epoch]) -> Epoch:
+    """The epoch whose weights were kept: the best score, the latest of equals."""
+    return max(history, key=lambda entry: (entry.miou, entry.epoch))

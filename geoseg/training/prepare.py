@@ -1,0 +1,116 @@
+"""From a recipe to ground, folds, normalisation and chips: everything before the first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import SettingsError
+from geoseg.models.card import ModelBand
+from geoseg.training.chips import ChipReader, Placer, TrainingChips, ValidationChips
+from geoseg.training.folds import Split, make_split
+from geoseg.training.ground import Ground, LabelCells, count_labels, open_ground
+from geoseg.training.losses.weights import class_weights
+from geoseg.training.recipe import Recipe
+from geoseg.training.survey import survey
+
+_MULTIPLE = 32
+_LARGEST_DEFAULT = 256
+_FEWEST, _MOST = 320, 3200
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a recipe's training reads.
+
+    Attributes:
+        recipe: The recipe.
+        grounds: Its scenes and labels.
+        split: Who reads what.
+        every: All labels, counted, by scene.
+        cells: The labels that train, counted, by scene.
+        bands: The bands and their normalisation.
+        training: Endless training chips.
+        validation: All validation chips.
+    """
+
+    recipe: Recipe
+    grounds: tuple[Ground, ...]
+    split: Split
+    every: tuple[LabelCells, ...]
+    cells: tuple[LabelCells, ...]
+    bands: tuple[ModelBand, ...]
+    training: TrainingChips
+    validation: ValidationChips
+
+    @property
+    def chip_size(self) -> int:
+        """Side of a training chip in pixels."""
+        return self.training.reader.size
+
+    @property
+    def per_epoch(self) -> int:
+        """Chips an epoch: what the recipe says, or about twice the labelled ground; whole steps."""
+        step = self._chips_a_step
+        wanted = self.recipe.chips.per_epoch
+        if wanted is None:
+            labelled = sum(int(cells.classes.sum()) for cells in self.cells)
+            wanted = min(max(2 * labelled // self.chip_size**2, _FEWEST), _MOST)
+        return max(1, round(wanted / step)) * step
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps an epoch."""
+        return self.per_epoch // self._chips_a_step
+
+    @property
+    def _chips_a_step(self) -> int:
+        return self.recipe.chips.batch_size * self.recipe.run.accumulate * self.recipe.run.devices
+
+    def class_weights(self) -> NDArray[np.float32] | None:
+        """The recipe's class weights, float32 (classes,), or None."""
+        rows = np.concatenate([cells.counts.reshape(-1, cells.counts.shape[2]) for cells in self.cells])
+        in_places = np.array([rows[rows[:, i] > 0].sum() for i in range(rows.shape[1])], np.float64)
+        totals = rows.sum(axis=0)
+        ids = [land_class.id for land_class in self.recipe.classes]
+        return class_weights(
+            self.recipe.loss.class_weights,
+            totals.astype(np.int64),
+            totals / np.maximum(in_places, 1),
+            beta=self.recipe.loss.effective_beta,
+            manual={ids.index(int(key)): value for key, value in self.recipe.loss.manual.items()},
+        )
+
+
+def prepare_training(recipe: Recipe) -> Prepared:
+    """Open the ground, split it, and read it through once for the normalisation.
+
+    Raises:
+        InputError: Naming what is wrong.
+        RunError: If a file cannot be read.
+    """
+    grounds = open_ground(recipe)
+    size = recipe.chips.size or default_chip_size(grounds)
+    every = tuple(count_labels(ground) for ground in grounds)
+    split = make_split(recipe.split, grounds, every, chip_size=size, seed=recipe.seed)
+    cells = tuple(
+        count_labels(ground, lambda window, number=number: split.trains(number, window))  # type: ignore[misc]
+        for number, ground in enumerate(grounds)
+    )
+    placer = Placer(cells, size, recipe.chips.rare_share)
+    bands = survey(grounds, split)
+    reader = ChipReader(grounds, split, bands, size)
+    training = TrainingChips(reader, placer, recipe.augment, recipe.seed)
+    validation = ValidationChips(reader, every)
+    if not len(validation):
+        raise SettingsError("[split] the validation fold holds no labels; choose another fold")
+    return Prepared(recipe, grounds, split, every, cells, bands, training, validation)
+
+
+def default_chip_size(grounds: tuple[Ground, ...]) -> int:
+    """256 pixels, or what fits a quarter of the smallest scene: a multiple of 32 that networks can halve."""
+    from geoseg.training.folds import default_block_size
+
+    return min(_LARGEST_DEFAULT, max(_MULTIPLE, default_block_size(grounds) // _MULTIPLE * _MULTIPLE))
