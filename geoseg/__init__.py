@@ -20,6 +20,7 @@ from geoseg.errors import GeosegError, InputError, RunError
 
 if TYPE_CHECKING:
     from geoseg.models import Model, load_model
+    from geoseg.run.evaluate import EvaluateResult, evaluate
     from geoseg.run.inspect import Inspection, inspect
     from geoseg.run.polygonize import PolygonizeResult, polygonize
     from geoseg.run.predict import PredictResult, predict
@@ -30,6 +31,8 @@ _HOMES = {
     "PredictResult": "geoseg.run.predict",
     "polygonize": "geoseg.run.polygonize",
     "PolygonizeResult": "geoseg.run.polygonize",
+    "evaluate": "geoseg.run.evaluate",
+    "EvaluateResult": "geoseg.run.evaluate",
     "inspect": "geoseg.run.inspect",
     "Inspection": "geoseg.run.inspect",
     "load_model": "geoseg.models",
@@ -39,6 +42,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "EvaluateResult",
     "GeosegError",
     "InputError",
     "Inspection",
@@ -48,6 +52,7 @@ __all__ = [
     "RunError",
     "Scene",
     "__version__",
+    "evaluate",
     "inspect",
     "load_model",
     "open_scene",

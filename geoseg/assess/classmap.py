@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -123,17 +122,6 @@ def open_class_map(path: PathLike, confidence: PathLike | None = None) -> ClassM
         _values=open_labels(name, name),
         _confidence=None if confidence is None else _open_confidence(os.fspath(confidence), name, shape),
     )
-
-
-def is_raster(path: PathLike) -> bool:
-    """Whether a path can be opened as a raster of one band: a class map rather than a model package."""
-    if Path(path).is_dir():
-        return False
-    try:
-        with Source(os.fspath(path)).open() as dataset:
-            return bool(dataset.count == 1)
-    except GDAL_ERRORS:
-        return False
 
 
 def _open_confidence(path: str, class_map: str, shape: tuple[int, int]) -> Source:

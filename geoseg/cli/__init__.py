@@ -16,6 +16,7 @@ from typing import NoReturn
 import click
 
 from geoseg._version import __version__
+from geoseg.cli.evaluate import evaluate
 from geoseg.cli.inspect import inspect
 from geoseg.cli.models import models
 from geoseg.cli.polygonize import polygonize
@@ -31,6 +32,7 @@ Examples:
   geoseg predict scene.tif --polygons fields.gpkg  and its polygons
   geoseg inspect scene.tif                         does the scene fit the model?
   geoseg polygonize map.tif -o fields.gpkg         polygons of any class map
+  geoseg evaluate map.tif --labels truth.tif       how good is the map?
   geoseg models show dakota-crops                  what a model is worth
 """
 
@@ -43,7 +45,7 @@ def cli() -> None:
     """Turn satellite and aerial scenes of any size into crop and land-cover maps."""
 
 
-for _verb in (predict, inspect, polygonize, models):
+for _verb in (predict, inspect, polygonize, evaluate, models):
     cli.add_command(_verb)
 
 

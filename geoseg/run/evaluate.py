@@ -138,6 +138,14 @@ def looks_like_model(target: PathLike) -> bool:
     return is_package or name in bundled_models()
 
 
+def _check_target(target: PathLike, *, is_model: bool) -> None:
+    name = os.fspath(target)
+    if not is_model and "://" not in name and not name.startswith("/vsi") and not Path(name).exists():
+        raise InputError(
+            f"{name}: no such class map, and no model of that name (bundled: {', '.join(bundled_models())})"
+        )
+
+
 def _check(
     target: PathLike,
     labels: PathLike | None,
@@ -150,6 +158,7 @@ def _check(
     overwrite: bool,
 ) -> None:
     """Refuse what cannot work before anything is read."""
+    _check_target(target, is_model=is_model)
     if draw_sample is not None:
         if is_model:
             raise InputError("--draw-sample draws from a class map; make one with geoseg predict first")

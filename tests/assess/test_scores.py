@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn import metrics
 
 from geoseg.assess.scores import number, score
-
-metrics = pytest.importorskip("sklearn.metrics")
 
 
 @settings(max_examples=60, deadline=None)

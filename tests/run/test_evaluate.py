@@ -1,0 +1,265 @@
+"""``geoseg.evaluate`` and ``geoseg evaluate`` as users meet them."""
+
+from __future__ import annotations
+
+import json
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+
+from geoseg.assess.sample import LAYER
+from geoseg.cli import run as command_line
+from geoseg.errors import InputError, OutputError, SceneError, SettingsError
+from geoseg.grid import Window
+from geoseg.run.evaluate import evaluate
+from geoseg.run.predict import predict
+from geoseg.scene.labels import open_labels
+from tests.assess.maps import NAMES, PLACE, patches, random_pair, write
+from tests.conftest import make_scene
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+
+@pytest.fixture
+def rasters(tmp_path):
+    labels, mapped, confidence = random_pair(0, (200, 240))
+    write(tmp_path / "map.tif", mapped, names=NAMES)
+    write(tmp_path / "labels.tif", labels)
+    write(tmp_path / "conf.tif", confidence)
+    return tmp_path
+
+
+def test_a_map_against_labels(rasters):
+    reports = [rasters / "out.json", rasters / "out.html"]
+    result = evaluate(
+        rasters / "map.tif", rasters / "labels.tif", confidence=rasters / "conf.tif", report=reports
+    )
+    assert result.outputs == {"json": reports[0], "html": reports[1]}
+    written = json.loads(reports[0].read_text())
+    assert written == json.loads(json.dumps(result.report))
+    assert (written["report_version"], written["kind"]) == (1, "labels")
+    labels, mapped, _ = random_pair(0, (200, 240))
+    known = (labels != 255) & (mapped != 255)
+    assert written["summary"]["accuracy"] == pytest.approx((labels == mapped)[known].mean())
+    assert [row["tolerance"] for row in written["boundary"]] == ["1px", "3px"]
+    assert written["boundary"][0]["f1"] < written["boundary"][1]["f1"]
+    assert {"geoseg", "numpy"} <= set(written["versions"])
+    text = result.text()
+    assert f"mean IoU           {written['summary']['miou']:.3f}  (" in text
+    assert all(row["name"] in text for row in written["classes"])
+    assert len({len(line) for line in text.splitlines()[-4:]}) == 1  # columns line up
+
+
+def test_only_memory_depends_on_the_window(rasters):
+    found = [
+        dict(evaluate(rasters / "map.tif", rasters / "labels.tif", window_size=size).report)
+        for size in (None, 37)
+    ]
+    for report in found:
+        for key in ("seconds", "peak_memory_bytes"):
+            report.pop(key)
+    assert found[0] == found[1]
+
+
+def test_labels_as_polygons(rasters):
+    """Boxes in another CRS, by name."""
+    boxes = [shapely.box(500_000 + 30 * c, 5_000_000 - 30 * (r + 40), 500_000 + 30 * (c + 50), 5_000_000 - 30 * r)
+             for r, c in ((0, 0), (60, 70), (120, 150))]  # fmt: skip
+    frame = geopandas.GeoDataFrame(
+        {"crop": ["corn", "SOYBEANS", "water"], "x": 1}, geometry=boxes, crs=PLACE["crs"]
+    )
+    frame.to_crs(4326).to_file(rasters / "fields.gpkg")
+    result = evaluate(rasters / "map.tif", rasters / "fields.gpkg")
+    _, mapped, _ = random_pair(0, (200, 240))
+    expected = sum(
+        np.count_nonzero(mapped[r : r + 40, c : c + 50] == value)
+        for (r, c), value in zip(((0, 0), (60, 70), (120, 150)), (1, 2, 7), strict=True)
+    )
+    assert np.trace(result.report["confusion"]["pixels"]) == pytest.approx(expected, abs=10)
+    assert result.report["labels"]["column"] == "crop"
+    with pytest.raises(SettingsError, match="no column kind"):
+        evaluate(rasters / "map.tif", rasters / "fields.gpkg", label_column="kind")
+
+
+def test_a_map_without_names_takes_them_from_the_labels(rasters):
+    labels, mapped, _ = random_pair(0, (200, 240))
+    write(rasters / "bare.tif", mapped)
+    write(rasters / "named.tif", labels, names=NAMES)
+    rows = evaluate(rasters / "bare.tif", rasters / "named.tif").report["classes"]
+    assert [row["name"] for row in rows] == ["corn", "soybeans", "water"]
+    rows = evaluate(rasters / "bare.tif", rasters / "labels.tif").report["classes"]
+    assert [row["name"] for row in rows] == ["class 1", "class 2", "class 7"]
+
+
+def test_names_that_differ_are_warned_of(rasters):
+    labels, _, _ = random_pair(0, (200, 240))
+    write(rasters / "named.tif", labels, names=[(1, "rice", (1, 1, 1)), *NAMES[1:]])
+    warnings = evaluate(rasters / "map.tif", rasters / "named.tif").report["warnings"]
+    assert any('"corn" in the map and "rice"' in text for text in warnings)
+
+
+def test_a_map_without_coordinates(tmp_path):
+    labels, mapped, _ = random_pair(1)
+    bare = {"crs": None, "transform": None}
+    write(tmp_path / "m.tif", mapped, names=NAMES, **bare)
+    write(tmp_path / "l.tif", labels, **bare)
+    report = evaluate(tmp_path / "m.tif", tmp_path / "l.tif").report
+    assert report["areas"]["unit"] == "pixels"
+    assert report["areas"]["classes"][0]["mapped"] == (mapped == 1).sum()
+    with pytest.raises(SettingsError, match="no CRS"):
+        evaluate(tmp_path / "m.tif", tmp_path / "l.tif", tolerances=["30m"])
+
+
+def test_a_model_is_run_on_its_scene(tmp_path, tiny_model):
+    """The same as predicting first; nothing is left behind."""
+    scene = make_scene(tmp_path / "scene.tif")
+    predict(scene, tmp_path / "map.tif", model=tiny_model, confidence=tmp_path / "conf.tif", force=True)
+    with rasterio.open(scene) as file:
+        place = {"crs": file.crs, "transform": file.transform}
+    labels = patches(np.random.default_rng(0), (150, 130), 10, [2, 5, 7])
+    write(tmp_path / "labels.tif", labels, **place)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    direct = evaluate(tmp_path / "map.tif", tmp_path / "labels.tif", confidence=tmp_path / "conf.tif").report
+    result = evaluate(
+        tiny_model,
+        tmp_path / "labels.tif",
+        scene=scene,
+        prediction={"force": True},
+        report=tmp_path / "out.html",
+    )
+    for key in ("summary", "classes", "confusion", "calibration", "boundary"):
+        assert result.report[key] == direct[key]
+    assert result.report["map"]["path"] == str(tiny_model)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*before, "out.html"])
+
+
+def test_draw_label_estimate(rasters, capsys):
+    """The whole way: draw a sample, fill it in from the truth, estimate the areas."""
+    truth, _, _ = random_pair(0, (200, 240), empty=0)
+    path = rasters / "sample.gpkg"
+    arguments = ["evaluate", str(rasters / "map.tif"), "--draw-sample", "400", "-o", str(path)]
+    assert command_line(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "400 points" in shown
+    assert shown.splitlines()[-1] == str(path)
+    assert command_line([*arguments]) == 2
+    assert command_line([*arguments, "--overwrite"]) == 0
+    table = geopandas.read_file(path, layer=LAYER)
+    names = {i: name for i, name, _ in NAMES}
+    table["reference"] = [names[int(truth[r, c])] for r, c in zip(table["row"], table["col"], strict=True)]
+    table.to_file(rasters / "filled.gpkg", layer=LAYER)
+    result = evaluate(rasters / "map.tif", rasters / "filled.gpkg", report=rasters / "s.html")
+    report = result.report
+    _, mapped, _ = random_pair(0, (200, 240))
+    known = mapped != 255
+    assert report["kind"] == "sample"
+    low, high = report["summary"]["accuracy_interval"]
+    assert low - 0.01 < (truth == mapped)[known].mean() < high + 0.01
+    for row, area in zip(report["classes"], report["areas"]["classes"], strict=True):
+        hectares = 0.09 * (truth[known] == row["id"]).sum()
+        assert abs(area["estimated"] - hectares) < 3 * area["standard_error"]
+    assert "samples" in result.text()
+    assert "stratified random sample of 400" in (rasters / "s.html").read_text()
+
+
+def test_the_command_line(rasters, capsys):
+    arguments = ["evaluate", str(rasters / "map.tif"), "--labels", str(rasters / "labels.tif"), "--quiet"]
+    options = ["--tolerance", "2px,90m", "--blocks", "1km", "--ignore", "7"]
+    code = command_line([*arguments, *options, "--report", str(rasters / "o.json")])
+    shown = capsys.readouterr()
+    assert (code, shown.err) == (0, "")
+    assert shown.out.splitlines()[-1] == str(rasters / "o.json")
+    report = json.loads((rasters / "o.json").read_text())
+    assert [row["tolerance"] for row in report["boundary"]] == ["2px", "90m"]
+    assert report["bootstrap"]["block_pixels"] == 33
+    assert report["classes"][2]["labelled_pixels"] == 0
+
+
+def test_remapping_on_the_command_line(rasters):
+    labels, _, _ = random_pair(0, (200, 240))
+    write(
+        rasters / "codes.tif",
+        np.choose(np.searchsorted([1, 2, 7, 255], labels), [10, 20, 70, 0]).astype(np.uint8),
+    )
+    out = rasters / "o.json"
+    arguments = ["evaluate", str(rasters / "map.tif"), "--labels", str(rasters / "codes.tif"), "-q"]
+    assert command_line([*arguments, "--remap", "10=1,20=2,70=7", "--report", str(out)]) == 0
+    expected = evaluate(rasters / "map.tif", rasters / "labels.tif").report["confusion"]
+    assert json.loads(out.read_text())["confusion"] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["map.tif"], "--labels is missing"),
+        (["no-such-model", "--labels", "labels.tif"], "no such class map, and no model"),
+        (["map.tif", "--labels", "missing.tif"], "missing.tif"),
+        (["map.tif", "--labels", "missing.gpkg"], "no such file"),
+        (["map.tif", "--labels", "labels.tif", "--report", "out.txt"], ".html or .json"),
+        (["map.tif", "--labels", "labels.tif", "--blocks", "large"], "7.5km"),
+        (["map.tif", "--labels", "labels.tif", "--remap", "a"], "VALUE=ID"),
+        (["map.tif", "--labels", "labels.tif", "--remap", "1=9"], "no class"),
+        (["map.tif", "--labels", "labels.tif", "-o", "x.gpkg"], "--draw-sample"),
+        (["map.tif", "--draw-sample", "100"], "-o sample.gpkg"),
+        (["map.tif", "--draw-sample", "100", "-o", "x.shp"], ".gpkg"),
+        (["map.tif", "--draw-sample", "2", "-o", "x.gpkg"], "too few"),
+        (["map.tif", "--draw-sample", "9", "-o", "x.gpkg", "--labels", "labels.tif"], "neither"),
+        (["map.tif", "--labels", "labels.tif", "--confidence", "labels.tif", "--seed", "-1"], "--seed"),
+        (["dakota-crops", "--labels", "labels.tif"], "--scene"),
+        (["dakota-crops", "--draw-sample", "100", "-o", "x.gpkg"], "geoseg predict first"),
+    ],
+)
+def test_mistakes_get_one_line_and_exit_code_2(rasters, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(rasters)
+    before = sorted(path.name for path in rasters.iterdir())
+    assert command_line(["evaluate", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert words in shown.err
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
+    assert sorted(path.name for path in rasters.iterdir()) == before
+
+
+def test_nothing_is_replaced_unasked(rasters):
+    (rasters / "out.html").write_text("mine")
+    with pytest.raises(OutputError, match="--overwrite"):
+        evaluate(rasters / "map.tif", rasters / "labels.tif", report=rasters / "out.html")
+    assert (rasters / "out.html").read_text() == "mine"
+
+
+def test_label_values_that_are_no_class_are_named(rasters):
+    labels, _, _ = random_pair(0, (200, 240))
+    labels[50, 50] = 99
+    write(rasters / "odd.tif", labels)
+    with pytest.raises(SceneError, match="value 99, which is no class"):
+        evaluate(rasters / "map.tif", rasters / "odd.tif")
+
+
+def test_a_scene_that_does_not_fit_leaves_the_picture_out(rasters):
+    make_scene(rasters / "small.tif", (20, 20))
+    report = evaluate(rasters / "map.tif", rasters / "labels.tif", scene=rasters / "small.tif").report
+    assert any("no image" in text for text in report["warnings"])
+    with pytest.raises(InputError):
+        evaluate(rasters / "map.tif")
+
+
+@pytest.mark.realdata
+def test_real_labels_against_themselves_shifted(real_data, tmp_path):
+    """Real class patches: the labels are perfect against themselves, and worse the further they are moved."""
+    labels = real_data / "dakota" / "classes.tif"
+    window = Window(3000, 3000, 1024, 1024)
+    values = open_labels(labels, labels).read(window)
+    assert (values != 255).mean() > 0.1
+    write(tmp_path / "truth.tif", values)
+    found = []
+    for shift in (0, 1, 3):
+        write(tmp_path / f"m{shift}.tif", np.roll(values, shift, axis=1))
+        found.append(evaluate(tmp_path / f"m{shift}.tif", tmp_path / "truth.tif").report)
+    assert found[0]["summary"]["miou"] == found[0]["boundary"][0]["f1"] == 1.0
+    scores = [report["summary"]["miou"] for report in found]
+    edges = [report["boundary"][0]["f1"] for report in found]
+    assert scores[0] > scores[1] > scores[2] > 0.3
+    assert edges[0] > edges[1] > edges[2]
