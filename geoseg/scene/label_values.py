@@ -91,6 +91,7 @@ class ValueTable:
         """
         if values.dtype.kind == "f":
             values = self._whole(values)
+        found: NDArray[np.int16]
         if values.dtype.name in _SMALL_DTYPES:
             unsigned = values.view(f"uint{8 * values.dtype.itemsize}")
             found = self._lookup(values.dtype)[unsigned]
@@ -101,7 +102,8 @@ class ValueTable:
         wrong = found == _UNKNOWN
         if wrong.any():
             raise self._refusal(np.unique(values[wrong]).tolist())
-        return found.astype(np.uint8)
+        answer: NDArray[np.uint8] = found.astype(np.uint8)
+        return answer
 
     def _lookup(self, dtype: np.dtype[Any]) -> NDArray[np.int16]:
         """The ids of every value that a small dtype can hold, in the order of its bits as unsigned."""
