@@ -46,6 +46,7 @@ def split_remap(
 @click.option(
     "--report", multiple=True, type=FILE, metavar="OUT.html|.json", help="Write a report; may be repeated."
 )
+@click.option("--aoi", metavar="FILE", help="Compare only pixels whose centre is inside these polygons.")
 @click.option("--label-column", metavar="NAME", help="Column of polygons that names the class.")
 @click.option(
     "--remap",

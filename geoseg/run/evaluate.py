@@ -51,6 +51,7 @@ def evaluate(
     scene: PathLike | Sequence[PathLike] | None = None,
     confidence: PathLike | None = None,
     report: PathLike | Sequence[PathLike] | None = None,
+    aoi: PathLike | None = None,
     label_column: str | None = None,
     remap: Mapping[int | str, int] | None = None,
     ignore: Sequence[int | str] = (),
@@ -75,6 +76,7 @@ def evaluate(
         scene: The scene; needed with a model, else only for pictures in the HTML report.
         confidence: The map's confidence raster, for calibration; with a model it is made.
         report: Write the report here: ``.html``, ``.json``, or several.
+        aoi: Vector file; only pixels whose centre is inside are compared. For a model, its test blocks.
         label_column: Column of the polygons that names the class; default ``class_id``, ``class_name`` ...
         remap: Label value or name -> class id; values that are not in it are no label.
         ignore: Label values or names that say nothing. Nodata and 255 always do, and 0 unless it is a class.
@@ -109,17 +111,19 @@ def evaluate(
         replicates=_at_least(1, replicates, "replicates"),
         seed=_at_least(0, seed, "--seed"),
         window_size=window_size,
+        aoi=aoi,
     )
     is_model = looks_like_model(target)
-    _check(target, labels, scene, reports, draw_sample, output, is_model=is_model, overwrite=overwrite)
-    with _map(target, scene, confidence, prediction, progress, is_model=is_model) as class_map:
+    _check(target, labels, scene, reports, draw_sample, output, aoi, is_model=is_model, overwrite=overwrite)
+    further = dict(prediction or {}) | ({} if aoi is None else {"aoi": aoi})
+    with _map(target, scene, confidence, further, progress, is_model=is_model) as class_map:
         if draw_sample is not None:
             assert output is not None  # _check refused that
             return EvaluateResult(*draw(class_map, draw_sample, Path(output), request, progress))
         assert labels is not None  # _check refused that
         found = against_sample(class_map, labels, request, progress)
         if found is None:
-            found = against_labels(class_map, labels, request, progress, scene, prediction or {})
+            found = against_labels(class_map, labels, request, progress, scene, further)
         content, examples = found
     content = {"report_version": EVALUATION_VERSION} | content
     content |= {"seconds": {"total": perf_counter() - since}, "peak_memory_bytes": peak_memory()}
@@ -153,6 +157,7 @@ def _check(
     reports: Sequence[Path],
     draw_sample: int | None,
     output: PathLike | None,
+    aoi: PathLike | None,
     *,
     is_model: bool,
     overwrite: bool,
@@ -165,9 +170,9 @@ def _check(
         if output is None:
             raise InputError("--draw-sample needs -o sample.gpkg, where to write the sample")
         if labels is not None or reports:
-            raise InputError(
-                "--draw-sample takes neither --labels nor --report: first draw, label, then evaluate"
-            )
+            raise InputError("--draw-sample takes neither --labels nor --report: draw, label, then evaluate")
+        if aoi is not None:
+            raise InputError("--draw-sample draws from the whole map; cut the map first (predict --aoi)")
     else:
         if labels is None:
             raise InputError("--labels is missing: what is the map compared with? (or --draw-sample N)")
@@ -191,7 +196,7 @@ def _map(
     target: PathLike,
     scene: PathLike | Sequence[PathLike] | None,
     confidence: PathLike | None,
-    prediction: Mapping[str, Any] | None,
+    prediction: Mapping[str, Any],
     progress: Progress,
     *,
     is_model: bool,
@@ -205,7 +210,7 @@ def _map(
     assert scene is not None  # _check refused that
     with tempfile.TemporaryDirectory(prefix="geoseg-evaluate-") as folder:
         classes, sure = Path(folder) / "classes.tif", Path(folder) / "confidence.tif"
-        predict(scene, classes, model=target, confidence=sure, progress=progress, **(prediction or {}))
+        predict(scene, classes, model=target, confidence=sure, progress=progress, **prediction)
         yield open_class_map(classes, sure)
 
 

@@ -19,11 +19,12 @@ from geoseg.assess.lengths import block_size, tolerance
 from geoseg.assess.sample import is_sample, read_sample, write_sample
 from geoseg.assess.summary import summarise_labels
 from geoseg.assess.summary_sample import summarise_sample
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, InputError
 from geoseg.models.card import LandClass
 from geoseg.polygons.legend import complete_legend, read_legend
 from geoseg.run.progress import Progress
 from geoseg.scene import open_scene
+from geoseg.scene.area import read_area
 from geoseg.scene.label_polygons import PolygonLabels
 from geoseg.scene.labels import Labels, open_labels
 from geoseg.scene.source import GDAL_ERRORS, Source
@@ -47,6 +48,7 @@ class Request:
     replicates: int
     seed: int
     window_size: int | None
+    aoi: PathLike | None = None
 
 
 def against_labels(
@@ -69,10 +71,13 @@ def against_labels(
         remap=request.remap,
         ignore=request.ignore,
     )
+    compared = truth
+    if request.aoi is not None:
+        compared = truth.within(read_area(request.aoi, open_scene(class_map.path)))
     with progress.stage("comparing", shape[0] * shape[1] / 1e6, "Mpx") as bar:
         counts = compare(
             class_map,
-            truth,
+            compared,
             block=block,
             tolerances=tolerances,
             window_size=request.window_size or WINDOW,
@@ -93,9 +98,9 @@ def against_labels(
     content["warnings"] += [*_label_warnings(truth, class_map, own, request), *notes]
 
     def examples() -> list[Example]:
-        return make_examples(counts.chips, class_map, truth, classes, shape, painter)
+        return make_examples(counts.chips, class_map, compared, classes, shape, painter)
 
-    described = {"map": _describe(class_map), "labels": _describe_labels(labels, truth)}
+    described = {"map": _describe(class_map), "labels": _describe_labels(labels, truth, request.aoi)}
     return {"kind": "labels"} | described | content, examples
 
 
@@ -105,6 +110,8 @@ def against_sample(
     """Estimate from a filled sample; None if the labels are no sample."""
     if not is_sample(labels):
         return None
+    if request.aoi is not None:
+        raise InputError(f"{os.fspath(labels)} is a sample of the whole map, which --aoi cannot cut")
     pixels, areas, in_hectares = _mapped(class_map, progress, request.window_size or WINDOW)
     legend = complete_legend(class_map.legend, np.flatnonzero(pixels).tolist(), colors=class_map.colors)
     found = read_sample(
@@ -262,11 +269,12 @@ def _describe(class_map: ClassMap) -> dict[str, Any]:
     }
 
 
-def _describe_labels(path: PathLike, labels: Labels) -> dict[str, Any]:
+def _describe_labels(path: PathLike, labels: Labels, aoi: PathLike | None) -> dict[str, Any]:
     is_polygons = isinstance(labels.layer, PolygonLabels)
     return {
         "path": os.fspath(path),
         "name": Path(path).name,
         "kind": "polygons" if is_polygons else "raster",
         "column": labels.layer.column if isinstance(labels.layer, PolygonLabels) else None,
+        "aoi": None if aoi is None else os.fspath(aoi),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import SceneError
 from geoseg.grid import Window
+from geoseg.scene.area import Area
 from geoseg.scene.file import reason
 from geoseg.scene.georeference import Georeference
 from geoseg.scene.label_polygons import is_vector, open_polygons
@@ -66,8 +67,29 @@ class Labels:
             raise SceneError(f"{window} is not inside the grid of {self.shape[0]} x {self.shape[1]} pixels")
         return self.layer.read(window)
 
+    def within(self, area: Area) -> Labels:
+        """The same labels, with none outside an area of interest (on the same grid)."""
+        return replace(self, layer=_Within(self.layer, area))
+
     def close(self) -> None:
         """Close this process's handles; reading again opens them again."""
+        self.layer.close()
+
+
+@dataclass(frozen=True)
+class _Within:
+    """Labels inside an area."""
+
+    layer: _Layer
+    area: Area
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        inside = self.area.mask(window)
+        if not inside.any():
+            return np.full(window.shape, IGNORE, np.uint8)
+        return np.where(inside, self.layer.read(window), np.uint8(IGNORE))
+
+    def close(self) -> None:
         self.layer.close()
 
 

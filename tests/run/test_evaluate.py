@@ -84,6 +84,33 @@ def test_labels_as_polygons(rasters):
         evaluate(rasters / "map.tif", rasters / "fields.gpkg", label_column="kind")
 
 
+def test_only_an_area_of_interest(rasters, tiny_model):
+    """Held-out blocks: for a map, and for a model that then maps only them."""
+    block = shapely.box(500_000 + 30 * 31, 5_000_000 - 30 * 150, 500_000 + 30 * 203, 5_000_000 - 30 * 20)
+    aoi = rasters / "blocks.gpkg"
+    geopandas.GeoDataFrame(geometry=[block], crs=PLACE["crs"]).to_file(aoi)
+    inside = np.full((200, 240), 255, np.uint8)
+    labels, _, _ = random_pair(0, (200, 240))
+    inside[20:150, 31:203] = labels[20:150, 31:203]
+    write(rasters / "inside.tif", inside)
+    expected = evaluate(rasters / "map.tif", rasters / "inside.tif").report
+    found = evaluate(rasters / "map.tif", rasters / "labels.tif", aoi=aoi).report
+    for key in ("summary", "classes", "confusion", "boundary", "areas", "pixels"):
+        assert found[key] == expected[key]
+    scene = make_scene(rasters / "scene.tif", (200, 240), transform=PLACE["transform"], nodata=None)
+    classes = np.where(
+        labels == 255, 255, np.choose(np.searchsorted([1, 2, 7], labels.clip(1, 7)), [2, 5, 7])
+    )
+    write(rasters / "truth.tif", classes.astype(np.uint8))
+    predict(scene, rasters / "whole.tif", model=tiny_model, force=True)
+    whole = evaluate(rasters / "whole.tif", rasters / "truth.tif", aoi=aoi).report
+    cut = evaluate(
+        tiny_model, rasters / "truth.tif", scene=scene, aoi=aoi, prediction={"force": True}, blocks="512px"
+    ).report
+    assert cut["confusion"] == whole["confusion"]
+    assert cut["boundary"] == whole["boundary"]
+
+
 def test_a_map_without_names_takes_them_from_the_labels(rasters):
     labels, mapped, _ = random_pair(0, (200, 240))
     write(rasters / "bare.tif", mapped)
@@ -208,6 +235,8 @@ def test_remapping_on_the_command_line(rasters):
         (["map.tif", "--draw-sample", "2", "-o", "x.gpkg"], "too few"),
         (["map.tif", "--draw-sample", "9", "-o", "x.gpkg", "--labels", "labels.tif"], "neither"),
         (["map.tif", "--labels", "labels.tif", "--confidence", "labels.tif", "--seed", "-1"], "--seed"),
+        (["map.tif", "--labels", "labels.tif", "--aoi", "missing.gpkg"], "no such file (--aoi)"),
+        (["map.tif", "--draw-sample", "100", "-o", "x.gpkg", "--aoi", "a.gpkg"], "predict --aoi"),
         (["dakota-crops", "--labels", "labels.tif"], "--scene"),
         (["dakota-crops", "--draw-sample", "100", "-o", "x.gpkg"], "geoseg predict first"),
     ],
