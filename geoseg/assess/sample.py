@@ -23,9 +23,11 @@ from rasterio.transform import Affine
 
 from geoseg.assess.classmap import NODATA, ClassMap
 from geoseg.assess.draw import Drawn
+from geoseg.assess.sample_style import add_styles
 from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
 from geoseg.models.card import LandClass
+from geoseg.polygons.legend import complete_legend
 from geoseg.scene.label_values import IGNORE, make_table
 
 LAYER = "sample"
@@ -98,6 +100,8 @@ def write_sample(path: Path, drawn: Drawn, class_map: ClassMap, seed: int) -> No
         warnings.filterwarnings("ignore", message="'crs' was not provided")
         points.to_file(path, layer=LAYER, layer_metadata={METADATA: json.dumps(content)})
         squares.to_file(path, layer=OUTLINES, mode="a")
+    legend = complete_legend(class_map.legend, np.flatnonzero(drawn.pixels).tolist())
+    add_styles(path, LAYER, OUTLINES, legend)
 
 
 def _metadata(drawn: Drawn, class_map: ClassMap, seed: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from xml.etree import ElementTree as ET
 
 import geopandas
 import numpy as np
@@ -110,7 +111,7 @@ def fill(sample, path, column, **options):
 
 def test_the_file_shows_where_but_not_what(sample, class_map):
     drawn = draw_sample(class_map, 120)
-    assert [name for name, _ in pyogrio.list_layers(sample)] == [LAYER, OUTLINES]
+    assert [name for name, _ in pyogrio.list_layers(sample)] == [LAYER, OUTLINES, "layer_styles"]
     points, squares = (geopandas.read_file(sample, layer=layer) for layer in (LAYER, OUTLINES))
     assert [*points.columns] == ["id", "row", "col", "reference", "note", "geometry"]
     assert points["reference"].isna().all()
@@ -122,6 +123,20 @@ def test_the_file_shows_where_but_not_what(sample, class_map):
     strata = json.loads(pyogrio.read_info(sample, layer=LAYER)["layer_metadata"][METADATA])["strata"]
     assert sum(row["drawn"] for row in strata) == 120
     assert is_sample(sample)
+
+
+def test_qgis_finds_a_list_of_classes(sample):
+    """The style is where QGIS looks for it, and names every class, in order."""
+    styles = pyogrio.read_dataframe(sample, layer="layer_styles", read_geometry=False)
+    assert styles["f_table_name"].tolist() == [LAYER, OUTLINES]
+    assert styles["useAsDefault"].all()
+    root = ET.fromstring(styles["styleQML"][0])
+    field = root.find("fieldConfiguration/field[@name='reference']/editWidget[@type='ValueMap']")
+    assert [option.get("value") for option in field.iterfind(".//Option[@type='QString']")] == [
+        "corn", "soybeans", "water"
+    ]  # fmt: skip
+    for qml in styles["styleQML"]:
+        assert ET.fromstring(qml).find("renderer-v2/symbols/symbol/layer") is not None
 
 
 @pytest.mark.parametrize("by", ["id", "name"])
