@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with scene.tif and classes.tif")
     parser.add_argument("output", type=Path, help="JSON file to write")
-    parser.add_argument("--pixels", type=int, default=1_500_000, help="training pixels, drawn at random")
+    parser.add_argument("--pixels", type=int, default=1_000_000, help="training pixels, drawn at random")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
@@ -34,7 +34,7 @@ def main() -> None:
 
     start = time.perf_counter()
     trees = HistGradientBoostingClassifier(
-        max_iter=300, max_leaf_nodes=63, learning_rate=0.1, l2_regularization=1.0, random_state=args.seed
+        max_iter=200, max_leaf_nodes=63, learning_rate=0.1, l2_regularization=1.0, random_state=args.seed
     )
     trees.fit(table[:, chosen].T * np.float32(SCALE), scene.labels.ravel()[chosen])
     tested = np.flatnonzero((scene.labels > 0) & split.mask("test", shape))

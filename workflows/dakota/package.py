@@ -3,7 +3,7 @@
     python workflows/dakota/package.py DATA TRAINED geoseg/models/bundled/dakota-crops
 
 DATA holds scene.tif and classes.tif; TRAINED what ``train.py``, ``score.py`` and ``baseline.py`` wrote:
-``architecture.json``, ``normalisation.json``, ``training.json``, ``model.safetensors``, ``scores.json``,
+``architecture.json``, ``normalisation.json``, ``training.json``, ``model.safetensors``, ``metrics.json``,
 ``baseline.json``.
 """
 
@@ -61,6 +61,21 @@ def read(folder: Path, name: str) -> dict[str, Any]:
     """One of the JSON files."""
     content: dict[str, Any] = json.loads((folder / name).read_text())
     return content
+
+
+SPLIT = (
+    "held-out test blocks: 16 of 45 blocks of 1024 x 1024 pixels of the same scene, 3.5 million labelled pixels; "
+    "training chips keep 960 m clear of them"
+)
+
+
+def scores(measured: dict[str, Any]) -> dict[str, Any]:
+    """Accuracy, mIoU and the IoU of each class, rounded to what can be meant."""
+    return {
+        "accuracy": round(measured["accuracy"], 4),
+        "miou": round(measured["miou"], 4),
+        "iou": {name: round(one["iou"], 3) for name, one in measured["classes"].items()},
+    }
 
 
 def make_card(data: Path, trained: Path) -> ModelCard:

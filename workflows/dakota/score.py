@@ -32,8 +32,23 @@ def load_network(folder: Path) -> torch.nn.Module:
     return network.to(memory_format=torch.channels_last).eval()
 
 
-def fit_temperature(blended: Callable[[float], NDArray[np.float32]], truth: NDArray[np.int64]) -> float:
-    """Temperature on the chips' logits that makes the blended probabilities of the labels likeliest.
+def surprise(blended: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
+    """Mean negative log-likelihood of the labels."""
+    chosen = blended[np.arange(truth.size), truth]
+    return float(-np.log(np.maximum(chosen, 1e-7)).mean())
+
+
+def miscalibration(blended: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
+    """Calibration error of the confidence, which is what a map shows."""
+    return calibration_error(np.clip(blended.max(axis=1), 0, 1), blended.argmax(axis=1) == truth)
+
+
+def fit_temperature(
+    blended: Callable[[float], NDArray[np.float32]],
+    truth: NDArray[np.int64],
+    measure: Callable[[NDArray[np.float32], NDArray[np.int64]], float],
+) -> float:
+    """Temperature on the chips' logits at which the blended probabilities have the least `measure`.
 
     One number is sought, so golden-section search on its logarithm is enough and needs no gradient through
     the blending.
@@ -41,17 +56,17 @@ def fit_temperature(blended: Callable[[float], NDArray[np.float32]], truth: NDAr
     Args:
         blended: temperature -> blended probabilities (pixels, classes).
         truth: class index of each pixel.
+        measure: what to make small, of probabilities and truth.
     """
 
     def cost(log_temperature: float) -> float:
-        chosen = blended(float(np.exp(log_temperature)))[np.arange(truth.size), truth]
-        return float(-np.log(np.maximum(chosen, 1e-7)).mean())
+        return measure(blended(float(np.exp(log_temperature))), truth)
 
     ratio = (np.sqrt(5) - 1) / 2
-    low, high = np.log(0.3), np.log(3.0)
+    low, high = np.log(0.5), np.log(2.0)
     left, right = high - ratio * (high - low), low + ratio * (high - low)
     cost_left, cost_right = cost(left), cost(right)
-    while high - low > 0.005:
+    while high - low > 0.01:
         if cost_left < cost_right:
             high, right, cost_right = right, left, cost_left
             left = high - ratio * (high - low)
@@ -87,22 +102,22 @@ class Judge:
 
 
 def calibrated(judge: Judge, parts: dict[str, NDArray[np.bool_]], view_count: int) -> dict[str, Any]:
-    """Temperature fitted on the validation blocks; test figures without it and with it."""
-    count = len(CLASSES)
-    grid, chips = judge.chips(parts["validation"], CHIP_SIZE, OVERLAP, view_count)
+    """Temperatures fitted on the validation blocks; figures without them and with them."""
+    chips = {part: judge.chips(where, CHIP_SIZE, OVERLAP, view_count) for part, where in parts.items()}
     truth = judge.scene.labels[parts["validation"]].astype(np.int64) - 1
-    temperature = fit_temperature(lambda t: blend(chips, grid, parts["validation"], count, t), truth)
-    validation = judge.figures(blend(chips, grid, parts["validation"], count), parts["validation"])
-    grid, chips = judge.chips(parts["test"], CHIP_SIZE, OVERLAP, view_count)
-    plain = judge.figures(blend(chips, grid, parts["test"], count), parts["test"])
-    after = judge.figures(blend(chips, grid, parts["test"], count, temperature), parts["test"])
-    short = ("accuracy", "miou", "ece")
-    return {
-        "test": plain,
-        "temperature": temperature,
-        "test_with_temperature": {key: after[key] for key in short},
-        "validation": {key: validation[key] for key in short},
-    }
+
+    def blended(part: str, temperature: float = 1.0) -> NDArray[np.float32]:
+        grid, found = chips[part]
+        return blend(found, grid, parts[part], len(CLASSES), temperature)
+
+    result: dict[str, Any] = {part: judge.figures(blended(part), where) for part, where in parts.items()}
+    for measure in (surprise, miscalibration):
+        temperature = fit_temperature(lambda t: blended("validation", t), truth, measure)
+        result[f"least_{measure.__name__}"] = {"temperature": temperature} | {
+            f"{part}_ece": judge.figures(blended(part, temperature), where)["ece"]
+            for part, where in parts.items()
+        }
+    return result
 
 
 def main() -> None:
@@ -130,12 +145,9 @@ def main() -> None:
     result["d4"] = calibrated(judge, parts, 8)
     (args.model / "metrics.json").write_text(json.dumps(result, indent=1) + "\n")
     for name in ("plain", "d4"):
-        test, after = result[name]["test"], result[name]["test_with_temperature"]
-        print(
-            f"{name}: accuracy {test['accuracy']}, mIoU {test['miou']}, "
-            f"temperature {result[name]['temperature']}, ECE {test['ece']} -> {after['ece']}"
-        )
-    print(json.dumps({"chip_sizes": result["chip_sizes"], **result["plain"]["test"]["classes"]}, indent=1))
+        test = result[name]["test"]
+        print(f"{name}: accuracy {test['accuracy']}, mIoU {test['miou']}, ECE {test['ece']}")
+        print(result[name]["least_surprise"], result[name]["least_miscalibration"])
 
 
 if __name__ == "__main__":
