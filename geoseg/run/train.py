@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg._version import __version__
 from geoseg.errors import OutputError, SettingsError
 from geoseg.models.card import ModelCard
+from geoseg.run.outputs import check_outputs
 from geoseg.run.progress import Progress, Silent
 from geoseg.training.recipe import Recipe, load_recipe
 
@@ -81,9 +82,30 @@ def train(
         progress.say(f"{folder} is finished already")
         return TrainResult(folder, load_card(folder).metrics)
     progress.say("reading labels and scenes")
-    prepared = prepare_training(loaded)
-    _begin(work, mark, loaded)
-    return _run(prepared, folder, work, progress)
+    return _run(prepare_training(loaded), folder, work, mark, progress)
+
+
+def preview(recipe: PathLike, output: PathLike, *, overwrite: bool = False) -> Path:
+    """Write a contact sheet of augmented training chips with their labels.
+
+    Args:
+        recipe: TOML file.
+        output: The PNG.
+        overwrite: Replace it if it is there.
+
+    Returns:
+        Its path.
+
+    Raises:
+        InputError: If the recipe or what it names is wrong.
+    """
+    loaded = load_recipe(recipe)
+    check_extra()
+    check_outputs({"--preview": Path(output)}, [], endings={"--preview": (".png",)}, overwrite=overwrite)
+    from geoseg.training.prepare import prepare_training
+    from geoseg.training.preview import write_preview
+
+    return write_preview(output, prepare_training(loaded).training, loaded.classes)
 
 
 def check_extra() -> None:
@@ -142,7 +164,7 @@ def _begin(work: Path, mark: str, recipe: Recipe) -> None:
     (work / FINGERPRINT).write_text(mark + "\n")
 
 
-def _run(prepared: Prepared, folder: Path, work: Path, progress: Progress) -> TrainResult:
+def _run(prepared: Prepared, folder: Path, work: Path, mark: str, progress: Progress) -> TrainResult:
     from geoseg.inference.torch_backend import resolve_device, resolve_precision
     from geoseg.training.assemble import assemble, describe_ground
     from geoseg.training.curves import PNG_FILE, draw_curves, write_history
@@ -154,6 +176,7 @@ def _run(prepared: Prepared, folder: Path, work: Path, progress: Progress) -> Tr
     names = [one.name for one in recipe.classes]
     device = resolve_device(recipe.run.device)
     started, module, data = assemble(prepared, work / BEST_WEIGHTS, device)
+    _begin(work, mark, recipe)
     for note in (*describe_ground(prepared), *started.notes):
         progress.say(note)
     write_split(work, prepared.split, prepared.grounds, recipe.classes, prepared.every, prepared.cells)

@@ -54,7 +54,7 @@ class Epoch:
 class TrainingModule(LightningModule):  # type: ignore[misc]
     """Trains a network.
 
-    Everything random in an epoch is seeded by its number, and checkpoints are made when an epoch is over; so
+    Everything random in a batch is seeded by its number, and checkpoints are made when an epoch is over; so
     a run that was interrupted and resumed gives the weights of one that was not.
 
     Args:
@@ -128,19 +128,19 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             self.averaged.state = {name: value.to(self.device) for name, value in state.items()}
 
     def on_train_epoch_start(self) -> None:
-        """Seed the epoch, freeze or thaw the encoder, start the clock."""
-        torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) % 2**63)
+        """Freeze or thaw the encoder, start the clock."""
         frozen = self.current_epoch < self.transfer.freeze_epochs
         encoder = encoder_of(self.network)
         encoder.requires_grad_(not frozen)
-        if frozen:
-            encoder.eval()  # batch statistics stay as they are too
+        encoder.train(not frozen)  # batch statistics stay as they are too
         self._losses.clear()
         self._clock = _Clock()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """The batch is here: waiting ends."""
+        """The batch is here: waiting ends. Its dropout depends on nothing but its number."""
         self._clock.arrive()
+        number = (self.current_epoch << 24) + batch_idx
+        torch.manual_seed((self.seed << 40) % 2**62 + (number << 8) + self.global_rank)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """The batch is done: waiting begins."""

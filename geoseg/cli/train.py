@@ -1,0 +1,79 @@
+"""``geoseg train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from geoseg.cli.options import talk_options
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+EXAMPLES = """\b
+Examples:
+  geoseg train --example > crops.toml              a recipe with every setting, to start from
+  geoseg train crops.toml --preview chips.png      look at augmented chips and their labels first
+  geoseg train crops.toml -o my-crops
+  geoseg train crops.toml -o my-crops --resume     continue where it was interrupted
+  geoseg predict scene.tif --model my-crops
+"""
+
+
+@click.command(short_help="Train a model on your own labels.", epilog=EXAMPLES)
+@click.argument("recipe", type=FILE, required=False, metavar="RECIPE.toml")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="MODEL_DIR",
+    help="The model package [default: the recipe's name here].",
+)
+@click.option("--resume", is_flag=True, help="Continue an interrupted run from its last finished epoch.")
+@click.option("--overwrite", is_flag=True, help="Replace a finished package and unfinished work.")
+@click.option("--example", is_flag=True, help="Print a commented recipe with every setting, and stop.")
+@click.option(
+    "--preview", type=FILE, metavar="OUT.png", help="Write a sheet of augmented chips with labels, and stop."
+)
+@talk_options
+def train(
+    quiet: bool,
+    recipe: Path | None,
+    output: Path | None,
+    resume: bool,
+    overwrite: bool,
+    example: bool,
+    preview: Path | None,
+) -> None:
+    """Train a network as RECIPE.toml says, and write a model package.
+
+    The smallest recipe names scenes, labels and classes. Ground is held out in spatial blocks to choose the best
+    epoch and to measure it; the package's card says how good the model is there. An interrupted run
+    continues with --resume and gives the same weights.
+    """
+    if example:
+        from geoseg.training.example import example as write_example
+
+        click.echo(write_example(), nl=False)
+        return
+    if recipe is None:
+        raise click.UsageError(
+            "name a recipe; `geoseg train --example > recipe.toml` writes one to start from"
+        )
+    from geoseg.cli.progress import choose_progress
+    from geoseg.run import train as run
+
+    if preview is not None:
+        click.echo(run.preview(recipe, preview, overwrite=overwrite))
+        return
+    try:
+        result = run.train(
+            recipe, output, resume=resume, overwrite=overwrite, progress=choose_progress(quiet=quiet)
+        )
+    except KeyboardInterrupt:
+        click.echo(
+            "geoseg: what was learnt is kept; --resume continues after the last finished epoch", err=True
+        )
+        raise
+    click.echo(result.model)

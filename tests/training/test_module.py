@@ -1,0 +1,192 @@
+"""The run's parts: steps, batches, scores, calibration, curves."""
+
+from __future__ import annotations
+
+import csv
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from geoseg.models import architectures, build_network
+from geoseg.training.augment.chip import IGNORE
+from geoseg.training.calibrate import collect_logits, fit_temperature
+from geoseg.training.curves import draw_curves, write_history
+from geoseg.training.loading import EpochSampler
+from geoseg.training.losses.combine import build_loss
+from geoseg.training.module import Epoch, TrainingModule, best_of, save_weights
+from geoseg.training.schedules import Schedule
+from geoseg.training.settings import LossSettings, RunSettings, ScheduleSettings, TransferSettings
+
+ENCODERS = {"unet-classic": None, "dpt": "tu-vit_tiny_patch16_224"}
+
+
+def make_module(tmp_path, architecture="unet-classic", transfer=None, run=None, classes=3, **options):
+    torch.manual_seed(0)
+    if architecture == "unet-classic":
+        options |= {"depth": 2, "width": 4}
+    network = build_network(
+        architecture, encoder=ENCODERS.get(architecture, "resnet18"), bands=4, classes=classes, **options
+    )
+    return TrainingModule(
+        network,
+        build_loss(LossSettings(), None),
+        Schedule(ScheduleSettings(name="constant", warmup=0.0), 10),
+        run or RunSettings(),
+        transfer or TransferSettings(),
+        seed=0,
+        best=tmp_path / "best.safetensors",
+    )
+
+
+def a_batch(classes=3, size=64, count=2):
+    """Chips whose bands tell their classes."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(0, classes, (count, size // 16, size // 16), generator=generator)
+    labels = labels.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    chips = torch.randn(count, 4, size, size, generator=generator) * 0.3
+    chips[:, 0] += labels
+    labels[0, :5] = IGNORE
+    return chips, labels.to(torch.uint8)
+
+
+@pytest.mark.parametrize("architecture", architectures())
+def test_every_architecture_trains_two_steps_and_its_loss_falls(tmp_path, architecture):
+    module = make_module(tmp_path, architecture)
+    size = 256 if architecture == "pan" else 64
+    batch = a_batch(size=size)
+    optimiser = torch.optim.SGD(module.parameters(), 1e-4)
+    losses = []
+    for _ in range(3):
+        torch.manual_seed(0)  # the same dropout each time
+        loss = module.training_step(batch, 0)
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert losses[2] < losses[1] < losses[0]
+
+
+def test_labels_stay_integers_up_to_the_loss(tmp_path):
+    module = make_module(tmp_path)
+    seen = []
+
+    class Spy(torch.nn.Module):
+        def forward(self, logits, labels):
+            seen.append((logits.dtype, labels.dtype))
+            return logits.sum()
+
+    module.loss = Spy()
+    module.training_step(a_batch(), 0)
+    assert seen == [(torch.float32, torch.int64)]
+
+
+def test_the_encoder_learns_slower_and_vectors_do_not_decay(tmp_path):
+    module = make_module(tmp_path, transfer=TransferSettings(encoder_rate=0.1), run=RunSettings(rate=0.01))
+    groups = module.configure_optimizers().param_groups
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    assert len(rates) == len(list(module.parameters()))
+    for name, parameter in module.network.named_parameters():
+        assert rates[id(parameter)] == pytest.approx(0.001 if name.startswith("down") else 0.01)
+        assert decays[id(parameter)] == (0.05 if parameter.ndim > 1 else 0.0)
+
+
+def test_a_network_of_less_resolution_is_brought_to_the_labels(tmp_path):
+    module = make_module(tmp_path)
+    whole = module.network
+
+    class Coarse(torch.nn.Module):
+        def forward(self, chips):
+            return torch.nn.functional.avg_pool2d(whole(chips), 4)
+
+    module.network = Coarse()
+    assert module._forward(a_batch())[0].shape == (2, 3, 64, 64)
+
+
+class TestSampler:
+    def test_epochs_go_on_where_the_last_ended(self):
+        sampler = EpochSampler(12)
+        numbers = []
+        for epoch in range(3):
+            sampler.set_epoch(epoch)
+            numbers += list(sampler)
+        assert numbers == list(range(36))
+
+    @pytest.mark.parametrize("world", [2, 3])
+    def test_processes_share_an_epoch(self, world):
+        samplers = [EpochSampler(12, rank, world) for rank in range(world)]
+        for sampler in samplers:
+            sampler.set_epoch(5)
+        numbers = [list(sampler) for sampler in samplers]
+        assert sorted(sum(numbers, [])) == list(range(60, 72))
+        assert {len(part) for part in numbers} == {12 // world} == {len(sampler) for sampler in samplers}
+
+
+class TestCalibration:
+    @pytest.mark.parametrize("true", [0.5, 1.0, 3.0])
+    def test_the_temperature_is_found(self, true):
+        generator = torch.Generator().manual_seed(0)
+        honest = torch.randn(20000, 5, generator=generator) * 2
+        labels = torch.multinomial(honest.softmax(1), 1, generator=generator)[:, 0]
+        assert fit_temperature(honest * true, labels) == pytest.approx(true, rel=0.05)
+
+    def test_without_pixels_it_is_one(self):
+        assert fit_temperature(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)) == 1.0
+
+    def test_perfect_logits_stay_in_bounds(self):
+        labels = torch.arange(3).repeat(50)
+        assert 0.05 <= fit_temperature(torch.eye(3)[labels] * 20, labels) <= 20
+
+    def test_logits_are_those_of_labelled_pixels(self):
+        chips, labels = a_batch()
+        network = build_network("unet-classic", bands=4, classes=3, depth=1, width=2).eval()
+        logits, kept = collect_logits(network, [(chips[:1], labels[:1]), (chips[1:], labels[1:])], "cpu")
+        known = labels != IGNORE
+        torch.testing.assert_close(kept, labels[known].long())
+        with torch.inference_mode():
+            torch.testing.assert_close(logits, network(chips).movedim(1, -1)[known], atol=1e-5, rtol=1e-4)
+
+    def test_many_pixels_are_thinned_out(self, monkeypatch):
+        from geoseg.training import calibrate
+
+        monkeypatch.setattr(calibrate, "_MOST_PIXELS", 1000)
+        chips, labels = a_batch()
+        network = build_network("unet-classic", bands=4, classes=3, depth=1, width=2).eval()
+        logits, kept = collect_logits(network, [(chips, labels)] * 3, "cpu")
+        assert 500 < len(logits) == len(kept) <= 1000
+
+
+def epochs(scores):
+    return [
+        Epoch(i, 10 * i, 1e-3, 1 / (i + 1), 1.1 / (i + 1), s, s / 2, 0.1, 2.5) for i, s in enumerate(scores)
+    ]
+
+
+def test_the_best_epoch_is_the_latest_of_equals():
+    assert best_of(epochs([0.2, 0.6, 0.4, 0.6, 0.1])).epoch == 3
+
+
+def test_history_is_written_as_csv_and_png(tmp_path):
+    from PIL import Image
+
+    history = epochs([0.2, 0.6])
+    write_history(tmp_path, history, [[0.1, math.nan], [0.5, 0.7]], ["corn", "grass"])
+    rows = list(csv.DictReader((tmp_path / "history.csv").open()))
+    assert [float(row["accuracy"]) for row in rows] == [0.2, 0.6]
+    assert float(rows[1]["iou grass"]) == 0.7
+    draw_curves(tmp_path / "curves.png", history)
+    pixels = np.asarray(Image.open(tmp_path / "curves.png").convert("RGB"))
+    assert pixels.shape[1] > 1000
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_weights_are_kept_as_safetensors(tmp_path):
+    from safetensors.torch import load_file
+
+    network = build_network("unet-classic", bands=4, classes=3, depth=1, width=2)
+    save_weights(network, tmp_path / "w.safetensors")
+    kept = load_file(tmp_path / "w.safetensors")
+    assert set(kept) == set(network.state_dict())
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
