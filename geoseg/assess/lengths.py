@@ -14,6 +14,7 @@ _LARGEST_REACH = 64
 """Pixels; a boundary farther away is another boundary."""
 _DEFAULT_BLOCK = 512
 _LEAST_BLOCK = 32
+_SMALLEST_BLOCK = 16
 
 
 def parse_length(text: str | float, option: str) -> tuple[float, bool]:
@@ -57,7 +58,7 @@ def block_size(text: str | float | None, georeference: Georeference, shape: tupl
     By default 512 pixels, less on rasters that hold fewer than eight of them on their longer side.
 
     Raises:
-        SettingsError: If it is no length, or metres where a pixel's size is unknown.
+        SettingsError: If it is no length, is metres where a pixel's size is unknown, or is too small.
     """
     if text is None:
         return min(_DEFAULT_BLOCK, max(_LEAST_BLOCK, max(shape) // 8))
@@ -65,7 +66,12 @@ def block_size(text: str | float | None, georeference: Georeference, shape: tupl
     if in_metres:
         height, width = _pixel_size(text, "--blocks", georeference, shape)
         amount /= math.sqrt(height * width)
-    return max(1, round(amount))
+    if amount < _SMALLEST_BLOCK:
+        raise SettingsError(
+            f"--blocks {text} is {amount:.3g} pixels; under {_SMALLEST_BLOCK} pixels intervals are "
+            "far too narrow, because neighbouring pixels are wrong together"
+        )
+    return round(amount)
 
 
 def _pixel_size(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +13,12 @@ from time import perf_counter
 from typing import Any
 
 from geoseg.assess.classmap import ClassMap, open_class_map
-from geoseg.errors import InputError, SettingsError
+from geoseg.errors import InputError, RunError, SettingsError
 from geoseg.models import bundled_models
 from geoseg.run.evaluation import Request, against_labels, against_sample, draw
 from geoseg.run.outputs import check_outputs
 from geoseg.run.progress import Progress, Silent
-from geoseg.run.report import peak_memory, versions, write_json
+from geoseg.run.report import peak_memory, versions
 
 PathLike = str | os.PathLike[str]
 EVALUATION_VERSION = 1
@@ -180,15 +181,10 @@ def _check(
             raise InputError("-o is for --draw-sample; --report writes the report")
         if is_model and scene is None:
             raise InputError(f"{os.fspath(target)} is a model; name the scene to map with --scene")
-    named: dict[str, Path] = {}
-    endings: dict[str, Sequence[str]] = {"-o": (".gpkg",)}
-    if output is not None:
-        named["-o"] = Path(output)
-    for number, path in enumerate(reports):
-        option = "--report" + " " * number  # several reports may be asked for
-        named[option], endings[option] = path, REPORTS
     inputs = [os.fspath(path) for path in (target, labels) if path is not None]
-    check_outputs(named, inputs, endings=endings, overwrite=overwrite)
+    wanted = [("-o", Path(output), (".gpkg",))] if output is not None else []
+    for option, path, endings in [*wanted, *(("--report", path, REPORTS) for path in reports)]:
+        check_outputs({option: path}, inputs, endings={option: endings}, overwrite=overwrite)
 
 
 @contextmanager
@@ -215,18 +211,27 @@ def _map(
 
 
 def _write(reports: Sequence[Path], content: dict[str, Any], examples: Any) -> dict[str, Path]:
-    outputs = {}
-    for path in reports:
-        if path.suffix.lower() == ".json":
-            write_json(path, content)
+    """Write all reports, or none."""
+    texts: dict[str, str] = {}
+    for kind in {path.suffix.lower() for path in reports}:
+        if kind == ".json":
+            texts[kind] = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         else:
             from geoseg.assess.page import render_page
 
-            part = path.with_name(f".{path.name}.{os.getpid()}.part")
-            part.write_text(render_page(content, examples()), encoding="utf-8")
+            texts[kind] = render_page(content, examples())
+    parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in reports}
+    try:
+        for path, part in parts.items():
+            part.write_text(texts[path.suffix.lower()], encoding="utf-8")
+        for path, part in parts.items():
             os.replace(part, path)
-        outputs[path.suffix.lower().lstrip(".")] = path
-    return outputs
+    except OSError as error:
+        raise RunError(f"the report cannot be written: {error}") from error
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+    return {path.suffix.lower().lstrip("."): path for path in reports}
 
 
 def _as_paths(report: PathLike | Sequence[PathLike] | None) -> list[Path]:

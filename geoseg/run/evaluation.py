@@ -20,12 +20,14 @@ from geoseg.assess.sample import is_sample, read_sample, write_sample
 from geoseg.assess.summary import summarise_labels
 from geoseg.assess.summary_sample import summarise_sample
 from geoseg.errors import GeosegError, InputError
+from geoseg.grid import Window
 from geoseg.models.card import LandClass
 from geoseg.polygons.legend import complete_legend, read_legend
 from geoseg.run.progress import Progress
 from geoseg.scene import open_scene
 from geoseg.scene.area import read_area
 from geoseg.scene.label_polygons import PolygonLabels
+from geoseg.scene.label_raster import same_transform
 from geoseg.scene.labels import Labels, open_labels
 from geoseg.scene.source import GDAL_ERRORS, Source
 
@@ -249,8 +251,11 @@ def _painter(
     try:
         opened = open_scene(scene, **chosen)
         row, col = class_map.origin
-        if row + class_map.shape[0] > opened.shape[0] or col + class_map.shape[1] > opened.shape[1]:
-            return None, [f"{opened.name} is smaller than the map, so the report shows no image"]
+        inside = Window(row, col, *class_map.shape)
+        if inside.intersection(Window.from_shape(opened.shape)) != inside or not same_transform(
+            opened.georeference.cut(row, col), class_map.georeference
+        ):
+            return None, [f"the map does not lie on the grid of {opened.name}, so the report shows no image"]
         return make_painter(opened, (row, col)), []
     except GeosegError as error:
         return None, [f"the report shows no image: {error}"]

@@ -106,19 +106,24 @@ def open_raster(path: str, dataset: Any, grid: GridOf) -> Source:
 
 
 def _same_grid(own: Georeference, shape: tuple[int, int], grid: GridOf) -> bool:
-    target = grid.georeference
-    if shape != grid.shape:
+    crs = grid.georeference.crs
+    if shape != grid.shape or (own.crs is not None and crs is not None and own.crs != crs):
         return False
-    if own.transform is None or target.transform is None:
-        return own.crs is None or target.crs is None or own.crs == target.crs
-    if own.crs is not None and target.crs is not None and own.crs != target.crs:
-        return False
-    pixel = max(abs(value) for value in (target.transform.a, target.transform.b))
+    if own.transform is None or grid.georeference.transform is None:
+        return True
+    return same_transform(own, grid.georeference, shape)
+
+
+def same_transform(one: Georeference, other: Georeference, shape: tuple[int, int] = (256, 256)) -> bool:
+    """Whether rasters of ``shape`` lie on each other, up to a hundredth of a pixel."""
+    if one.transform is None or other.transform is None:
+        return one.transform is other.transform
+    pixel = max(abs(value) for value in (other.transform.a, other.transform.b))
     corners = [(0, 0), (shape[1], 0), (0, shape[0])]
     return all(
         abs(a - b) <= _SAME * pixel
         for corner in corners
-        for a, b in zip(_at(own.transform, *corner), _at(target.transform, *corner), strict=True)
+        for a, b in zip(_at(one.transform, *corner), _at(other.transform, *corner), strict=True)
     )
 
 

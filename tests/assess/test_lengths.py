@@ -41,6 +41,8 @@ def test_blocks():
     assert block_size(None, UTM, (50, 60)) == 32
     assert block_size("7.5km", UTM, SHAPE) == 250
     assert block_size("100px", Georeference(), SHAPE) == 100
+    with pytest.raises(SettingsError, match=r"--blocks 100m is 3\.3\d pixels"):
+        block_size("100m", UTM, SHAPE)
     with pytest.raises(SettingsError, match="no CRS"):
         block_size("100m", Georeference(), SHAPE)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from rasterio.transform import Affine
 
 from geoseg.assess.sample import LAYER
 from geoseg.cli import run as command_line
@@ -259,6 +260,17 @@ def test_nothing_is_replaced_unasked(rasters):
     assert (rasters / "out.html").read_text() == "mine"
 
 
+def test_a_report_that_fails_leaves_nothing(rasters, monkeypatch):
+    def fail(*_arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("geoseg.assess.page.render_page", fail)
+    before = sorted(rasters.iterdir())
+    with pytest.raises(ZeroDivisionError):
+        evaluate(rasters / "map.tif", rasters / "labels.tif", report=[rasters / "o.json", rasters / "o.html"])
+    assert sorted(rasters.iterdir()) == before
+
+
 def test_label_values_that_are_no_class_are_named(rasters):
     labels, _, _ = random_pair(0, (200, 240))
     labels[50, 50] = 99
@@ -268,9 +280,16 @@ def test_label_values_that_are_no_class_are_named(rasters):
 
 
 def test_a_scene_that_does_not_fit_leaves_the_picture_out(rasters):
-    make_scene(rasters / "small.tif", (20, 20))
-    report = evaluate(rasters / "map.tif", rasters / "labels.tif", scene=rasters / "small.tif").report
-    assert any("no image" in text for text in report["warnings"])
+    make_scene(rasters / "small.tif", (20, 20), transform=PLACE["transform"])
+    make_scene(rasters / "moved.tif", (200, 240), transform=PLACE["transform"] * Affine.translation(1, 0))
+    make_scene(rasters / "fits.tif", (200, 240), transform=PLACE["transform"])
+    for name, fits in (("small", False), ("moved", False), ("fits", True), ("missing", False)):
+        page = rasters / f"{name}.html"
+        found = evaluate(
+            rasters / "map.tif", rasters / "labels.tif", scene=rasters / f"{name}.tif", report=page
+        )
+        assert any("no image" in text for text in found.report["warnings"]) != fits
+        assert ("<figcaption>Image" in page.read_text()) == fits
     with pytest.raises(InputError):
         evaluate(rasters / "map.tif")
 
