@@ -110,7 +110,7 @@ def test_the_page_shows_the_numbers(evaluated):
 
 def test_every_picture_is_a_png(evaluated):
     page = Page(evaluated[1])
-    assert len(page.references) == 16
+    assert len(page.references) == 12
     for reference in page.references:
         with MemoryFile(base64.b64decode(reference.split(",")[1])) as file, file.open() as picture:
             assert picture.count == 3
