@@ -81,7 +81,9 @@ def scores(measured: dict[str, Any]) -> dict[str, Any]:
 def make_card(data: Path, trained: Path) -> ModelCard:
     """Everything the package says, from what was measured."""
     network, normal = read(trained, "architecture.json"), read(trained, "normalisation.json")
-    training = read(trained, "training.json")
+    training, measured = read(trained, "training.json"), read(trained, "metrics.json")["plain"]
+    baseline = read(trained, "baseline.json")
+    calibrated = measured["least_miscalibration"]
     ranges = percentiles(data)
     bands = tuple(
         ModelBand(name, mean, std, *limits)
@@ -104,14 +106,17 @@ def make_card(data: Path, trained: Path) -> ModelCard:
         units="reflectance",
         value_scale=0.0001,
         gsd=30.0,
+        temperatures={"none": calibrated["temperature"]},
         trained_on=(
-            "Ag-Net sample data set: Landsat 8, North Dakota, 2015-09-02, labels grouped from CDL 2015; "
-            f"{training.get('labelled_pixels', 'the')} labelled pixels of the training blocks"
+            "Ag-Net sample data set: one Landsat 8 scene, North Dakota, 2015-09-02, labels grouped from CDL 2015; "
+            f"10.8 million labelled pixels of the training blocks, {training['epochs']:.0f} times"
         ),
         license="Apache-2.0",
         citation=CITATION,
-        metrics=read(trained, "scores.json"),
-        baseline=read(trained, "baseline.json"),
+        metrics={"split": SPLIT}
+        | scores(measured["test"])
+        | {"expected_calibration_error": calibrated["test_ece"]},
+        baseline={"method": baseline["method"]} | scores(baseline),
         trust=TRUST,
     )
 
