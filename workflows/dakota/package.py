@@ -64,8 +64,8 @@ def read(folder: Path, name: str) -> dict[str, Any]:
 
 
 SPLIT = (
-    "held-out test blocks: 16 of 45 blocks of 1024 x 1024 pixels of the same scene, 3.5 million labelled pixels; "
-    "training chips keep 960 m clear of them"
+    "held-out test blocks: 16 of 45 blocks of 1024 x 1024 pixels of the same scene, 3.5 million labelled "
+    "pixels; training chips keep 960 m clear of them"
 )
 
 
@@ -108,8 +108,8 @@ def make_card(data: Path, trained: Path) -> ModelCard:
         gsd=30.0,
         temperatures={"none": calibrated["temperature"]},
         trained_on=(
-            "Ag-Net sample data set: one Landsat 8 scene, North Dakota, 2015-09-02, labels grouped from CDL 2015; "
-            f"10.8 million labelled pixels of the training blocks, {training['epochs']:.0f} times"
+            "Ag-Net sample data set: one Landsat 8 scene, North Dakota, 2015-09-02, labels grouped from CDL "
+            f"2015; 10.8 million labelled pixels of the training blocks, {training['epochs']:.0f} times"
         ),
         license="Apache-2.0",
         citation=CITATION,
