@@ -21,7 +21,7 @@ def heat_map(names: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
         counts: Pixels or samples by label (row) and map class (column).
     """
     cell = max(34, min(58, 620 // max(len(names), 1)))
-    left, top = _label_width(names) + 24, _label_width(names) * 0.75 + 26
+    left, top = _label_width(names) + 24, _label_width(names) * 0.75 + 38
     size = cell * len(names)
     parts = [_text(left + size / 2, 14, "map", _FAINT), _turned(12, top + size / 2, "labels")]
     for i, name in enumerate(names):
