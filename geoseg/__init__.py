@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from geoseg.run.inspect import Inspection, inspect
     from geoseg.run.polygonize import PolygonizeResult, polygonize
     from geoseg.run.predict import PredictResult, predict
+    from geoseg.run.train import TrainResult, train
     from geoseg.scene import Scene, open_scene
 
 _HOMES = {
@@ -35,6 +36,8 @@ _HOMES = {
     "EvaluateResult": "geoseg.run.evaluate",
     "inspect": "geoseg.run.inspect",
     "Inspection": "geoseg.run.inspect",
+    "train": "geoseg.run.train",
+    "TrainResult": "geoseg.run.train",
     "load_model": "geoseg.models",
     "Model": "geoseg.models",
     "open_scene": "geoseg.scene",
@@ -51,6 +54,7 @@ __all__ = [
     "PredictResult",
     "RunError",
     "Scene",
+    "TrainResult",
     "__version__",
     "evaluate",
     "inspect",
@@ -58,6 +62,7 @@ __all__ = [
     "open_scene",
     "polygonize",
     "predict",
+    "train",
 ]
 
 

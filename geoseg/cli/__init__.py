@@ -21,6 +21,7 @@ from geoseg.cli.inspect import inspect
 from geoseg.cli.models import models
 from geoseg.cli.polygonize import polygonize
 from geoseg.cli.predict import predict
+from geoseg.cli.train import train
 from geoseg.errors import GeosegError
 
 INTERRUPTED = 130
@@ -33,6 +34,7 @@ Examples:
   geoseg inspect scene.tif                         does the scene fit the model?
   geoseg polygonize map.tif -o fields.gpkg         polygons of any class map
   geoseg evaluate map.tif --labels truth.tif       how good is the map?
+  geoseg train recipe.toml -o my-crops             learn from your own labels
   geoseg models show dakota-crops                  what a model is worth
 """
 
@@ -45,7 +47,7 @@ def cli() -> None:
     """Turn satellite and aerial scenes of any size into crop and land-cover maps."""
 
 
-for _verb in (predict, inspect, polygonize, evaluate, models):
+for _verb in (predict, inspect, polygonize, evaluate, train, models):
     cli.add_command(_verb)
 
 

@@ -48,8 +48,8 @@ def train(
 ) -> None:
     """Train a network as RECIPE.toml says, and write a model package.
 
-    The smallest recipe names scenes, labels and classes. Ground is held out in spatial blocks to choose the best
-    epoch and to measure it; the package's card says how good the model is there. An interrupted run
+    The smallest recipe names scenes, labels and classes. Ground is held out in spatial blocks to choose the
+    best epoch and to measure it; the package's card says how good the model is there. An interrupted run
     continues with --resume and gives the same weights.
     """
     if example:
@@ -58,9 +58,7 @@ def train(
         click.echo(write_example(), nl=False)
         return
     if recipe is None:
-        raise click.UsageError(
-            "name a recipe; `geoseg train --example > recipe.toml` writes one to start from"
-        )
+        raise click.UsageError("name a recipe; `geoseg train --example > crops.toml` writes one")
     from geoseg.cli.progress import choose_progress
     from geoseg.run import train as run
 

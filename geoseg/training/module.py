@@ -159,7 +159,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         if self._swap is not None:
             self._swap.__enter__()
         self._matrix = torch.zeros(0, dtype=torch.int64, device=self.device)
-        self._entropy = torch.zeros(2, dtype=torch.float64, device=self.device)
+        self._entropy = torch.zeros(2, device=self.device)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Count a batch into the confusion matrix."""
@@ -169,7 +169,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         counts = torch.bincount(joint, minlength=classes**2)
         self._matrix = counts if self._matrix.numel() == 0 else self._matrix + counts
         entropy = cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
-        self._entropy += torch.stack([entropy.double(), known.sum().double()])
+        self._entropy += torch.stack([entropy, known.sum().float()])
 
     def on_validation_epoch_end(self) -> None:
         """Score the epoch, keep its weights if they are the best, and take the averages out."""
@@ -198,9 +198,11 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         if self._swap is not None:
             self._swap.__exit__(None, None, None)
         self.log_dict(
-            {"miou": epoch.miou, "accuracy": epoch.accuracy, "val_loss": epoch.val_loss}, rank_zero_only=False
+            {"miou": epoch.miou, "accuracy": epoch.accuracy, "val_loss": epoch.val_loss}, sync_dist=True
         )
-        self.log_dict({"train_loss": epoch.train_loss, "rate": epoch.rate, "waiting": epoch.waiting})
+        self.log_dict(
+            {"train_loss": epoch.train_loss, "rate": epoch.rate, "waiting": epoch.waiting}, sync_dist=True
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what Lightning does not know of."""

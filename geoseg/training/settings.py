@@ -190,5 +190,5 @@ class RunSettings:
     stop_after: int | None = setting(None, "stop after this many epochs without a better score", least=1)
     precision: str = setting("auto", "auto: bf16 where the device computes in it", choices=PRECISIONS)
     device: str = setting("auto", "auto, cpu, cuda or mps")
-    devices: int = setting(1, "GPUs, by distributed data parallel (DDP)", least=1)
+    devices: int = setting(1, "GPUs, or processes on a CPU, by distributed data parallel (DDP)", least=1)
     calibrate: bool = setting(True, "fit a temperature on the validation fold")

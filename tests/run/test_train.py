@@ -182,7 +182,7 @@ average = "{average}"
 @pytest.mark.parametrize(("average", "workers", "after"), [("ema", 0, 5), ("swa", 1, 7)])
 def test_an_interrupted_run_resumed_gives_the_same_weights(recipe, tmp_path, average, workers, after):
     """With dropout, augmentation, frozen epochs, learnt loss weights, averaged weights and a plateau schedule."""
-    head = RECIPE.split("[split]")[0]
+    head = RECIPE.partition("[split]")[0]
     path = recipe(head + RESUMED.format(average=average, workers=workers))
     whole = train(path, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -311,8 +311,19 @@ def test_two_scenes_one_validates(tmp_path):
     text = RECIPE.replace('"scene.tif"', '["one.tif", "two.tif"]')
     text = text.replace('"scene_labels.tif"', '["one_labels.tif", "two_labels.tif"]')
     split = '[split]\nmethod = "scenes"\nvalidation_scenes = ["two"]\n'
-    text = text.split("[split]")[0] + split + "[chips]" + text.split("[chips]")[1]
+    text = text.replace('[split]\nblock_size = "40px"\nfolds = 3\nbuffer = "4px"\n', split)
     (tmp_path / "r.toml").write_text(text.replace("epochs = 4", "epochs = 1"))
     result = train(tmp_path / "r.toml", tmp_path / "model")
     assert "1 of 2 scenes" in result.metrics["split"]
     shutil.rmtree(result.model)
+
+
+def test_several_processes_train_together(recipe, tmp_path):
+    """The path that several GPUs take, with two processes on a CPU."""
+    text = RECIPE.replace("epochs = 4", 'epochs = 2\ndevices = 2\ndevice = "cpu"')
+    result = train(recipe(text), tmp_path / "model")
+    assert [entry.epoch for entry in result.history] == [0, 1]
+    assert [entry.step for entry in result.history] == [2, 4]  # 32 chips: two steps of two batches of eight
+    assert load_model(result.model).hash
+    table = np.array(list(csv.reader((result.model / "training" / "history.csv").open()))[1:], float)
+    assert np.isfinite(table).all()

@@ -120,7 +120,7 @@ class TestSampler:
         for sampler in samplers:
             sampler.set_epoch(5)
         numbers = [list(sampler) for sampler in samplers]
-        assert sorted(sum(numbers, [])) == list(range(60, 72))
+        assert sorted(number for part in numbers for number in part) == list(range(60, 72))
         assert {len(part) for part in numbers} == {12 // world} == {len(sampler) for sampler in samplers}
 
 
