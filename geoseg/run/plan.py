@@ -9,6 +9,10 @@ from geoseg.run.prepare import Job
 
 _BASE_BYTES = 930_000_000
 """Resident memory with torch (the CUDA build), GDAL and a small network loaded, measured on Linux."""
+_GDAL_BYTES = 256_000_000
+"""GDAL's block cache, as the command line sets it."""
+_CHIP_PLANES = 190
+"""float32 planes of a chip that one forward holds: measured for a U-Net resnet18 in bf16."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +84,15 @@ def make_plan(job: Job) -> Plan:
 
 
 def _memory(job: Job, block_pixels: int) -> int:
-    """Three blocks of input, two of results in steps, one of sums and one margin row, and the forwards."""
-    bands, classes = len(job.settings.bands), len(job.model.classes)
-    margins = job.window.width * job.settings.overlap * classes * 4
+    """Three blocks of input, two of results in steps, one of sums, a row of margins, and the forwards.
+
+    Within 11 % of the measured peak on a 57-megapixel scene at blocks of 600, 1000 and 2048 pixels.
+    """
+    bands, classes, settings = len(job.settings.bands), len(job.model.classes), job.settings
+    margins = job.window.width * settings.overlap * classes * 4
     blocks = block_pixels * (3 * 4 * bands + 2 * 2 * classes + 3 * 4 * classes)
-    chips = _chip_bytes(job) * job.settings.forwards * job.settings.batch_size
-    return _BASE_BYTES + blocks + margins + chips
-
-
-def _chip_bytes(job: Job) -> int:
-    """Memory of one chip in a forward: about sixty full-resolution float32 planes in those measured."""
-    return 60 * 4 * job.settings.chip_size**2
+    chips = _CHIP_PLANES * 4 * settings.chip_size**2 * settings.forwards * settings.batch_size
+    return _BASE_BYTES + _GDAL_BYTES + blocks + margins + chips
 
 
 def _scratch_bands(job: Job) -> int:
