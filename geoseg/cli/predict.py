@@ -56,6 +56,13 @@ Examples:
     show_default=True,
     help="auto is bf16 where the processor or GPU computes in it.",
 )
+@click.option(
+    "--tta",
+    type=click.Choice(["none", "flips", "d4"]),
+    default="none",
+    show_default=True,
+    help="Average over mirrored (4 times slower) or mirrored and turned chips (8 times).",
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing files and unfinished work.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, write nothing.")
 @click.option(

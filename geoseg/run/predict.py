@@ -73,6 +73,7 @@ def predict(
     block_size: int | None = None,
     device: str = "auto",
     precision: str = "auto",
+    tta: str = "none",
     forwards: int | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -103,6 +104,8 @@ def predict(
         block_size: Side of a block in pixels. Never changes the answer, only memory.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto`` (bf16 where the device has it), ``fp32``, ``bf16`` or ``fp16``.
+        tta: Test-time augmentation: ``none``, ``flips`` (four views of every chip) or ``d4`` (eight):
+            steadier, and as many times slower.
         forwards: Forwards in flight at once; default one a core. Never changes the answer.
         overwrite: Replace existing files.
         dry_run: Only check and plan.
@@ -140,6 +143,7 @@ def predict(
         block_size=block_size,
         device=device,
         precision=precision,
+        tta=tta,
         forwards=forwards,
         overwrite=overwrite,
     )
@@ -263,7 +267,7 @@ def _report(
     return {
         "report_version": REPORT_VERSION,
         "scene": describe_scene(job.scene) | {"date": job.date},
-        "model": describe_model(job.model),
+        "model": describe_model(job.model, job.settings.tta),
         "outputs": {name: os.fspath(path) for name, path in job.outputs.named().items()},
         "settings": job.settings.to_json(),
         "shape": list(job.window.shape),

@@ -73,6 +73,7 @@ def prepare(
     block_size: int | None,
     device: str,
     precision: str,
+    tta: str,
     forwards: int | None,
     overwrite: bool,
 ) -> Job:
@@ -109,6 +110,7 @@ def prepare(
         block_size=block_size,
         device=device,
         precision=precision,
+        tta=tta,
         forwards=forwards,
     )
     area = None if aoi is None else read_area(aoi, opened)

@@ -44,8 +44,8 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
     }
 
 
-def describe_model(model: Model) -> dict[str, Any]:
-    """What the report says of a model."""
+def describe_model(model: Model, tta: str) -> dict[str, Any]:
+    """What the report says of a model that is run with a test-time augmentation."""
     card = model.card
     return {
         "name": card.name,
@@ -53,7 +53,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "hash": model.hash,
         "architecture": card.architecture,
         "encoder": card.encoder,
-        "calibrated": bool(card.temperatures),
+        "calibrated": tta in card.temperatures,
         "license": card.license,
     }
 

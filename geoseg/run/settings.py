@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from geoseg.errors import SettingsError
+from geoseg.inference.backend import Backend
+from geoseg.inference.symmetry import SYMMETRIES, SymmetricBackend
 from geoseg.inference.torch_backend import (
     GPU_BATCH_SIZE,
     TorchBackend,
@@ -71,6 +73,7 @@ def resolve_settings(
     block_size: int | None,
     device: str,
     precision: str,
+    tta: str,
     forwards: int | None,
 ) -> Settings:
     """Replace defaults by the model package's values and ``auto`` by what this machine has.
@@ -85,6 +88,8 @@ def resolve_settings(
         if value is not None and value < 1:
             raise SettingsError(f"{flag} must be at least 1, not {value}")
     check_chip_size(model.network, chip_size)
+    if tta not in SYMMETRIES:
+        raise SettingsError(f"--tta {tta}: use one of {', '.join(SYMMETRIES)}")
     device = resolve_device(device)
     on_cpu = device == "cpu"
     return Settings(
@@ -95,16 +100,16 @@ def resolve_settings(
         backend="torch",
         device=device,
         precision=resolve_precision(precision, device),
-        tta="none",
-        temperature=model.card.temperatures.get("none", 1.0),
+        tta=tta,
+        temperature=model.card.temperatures.get(tta, 1.0),
         block_size=block_size or BLOCK_SIZE,
         forwards=forwards or (cores() if on_cpu else 2),
     )
 
 
-def make_backend(model: Model, settings: Settings) -> TorchBackend:
+def make_backend(model: Model, settings: Settings) -> Backend:
     """The backend that runs ``model`` as ``settings`` say."""
-    return TorchBackend(
+    backend = TorchBackend(
         model.network,
         device=settings.device,
         precision=settings.precision,
@@ -112,3 +117,4 @@ def make_backend(model: Model, settings: Settings) -> TorchBackend:
         divisor=size_divisor(model.network),
         temperature=settings.temperature,
     )
+    return backend if settings.tta == "none" else SymmetricBackend(backend, settings.tta)

@@ -64,6 +64,13 @@ class TestOneAnswer:
         ]
         assert np.mean(pixels(maps[0]) == pixels(maps[1])) >= 0.97
 
+    def test_test_time_augmentation_is_one_answer_too(self, scene, tiny_model, tmp_path):
+        plain = run(scene, tiny_model, tmp_path / "a")
+        whole = run(scene, tiny_model, tmp_path / "b", tta="d4")
+        assert_same_answer(whole, run(scene, tiny_model, tmp_path / "c", tta="d4", block_size=50, forwards=3))
+        assert not np.array_equal(pixels(plain.outputs["confidence"]), pixels(whole.outputs["confidence"]))
+        assert whole.report["settings"]["tta"] == "d4"
+
     def test_no_chip_is_computed_twice(self, scene, tiny_model, tmp_path):
         small = run(scene, tiny_model, tmp_path / "a", block_size=1).report
         whole = run(scene, tiny_model, tmp_path / "b", block_size=10_000).report
@@ -347,6 +354,7 @@ class TestRefusals:
             ({"batch_size": -1}, SettingsError, r"--batch-size"),
             ({"device": "cuda:99"}, SettingsError, r"--device"),
             ({"precision": "fp8"}, SettingsError, r"--precision"),
+            ({"tta": "d8"}, SettingsError, r"--tta"),
             ({"date": "yesterday"}, SettingsError, r"YYYY-MM-DD"),
             ({"confidence": "map.png"}, OutputError, r"\.tif"),
             ({"polygons": "fields.shp"}, OutputError, r"\.gpkg"),

@@ -1,0 +1,75 @@
+"""Test-time augmentation: a chip is predicted as it is, mirrored and turned, and the answers are averaged.
+
+A network sees a mirrored field as a field too, but not with the same numbers; the mean over the symmetries of
+the square is steadier than any of them, and costs as many forwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.inference.backend import Backend
+
+SYMMETRIES: dict[str, tuple[tuple[int, bool], ...]] = {
+    "none": ((0, False),),
+    "flips": ((0, False), (0, True), (2, False), (2, True)),
+    "d4": tuple((turns, mirrored) for turns in range(4) for mirrored in (False, True)),
+}
+"""Name -> (quarter turns, mirrored left to right first): mirror images along both axes are ``flips``; with
+the quarter turns they are all eight symmetries of the square, the dihedral group D4."""
+
+
+@dataclass(frozen=True)
+class SymmetricBackend:
+    """Averages another backend's probabilities over symmetries; see ``Backend``.
+
+    Attributes:
+        inner: The backend that runs the network.
+        tta: A key of ``SYMMETRIES``.
+    """
+
+    inner: Backend
+    tta: str
+
+    @property
+    def name(self) -> str:
+        """The inner backend's."""
+        return self.inner.name
+
+    @property
+    def device(self) -> str:
+        """The inner backend's."""
+        return self.inner.device
+
+    @property
+    def precision(self) -> str:
+        """The inner backend's."""
+        return self.inner.precision
+
+    @property
+    def batch_size(self) -> int:
+        """The inner backend's."""
+        return self.inner.batch_size
+
+    @property
+    def forwards(self) -> int:
+        """The inner backend's."""
+        return self.inner.forwards
+
+    def prepare_thread(self) -> None:
+        """Prepare a thread for the inner backend."""
+        self.inner.prepare_thread()
+
+    def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The mean over the symmetries, always added in the same order; shapes as in ``Backend``."""
+        symmetries = SYMMETRIES[self.tta]
+        total = np.zeros((), np.float32)
+        for turns, mirrored in symmetries:
+            seen = np.rot90(chips[..., ::-1] if mirrored else chips, turns, (-2, -1))
+            answer = np.rot90(self.inner.probabilities(np.ascontiguousarray(seen)), -turns, (-2, -1))
+            total = total + (answer[..., ::-1] if mirrored else answer)
+        mean: NDArray[np.float32] = total / np.float32(len(symmetries))
+        return mean
