@@ -12,6 +12,8 @@ from geoseg.training.module import Epoch, best_of
 from geoseg.training.prepare import Prepared
 from geoseg.training.transfer import StartedNetwork
 
+_LARGEST_CHIP, _LARGEST_OVERLAP = 512, 64
+
 
 def make_card(
     prepared: Prepared,
@@ -30,8 +32,7 @@ def make_card(
         temperatures: Fitted temperatures by test-time augmentation.
     """
     recipe, first = prepared.recipe, prepared.grounds[0].scene
-    fixed = started.options.get("img_size")
-    chip_size = int(fixed) if isinstance(fixed, int) else recipe.model.chip_size
+    chip_size, overlap = _prediction_chips(prepared, started)
     return ModelCard(
         name=recipe.name,
         summary=f"{len(recipe.classes)} classes from {len(prepared.bands)} bands.",
@@ -41,7 +42,7 @@ def make_card(
         encoder=started.encoder,
         network=started.options,
         chip_size=chip_size,
-        overlap=min(recipe.model.overlap, chip_size // 2),
+        overlap=overlap,
         units=recipe.reading.units,
         value_scale=first.bands[0].scale,
         value_offset=first.bands[0].offset,
@@ -55,6 +56,15 @@ def make_card(
         trust=recipe.model.trust
         or "It knows the scenes it was trained on; check it against ground truth before using it elsewhere.",
     )
+
+
+def _prediction_chips(prepared: Prepared, started: StartedNetwork) -> tuple[int, int]:
+    """Side and overlap of the chips to predict on: not much larger than what the network has learnt on."""
+    model, fixed = prepared.recipe.model, started.options.get("img_size")
+    size = model.chip_size or min(_LARGEST_CHIP, 2 * prepared.chip_size)
+    size = int(fixed) if isinstance(fixed, int) else size
+    overlap = min(_LARGEST_OVERLAP, size // 4) if model.overlap is None else model.overlap
+    return size, min(overlap, size // 2)
 
 
 def _trained_on(prepared: Prepared) -> str:

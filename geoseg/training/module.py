@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
@@ -186,8 +187,8 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             rate=self.optimizers().param_groups[-1]["lr"],
             train_loss=float(losses.mean()),
             val_loss=float(entropy[0] / entropy[1].clamp(min=1)),
-            accuracy=float(scores.accuracy),
-            miou=float(scores.miou),
+            accuracy=float(np.nan_to_num(scores.accuracy)),
+            miou=float(np.nan_to_num(scores.miou)),
             waiting=self._clock.waiting_share,
             seconds=self._clock.seconds,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
         **{key: _table(cls, table.get(key, {}), key, place) for key, cls in TABLES.items()},
     )
     _check(recipe, place)
-    return recipe
+    return replace(recipe, transfer=_located_transfer(recipe.transfer, place))
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -179,6 +179,17 @@ def _labels(value: Any, place: Place) -> tuple[str, ...]:
 def _located(file: str, place: Place) -> str:
     """URLs and GDAL's virtual names as they are, paths relative to the recipe."""
     return file if "://" in file or file.startswith("/vsi") else str(place.resolve(file))
+
+
+def _located_transfer(transfer: TransferSettings, place: Place) -> TransferSettings:
+    """Files and folders beside the recipe by their whole path; names, such as "imagenet", as they are."""
+
+    def located(text: str | None) -> str | None:
+        return str(place.resolve(text)) if text is not None and place.resolve(text).exists() else text
+
+    return replace(
+        transfer, start_from=located(transfer.start_from), encoder_weights=located(transfer.encoder_weights)
+    )
 
 
 def _text(value: Any, key: str, place: Place) -> str:
@@ -249,10 +260,10 @@ def _check(recipe: Recipe, place: Place) -> None:
                 f"{place.inside('label_values')} remap sends {label} to {target}; the class ids are "
                 f"{sorted(ids)}, and {IGNORE} is no label"
             )
-    if 2 * recipe.model.overlap > recipe.model.chip_size:
+    chip_size, overlap = recipe.model.chip_size, recipe.model.overlap
+    if chip_size is not None and overlap is not None and 2 * overlap > chip_size:
         raise SettingsError(
-            f"{place.inside('model')} overlap is {recipe.model.overlap}; it must be at most half of "
-            f"chip_size {recipe.model.chip_size}"
+            f"{place.inside('model')} overlap is {overlap}; it must be at most half of chip_size {chip_size}"
         )
     known = {Path(files[0]).stem for files in recipe.scenes}
     for name in recipe.split.validation_scenes:

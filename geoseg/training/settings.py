@@ -99,11 +99,23 @@ class ChipSettings:
 class ModelSettings:
     """The network, and the chips it will predict on."""
 
-    architecture: str = setting("unet", "one of geoseg.models.architectures()")
-    encoder: str | None = setting("resnet18", 'smp encoder, or "tu-" and a timm name; false for unet-classic')
-    options: Mapping[str, Any] = setting(factory=dict, about="further arguments of the architecture")
-    chip_size: int = setting(512, "side of the chips that predict will use", least=32, most=8192)
-    overlap: int = setting(64, "pixels that those chips share", least=0)
+    architecture: str = setting("unet-classic", "one of geoseg.models.architectures()")
+    encoder: str | None = setting(
+        None, 'smp encoder, or "tu-" and a timm name; default resnet18; unet-classic has none'
+    )
+    options: Mapping[str, Any] = setting(
+        factory=dict,
+        about="further arguments of the architecture; default for unet-classic: depth 4, width 32",
+    )
+    chip_size: int | None = setting(
+        None,
+        "side of the chips that predict will use; default twice the training chip, at most 512",
+        least=32,
+        most=8192,
+    )
+    overlap: int | None = setting(
+        None, "pixels that those chips share; default a quarter of them, at most 64", least=0
+    )
     precision: str = setting("fp32", "how the weights are stored", choices=("fp32", "fp16"))
     license: str = setting("", "licence of the weights, for the model card")
     citation: str = setting("", "how to cite the data, for the model card")

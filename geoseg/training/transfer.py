@@ -60,7 +60,7 @@ def start_network(
     """
     if transfer.start_from is not None:
         return _start_from(transfer.start_from, bands, classes)
-    encoder = None if model.architecture == "unet-classic" else model.encoder
+    encoder, options = _defaults(model)
     weights = transfer.encoder_weights
     is_file = weights is not None and _is_path(weights)
     network = build_network(
@@ -69,19 +69,28 @@ def start_network(
         encoder_weights=None if is_file else weights,
         bands=len(bands),
         classes=len(classes),
-        **model.options,
+        **options,
     )
     notes: tuple[str, ...] = () if weights is None else (f"encoder weights: {weights}",)
     if weights is not None and is_file:
         notes = (fill_encoder(network, Path(weights), bands),)
-    return StartedNetwork(
-        network, model.architecture, network.config.get("encoder_name"), model.options, notes
-    )
+    return StartedNetwork(network, model.architecture, network.config.get("encoder_name"), options, notes)
 
 
 def encoder_of(network: Any) -> Any:
     """The part that is frozen and learns slower: the encoder, or the way down of unet-classic."""
     return network.encoder if hasattr(network, "encoder") else network.down
+
+
+def _defaults(model: ModelSettings) -> tuple[str | None, Mapping[str, Any]]:
+    """The encoder and options of a recipe that does not name them.
+
+    `unet-classic` keeps a skip at full resolution, so it sees roads and borders of a pixel, which encoders
+    that halve the resolution at once do not; half the paper's width is enough for maps.
+    """
+    if model.architecture == "unet-classic":
+        return model.encoder, model.options or {"depth": 4, "width": 32}
+    return model.encoder or (None if model.architecture == "dpt" else "resnet18"), model.options
 
 
 def _is_path(weights: str) -> bool:

@@ -89,6 +89,14 @@ def test_relative_paths_of_tables_belong_to_the_recipe(recipe, tmp_path):
     assert isinstance(loaded.split, SplitSettings)
 
 
+def test_what_is_started_from_may_lie_beside_the_recipe(recipe, tmp_path):
+    (tmp_path / "base").mkdir()
+    loaded = recipe(more='[transfer]\nstart_from = "base"\nencoder_weights = "imagenet"\n')
+    assert loaded.transfer.start_from == str(tmp_path / "base")
+    assert loaded.transfer.encoder_weights == "imagenet"
+    assert recipe(more='[transfer]\nstart_from = "dakota-crops"\n').transfer.start_from == "dakota-crops"
+
+
 @pytest.mark.parametrize(
     ("more", "parts"),
     [
@@ -113,7 +121,7 @@ def test_relative_paths_of_tables_belong_to_the_recipe(recipe, tmp_path):
         ('[split]\nmethod = "polygons"\n', ["needs the key polygons"]),
         ('[split]\nvalidation_scenes = ["x"]\n', ['"x"', "the scenes are a"]),
         ('[model]\narchitecture = "unett"\n', ['did you mean "unet"', "[model]"]),
-        ("[model]\noverlap = 300\n", ["overlap is 300", "half of chip_size 512"]),
+        ("[model]\nchip_size = 512\noverlap = 300\n", ["overlap is 300", "half of chip_size 512"]),
         ("[label_values]\nremap = { 5 = 9 }\n", ["remap sends 5 to 9", "[2, 7]"]),
         ("[label_values\n", ["is not TOML"]),
     ],

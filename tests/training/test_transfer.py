@@ -180,6 +180,14 @@ class TestWholeNetworks:
             start(("red",), CLASSES, start_from=str(tmp_path / "none"))
 
 
+def test_defaults_of_the_recipe():
+    classic_ = start_network(ModelSettings(), TransferSettings(), ("red", "nir"), CLASSES)
+    assert (classic_.architecture, classic_.encoder) == ("unet-classic", None)
+    assert classic_.options == {"depth": 4, "width": 32}
+    fpn = start_network(ModelSettings(architecture="fpn"), TransferSettings(), ("red", "nir"), CLASSES)
+    assert (fpn.architecture, fpn.encoder, fpn.options) == ("fpn", "resnet18", {})
+
+
 def test_imagenet_offline_is_one_clear_line(monkeypatch):
     import socket
 
