@@ -101,11 +101,17 @@ class MapWriter:
         Args:
             window: On the scene's grid, inside the map's window.
             pixels: uint8 (bands, rows, columns) from ``kind.render``.
+
+        Raises:
+            RunError: If the disk is full.
         """
         place = RasterioWindow(
             window.col - self.window.col, window.row - self.window.row, window.width, window.height
         )
-        self._dataset.write(pixels, window=place)
+        try:
+            self._dataset.write(pixels, window=place)
+        except RasterioError as error:
+            raise self._unwritable(self._scratch, error) from error
 
     def close(self) -> Path:
         """End writing; returns the scratch raster, which can be read until ``finish`` or ``discard``."""
@@ -131,7 +137,7 @@ class MapWriter:
                 self._stage(final).write_text(text, encoding="utf-8")
         except (OSError, RasterioError) as error:
             self.discard()
-            raise RunError(f"{self.final}: cannot be written: {error}") from error
+            raise self._unwritable(self.final, error) from error
         return [*self._staged[1:], self._staged[0]]
 
     def discard(self) -> None:
@@ -139,6 +145,10 @@ class MapWriter:
         self._dataset.close()
         for path in (self._scratch, *(file.staged for file in self._staged)):
             path.unlink(missing_ok=True)
+
+    @staticmethod
+    def _unwritable(path: Path, error: Exception) -> RunError:
+        return RunError(f"{path} cannot be written ({error}); is the disk full?")
 
     def _describe(self, georeference: Georeference) -> None:
         dataset = self._dataset

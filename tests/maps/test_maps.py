@@ -17,6 +17,7 @@ from rasterio.crs import CRS
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
+from geoseg.errors import RunError
 from geoseg.grid import Window
 from geoseg.inference.blend import SUM_ONE
 from geoseg.maps.decide import decide, to_bytes
@@ -193,3 +194,18 @@ def test_confidence_is_the_probability_of_the_class_shown(tmp_path):
     with rasterio.open(path) as raster:
         percent = raster.read(1) * raster.scales[0]
     assert np.abs(percent - decision.sums.max(0) / SUM_ONE).max() <= 0.005 + 1e-9
+
+
+def test_a_full_disk_while_writing_says_so(tmp_path, monkeypatch):
+    writer = MapWriter(ConfidenceMap(), tmp_path / "x.tif", tmp_path, Window(0, 0, 60, 60), UTM, {})
+
+    class Full:
+        def write(self, *_args, **_options):
+            raise rasterio.errors.RasterioIOError("Write failed")
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(writer, "_dataset", Full())
+    with pytest.raises(RunError, match=r"confidence\.tif cannot be written .*disk full"):
+        writer.write(Window(0, 0, 60, 60), np.zeros((1, 60, 60), np.uint8))
