@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
 import click
 
@@ -39,10 +40,10 @@ class TerminalProgress:
 
 @dataclass(frozen=True)
 class _TqdmBar:
-    bar: object
+    bar: Any
 
     def advance(self, done: float) -> None:
-        self.bar.update(done)  # type: ignore[attr-defined]
+        self.bar.update(done)
 
 
 class LineProgress:

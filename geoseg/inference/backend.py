@@ -9,26 +9,27 @@ from numpy.typing import NDArray
 
 
 class Backend(Protocol):
-    """Runs one network on batches of one fixed shape, from several threads at once.
-
-    Attributes:
-        name: ``"torch"``, for the report.
-        device: The kind of device it runs on, ``"cpu"``, ``"cuda:0"`` ...
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
-        batch_size: Chips in every forward.
-        forwards: How many forwards are worth having in flight at once.
-    """
+    """Runs one network on batches of one fixed shape, from several threads at once."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102 - the attributes are described above
+    def name(self) -> str:
+        """What it is called in reports, ``"torch"``."""
+
     @property
-    def device(self) -> str: ...  # noqa: D102
+    def device(self) -> str:
+        """Where it runs: ``"cpu"``, ``"cuda:0"`` ..."""
+
     @property
-    def precision(self) -> str: ...  # noqa: D102
+    def precision(self) -> str:
+        """What it computes in: ``"fp32"``, ``"bf16"`` or ``"fp16"``."""
+
     @property
-    def batch_size(self) -> int: ...  # noqa: D102
+    def batch_size(self) -> int:
+        """Chips in every forward."""
+
     @property
-    def forwards(self) -> int: ...  # noqa: D102
+    def forwards(self) -> int:
+        """How many forwards are worth having in flight at once."""
 
     def prepare_thread(self) -> None:
         """Called once in each thread that will call ``probabilities``."""

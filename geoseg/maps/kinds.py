@@ -16,23 +16,23 @@ from geoseg.models.card import LandClass
 
 
 class MapKind(Protocol):
-    """One kind of raster that a run can write.
-
-    Attributes:
-        name: What it is called in reports: ``"classes"``, ``"confidence"``, ``"probabilities"``.
-        overviews: GDAL's resampling for overviews.
-        descriptions: Name of each band.
-        scale: Physical value of one step (TIFF scale tag).
-    """
+    """One kind of raster that a run can write."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102 - the attributes are described above
+    def name(self) -> str:
+        """What it is called in reports: ``"classes"``, ``"confidence"``, ``"probabilities"``."""
+
     @property
-    def overviews(self) -> str: ...  # noqa: D102
+    def overviews(self) -> str:
+        """GDAL's resampling for overviews."""
+
     @property
-    def descriptions(self) -> tuple[str, ...]: ...  # noqa: D102
+    def descriptions(self) -> tuple[str, ...]:
+        """Name of each band."""
+
     @property
-    def scale(self) -> float: ...  # noqa: D102
+    def scale(self) -> float:
+        """Physical value of one step (TIFF scale tag)."""
 
     def render(self, decision: Decision) -> NDArray[np.uint8]:
         """Pixels of one window: uint8 (bands, rows, columns), 255 where not valid."""
