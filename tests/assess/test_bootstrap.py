@@ -70,5 +70,19 @@ def test_columns_can_be_selected():
     np.testing.assert_array_equal(chosen.matrix().toarray(), values[np.any(values != 0, axis=1)][:, [4, 1]])
 
 
+def test_every_block_is_drawn_as_often_as_any_other():
+    """Of two blocks, one right and one wrong, both come twice in a quarter of the draws."""
+    draws = []
+
+    def watch(sums):
+        draws.append(share(sums)["share"])
+        return share(sums)
+
+    bootstrap(gather(np.array([[1, 0], [0, 1]])), watch)
+    found = np.concatenate(draws)
+    assert abs((found == 0).mean() - 0.25) < 0.05
+    assert abs((found == 1).mean() - 0.25) < 0.05
+
+
 def test_one_block_gives_no_interval():
     assert np.isnan(bootstrap(gather(np.array([[5, 3]])), share)["share"]).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,6 +30,14 @@ def test_errors_agree_with_the_definition(confidence, correct, bins):
     expected, worst = calibration_errors(bin_sums(confidence, correct, bins))
     assert expected == pytest.approx(np.dot(gaps, weights))
     assert worst == pytest.approx(max(gaps))
+
+
+@pytest.mark.parametrize("bins", [1, 3, 7, 10, 15, 30])
+def test_every_percent_falls_into_its_bin(bins):
+    for percent in range(101):
+        sums = bin_sums(np.array([percent], np.uint8), np.array([True]), bins)
+        (place,) = np.flatnonzero(sums[0])
+        assert place <= Fraction(percent * bins, 100) < place + 1 or (percent, place) == (100, bins - 1)
 
 
 def test_a_perfectly_honest_map_has_no_error():

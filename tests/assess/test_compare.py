@@ -48,6 +48,7 @@ def report(class_map, labels, *, block=40, **options):
 
 def test_counts_are_right(tmp_path):
     labels, mapped, confidence = random_pair(0, (300, 280))
+    confidence[100:110] = 255  # not known, although mapped
     counts, found = report(*prepare(tmp_path, labels, mapped, confidence))
     known = (labels != 255) & (mapped != 255)
     expected = metrics.confusion_matrix(labels[known], mapped[known], labels=[1, 2, 7])

@@ -13,7 +13,7 @@ from rasterio.transform import Affine
 
 from geoseg.assess.sample import LAYER
 from geoseg.cli import run as command_line
-from geoseg.errors import InputError, OutputError, SceneError, SettingsError
+from geoseg.errors import InputError, OutputError, RunError, SceneError, SettingsError
 from geoseg.grid import Window
 from geoseg.run.evaluate import evaluate
 from geoseg.run.predict import predict
@@ -265,9 +265,16 @@ def test_a_report_that_fails_leaves_nothing(rasters, monkeypatch):
         raise ZeroDivisionError
 
     monkeypatch.setattr("geoseg.assess.page.render_page", fail)
+
+    def refuse(*_arguments):
+        raise OSError("no space left on device")
+
     before = sorted(rasters.iterdir())
     with pytest.raises(ZeroDivisionError):
         evaluate(rasters / "map.tif", rasters / "labels.tif", report=[rasters / "o.json", rasters / "o.html"])
+    monkeypatch.setattr("geoseg.run.evaluate.os.replace", refuse)
+    with pytest.raises(RunError, match="no space left"):
+        evaluate(rasters / "map.tif", rasters / "labels.tif", report=rasters / "o.json")
     assert sorted(rasters.iterdir()) == before
 
 

@@ -9,8 +9,6 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rasterio.transform import Affine
 from rasterio.warp import Resampling, reproject
 
@@ -266,28 +264,35 @@ def test_polygons_over_an_image_without_coordinates(tmp_path):
     np.testing.assert_array_equal(everything(open_labels(tmp_path / "a.gpkg", scene, CLASSES)), expected)
 
 
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10_000), cut=st.tuples(st.integers(1, 1399), st.integers(1, 1299)))
-def test_windows_do_not_change_rasterised_labels(tmp_path_factory, seed, cut):
-    """Edges run exactly through pixel centres, on both sides of the lattice's borders."""
-    rng = np.random.default_rng(seed)
-    folder = tmp_path_factory.mktemp("labels")
-    shape = (1400, 1300)
-    write(folder / "scene.tif", np.zeros((1, *shape), np.uint8))
-    corners = rng.integers(0, 2600, (6, 2)) / 2 + np.array([0.5, 0.5])
-    hull = shapely.transform(
-        shapely.MultiPoint(corners).convex_hull, lambda xy: xy * [30, -30] + [500_000, 5_000_000]
-    )
-    geopandas.GeoDataFrame({"class": [1]}, geometry=[hull], crs="EPSG:32614").to_file(folder / "a.gpkg")
-    labels = open_labels(folder / "a.gpkg", folder / "scene.tif", CLASSES)
+def test_windows_do_not_change_rasterised_labels(tmp_path):
+    """Many edges run exactly through pixel centres, where rounding decides which side they are on."""
+    rng = np.random.default_rng(0)
+    write(tmp_path / "scene.tif", np.zeros((1, 1000, 900), np.uint8), crs=None, transform=None)
+    starts = rng.integers(10, 890, (4000, 1, 2)) + rng.integers(1, 10, (4000, 1, 1)) / 10
+    triangles = shapely.polygons((starts + rng.integers(-4, 5, (4000, 3, 2)) * 2) * [1, -1])
+    frame = geopandas.GeoDataFrame({"class": np.full(4000, 7)}, geometry=triangles)
+    frame[shapely.area(triangles) > 0].to_file(tmp_path / "a.gpkg")
+    labels = open_labels(tmp_path / "a.gpkg", tmp_path / "scene.tif", CLASSES)
     whole = everything(labels)
-    row, col = cut
-    windows = [
-        Window.from_bounds(*bounds)
-        for bounds in ((0, 0, row, col), (0, col, row, 1300), (row, 0, 1400, col), (row, col, 1400, 1300))
-    ]
-    for window in windows:
-        np.testing.assert_array_equal(labels.read(window), whole[window.slices()])
+    for row, col in rng.integers(1, 899, (10, 2)).tolist():
+        windows = [
+            Window.from_bounds(*bounds)
+            for bounds in ((0, 0, row, col), (0, col, row, 900), (row, 0, 1000, col), (row, col, 1000, 900))
+        ]
+        for window in windows:
+            np.testing.assert_array_equal(labels.read(window), whole[window.slices()])
+
+
+def test_tiles_of_rasterised_labels_join(tmp_path):
+    """A polygon over the lattice's lines at 1024 pixels."""
+    write(tmp_path / "scene.tif", np.zeros((1, 1100, 1200), np.uint8))
+    disc = shapely.Point(500_000 + 30 * 1020, 5_000_000 - 30 * 1030).buffer(30 * 50.3)
+    frame = geopandas.GeoDataFrame({"class": [7]}, geometry=[disc], crs="EPSG:32614")
+    frame.to_file(tmp_path / "a.gpkg")
+    found = everything(open_labels(tmp_path / "a.gpkg", tmp_path / "scene.tif", CLASSES))
+    rows, cols = np.meshgrid(np.arange(1100) + 0.5, np.arange(1200) + 0.5, indexing="ij")
+    expected = shapely.contains_xy(disc, 500_000 + 30 * cols, 5_000_000 - 30 * rows)
+    np.testing.assert_array_equal(found == 7, expected)
 
 
 def test_labels_can_be_pickled_and_read_in_threads(scene, tmp_path):
