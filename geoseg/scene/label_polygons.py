@@ -112,9 +112,23 @@ def read_table(path: str) -> Any:
         raise SceneError(f"{path}: no such file")
     is_parquet = path.lower().endswith((".parquet", ".geoparquet"))
     try:
-        return geopandas.read_parquet(path) if is_parquet else geopandas.read_file(path)
+        return geopandas.read_parquet(path) if is_parquet else geopandas.read_file(path, layer=_layer(path))
     except (pyogrio.errors.DataSourceError, ValueError, OSError) as error:
         raise SceneError(f"{path}: cannot be read as a vector file: {error}") from error
+
+
+def _layer(path: str) -> str:
+    """The layer of polygons; styles and points that lie beside it are not meant."""
+    import pyogrio
+
+    layers = [(str(name), str(kind)) for name, kind in pyogrio.list_layers(path)]
+    known = [name for name, kind in layers if "Polygon" in kind]
+    found = known or [name for name, kind in layers if kind not in ("None", "Point", "LineString")]
+    if len(found) > 1:
+        raise SceneError(f"{path} has several layers of polygons ({', '.join(found)}); save the labels alone")
+    if not found:
+        raise SceneError(f"{path} holds no polygon")
+    return found[0]
 
 
 def open_polygons(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import geopandas
@@ -234,6 +235,20 @@ def test_polygons_take_tables_flags_and_nulls(scene, tmp_path):
     found = everything(open_labels(tmp_path / "a.gpkg", scene, CLASSES, column="KIND", remap=table))
     np.testing.assert_array_equal(found == 1, inside(frame.geometry[0]))
     assert set(np.unique(found)) == {1, IGNORE}
+
+
+def test_the_layer_of_polygons_is_found(scene, tmp_path):
+    """Beside styles and points; but not guessed among several."""
+    frame = draw_polygons("class", [1, 2, 7])
+    path = tmp_path / "a.gpkg"
+    frame.set_geometry(frame.centroid).to_file(path, layer="points")
+    frame.to_file(path, layer="fields")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (everything(open_labels(path, scene, CLASSES)) == 2).any()
+    frame.to_file(path, layer="more")
+    with pytest.raises(SceneError, match=r"several layers of polygons \(fields, more\)"):
+        open_labels(path, scene, CLASSES)
 
 
 def test_broken_and_missing_geometries(scene, tmp_path):
