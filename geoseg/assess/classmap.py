@@ -106,6 +106,8 @@ def open_class_map(path: PathLike, confidence: PathLike | None = None) -> ClassM
     name = os.fspath(path)
     try:
         with Source(name).open() as dataset:
+            if dataset.count != 1:
+                raise SceneError(f"the class map {name} has {dataset.count} bands; it must have one")
             legend, colors = read_legend(dataset)
             shape, tags = dataset.shape, dataset.tags()
             georeference = Georeference.of(dataset)
@@ -129,10 +131,13 @@ def _open_confidence(path: str, class_map: str, shape: tuple[int, int]) -> Sourc
         with Source(path).open() as dataset:
             found: Any = (dataset.count, dataset.dtypes[0] if dataset.count else "nothing")
             same = dataset.shape == shape
+            has_palette = dataset.colorinterp[0].name == "palette"
     except GDAL_ERRORS as error:
         raise SceneError(f"the confidence raster {path} cannot be opened: {reason(error)}") from error
     if found != (1, "uint8"):
         raise SceneError(f"the confidence raster {path} must be one band of uint8, 0 to 100 percent")
+    if has_palette:
+        raise SceneError(f"{path} has a palette, so it is a class map and no confidence raster")
     if not same:
         raise SceneError(f"{path} does not lie on the grid of {class_map}; give the raster of the same run")
     return Source(path)

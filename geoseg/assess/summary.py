@@ -72,7 +72,7 @@ def summarise_labels(
             "level": LEVEL,
         },
         "areas": _areas_from_labels(classes, matrix, mapped, area_unit, bounds),
-        "warnings": _warnings(blocks),
+        "warnings": [*_warnings(blocks), *_unseen(classes, matrix, mapped)],
     }
 
 
@@ -202,6 +202,13 @@ def _areas_from_labels(
             for i, item in enumerate(classes)
         ],
     }
+
+
+def _unseen(classes: Sequence[LandClass], matrix: NDArray[np.int64], mapped: NDArray[np.int64]) -> list[str]:
+    """Says so where areas cannot be estimated."""
+    drawn = matrix.sum(axis=0)
+    names = [item.name for i, item in enumerate(classes) if mapped[i] and not drawn[i]]
+    return [f"no label lies in mapped {', '.join(names)}, so class areas are not estimated"] if names else []
 
 
 def _warnings(blocks: BlockSums) -> list[str]:

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
@@ -149,6 +150,15 @@ def test_adjusted_areas_by_hand(tmp_path):
     assert sum(row["estimated"] for row in areas) == pytest.approx(total)
 
 
+def test_a_mapped_class_without_labels_leaves_areas_open(tmp_path):
+    labels, mapped, _ = random_pair(9)
+    labels[mapped == 7] = 255
+    _, found = report(*prepare(tmp_path, labels, mapped))
+    assert any("no label lies in mapped water" in text for text in found["warnings"])
+    assert {row["estimated"] for row in found["areas"]["classes"]} == {None}
+    assert found["areas"]["classes"][2]["mapped"] > 0
+
+
 def test_nothing_in_common_is_refused(tmp_path):
     _, mapped, _ = random_pair(6)
     with pytest.raises(InputError, match="no pixel has both"):
@@ -176,6 +186,10 @@ def test_a_confidence_raster_must_be_one(tmp_path):
         open_class_map(path, write(tmp_path / "d.tif", confidence[:50]))
     with pytest.raises(SceneError, match=r"missing\.tif"):
         open_class_map(path, tmp_path / "missing.tif")
+    with rasterio.open(write(tmp_path / "p.tif", confidence), "r+") as file:
+        file.write_colormap(1, {1: (255, 0, 0)})
+    with pytest.raises(SceneError, match="palette"):
+        open_class_map(path, tmp_path / "p.tif")
     opened = open_class_map(path, write(tmp_path / "e.tif", np.full_like(confidence, 180)))
     with pytest.raises(SceneError, match="holds 180"):
         opened.read_confidence(Window(0, 0, 5, 5))

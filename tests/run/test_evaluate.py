@@ -225,6 +225,7 @@ def test_remapping_on_the_command_line(rasters):
         (["map.tif"], "--labels is missing"),
         (["no-such-model", "--labels", "labels.tif"], "no such class map, and no model"),
         (["map.tif", "--labels", "missing.tif"], "missing.tif"),
+        (["two.tif", "--labels", "labels.tif"], "has 2 bands"),
         (["map.tif", "--labels", "missing.gpkg"], "no such file"),
         (["map.tif", "--labels", "labels.tif", "--report", "out.txt"], ".html or .json"),
         (["map.tif", "--labels", "labels.tif", "--blocks", "large"], "7.5km"),
@@ -244,6 +245,7 @@ def test_remapping_on_the_command_line(rasters):
 )
 def test_mistakes_get_one_line_and_exit_code_2(rasters, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(rasters)
+    make_scene(rasters / "two.tif")
     before = sorted(path.name for path in rasters.iterdir())
     assert command_line(["evaluate", *arguments]) == 2
     shown = capsys.readouterr()
