@@ -75,7 +75,12 @@ class ChipData(LightningDataModule):  # type: ignore[misc]
 
     def train_dataloader(self) -> DataLoader:
         """The training batches of this process."""
-        return self._loader(self.training, EpochSampler(self.per_epoch, *self._ranks()), drop_last=True)
+        sampler = EpochSampler(self.per_epoch, *self._ranks())
+        if self.trainer is not None:
+            # After resuming, workers get their first numbers before Lightning knows the epoch.
+            steps = len(sampler) // (self.batch_size * self.trainer.accumulate_grad_batches)
+            sampler.set_epoch(self.trainer.global_step // steps)
+        return self._loader(self.training, sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
         """The validation batches of this process; all processes together see every chip once."""

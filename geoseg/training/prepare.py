@@ -18,7 +18,7 @@ from geoseg.training.survey import survey
 
 _MULTIPLE = 32
 _LARGEST_DEFAULT = 256
-_FEWEST, _MOST = 320, 3200
+_FEWEST, _MOST = 240, 3200
 
 
 @dataclass(frozen=True)

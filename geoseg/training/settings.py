@@ -85,7 +85,7 @@ class ChipSettings:
     )
     batch_size: int = setting(16, "chips a step", least=1, most=4096)
     per_epoch: int | None = setting(
-        None, "chips an epoch; default such that an epoch covers the labels about twice, 320 to 3200", least=1
+        None, "chips an epoch; default such that an epoch covers the labels about twice, 240 to 3200", least=1
     )
     rare_share: float = setting(
         0.3, "share of chips placed on a class drawn with equal chances, not on any label", least=0, most=1
