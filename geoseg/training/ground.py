@@ -89,7 +89,9 @@ def open_ground(recipe: Recipe) -> tuple[Ground, ...]:
     grounds: list[Ground] = []
     wanted: Sequence[str | int] | None = recipe.bands
     for paths, label_path in zip(recipe.scenes, recipe.labels, strict=True):
-        scene = open_scene(paths, nodata=reading.nodata, scale=reading.scale, offset=reading.offset)
+        scene = open_scene(
+            paths, nodata=reading.nodata, scale=reading.scale, offset=reading.offset, warp=reading.warp
+        )
         if wanted is None:
             wanted = [band.common_name or band.number for band in scene.bands]
         named = resolve(scene, wanted)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import SettingsError
+from geoseg.errors import InputError, SettingsError
 from geoseg.models.card import ModelBand
 from geoseg.training.chips import ChipReader, Placer, TrainingChips, ValidationChips
 from geoseg.training.folds import Split, make_split
@@ -16,6 +19,14 @@ from geoseg.training.losses.weights import class_weights
 from geoseg.training.recipe import Recipe
 from geoseg.training.survey import survey
 
+_KEYS = {"--bands": "`bands`", "--label-column": "[label_values] column"} | {
+    f"--{key}": f"[{table}] {key}"
+    for table, keys in {
+        "reading": ("nodata", "scale", "offset", "warp"),
+        "label_values": ("column", "remap", "ignore"),
+    }.items()
+    for key in keys
+}
 _MULTIPLE = 32
 _LARGEST_DEFAULT = 256
 _FEWEST, _MOST = 240, 3200
@@ -91,6 +102,11 @@ def prepare_training(recipe: Recipe) -> Prepared:
         InputError: Naming what is wrong.
         RunError: If a file cannot be read.
     """
+    with _keys_for_flags(recipe):
+        return _prepare(recipe)
+
+
+def _prepare(recipe: Recipe) -> Prepared:
     grounds = open_ground(recipe)
     size = recipe.chips.size or default_chip_size(grounds)
     every = tuple(count_labels(ground) for ground in grounds)
@@ -107,6 +123,20 @@ def prepare_training(recipe: Recipe) -> Prepared:
     if not len(validation):
         raise SettingsError("[split] the validation fold holds no labels; choose another fold")
     return Prepared(recipe, grounds, split, every, cells, bands, training, validation)
+
+
+@contextmanager
+def _keys_for_flags(recipe: Recipe) -> Iterator[None]:
+    """Where a message about a scene or its labels names a flag of other verbs, name the recipe's key."""
+    try:
+        yield
+    except InputError as error:
+        text = str(error)
+        for flag, key in _KEYS.items():
+            text = re.sub(rf"{flag}\b", key, text)
+        if text == str(error):
+            raise
+        raise type(error)(f"{recipe.path}: {text}") from error
 
 
 def default_chip_size(grounds: tuple[Ground, ...]) -> int:

@@ -37,6 +37,7 @@ class SceneReading:
     nodata: float | None = setting(None, "stored value that means nodata")
     scale: float | None = setting(None, "physical value = stored value * scale + offset")
     offset: float | None = setting(None, "see scale")
+    warp: bool = setting(False, "bring a scene with GCPs, RPCs or a rotation to a north-up grid")
     invalid_where: str = setting(
         "all", 'a pixel is invalid where "all" or "any" of its bands are nodata', choices=("all", "any")
     )

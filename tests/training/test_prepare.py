@@ -9,7 +9,7 @@ import rasterio
 import rasterio.features
 import shapely.geometry
 
-from geoseg.errors import SettingsError
+from geoseg.errors import InputError, SettingsError
 from geoseg.grid import Window
 from geoseg.training.prepare import default_chip_size, prepare_training
 from geoseg.training.recipe import load_recipe
@@ -85,6 +85,21 @@ def test_labels_from_polygons_are_the_same_as_from_their_raster(prepare, tmp_pat
     by_raster = prepare()
     np.testing.assert_array_equal(by_polygon.every[0].counts, by_raster.every[0].counts)
     assert by_polygon.split.regions == by_raster.split.regions
+
+
+def test_messages_name_the_recipe_and_its_keys_not_flags(prepare, tmp_path):
+    path = tmp_path / "crops.toml"
+    prepare()
+    path.write_text('bands = ["red", "thermal"]\n' + path.read_text())
+    recipe = load_recipe(path)
+    with pytest.raises(InputError, match=r"crops.toml: .*no band thermal.*`bands`") as caught:
+        prepare_training(recipe)
+    assert "--" not in str(caught.value)
+    path.write_text(HEAD.format(labels="scene_labels.tif").replace('7 = "water"\n', "") + SMALL)
+    recipe = load_recipe(path)
+    with pytest.raises(InputError, match=r"\[label_values\] (ignore|remap)") as caught:
+        prepare_training(recipe)
+    assert "--" not in str(caught.value)
 
 
 def test_a_fold_without_labels_is_refused(tmp_path):
