@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
 from geoseg.assess.scores import score
+from geoseg.errors import RunError
 from geoseg.training.augment.chip import IGNORE
 from geoseg.training.averaging import AveragedWeights
 from geoseg.training.schedules import Schedule
@@ -155,7 +156,16 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Put the averaged weights in, and count from 0."""
+        """Put the averaged weights in, and count from 0.
+
+        Raises:
+            RunError: If the loss is no longer a finite number.
+        """
+        if self._losses and not bool(torch.isfinite(torch.stack(self._losses)).all()):
+            raise RunError(
+                f"the loss of epoch {self.current_epoch + 1} is no longer finite: lower [run] rate, lengthen "
+                "[schedule] warmup, or use precision fp32"
+            )
         self._swap = self.averaged.applied(self.network) if self.averaged is not None else None
         if self._swap is not None:
             self._swap.__enter__()

@@ -13,7 +13,7 @@ import rasterio
 from click.testing import CliRunner
 
 from geoseg.cli.train import train as command
-from geoseg.errors import InputError, OutputError, SettingsError
+from geoseg.errors import InputError, OutputError, RunError, SettingsError
 from geoseg.models import load_card, load_model
 from geoseg.run import train as verb
 from geoseg.run.train import train
@@ -220,6 +220,21 @@ def test_a_frozen_encoder_stays_as_it_is(recipe, tmp_path):
     for name, value in before.down.state_dict().items():
         np.testing.assert_array_equal(value, after.down.state_dict()[name])
     assert not np.array_equal(before.head.weight.detach(), after.head.weight.detach())
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(recipe, tmp_path, monkeypatch):
+    import torch
+
+    from geoseg.training import assemble
+
+    class Broken(torch.nn.Module):
+        def forward(self, logits, _labels):
+            return logits.sum() * float("nan")
+
+    monkeypatch.setattr(assemble, "build_loss", lambda *_: Broken())
+    with pytest.raises(RunError, match=r"loss of epoch 1 is no longer finite: lower \[run\] rate"):
+        train(recipe(), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_early_stopping(recipe, tmp_path):
