@@ -14,8 +14,9 @@ from geoseg.inference.normalise import Normalisation
 from geoseg.models.card import ModelBand
 from geoseg.training.augment.chip import IGNORE, TrainingChip
 from geoseg.training.augment.pipeline import AugmentSettings, augment
-from geoseg.training.folds import Region, Split
+from geoseg.training.folds import Split
 from geoseg.training.ground import Ground, LabelCells
+from geoseg.training.regions import Region
 from geoseg.training.tiles import keep, tiles
 
 Sample = tuple[NDArray[np.float32], NDArray[np.uint8]]

@@ -8,8 +8,8 @@ from typing import Any
 
 from geoseg.errors import InputError, SettingsError
 from geoseg.grid import Window
-from geoseg.training.folds import Region
 from geoseg.training.ground import Ground
+from geoseg.training.regions import Region
 from geoseg.training.settings import SplitSettings
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from geoseg.models.card import LandClass
-from geoseg.training.folds import Region, Split
+from geoseg.training.folds import Split
 from geoseg.training.ground import Ground, LabelCells, class_table
+from geoseg.training.regions import Region
 
 JSON_FILE, LAYER_FILE = "split.json", "split.gpkg"
 

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Window
 from geoseg.training.augment.chip import IGNORE
-from geoseg.training.folds import Region, Split
+from geoseg.training.folds import Split
 from geoseg.training.ground import grow
+from geoseg.training.regions import Region
 
 
 def tiles(

@@ -10,9 +10,10 @@ from geoseg.grid import Window
 from geoseg.training.augment.chip import IGNORE
 from geoseg.training.augment.pipeline import AugmentSettings
 from geoseg.training.chips import ChipReader, Place, Placer, TrainingChips, ValidationChips
-from geoseg.training.folds import NO_FOLD, Region, Split
+from geoseg.training.folds import NO_FOLD, Split
 from geoseg.training.ground import LabelCells, count_labels, open_ground
 from geoseg.training.recipe import load_recipe
+from geoseg.training.regions import Region
 from geoseg.training.survey import Moments, survey
 from tests.training.ground_of import field_map, make_files, make_ground, write
 

@@ -17,8 +17,9 @@ from geoseg.grid import Window
 from geoseg.training.augment.chip import IGNORE
 from geoseg.training.augment.pipeline import AugmentSettings
 from geoseg.training.chips import ChipReader, Placer, TrainingChips, ValidationChips
-from geoseg.training.folds import Region, Split, balance, cut, in_pixels, make_split
+from geoseg.training.folds import Split, balance, cut, in_pixels, make_split
 from geoseg.training.ground import count_labels
+from geoseg.training.regions import Region
 from geoseg.training.settings import SplitSettings
 from geoseg.training.split_files import write_split
 from geoseg.training.survey import survey
