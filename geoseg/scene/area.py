@@ -6,7 +6,6 @@ import math
 import os
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +13,10 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
+from geoseg.scene.vector import TILE, read_table, tiles, to_pixels
 
 if TYPE_CHECKING:
     from geoseg.scene import Scene
-
-_TILE = 1024
 
 
 @dataclass(frozen=True)
@@ -34,18 +32,10 @@ class Area:
     geometry: Any = field(repr=False)
 
     def mask(self, window: Window) -> NDArray[np.bool_]:
-        """Pixels of a window whose centre is inside the area, bool (rows, columns).
-
-        Drawn in tiles of one fixed lattice, so that a centre that lies on an edge falls on the same side
-        whatever window is asked for.
-        """
+        """Pixels of a window whose centre is inside the area, bool (rows, columns)."""
         inside = np.zeros(window.shape, bool)
-        for row in range(window.row // _TILE * _TILE, window.row_stop, _TILE):
-            for col in range(window.col // _TILE * _TILE, window.col_stop, _TILE):
-                tile = Window(row, col, _TILE, _TILE)
-                common = tile.intersection(window)
-                if common is not None:
-                    inside[common.slices(window)] = _draw(self, row, col)[common.slices(tile)]
+        for tile, common in tiles(window):
+            inside[common.slices(window)] = _draw(self, tile.row, tile.col)[common.slices(tile)]
         return inside
 
 
@@ -55,7 +45,7 @@ def _draw(area: Area, row: int, col: int) -> NDArray[np.bool_]:
     from rasterio.transform import Affine
 
     drawn = rasterize(
-        [(area.geometry, 1)], (_TILE, _TILE), transform=Affine.translation(col, row), dtype="uint8"
+        [(area.geometry, 1)], (TILE, TILE), transform=Affine.translation(col, row), dtype="uint8"
     )
     inside: NDArray[np.bool_] = drawn.astype(bool)
     return inside
@@ -78,7 +68,7 @@ def read_area(path: str | os.PathLike[str], scene: Scene) -> Area:
         raise SceneError(
             f"{scene.name}: --aoi needs a scene with a transform; --warp makes one from GCPs or RPCs"
         )
-    geometry = _to_pixels(_polygons(path, scene), transform)
+    geometry = to_pixels(_polygons(path, scene), transform)
     left, top, right, bottom = geometry.bounds
     box = Window.from_bounds(math.floor(top), math.floor(left), math.ceil(bottom), math.ceil(right))
     window = box.intersection(Window.from_shape(scene.shape))
@@ -90,15 +80,7 @@ def read_area(path: str | os.PathLike[str], scene: Scene) -> Area:
 
 
 def _polygons(path: str | os.PathLike[str], scene: Scene) -> Any:
-    import geopandas
-    import pyogrio.errors
-
-    if not Path(path).exists() and "://" not in str(path):
-        raise InputError(f"{path}: no such file (--aoi)")
-    try:
-        table = geopandas.read_parquet(path) if str(path).endswith(".parquet") else geopandas.read_file(path)
-    except (pyogrio.errors.DataSourceError, ValueError, OSError) as error:
-        raise InputError(f"{path}: --aoi cannot read it as a vector file: {error}") from error
+    table = read_table(os.fspath(path), "--aoi")
     table = table[table.geometry.notna() & table.geom_type.isin(["Polygon", "MultiPolygon"])]
     if table.empty:
         raise InputError(f"{path}: --aoi holds no polygon")
@@ -108,17 +90,3 @@ def _polygons(path: str | os.PathLike[str], scene: Scene) -> Any:
     if table.empty:
         raise SceneError(f"{path}: the area of interest lies where {scene.name}'s CRS does not reach")
     return table.geometry.make_valid().union_all()
-
-
-def _to_pixels(geometry: Any, transform: Any) -> Any:
-    import shapely
-
-    inverse = ~transform
-
-    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = xy[:, 0], xy[:, 1]
-        return np.column_stack(
-            [inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f]
-        )
-
-    return shapely.transform(geometry, move)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,13 @@ from geoseg.errors import SceneError, SettingsError
 from geoseg.grid import Window
 from geoseg.scene.label_raster import GridOf
 from geoseg.scene.label_values import IGNORE, ValueTable
+from geoseg.scene.vector import TILE, read_table, tiles, to_pixels
 
-VECTOR_SUFFIXES = (".gpkg", ".parquet", ".geoparquet", ".geojson", ".json", ".shp", ".fgb")
 COLUMNS = (
     "class_id", "class_name", "class", "label", "category", "landcover", "land_cover", "crop", "crop_name",
     "lc", "code", "value", "dn", "type",
 )  # fmt: skip
 """Where the class is looked for, in this order, whatever the case."""
-_TILE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,16 +43,10 @@ class PolygonLabels:
         """Class ids in a window of the grid, uint8 (rows, columns); see ``Labels.read``.
 
         Where polygons of different classes overlap there is no label, whatever their order in the file.
-        Drawn in tiles of one fixed lattice, so that a pixel's centre on an edge falls on the same side
-        whatever window is asked for.
         """
         ids = np.full(window.shape, IGNORE, np.uint8)
-        for row in range(window.row // _TILE * _TILE, window.row_stop, _TILE):
-            for col in range(window.col // _TILE * _TILE, window.col_stop, _TILE):
-                tile = Window(row, col, _TILE, _TILE)
-                common = tile.intersection(window)
-                if common is not None:
-                    ids[common.slices(window)] = _draw(self, row, col)[common.slices(tile)]
+        for tile, common in tiles(window):
+            ids[common.slices(window)] = _draw(self, tile.row, tile.col)[common.slices(tile)]
         return ids
 
     def close(self) -> None:
@@ -67,14 +59,14 @@ def _draw(labels: PolygonLabels, row: int, col: int) -> NDArray[np.uint8]:
     from rasterio.features import rasterize
     from rasterio.transform import Affine
 
-    found = _tree(labels).query(shapely.box(col, row, col + _TILE, row + _TILE))
+    found = _tree(labels).query(shapely.box(col, row, col + TILE, row + TILE))
     if not found.size:
-        return np.full((_TILE, _TILE), IGNORE, np.uint8)
+        return np.full((TILE, TILE), IGNORE, np.uint8)
 
     def burn(order: NDArray[np.intp]) -> NDArray[np.uint8]:
         drawn: NDArray[np.uint8] = rasterize(
             [(labels.geometries[i], int(labels.ids[i])) for i in order],
-            (_TILE, _TILE),
+            (TILE, TILE),
             fill=IGNORE,
             transform=Affine.translation(col, row),
             dtype="uint8",
@@ -94,50 +86,13 @@ def _tree(labels: PolygonLabels) -> Any:
     return shapely.STRtree(labels.geometries)
 
 
-def is_vector(path: str) -> bool:
-    """Whether a path names a vector file."""
-    return Path(path).suffix.lower() in VECTOR_SUFFIXES
-
-
-def read_table(path: str) -> Any:
-    """Read a vector file as a GeoDataFrame.
-
-    Raises:
-        SceneError: If it cannot be read.
-    """
-    import geopandas
-    import pyogrio.errors
-
-    if not Path(path).exists() and "://" not in path and not path.startswith("/vsi"):
-        raise SceneError(f"{path}: no such file")
-    is_parquet = path.lower().endswith((".parquet", ".geoparquet"))
-    try:
-        return geopandas.read_parquet(path) if is_parquet else geopandas.read_file(path, layer=_layer(path))
-    except (pyogrio.errors.DataSourceError, ValueError, OSError) as error:
-        raise SceneError(f"{path}: cannot be read as a vector file: {error}") from error
-
-
-def _layer(path: str) -> str:
-    """The layer of polygons; styles and points that lie beside it are not meant."""
-    import pyogrio
-
-    layers = [(str(name), str(kind)) for name, kind in pyogrio.list_layers(path)]
-    known = [name for name, kind in layers if "Polygon" in kind]
-    found = known or [name for name, kind in layers if kind not in ("None", "Point", "LineString")]
-    if len(found) > 1:
-        raise SceneError(f"{path} has several layers of polygons ({', '.join(found)}); save the labels alone")
-    if not found:
-        raise SceneError(f"{path} holds no polygon")
-    return found[0]
-
-
 def open_polygons(
     path: str, grid: GridOf, make_table: Callable[[], ValueTable], column: str | None
 ) -> PolygonLabels:
     """Read label polygons and place them on a grid; arguments and errors as in ``open_labels``."""
     import shapely
 
-    frame = read_table(path)
+    frame = read_table(path, "labels")
     areal = frame.geometry.notna() & frame.geom_type.isin(["Polygon", "MultiPolygon"])
     if not areal.any():
         raise SceneError(f"{path} holds no polygon")
@@ -199,22 +154,13 @@ def _to_crs(path: str, shapes: NDArray[Any], crs: Any, grid: GridOf) -> NDArray[
 
 def _to_pixels(shapes: NDArray[Any], path: str, grid: GridOf) -> NDArray[Any]:
     """Geometries in pixels. A grid without a transform is drawn as QGIS does: x = column, y = -row."""
-    import shapely
     from rasterio.transform import Affine
 
     if grid.georeference.needs_warp:
         raise SceneError(
             f"{grid.name} is located by GCPs or RPCs only, so {path} cannot be laid over it; warp it first"
         )
-    inverse = ~(grid.georeference.transform or Affine.scale(1, -1))
-
-    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = xy[:, 0], xy[:, 1]
-        return np.column_stack(
-            [inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f]
-        )
-
-    moved: NDArray[Any] = shapely.transform(shapes, move)
+    moved: NDArray[Any] = to_pixels(shapes, grid.georeference.transform or Affine.scale(1, -1))
     return moved
 
 

@@ -15,11 +15,12 @@ from geoseg.grid import Window
 from geoseg.scene.area import Area
 from geoseg.scene.file import reason
 from geoseg.scene.georeference import Georeference
-from geoseg.scene.label_polygons import is_vector, open_polygons
+from geoseg.scene.label_polygons import open_polygons
 from geoseg.scene.label_raster import GridOf, RasterLabels, open_raster
 from geoseg.scene.label_values import IGNORE, NamedClass, ValueTable, make_table
 from geoseg.scene.scene import Scene
 from geoseg.scene.source import GDAL_ERRORS, Source
+from geoseg.scene.vector import is_vector
 
 __all__ = ["IGNORE", "Labels", "NamedClass", "open_labels"]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from geoseg.errors import InputError, SettingsError
 from geoseg.grid import Window
+from geoseg.scene.vector import read_table, to_pixels
 from geoseg.training.ground import Ground
 from geoseg.training.regions import Region
 from geoseg.training.settings import SplitSettings
@@ -40,13 +41,9 @@ def read_fold_polygons(settings: SplitSettings, grounds: Sequence[Ground]) -> li
 def _read(settings: SplitSettings) -> Any:
     import geopandas
     import pandas
-    import pyogrio.errors
 
     path = settings.polygons
-    try:
-        table = geopandas.read_parquet(path) if str(path).endswith(".parquet") else geopandas.read_file(path)
-    except (pyogrio.errors.DataSourceError, ValueError, OSError) as error:
-        raise InputError(f"{path}: [split] polygons cannot be read as a vector file: {error}") from error
+    table = read_table(str(path), "[split] polygons")
     if settings.column not in table.columns:
         raise SettingsError(
             f'{path} has no column "{settings.column}" ([split] column); it has: '
@@ -70,13 +67,10 @@ def _in_crs_of(table: Any, ground: Ground) -> Any:
 
 def _place(geometry: Any, number: int, fold: int, ground: Ground) -> Region | None:
     """A fold's polygons in pixels of a scene; None where they do not touch it."""
-    from shapely.affinity import affine_transform
-
     transform = ground.scene.georeference.transform
     if transform is None:
         raise InputError(f"{ground.scene.name} has no transform, so polygons cannot be placed on it")
-    inverse = ~transform
-    pixels = affine_transform(geometry, [inverse.a, inverse.b, inverse.d, inverse.e, inverse.c, inverse.f])
+    pixels = to_pixels(geometry, transform)
     if pixels.is_empty or not all(math.isfinite(value) for value in pixels.bounds):
         return None
     left, top, right, bottom = pixels.bounds

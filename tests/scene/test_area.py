@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import geopandas
 import numpy as np
+import pandas
+import pyogrio
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -50,6 +52,21 @@ def test_the_box_is_whole_pixels_cut_to_the_scene(tmp_path):
     polygon = shapely.box(499000, 5199555, 500404, 5199801)
     geopandas.GeoDataFrame(geometry=[polygon], crs="EPSG:32614").to_parquet(tmp_path / "aoi.parquet")
     assert read_area(tmp_path / "aoi.parquet", scene).window == Window(19, 0, 26, 41)
+
+
+def test_polygons_beside_a_style_are_found_without_a_warning(tmp_path, recwarn):
+    """As in the GeoPackages that geoseg itself writes."""
+    scene = open_scene(make_scene(tmp_path / "scene.tif"))
+    path = tmp_path / "fields.gpkg"
+    pandas.DataFrame({"styleName": ["classes"]}).pipe(pyogrio.write_dataframe, path, layer="a_style")
+    polygon = shapely.box(500100, 5199500, 500404, 5199801)
+    frame = geopandas.GeoDataFrame(geometry=[polygon], crs="EPSG:32614")
+    frame.to_file(path, layer="polygons", mode="a")
+    assert read_area(path, scene).window == Window(19, 10, 31, 31)
+    assert not [warning for warning in recwarn if "layer" in str(warning.message)]
+    frame.to_file(path, layer="others", mode="a")
+    with pytest.raises(InputError, match="several layers of polygons"):
+        read_area(path, scene)
 
 
 def test_files_that_hold_no_area_are_refused(tmp_path):
