@@ -22,10 +22,7 @@ class Flips:
     chance: float = setting(1.0, "how often", least=0, most=1)
 
     def apply(
-        self,
-        chip: TrainingChip,
-        __bands: Sequence[ModelBand],
-        rng: np.random.Generator,
+        self, chip: TrainingChip, _bands: Sequence[ModelBand], rng: np.random.Generator
     ) -> TrainingChip:
         """See ``Augmentation``."""
         for axis in (-2, -1):
@@ -41,10 +38,7 @@ class QuarterTurns:
     chance: float = setting(1.0, "how often", least=0, most=1)
 
     def apply(
-        self,
-        chip: TrainingChip,
-        __bands: Sequence[ModelBand],
-        rng: np.random.Generator,
+        self, chip: TrainingChip, _bands: Sequence[ModelBand], rng: np.random.Generator
     ) -> TrainingChip:
         """See ``Augmentation``."""
         is_square = chip.labels.shape[0] == chip.labels.shape[1]
@@ -60,10 +54,7 @@ class Rotation:
     degrees: float = setting(30.0, "largest angle", least=0, most=180)
 
     def apply(
-        self,
-        chip: TrainingChip,
-        __bands: Sequence[ModelBand],
-        rng: np.random.Generator,
+        self, chip: TrainingChip, _bands: Sequence[ModelBand], rng: np.random.Generator
     ) -> TrainingChip:
         """See ``Augmentation``."""
         angle = math.radians(rng.uniform(-self.degrees, self.degrees))
@@ -80,10 +71,7 @@ class Scaling:
     largest: float = setting(1.25, "largest factor", least=1, most=10)
 
     def apply(
-        self,
-        chip: TrainingChip,
-        __bands: Sequence[ModelBand],
-        rng: np.random.Generator,
+        self, chip: TrainingChip, _bands: Sequence[ModelBand], rng: np.random.Generator
     ) -> TrainingChip:
         """See ``Augmentation``."""
         factor = math.exp(rng.uniform(math.log(self.smallest), math.log(self.largest)))
@@ -98,10 +86,7 @@ class Crop:
     least: float = setting(0.6, "smallest side of the part, as a share of the chip's", least=0.1, most=1)
 
     def apply(
-        self,
-        chip: TrainingChip,
-        __bands: Sequence[ModelBand],
-        rng: np.random.Generator,
+        self, chip: TrainingChip, _bands: Sequence[ModelBand], rng: np.random.Generator
     ) -> TrainingChip:
         """See ``Augmentation``."""
         share = rng.uniform(self.least, 1.0)

@@ -50,10 +50,7 @@ class Shadow:
     depth: float = setting(0.4, "largest share of light lost", least=0, most=0.95)
 
     def apply(
-        self,
-        chip: TrainingChip,
-        __bands: Sequence[ModelBand],
-        rng: np.random.Generator,
+        self, chip: TrainingChip, _bands: Sequence[ModelBand], rng: np.random.Generator
     ) -> TrainingChip:
         """See ``Augmentation``."""
         rows, cols = chip.labels.shape

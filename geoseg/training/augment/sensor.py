@@ -38,10 +38,7 @@ class Blur:
     sigma: float = setting(1.0, "largest standard deviation of the Gaussian in pixels", above=0, most=20)
 
     def apply(
-        self,
-        chip: TrainingChip,
-        __bands: Sequence[ModelBand],
-        rng: np.random.Generator,
+        self, chip: TrainingChip, _bands: Sequence[ModelBand], rng: np.random.Generator
     ) -> TrainingChip:
         """See ``Augmentation``."""
         sigma = rng.uniform(0.1, max(0.1, self.sigma))
