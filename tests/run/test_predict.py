@@ -178,6 +178,30 @@ class TestEveryValidPixel:
             assert np.count_nonzero(pixels(result.outputs["classes"]) == 255) == missing
 
 
+class TestWhatTheNetworkSees:
+    def test_bands_come_in_the_models_order_whatever_the_files(self, scene, tiny_model, tmp_path):
+        with rasterio.open(scene) as source:
+            values, profile = source.read(), source.profile
+        with rasterio.open(tmp_path / "turned.tif", "w", **profile) as turned:
+            turned.write(values[::-1])
+            turned.descriptions, turned.scales = ("nir", "red"), (0.0001, 0.0001)
+        straight = run(scene, tiny_model, tmp_path / "a")
+        other = run(tmp_path / "turned.tif", tiny_model, tmp_path / "b")
+        assert other.report["settings"]["bands"] == [2, 1]
+        assert np.array_equal(pixels(straight.outputs["confidence"]), pixels(other.outputs["confidence"]))
+        mistaken = run(scene, tiny_model, tmp_path / "c", bands=[2, 1])
+        assert not np.array_equal(
+            pixels(straight.outputs["confidence"]), pixels(mistaken.outputs["confidence"])
+        )
+
+    @pytest.mark.parametrize(("tta", "temperature"), [("none", 2.0), ("flips", 1.0), ("d4", 4.0)])
+    def test_every_augmentation_has_its_own_calibration(self, tta, temperature, scene, tmp_path):
+        model = save_tiny(tmp_path / "m", temperatures={"none": 2.0, "d4": 4.0})
+        result = run(scene, model, tmp_path / "a", tta=tta)
+        assert result.report["settings"]["temperature"] == temperature
+        assert result.report["model"]["calibrated"] == (tta != "flips")
+
+
 class TestMapsAndPolygonsAgree:
     def test_polygons_are_those_of_polygonize_on_the_rasters(self, scene, tiny_model, tmp_path):
         result = run(scene, tiny_model, tmp_path / "a")
@@ -252,6 +276,24 @@ class TestReport:
         assert report["shape"] == [150, 130]
         assert sum(row["pixels"] for row in report["classes"]) == report["pixels_valid"]
         assert report["scene"]["date"] == "2021-07-05"
+
+    def test_class_rows_count_every_block(self, scene, tiny_model, tmp_path):
+        whole = run(scene, tiny_model, tmp_path / "a")
+        assert (
+            run(scene, tiny_model, tmp_path / "b", block_size=50).report["classes"] == whole.report["classes"]
+        )
+        classes, sure = pixels(whole.outputs["classes"]), pixels(whole.outputs["confidence"])
+        for row in whole.report["classes"]:
+            mine = classes == row["id"]
+            assert row["pixels"] == mine.sum()
+            assert row["mean_confidence"] == pytest.approx(sure[mine].mean() / 100)
+
+    def test_the_date_reaches_the_map_and_every_polygon(self, scene, tiny_model, tmp_path):
+        result = run(scene, tiny_model, tmp_path / "a", date="2021-07-05")
+        with rasterio.open(result.outputs["classes"]) as raster:
+            assert raster.tags()["ACQUISITION_DATE"] == "2021-07-05"
+        dates = read(result.outputs["polygons"])["date"]
+        assert {str(date)[:10] for date in dates} == {"2021-07-05"}
 
     def test_tags_hold_what_changes_the_answer_and_no_paths(self, scene, tiny_model, tmp_path):
         result = run(scene, tiny_model, tmp_path / "a", date="2021-07-05")
