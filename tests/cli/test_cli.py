@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
 import pytest
 import rasterio
 
+import geoseg as geoseg_api
 from geoseg.cli import cli, run
 from tests.conftest import make_scene
 
@@ -26,6 +28,17 @@ def test_every_verb_explains_itself(verb, capsys):
     shown = capsys.readouterr().out
     assert "Usage: geoseg" in shown
     assert len(shown.splitlines()) > 4
+
+
+@pytest.mark.parametrize(
+    ("verb", "needed"), [("predict", ["a"]), ("polygonize", ["a", "-o", "b.gpkg"]), ("inspect", ["a"])]
+)
+def test_options_are_the_python_arguments_with_the_same_defaults(verb, needed):
+    arguments = inspect.signature(getattr(geoseg_api, verb)).parameters
+    options = cli.commands[verb].make_context(verb, list(needed)).params
+    assert set(options) - {"quiet"} == set(arguments) - {"progress"}
+    for name in set(options) - {"quiet", "scene", "class_map", "output"}:
+        assert options[name] == arguments[name].default, name
 
 
 def test_help_imports_nothing_heavy():

@@ -194,6 +194,30 @@ class TestWhatTheNetworkSees:
             pixels(straight.outputs["confidence"]), pixels(mistaken.outputs["confidence"])
         )
 
+    @pytest.mark.parametrize(
+        ("change", "options"),
+        [
+            ({"scales": (1.0, 1.0)}, {"scale": 0.0001}),
+            ({"add": 1000}, {"offset": -0.1}),
+            ({"nodata": None}, {"nodata": -9999}),
+        ],
+        ids=["scale", "offset", "nodata"],
+    )
+    def test_options_mend_what_a_file_does_not_say(self, change, options, scene, tiny_model, tmp_path):
+        with rasterio.open(scene) as source:
+            values, profile = source.read(), source.profile
+        values = np.where(values == -9999, -9999, values + change.get("add", 0)).astype(np.int16)
+        profile["nodata"] = change.get("nodata", -9999)
+        with rasterio.open(tmp_path / "untold.tif", "w", **profile) as untold:
+            untold.write(values)
+            untold.descriptions, untold.scales = ("red", "nir"), change.get("scales", (0.0001, 0.0001))
+        told = run(scene, tiny_model, tmp_path / "a")
+        mended = run(tmp_path / "untold.tif", tiny_model, tmp_path / "b", **options)
+        unmended = run(tmp_path / "untold.tif", tiny_model, tmp_path / "c")
+        sure = [pixels(result.outputs["confidence"]).astype(int) for result in (told, mended, unmended)]
+        assert np.abs(sure[0] - sure[1]).max() <= 1, "float rounding may tip a percent"
+        assert np.abs(sure[0] - sure[2]).max() > 1
+
     @pytest.mark.parametrize(("tta", "temperature"), [("none", 2.0), ("flips", 1.0), ("d4", 4.0)])
     def test_every_augmentation_has_its_own_calibration(self, tta, temperature, scene, tmp_path):
         model = save_tiny(tmp_path / "m", temperatures={"none": 2.0, "d4": 4.0})
