@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -12,13 +12,24 @@ _OPEN, _DONE = "230,80,0,255", "90,150,110,255"
 
 
 def add_styles(path: Path, layer: str, outlines: str, legend: Sequence[LandClass]) -> None:
-    """Put default styles into a GeoPackage, in the table where QGIS keeps them.
+    """Put the default styles of a sample into its GeoPackage.
 
     Args:
         path: The GeoPackage.
         layer: Its layer of points, with the column ``reference``.
         outlines: Its layer of pixels.
         legend: The classes to choose from.
+    """
+    write_styles(path, {layer: points_qml(legend), outlines: outlines_qml()}, "labelling")
+
+
+def write_styles(path: Path, styles: Mapping[str, str], name: str) -> None:
+    """Put default styles into a GeoPackage, in the table where QGIS keeps them.
+
+    Args:
+        path: The GeoPackage, without styles; its geometry columns are named ``geom``.
+        styles: Layer -> style as QML.
+        name: What QGIS calls them.
     """
     import pandas
     import pyogrio
@@ -27,9 +38,9 @@ def add_styles(path: Path, layer: str, outlines: str, legend: Sequence[LandClass
         {
             "f_table_catalog": "",
             "f_table_schema": "",
-            "f_table_name": name,
+            "f_table_name": layer,
             "f_geometry_column": "geom",
-            "styleName": "labelling",
+            "styleName": name,
             "styleQML": qml,
             "styleSLD": "",
             "useAsDefault": True,
@@ -38,7 +49,7 @@ def add_styles(path: Path, layer: str, outlines: str, legend: Sequence[LandClass
             "ui": "",
             "update_time": "2000-01-01T00:00:00Z",
         }
-        for name, qml in ((layer, points_qml(legend)), (outlines, outlines_qml()))
+        for layer, qml in styles.items()
     ]
     pyogrio.write_dataframe(pandas.DataFrame(rows), path, layer="layer_styles", append=False)
 
