@@ -21,7 +21,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +32,7 @@ from geoseg.grid import Window
 from geoseg.models.card import LandClass
 from geoseg.polygons.groups import group_starts
 from geoseg.polygons.rings import Traced
-from geoseg.polygons.store import PolygonStore
+from geoseg.polygons.store import Polygons, PolygonStore
 from geoseg.polygons.surface import Surface
 from geoseg.polygons.tally import Tally
 from geoseg.polygons.trace import BlockValues, Tracer
@@ -214,26 +213,29 @@ class _Finder:
         sums = collector.in_order()
         fits = (polygons.columns.pixels >= min_pixels) & (sums[:, 0] >= min_pixels)
         order = np.flatnonzero(fits)[np.argsort(-sums[fits, 1], kind="stable")][:most]
-        chosen, columns = polygons.take(order), polygons.columns.take(order)
+        return self._places(polygons.take(order), sums[order]), int(np.count_nonzero(fits))
+
+    def _places(self, polygons: Polygons, sums: NDArray[np.int64]) -> list[Place]:
+        columns, surface = polygons.columns, polygons.surface
+        if not len(polygons) or columns.confidence is None or columns.confident is None:
+            return []
         areas = None if surface is None or columns.areas is None else columns.areas * surface.area_unit
-        geometries: NDArray[Any] = chosen.geometries()
-        assert columns.confidence is not None or not len(order)  # every block brings it
-        places = [
+        pairs = self.group[columns.class_ids]
+        return [
             Place(
                 row=int(columns.row[i]),
                 col=int(columns.column[i]),
-                label_id=int(self.group[columns.class_ids[i], 0]),
-                predicted_id=int(self.group[columns.class_ids[i], 1]),
+                label_id=int(pairs[i, 0]),
+                predicted_id=int(pairs[i, 1]),
                 pixels=int(columns.pixels[i]),
-                confident_pixels=int(sums[number, 0]),
+                confident_pixels=int(sums[i, 0]),
                 area_ha=None if areas is None else float(areas[i]),
                 confidence=float(columns.confidence[i] / columns.confident[i] / 100),
-                score=float(sums[number, 1] / 100),
-                geometry=geometries[i],
+                score=float(sums[i, 1] / 100),
+                geometry=geometry,
             )
-            for i, number in enumerate(order)
+            for i, geometry in enumerate(polygons.geometries())
         ]
-        return places, int(np.count_nonzero(fits))
 
     def _codes(self) -> NDArray[np.uint8]:
         """Number of the pair of a label and a map class, uint8 (256, 256); 255 for none of them."""

@@ -141,16 +141,10 @@ def review_qml() -> str:
     symbol = ET.SubElement(
         ET.SubElement(renderer, "symbols"), "symbol", type="fill", name="0", alpha="1", clip_to_extent="1"
     )
-    inside = ET.SubElement(
-        symbol, "layer", {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
-    )
-    values = ET.SubElement(inside, "Option", type="Map")
-    for name, value in {
-        "style": "no",
-        "outline_color": "255,0,200,255",
-        "outline_width": "0.6",
-        "outline_style": "solid",
-    }.items():
+    layer = {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
+    values = ET.SubElement(ET.SubElement(symbol, "layer", layer), "Option", type="Map")
+    line = {"style": "no", "outline_color": "255,0,200,255", "outline_width": "0.6"}
+    for name, value in (line | {"outline_style": "solid"}).items():
         ET.SubElement(values, "Option", name=name, type="QString", value=value)
     _add_labels(root)
     fields = ET.SubElement(root, "fieldConfiguration")
