@@ -6,6 +6,7 @@ the square is steadier than any of them, and costs as many forwards.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.inference.backend import Backend
 
+Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 SYMMETRIES: dict[str, tuple[tuple[int, bool], ...]] = {
     "none": ((0, False),),
     "flips": ((0, False), (0, True), (2, False), (2, True)),
@@ -65,11 +67,22 @@ class SymmetricBackend:
 
     def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
         """The mean over the symmetries, always added in the same order; shapes as in ``Backend``."""
-        symmetries = SYMMETRIES[self.tta]
         total = np.zeros((), np.float32)
-        for turns, mirrored in symmetries:
-            seen = np.rot90(chips[..., ::-1] if mirrored else chips, turns, (-2, -1))
-            answer = np.rot90(self.inner.probabilities(np.ascontiguousarray(seen)), -turns, (-2, -1))
-            total = total + (answer[..., ::-1] if mirrored else answer)
-        mean: NDArray[np.float32] = total / np.float32(len(symmetries))
+        for answer in each_view(self.inner.probabilities, chips, self.tta):
+            total = total + answer
+        mean: NDArray[np.float32] = total / np.float32(len(SYMMETRIES[self.tta]))
         return mean
+
+
+def each_view(run: Forward, chips: NDArray[np.float32], tta: str) -> Iterator[NDArray[np.float32]]:
+    """What a forward says of every view of a batch, turned and mirrored back.
+
+    Args:
+        run: The forward.
+        chips: float32 (..., rows, columns), squares.
+        tta: A key of ``SYMMETRIES``; the views come in its order.
+    """
+    for turns, mirrored in SYMMETRIES[tta]:
+        seen = np.rot90(chips[..., ::-1] if mirrored else chips, turns, (-2, -1))
+        answer = np.rot90(run(np.ascontiguousarray(seen)), -turns, (-2, -1))
+        yield answer[..., ::-1] if mirrored else answer

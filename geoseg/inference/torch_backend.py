@@ -68,20 +68,38 @@ class TorchBackend:
         """
         import torch
 
-        rows, cols = chips.shape[-2:]
         with torch.inference_mode(), self._autocast():
-            batch = torch.from_numpy(chips).to(self.device, memory_format=torch.channels_last)
-            padded = _pad_to(batch, self.divisor)
-            try:
-                logits = self.network(padded)
-            except torch.cuda.OutOfMemoryError as error:
-                raise RunError(
-                    f"{self.device} ran out of memory at {self.batch_size} chips of {rows} x {cols}; "
-                    "give a smaller --batch-size"
-                ) from error
-            logits = _upsample(logits.float(), padded.shape[-2:])[..., :rows, :cols]
+            logits = self._forward(chips)
             result: NDArray[np.float32] = torch.softmax(logits / self.temperature, dim=1).cpu().numpy()
         return result
+
+    def logits(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What ``probabilities`` is made of: float32 as large, not divided by the temperature.
+
+        Raises:
+            RunError: If the device runs out of memory.
+        """
+        import torch
+
+        with torch.inference_mode(), self._autocast():
+            result: NDArray[np.float32] = self._forward(chips).cpu().numpy()
+        return result
+
+    def _forward(self, chips: NDArray[np.float32]) -> Tensor:
+        """Logits float32 (batch, classes, chip_size, chip_size) on the device."""
+        import torch
+
+        rows, cols = chips.shape[-2:]
+        batch = torch.from_numpy(chips).to(self.device, memory_format=torch.channels_last)
+        padded = _pad_to(batch, self.divisor)
+        try:
+            logits = self.network(padded)
+        except torch.cuda.OutOfMemoryError as error:
+            raise RunError(
+                f"{self.device} ran out of memory at {self.batch_size} chips of {rows} x {cols}; "
+                "give a smaller --batch-size"
+            ) from error
+        return _upsample(logits.float(), padded.shape[-2:])[..., :rows, :cols]
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         import torch
