@@ -43,7 +43,8 @@ def scene_options(command: Command) -> Command:
         click.option(
             "--model",
             metavar="NAME|DIR|ZIP|hf://",
-            help="Bundled model, package, or owner/name on the Hugging Face Hub [default: the bundled one].",
+            help="Bundled model, package, or owner/name on the Hugging Face Hub "
+            "[default: the bundled one that fits].",
         ),
     ):
         command = option(command)

@@ -92,6 +92,7 @@ class ModelCard:
         value_scale: physical = stored * value_scale + value_offset, as it was in the training data.
         value_offset: see `value_scale`.
         gsd: metres a pixel of the training data, None if it is not known.
+        gsd_estimated: whether `gsd` was estimated from what the scenes show, because they do not say it.
         chip_size: pixels a side of the chips the network is run on.
         overlap: pixels that neighbouring chips share, at most half of `chip_size`.
         invalid_where: a pixel is invalid where "all" or "any" of its bands are nodata.
@@ -125,6 +126,7 @@ class ModelCard:
     value_scale: float = 1.0
     value_offset: float = 0.0
     gsd: float | None = None
+    gsd_estimated: bool = False
     invalid_where: str = "all"
     temperatures: Mapping[str, float] = field(default_factory=dict)
     trained_on: str = ""
@@ -198,6 +200,8 @@ class ModelCard:
             object.__setattr__(self, "gsd", _finite(self.gsd, "`gsd`"))
             if self.gsd <= 0:
                 raise ModelError(f"`gsd` is {self.gsd:g}; it is metres a pixel and greater than 0")
+        elif self.gsd_estimated:
+            raise ModelError("`gsd_estimated` is true, but there is no `gsd`; give the estimate as `gsd`")
         if self.invalid_where not in INVALID_RULES:
             raise ModelError(f'`invalid_where` is "{self.invalid_where}"; use "all" or "any"')
 

@@ -68,6 +68,8 @@ def item_from_card(card: ModelCard, facts: Mapping[str, Any] | None = None) -> d
     }
     if card.gsd is not None:
         properties["gsd"] = card.gsd
+    if card.gsd_estimated:
+        properties["geoseg:gsd_estimated"] = True
     return {
         "type": "Feature",
         "stac_version": "1.1.0",

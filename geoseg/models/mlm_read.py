@@ -16,6 +16,7 @@ _KINDS: dict[type, str] = {
     str: "a text",
     float: "a number",
     int: "a whole number",
+    bool: "true or false",
 }
 
 
@@ -59,6 +60,7 @@ def card_from_item(item: Any) -> ModelCard:
         value_scale=scale,
         value_offset=offset,
         gsd=_get(item, "properties", "gsd", kind=float, default=None),
+        gsd_estimated=_get(item, "properties", "geoseg:gsd_estimated", kind=bool, default=False),
         architecture=_get(item, "properties", "mlm:architecture", kind=str),
         encoder=_get(item, "properties", "geoseg:encoder", kind=str, default=None),
         **own,
@@ -180,7 +182,7 @@ def _get(item: Any, *path: str | int, kind: type, default: Any = _REQUIRED) -> A
     if value is None and default is not _REQUIRED:
         return default
     wanted = (int, float) if kind is float else kind
-    if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not object):
+    if not isinstance(value, wanted) or (isinstance(value, bool) and kind not in (object, bool)):
         raise ModelError(f"`{_path(*path)}` is {value!r}; it must be {_KINDS.get(kind, 'present')}")
     return value
 

@@ -2,11 +2,13 @@
 
 Two severities matter. "stop" is for what would surely give a junk map; predict refuses it without
 ``--force``. "warn" is for what may make the map worse. A GSD more than 1.5 times off warns, because networks
-bear some change of scale; more than 4 times off stops, because fields then have the size of other things.
+bear some change of scale; more than 4 times off stops, because fields then have the size of other things. A
+model's GSD that is an estimate never stops.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,27 +18,38 @@ from geoseg.run.findings import Diagnosis, Finding, Severity
 from geoseg.run.sentinel2 import offset_not_applied
 from geoseg.run.value_checks import BandValues, check_values, filled_with, undeclared_fill
 from geoseg.scene import BandMatch, Scene, match_bands
-from geoseg.scene.sample import Sample, sample_scene
+from geoseg.scene.match import missing_bands
+from geoseg.scene.names import is_generic
+from geoseg.scene.sample import Sample, Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from geoseg.models.card import ModelCard
 
-__all__ = ["Diagnosis", "Finding", "examine"]
+__all__ = ["GSD_STOP", "Diagnosis", "Finding", "examine", "gsd_ratio"]
 
-_GSD_WARN, _GSD_STOP = 1.5, 4.0
+GSD_STOP = 4.0
+_GSD_WARN = 1.5
 _SHAPE_WARN = 1.2
 _ORDER: tuple[Severity, ...] = ("stop", "warn", "note")
 
 
-def examine(scene: Scene, card: ModelCard, *, bands: Sequence[str | int] | None = None) -> Diagnosis:
+def examine(
+    scene: Scene,
+    card: ModelCard,
+    *,
+    bands: Sequence[str | int] | None = None,
+    sampler: Sampler | None = None,
+) -> Diagnosis:
     """Examine a scene for a model; a bounded sample of its pixels is read.
 
     Args:
         scene: The scene as predict would open it, overrides applied.
         card: The model's card.
         bands: What ``--bands`` says.
+        sampler: Of the scene with at least the bands that the model reads, to look at it once for several
+            models; made here by default.
 
     Returns:
         The findings, the gravest first, and the bands to use.
@@ -50,12 +63,31 @@ def examine(scene: Scene, card: ModelCard, *, bands: Sequence[str | int] | None 
         match = match_bands(scene, [band.name for band in card.bands], bands)
     except SceneError as error:
         message, _, mend = str(error).rpartition("; ")
-        findings.append(Finding("stop", "bands-missing", message, mend))
+        findings.append(Finding("stop", "bands-missing", message, mend, _lacks(scene, card, bands)))
     if match is not None:
         findings += _doubts(match)
-        findings += _values(scene.select(match.numbers, invalid_where=card.invalid_where), card)
+        selected = scene.select(match.numbers, invalid_where=card.invalid_where)
+        findings += _values(selected, card, sampler or Sampler(selected))
     findings.sort(key=lambda finding: _ORDER.index(finding.severity))
     return Diagnosis(tuple(findings), match)
+
+
+def gsd_ratio(scene: Scene, card: ModelCard) -> float:
+    """How many times the pixel sizes of a scene and of a model differ, at least 1; infinite if not known."""
+    if scene.gsd is None or card.gsd is None:
+        return math.inf
+    return max(scene.gsd / card.gsd, card.gsd / scene.gsd)
+
+
+def _lacks(scene: Scene, card: ModelCard, bands: Sequence[str | int] | None) -> str:
+    """Which bands are missing, in a few words."""
+    wanted = len(card.bands)
+    if bands:
+        named = f"--bands names {len(bands)}" if len(bands) != wanted else "--bands names others"
+        return f"takes {wanted} bands, and {named}"
+    if all(band.common_name is None and is_generic(band.name) for band in scene.bands):
+        return f"takes {wanted} bands, and the scene has {len(scene.bands)} without names"
+    return f"needs {', '.join(missing_bands(scene, card.band_names))}"
 
 
 def _doubts(match: BandMatch) -> list[Finding]:
@@ -64,9 +96,9 @@ def _doubts(match: BandMatch) -> list[Finding]:
     return doubts + [Finding("note", "bands", note) for note in match.notes]
 
 
-def _values(scene: Scene, card: ModelCard) -> list[Finding]:
+def _values(scene: Scene, card: ModelCard, sampler: Sampler) -> list[Finding]:
     """All that the pixels tell: is there any, are there undeclared fill values, do values look right?"""
-    sample = sample_scene(scene)
+    sample = sampler.sample([band.number for band in scene.bands], scene.invalid_where)
     if not sample.pixels:
         return [_nothing_valid(sample)]
     fill = undeclared_fill(scene, sample.stored)
@@ -90,7 +122,11 @@ def _nothing_valid(sample: Sample) -> Finding:
     mend = "look at the scene's nodata value and mask; --nodata V names another value"
     if sample.is_whole:
         return Finding(
-            "stop", "no-valid-pixel", "the scene has no valid pixel: all are nodata or masked", mend
+            "stop",
+            "no-valid-pixel",
+            "the scene has no valid pixel: all are nodata or masked",
+            mend,
+            "finds no valid pixel",
         )
     return Finding(
         "warn",
@@ -105,22 +141,26 @@ def _resolution(scene: Scene, card: ModelCard) -> list[Finding]:
     if scene.gsd is None:
         return _no_ground(scene, card)
     findings = []
-    if card.gsd is not None:
-        ratio = max(scene.gsd / card.gsd, card.gsd / scene.gsd)
-        if ratio > _GSD_WARN:
-            finer = scene.gsd < card.gsd
-            message = (
-                f"pixels of {scene.gsd:.3g} m are {ratio:.1f} times {'finer' if finer else 'coarser'} than "
-                f"the {card.gsd:.3g} m that the model was trained at"
-            )
-            severity: Severity = "stop" if ratio > _GSD_STOP else "warn"
-            findings.append(Finding(severity, "gsd", message, _resampling(scene, card.gsd, finer=finer)))
+    ratio = gsd_ratio(scene, card)
+    if card.gsd is not None and ratio > _GSD_WARN:
+        finer = scene.gsd < card.gsd
+        trained = f"{'about ' if card.gsd_estimated else ''}{card.gsd:.3g} m"
+        message = (
+            f"pixels of {scene.gsd:.3g} m are {ratio:.1f} times {'finer' if finer else 'coarser'} than "
+            f"the {trained} that the model was trained at{' (an estimate)' if card.gsd_estimated else ''}"
+        )
+        severity: Severity = "stop" if ratio > GSD_STOP and not card.gsd_estimated else "warn"
+        brief = f"was trained at {trained} a pixel, and the scene's are {scene.gsd:.3g} m"
+        findings.append(Finding(severity, "gsd", message, _resampling(scene, card.gsd, finer=finer), brief))
     return findings + _pixel_shape(scene)
 
 
 def _no_ground(scene: Scene, card: ModelCard) -> list[Finding]:
     if card.gsd is None:
         return []
+    if card.gsd_estimated:
+        trained = f"the model was trained at about {card.gsd:.3g} m (an estimate)"
+        return [Finding("note", "no-crs", f"the scene does not say its pixel size; {trained}")]
     message = (
         "the scene has no CRS, so its pixel size cannot be compared with the "
         f"{card.gsd:.3g} m that the model was trained at"

@@ -19,12 +19,14 @@ class Finding:
         code: Short name that programs can rely on.
         message: What is the matter, with the numbers measured.
         mend: What to do: a flag of ``geoseg predict``, or a command to run first; may be empty for a note.
+        brief: Why the model does not fit, in a few words that follow its name; may be empty.
     """
 
     severity: Severity
     code: str
     message: str
     mend: str = ""
+    brief: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from geoseg.models import ModelCard, load_card
+from geoseg.run.choose import Candidate, examine_bundled, reason_for, ways_out
 from geoseg.run.doctor import Diagnosis, examine
 from geoseg.run.prepare import PathLike
 from geoseg.scene import Scene, open_scene
@@ -19,34 +20,47 @@ class Inspection:
 
     Attributes:
         scene: The scene.
-        card: The model's card.
+        card: The card of the model; where none was named, of the bundled one that fits best.
         diagnosis: The findings, and which bands would be used.
+        candidates: The bundled models, the best first, where none was named; else empty.
     """
 
     scene: Scene
     card: ModelCard
     diagnosis: Diagnosis
+    candidates: tuple[Candidate, ...] = ()
 
     @property
     def fits(self) -> bool:
         """Whether predict would run without ``--force``."""
-        return all(finding.severity != "stop" for finding in self.diagnosis.findings)
+        return self.candidates[0].fits if self.candidates else self.diagnosis.fits
 
     def text(self) -> str:
         """The inspection as a person reads it."""
-        lines = [*self._scene_lines(), f"model     {self.card.name}: {self.card.summary}".rstrip(": ")]
-        match = self.diagnosis.match
-        if match is not None:
-            bands = {band.number: band for band in self.scene.bands}
-            pairs = zip(self.card.band_names, match.numbers, strict=True)
-            lines.append("uses      " + ", ".join(f"{name} = {bands.get(n, n)}" for name, n in pairs))
-        for finding in self.diagnosis.findings:
-            lines.append(f"{_SIGNS[finding.severity]}: {finding.message}")
-            if finding.mend:
-                lines.append(f"    {finding.mend}")
+        lines = self._scene_lines()
+        if self.candidates and not self.fits:
+            for candidate in self.candidates:
+                lines += self._model_lines(candidate.card, candidate.diagnosis)
+            lines.append(f"{self.scene.name} fits no bundled model: {ways_out(self.candidates)}")
+            return "\n".join(lines)
+        lines += self._model_lines(self.card, self.diagnosis)
+        if self.candidates:
+            lines.append(f"chosen    {reason_for(self.scene, self.candidates)}")
         verdict = "fits" if self.fits else "does not fit"
         lines.append(f"{self.scene.name} {verdict} {self.card.name}")
         return "\n".join(lines)
+
+    def _model_lines(self, card: ModelCard, diagnosis: Diagnosis) -> list[str]:
+        lines = [f"model     {card.name}: {card.summary}".rstrip(": ")]
+        if diagnosis.match is not None:
+            bands = {band.number: band for band in self.scene.bands}
+            pairs = zip(card.band_names, diagnosis.match.numbers, strict=True)
+            lines.append("uses      " + ", ".join(f"{name} = {bands.get(n, n)}" for name, n in pairs))
+        for finding in diagnosis.findings:
+            lines.append(f"{_SIGNS[finding.severity]}: {finding.message}")
+            if finding.mend:
+                lines.append(f"    {finding.mend}")
+        return lines
 
     def _scene_lines(self) -> list[str]:
         scene = self.scene
@@ -75,7 +89,7 @@ def inspect(
 
     Args:
         scene: A raster by path or URL, or several that are one scene.
-        model: A bundled model's name or a model package; default the bundled model.
+        model: A bundled model's name or a model package; default the bundled model that fits.
         bands: The scene's bands in the model's order.
         nodata: Stored value that means nodata.
         scale: Physical value = stored value * scale + offset.
@@ -88,6 +102,9 @@ def inspect(
     Raises:
         InputError: If the scene or the model cannot be opened.
     """
-    card = load_card(model)
+    card = None if model is None else load_card(model)
     opened = open_scene(scene, nodata=nodata, scale=scale, offset=offset, warp=warp)
-    return Inspection(opened, card, examine(opened, card, bands=bands))
+    if card is not None:
+        return Inspection(opened, card, examine(opened, card, bands=bands))
+    candidates = examine_bundled(opened, bands=bands)
+    return Inspection(opened, candidates[0].card, candidates[0].diagnosis, candidates)

@@ -86,7 +86,7 @@ def predict(
         scene: A raster of any size that GDAL reads, by path or URL, or several that are one scene.
         output: The class map; default ``<scene>_classes.tif`` in the current folder.
         model: A bundled model's name, or a model package (folder, zip, ``hf://owner/name``); default the
-            bundled model.
+            bundled model that fits the scene.
         polygons: Write polygons here: ``.gpkg``, ``.fgb`` or ``.parquet``.
         confidence: Write the confidence raster here.
         probabilities: Write the probability raster here.
@@ -97,7 +97,8 @@ def predict(
         scale: Physical value = stored value * scale + offset; default the file's tags.
         offset: See ``scale``.
         warp: Bring a scene with GCPs, RPCs or a rotation to a regular north-up grid first.
-        force: Run although the scene does not look like the model's.
+        force: Run although the scene does not look like the model's. Without ``model``: where none fits, with
+            the only bundled model whose bands the scene has.
         chip_size: Side of a chip in pixels; default the model's. Changes the answer.
         overlap: Pixels that neighbouring chips share, at most half a chip; default the model's.
         batch_size: Chips a forward; default 1 on a CPU.
@@ -147,6 +148,8 @@ def predict(
         forwards=forwards,
         overwrite=overwrite,
     )
+    if job.chosen is not None:
+        progress.say(f"model {job.chosen}")
     for warning in job.warnings:
         progress.say(f"warning: {warning}")
     plan = make_plan(job)
@@ -267,7 +270,7 @@ def _report(
     return {
         "report_version": REPORT_VERSION,
         "scene": describe_scene(job.scene) | {"date": job.date},
-        "model": describe_model(job.model, job.settings.tta),
+        "model": describe_model(job.model, job.settings.tta) | {"chosen": job.chosen},
         "outputs": {name: os.fspath(path) for name, path in job.outputs.named().items()},
         "settings": job.settings.to_json(),
         "shape": list(job.window.shape),

@@ -11,7 +11,8 @@ from pathlib import Path
 from geoseg.errors import MismatchError, SettingsError
 from geoseg.grid import Grid, Window
 from geoseg.models import Model, load_model
-from geoseg.run.doctor import Diagnosis, examine
+from geoseg.run.choose import choose_model
+from geoseg.run.doctor import Diagnosis
 from geoseg.run.outputs import RASTERS, Outputs, check_outputs
 from geoseg.run.settings import Settings, resolve_settings
 from geoseg.scene import Scene, open_scene
@@ -28,6 +29,7 @@ class Job:
     Attributes:
         scene: The scene, its bands in the model's order.
         model: The model.
+        chosen: Why this bundled model was chosen; None where the user named the model.
         settings: The resolved settings.
         grid: The global chip grid.
         window: The part of the scene to map.
@@ -40,6 +42,7 @@ class Job:
 
     scene: Scene
     model: Model
+    chosen: str | None
     settings: Settings
     grid: Grid
     window: Window
@@ -96,11 +99,11 @@ def prepare(
             f"{opened.name}: only GCPs or RPCs say where its pixels lie, so polygons would have no "
             "coordinates; --warp makes a regular grid of them"
         )
-    loaded = load_model(model)
-    diagnosis = examine(opened, loaded.card, bands=bands)
-    warnings = judge(diagnosis, opened, force=force)
-    assert diagnosis.match is not None  # judge() has refused scenes without the bands
-    numbers = diagnosis.match.numbers
+    choice = choose_model(opened, model, bands=bands, force=force)
+    warnings = judge(choice.diagnosis, opened, force=force)
+    assert choice.diagnosis.match is not None  # judge() has refused scenes without the bands
+    numbers = choice.diagnosis.match.numbers
+    loaded = load_model(choice.model)
     settings = resolve_settings(
         loaded,
         numbers,
@@ -117,6 +120,7 @@ def prepare(
     return Job(
         scene=opened.select(numbers, invalid_where=loaded.card.invalid_where),
         model=loaded,
+        chosen=choice.reason,
         settings=settings,
         grid=Grid(opened.shape, settings.chip_size, settings.overlap),
         window=Window.from_shape(opened.shape) if area is None else area.window,

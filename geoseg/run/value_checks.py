@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.run.findings import Finding, Severity
+from geoseg.run.pictures import check_depth, picture_mend, wants_picture
 from geoseg.scene import Band, Scene
 from geoseg.scene.band import can_hold
 
@@ -119,12 +120,16 @@ def check_values(
         extra: Further (scale, offset) pairs to try first as a mend.
 
     Returns:
-        A finding that stops where all bands are out by a factor, or all medians lie apart; one that warns
-        where half of the bands are mostly outside the model's range; or None.
+        A finding that stops where all bands are out by a factor, all medians lie apart, or a model of 8-bit
+        pictures meets other numbers; one that warns where half of the bands are mostly outside the model's
+        range; or None.
     """
     bands = [band for band in bands if band.stored.size]
     if not bands:
         return None
+    depth = check_depth(bands) if wants_picture(card) else None
+    if depth is not None and depth.severity == "stop":
+        return depth
     factors = [
         _magnitude(band.now()) / max(abs(band.wanted.low), abs(band.wanted.high), 1e-12) for band in bands
     ]
@@ -134,15 +139,17 @@ def check_values(
     )
     outside = [band for band in bands if _share_inside(band.now(), band.wanted, 1.0) < 0.5]
     if not is_far and not is_apart and 2 * len(outside) < len(bands):
-        return None
+        return depth
     severity: Severity = "stop" if is_far or is_apart else "warn"
     shown = bands if severity == "stop" else outside
     message = f"values do not look like the model's ({card.units}): {_compare(shown)}"
+    brief = f"reads {card.units} such as {_compare_first(shown[0])}"
     if _is_picture(bands, card):
         message += "; these are 8-bit picture values, not reflectance"
         mend = "use the product that holds reflectance; no scale turns a picture into it"
-        return Finding(severity, "value-range", message, mend)
-    return Finding(severity, "value-range", message, _rescaling(bands, card, extra))
+    else:
+        mend = picture_mend(bands) if wants_picture(card) else _rescaling(bands, card, extra)
+    return Finding(severity, "value-range", message, mend, brief)
 
 
 def _is_picture(bands: Sequence[BandValues], card: ModelCard) -> bool:
@@ -198,6 +205,13 @@ def _compare(bands: Sequence[BandValues]) -> str:
         parts.append(f"{wanted.name} {low:.3g} to {high:.3g} (model {wanted.low:.3g} to {wanted.high:.3g})")
     more = len(bands) - len(parts)
     return ", ".join(parts) + (f" and {more} more bands" if more else "")
+
+
+def _compare_first(band: BandValues) -> str:
+    """``blue 0.02 to 0.15, and the scene's is 450 to 2900``."""
+    low, high = np.percentile(band.now(), [1, 99])
+    wanted = band.wanted
+    return f"{wanted.name} {wanted.low:.3g} to {wanted.high:.3g}, and the scene's is {low:.3g} to {high:.3g}"
 
 
 def _list(values: Iterable[float | None]) -> str:

@@ -179,6 +179,11 @@ def _by_name(scene: Scene, wanted: Sequence[str]) -> BandMatch:
     return BandMatch(tuple(numbers), tuple(doubts), tuple(notes))
 
 
+def missing_bands(scene: Scene, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Which of the bands that a model wants no band of the scene is, or can stand in for."""
+    return tuple(name for name in wanted if not _named(scene.bands, name))
+
+
 def _named(bands: Sequence[Band], name: str) -> list[Band]:
     """Bands with this common name; else with this description; else those that can stand in."""
     exact = [band for band in bands if band.common_name == name]

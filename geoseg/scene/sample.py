@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from geoseg.grid import Window
 from geoseg.scene.scene import Scene
 from geoseg.scene.source import is_remote
+from geoseg.scene.stack import Raw
 
 _WINDOWS = 64
 _WINDOWS_REMOTE = 16
@@ -43,27 +44,67 @@ class Sample:
         return int(self.missing.shape[1])
 
 
+class Sampler:
+    """Pixels of a scene, read once for any number of choices among its bands.
+
+    Args:
+        scene: The scene; all its selected bands are read.
+        n_pixels: Pixels to look at.
+        seed: Decides where the windows lie within their cells of a regular lattice.
+    """
+
+    def __init__(self, scene: Scene, n_pixels: int = 200_000, seed: int = 0) -> None:
+        self._scene, self._n_pixels = scene, n_pixels
+        self._rng = np.random.default_rng(seed)
+        self._looks: list[_Look] = []
+
+    def sample(self, bands: Sequence[int], invalid_where: str = "all") -> Sample:
+        """The valid pixels under a choice of bands.
+
+        Where none is valid, four times as many windows are tried once more.
+
+        Args:
+            bands: 1-based numbers of some of the scene's selected bands.
+            invalid_where: "all": a pixel is invalid where all these bands are nodata; "any": where any is.
+
+        Raises:
+            RunError: If a file cannot be read.
+        """
+        numbers = [band.number for band in self._scene.bands]
+        rows = [numbers.index(band) for band in bands]
+        sample = self._look(0).sample(rows, invalid_where)
+        if sample.pixels or sample.is_whole:
+            return sample
+        return self._look(1).sample(rows, invalid_where)
+
+    def _look(self, times: int) -> _Look:
+        """The first look, or the second, which sees more."""
+        while len(self._looks) <= times:
+            self._looks.append(self._next_look())
+        return self._looks[times]
+
+    def _next_look(self) -> _Look:
+        scene = self._scene
+        rows, cols = scene.shape
+        if rows * cols <= _READ_WHOLE * self._n_pixels:
+            return _read(scene, [Window.from_shape(scene.shape)], is_whole=True)
+        wanted = _WINDOWS_REMOTE if any(is_remote(path) for path in scene.paths) else _WINDOWS
+        side = max(1, round(math.sqrt(self._n_pixels / wanted)))
+        return _read(scene, _windows(scene, wanted * 4 ** len(self._looks), side, self._rng))
+
+
 def sample_scene(scene: Scene, n_pixels: int = 200_000, seed: int = 0) -> Sample:
     """Read about ``n_pixels`` pixels in windows spread over the scene, and keep the valid ones.
-
-    Where none is valid, four times as many windows are tried once more.
 
     Args:
         scene: The scene; its selected bands are read.
         n_pixels: Pixels to look at.
-        seed: Decides where the windows lie within their cells of a regular lattice.
+        seed: See ``Sampler``.
 
     Raises:
         RunError: If a file cannot be read.
     """
-    rows, cols = scene.shape
-    if rows * cols <= _READ_WHOLE * n_pixels:
-        return _read(scene, [Window.from_shape(scene.shape)], is_whole=True)
-    wanted = _WINDOWS_REMOTE if any(is_remote(path) for path in scene.paths) else _WINDOWS
-    side = max(1, round(math.sqrt(n_pixels / wanted)))
-    rng = np.random.default_rng(seed)
-    sample = _read(scene, _windows(scene, wanted, side, rng))
-    return sample if sample.pixels else _read(scene, _windows(scene, 4 * wanted, side, rng))
+    return Sampler(scene, n_pixels, seed).sample([band.number for band in scene.bands], scene.invalid_where)
 
 
 def _windows(scene: Scene, wanted: int, side: int, rng: np.random.Generator) -> Iterator[Window]:
@@ -88,20 +129,35 @@ def _start(cell: int, cells: int, length: int, size: int, block: int, rng: np.ra
     return min(max(start, 0), length - size)
 
 
-def _read(scene: Scene, windows: Iterator[Window] | list[Window], *, is_whole: bool = False) -> Sample:
-    stored: list[list[NDArray[np.generic]]] = [[] for _ in scene.bands]
-    missing: list[NDArray[np.bool_]] = []
-    looked_at = 0
-    for window in windows:
-        raw = scene.read_raw(window)
-        valid = raw.valid(scene.invalid_where)
-        looked_at += window.pixels
-        missing.append(raw.missing[:, valid])
-        for values, band in zip(stored, raw.stored, strict=True):
-            values.append(band[valid])
-    return Sample(
-        tuple(np.concatenate(values) for values in stored),
-        np.concatenate(missing, axis=1),
-        looked_at,
+@dataclass(frozen=True)
+class _Look:
+    """Pixels of some windows, valid or not.
+
+    Attributes:
+        stored: For each band its stored values, (pixels,).
+        missing: bool (bands, pixels): where a band is nodata.
+        hidden: bool (pixels,): where a mask or alpha is 0.
+        is_whole: Whether this is the whole scene.
+    """
+
+    stored: tuple[NDArray[np.generic], ...]
+    missing: NDArray[np.bool_]
+    hidden: NDArray[np.bool_]
+    is_whole: bool
+
+    def sample(self, rows: Sequence[int], invalid_where: str) -> Sample:
+        """The valid pixels of some of the bands."""
+        raw = Raw([self.stored[row] for row in rows], self.missing[list(rows)], self.hidden)
+        valid = raw.valid(invalid_where)
+        stored = tuple(values[valid] for values in raw.stored)
+        return Sample(stored, raw.missing[:, valid], self.hidden.size, self.is_whole)
+
+
+def _read(scene: Scene, windows: Iterable[Window], *, is_whole: bool = False) -> _Look:
+    raws = [scene.read_raw(window) for window in windows]
+    return _Look(
+        tuple(np.concatenate([raw.stored[i].ravel() for raw in raws]) for i in range(len(scene.bands))),
+        np.concatenate([raw.missing.reshape(len(scene.bands), -1) for raw in raws], axis=1),
+        np.concatenate([raw.hidden.ravel() for raw in raws]),
         is_whole,
     )
