@@ -18,7 +18,11 @@ def list_models() -> None:
     for name in bundled_models():
         card = load_card(name)
         bands = ", ".join(card.band_names)
-        click.echo(f"{name}: {len(card.classes)} classes from {len(card.bands)} bands ({bands})")
+        about = "about " if card.gsd_estimated else ""
+        gsd = "" if card.gsd is None else f" at {about}{card.gsd:g} m a pixel"
+        click.echo(
+            f"{name}: {len(card.classes)} classes from {len(card.bands)} bands ({bands}), {card.units}{gsd}"
+        )
 
 
 @models.command()

@@ -11,7 +11,9 @@ import rasterio
 
 import geoseg as geoseg_api
 from geoseg.cli import cli, run
+from geoseg.models import sources
 from tests.conftest import make_scene
+from tests.run.bundles import CROPS, PICTURES, farmland, put_card
 
 
 def geoseg(*arguments, cwd=None):
@@ -132,6 +134,36 @@ def test_inspect_says_what_to_do(tmp_path, tiny_model):
 
 def test_models_are_listed_and_shown(capsys):
     assert run(["models", "list"]) == 0
-    name = capsys.readouterr().out.split(":")[0]
-    assert run(["models", "show", name]) == 0
-    assert "corn" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        "dakota-crops: 9 classes from 6 bands (blue, green, red, nir, swir16, swir22), reflectance at 30 m a pixel"
+        in lines
+    )
+    for line in lines:
+        name = line.split(":")[0]
+        assert run(["models", "show", name]) == 0
+        assert capsys.readouterr().out.startswith(f"{name} ")
+
+
+def test_an_estimated_pixel_size_is_listed_as_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sources, "BUNDLED", tmp_path)
+    put_card(tmp_path, PICTURES)
+    assert run(["models", "list"]) == 0
+    assert capsys.readouterr().out == (
+        "pictures: 3 classes from 3 bands (red, green, blue), digital numbers at about 1 m a pixel\n"
+    )
+
+
+def test_predict_without_a_model_that_fits_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sources, "BUNDLED", tmp_path / "bundled")
+    put_card(tmp_path / "bundled", CROPS)
+    put_card(tmp_path / "bundled", PICTURES)
+    path = farmland(tmp_path / "a.tif", scales=None)
+    assert run(["predict", str(path), "-o", str(tmp_path / "map.tif")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "no bundled model fits: " in said
+    for words in ("crops reads reflectance", "pictures reads 8-bit pictures", "--model", "geoseg train"):
+        assert words in said
+    assert run(["inspect", str(path)]) == 2
+    assert "fits no bundled model" in capsys.readouterr().out

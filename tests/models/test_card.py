@@ -62,6 +62,7 @@ def test_numpy_numbers_become_plain_numbers():
         (lambda: tiny_card(chip_size=0, overlap=0), "`chip_size`"),
         (lambda: tiny_card(chip_size=64.5), "`chip_size`"),
         (lambda: tiny_card(gsd=0), "`gsd`"),
+        (lambda: tiny_card(gsd=None, gsd_estimated=True), "there is no `gsd`"),
         (lambda: tiny_card(value_scale=0), "`value_scale`"),
         (lambda: tiny_card(invalid_where="some"), '"some"'),
         (lambda: tiny_card(temperatures={"none": 0}), '"none"'),

@@ -49,6 +49,12 @@ def test_what_is_not_known_is_admitted():
     assert "Pixel size    unknown" in text
 
 
+def test_an_estimated_pixel_size_is_called_one():
+    text = describe(tiny_card(gsd=1.0, gsd_estimated=True))
+    assert "Pixel size    about 1 m, estimated from what the training scenes show" in text
+    assert "about" not in describe(tiny_card(gsd=1.0))
+
+
 def test_lines_are_readable():
     text = describe(tiny_card(trust="word " * 100, summary="word " * 100, metrics={"split": "word " * 100}))
     assert max(map(len, text.splitlines())) <= 100

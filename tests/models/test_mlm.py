@@ -36,6 +36,7 @@ def cards(draw):
     class_names = draw(st.lists(words, min_size=len(ids), max_size=len(ids), unique=True))
     color = st.text(string.hexdigits, min_size=6, max_size=6)
     low = draw(numbers)
+    gsd = draw(st.none() | positive)
     chip_size = draw(st.integers(1, 2048))
     return ModelCard(
         name=draw(words),
@@ -48,7 +49,8 @@ def cards(draw):
         units=draw(words),
         value_scale=draw(positive),
         value_offset=draw(numbers),
-        gsd=draw(st.none() | positive),
+        gsd=gsd,
+        gsd_estimated=gsd is not None and draw(st.booleans()),
         chip_size=chip_size,
         overlap=draw(st.integers(0, chip_size // 2)),
         invalid_where=draw(st.sampled_from(["all", "any"])),

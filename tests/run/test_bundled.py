@@ -1,4 +1,4 @@
-"""The bundled model: what it weighs, what it promises, and that it does well on the sample scenes."""
+"""The bundled models: what they weigh, what they promise, and that they do well on the sample scenes."""
 
 from __future__ import annotations
 
@@ -7,30 +7,60 @@ import pytest
 import rasterio
 
 import geoseg
-from geoseg.models import DEFAULT_MODEL, bundled_models, load_card
+from geoseg.models import DEFAULT_MODEL, bundled_models, load_card, load_model
 from geoseg.models.sources import find_package
 from tests.conftest import SAMPLES
 
-
-def test_the_package_is_small_and_says_where_it_comes_from():
-    package = find_package(DEFAULT_MODEL)
-    size = sum(len(package.read(name)) for name in ("config.json", "mlm.json", "model.safetensors"))
-    assert size < 16e6
-    card = load_card()
-    for text in (card.trust, card.license, card.citation, card.trained_on, card.metrics["split"]):
-        assert text
-    assert bundled_models() == (DEFAULT_MODEL,)
+MODELS = bundled_models()
+"""Whatever lies in geoseg/models/bundled."""
 
 
-def test_it_beats_its_baseline():
-    card = load_card()
+def test_the_default_is_one_of_them():
+    assert DEFAULT_MODEL in MODELS
+
+
+@pytest.mark.parametrize("name", MODELS)
+class TestEveryPackage:
+    def test_is_small_and_says_where_it_comes_from(self, name):
+        package = find_package(name)
+        size = sum(len(package.read(file)) for file in ("config.json", "mlm.json", "model.safetensors"))
+        assert size < 16e6
+        card = load_card(name)
+        assert card.name == name
+        for text in (
+            card.summary,
+            card.trust,
+            card.license,
+            card.citation,
+            card.trained_on,
+            card.metrics["split"],
+        ):
+            assert text
+
+    def test_loads(self, name):
+        assert load_model(name).card == load_card(name)
+
+    def test_says_how_good_it_is(self, name):
+        metrics = load_card(name).metrics
+        assert 0 < metrics["accuracy"] <= 1
+        assert 0 < metrics["miou"] <= 1
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if load_card(name).baseline])
+def test_it_beats_its_baseline(name):
+    card = load_card(name)
     assert card.metrics["accuracy"] > card.baseline["accuracy"] + 0.03
     assert card.metrics["miou"] > card.baseline["miou"] + 0.05
 
 
+def test_dakota_has_a_baseline():
+    assert load_card("dakota-crops").baseline
+
+
 @pytest.mark.parametrize("name", ["farmland", "odd", "heldout"])
-def test_it_does_well_on_the_samples(name, tmp_path):
+def test_dakota_is_chosen_for_the_samples_and_does_well(name, tmp_path):
     result = geoseg.predict(SAMPLES / f"{name}.tif", tmp_path / "map.tif")
+    assert result.report["model"]["name"] == "dakota-crops"
     assert result.report["warnings"] == []
     with (
         rasterio.open(result.outputs["classes"]) as mapped,
@@ -41,3 +71,15 @@ def test_it_does_well_on_the_samples(name, tmp_path):
     assert np.mean(ours[labelled] == truth[labelled]) > 0.87
     for common in (1, 2, 3, 6, 8):
         assert np.mean(ours[labelled & (truth == common)] == common) > 0.8, f"recall of class {common}"
+
+
+@pytest.mark.realdata
+def test_a_picture_of_the_city_chooses_the_model_that_knows_it(real_data):
+    rgb = [name for name in MODELS if load_card(name).band_names == ("red", "green", "blue")]
+    if not rgb:
+        pytest.skip("no RGB model is bundled")
+    for part in ("tile1/part1.jpg", "tile6/part5.jpg"):
+        found = geoseg.inspect(real_data / "dubai" / part)
+        assert found.fits
+        assert found.card.name == rgb[0]
+        assert [finding.severity for finding in found.diagnosis.findings] == ["note"]
