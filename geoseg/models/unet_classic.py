@@ -8,6 +8,7 @@ normalisation follows each 3x3 convolution unless `norm` is "none".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,7 +28,9 @@ class UnetClassic(nn.Module):  # type: ignore[misc]
         in_channels: input bands.
         classes: output classes.
         depth: how often the network halves its resolution; 4 in the paper.
-        width: channels of the first level, doubled at each level below; 64 in the paper.
+        width: channels of the first level, doubled at each level below; 64 in the paper. Or the channels of
+            all `depth + 1` levels, such as [16, 48, 96, 192, 320]: few at full resolution cost little, and
+            keep what is one pixel wide.
         norm: "batch" or "none" (the paper has none).
 
     Raises:
@@ -39,31 +42,37 @@ class UnetClassic(nn.Module):  # type: ignore[misc]
     """
 
     def __init__(
-        self, in_channels: int, classes: int, depth: int = 4, width: int = 64, norm: str = "batch"
+        self,
+        in_channels: int,
+        classes: int,
+        depth: int = 4,
+        width: int | Sequence[int] = 64,
+        norm: str = "batch",
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
             "in_channels": in_channels,
             "classes": classes,
             "depth": depth,
-            "width": width,
+            "width": list(width) if isinstance(width, list | tuple) else width,
             "norm": norm,
         }
         _check(self.config)
         self.size_divisor = 2**depth
-        widths = [width * 2**level for level in range(depth + 1)]
+        widths = _widths(depth, width)
         self.down = nn.ModuleList(
             _two_convolutions(inputs, outputs, norm)
             for inputs, outputs in zip([in_channels, *widths], widths, strict=False)
         )
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(2 * outputs, outputs, kernel_size=2, stride=2) for outputs in widths[-2::-1]
+            nn.ConvTranspose2d(inputs, outputs, kernel_size=2, stride=2)
+            for inputs, outputs in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         self.merge = nn.ModuleList(
             _two_convolutions(2 * outputs, outputs, norm) for outputs in widths[-2::-1]
         )
         self.pool = nn.MaxPool2d(2)
-        self.head = nn.Conv2d(width, classes, kernel_size=1)
+        self.head = nn.Conv2d(widths[0], classes, kernel_size=1)
         self.apply(_initialise)
 
     def forward(self, chips: Tensor) -> Tensor:
@@ -96,10 +105,27 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def _widths(depth: int, width: int | Sequence[int]) -> list[int]:
+    return [width * 2**level for level in range(depth + 1)] if isinstance(width, int) else list(width)
+
+
 def _check(config: dict[str, Any]) -> None:
-    for key in ("in_channels", "classes", "depth", "width"):
-        value = config[key]
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ModelError(f"unet-classic: `{key}` is {value!r}; it must be a whole number of at least 1")
+    for key in ("in_channels", "classes", "depth"):
+        if not _counts(config[key]):
+            raise ModelError(
+                f"unet-classic: `{key}` is {config[key]!r}; it must be a whole number of at least 1"
+            )
+    width, levels = config["width"], config["depth"] + 1
+    if not _counts(width) and not (
+        isinstance(width, list) and len(width) == levels and all(map(_counts, width))
+    ):
+        raise ModelError(
+            f"unet-classic: `width` is {width!r}; it must be a whole number of at least 1, or one for "
+            f"each of the {levels} levels of depth {config['depth']}"
+        )
     if config["norm"] not in NORMS:
         raise ModelError(f'unet-classic: `norm` is {config["norm"]!r}; use "batch" or "none"')
+
+
+def _counts(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -48,6 +48,18 @@ def test_its_layers_are_those_of_the_paper():
     assert sum(isinstance(module, nn.BatchNorm2d) for module in kinds) == 2 * (4 + 1 + 4)
 
 
+def test_each_level_can_have_channels_of_its_own():
+    network = build_network("unet-classic", bands=2, classes=3, depth=2, width=[3, 10, 12])
+    first = [block[0] for block in network.down]
+    assert [(module.in_channels, module.out_channels) for module in first] == [(2, 3), (3, 10), (10, 12)]
+    assert [(module.in_channels, module.out_channels) for module in network.up] == [(12, 10), (10, 3)]
+    assert network.head.in_channels == 3
+    same = build_network("unet-classic", bands=2, classes=3, depth=2, width=[4, 8, 16])
+    doubled = build_network("unet-classic", bands=2, classes=3, depth=2, width=4)
+    shapes = [tuple(parameter.shape) for parameter in doubled.parameters()]
+    assert [tuple(parameter.shape) for parameter in same.parameters()] == shapes
+
+
 def test_skips_are_concatenated():
     """With the transposed convolutions silenced, the first level still reaches the logits."""
     torch.manual_seed(0)
@@ -85,7 +97,16 @@ def test_it_learns():
 
 
 @pytest.mark.parametrize(
-    "options", [{"depth": 0}, {"width": 0}, {"width": 2.5}, {"norm": "layer"}, {"depth": True}]
+    "options",
+    [
+        {"depth": 0},
+        {"width": 0},
+        {"width": 2.5},
+        {"width": [4, 8]},
+        {"width": [4, 8, 16, 32, True]},
+        {"norm": "layer"},
+        {"depth": True},
+    ],
 )
 def test_wrong_options_are_named(options):
     with pytest.raises(ModelError, match=f"`{next(iter(options))}`"):
