@@ -14,6 +14,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 EXAMPLES = """\b
 Examples:
   geoseg train --example > crops.toml              a recipe with every setting, to start from
+  geoseg train crops.toml --check                  what is wrong with the labels?
   geoseg train crops.toml --preview chips.png      look at augmented chips and their labels first
   geoseg train crops.toml -o my-crops
   geoseg train crops.toml -o my-crops --resume     continue where it was interrupted
@@ -36,8 +37,13 @@ Examples:
 @click.option(
     "--preview", type=FILE, metavar="OUT.png", help="Write a sheet of augmented chips with labels, and stop."
 )
+@click.option("--check", is_flag=True, help="Say what is wrong with labels and scenes, and stop.")
+@click.option("--report", type=FILE, metavar="OUT.json", help="With --check: write what was found here too.")
 @talk_options
+@click.pass_context
 def train(
+    context: click.Context,
+    /,
     quiet: bool,
     recipe: Path | None,
     output: Path | None,
@@ -45,12 +51,16 @@ def train(
     overwrite: bool,
     example: bool,
     preview: Path | None,
+    check: bool,
+    report: Path | None,
 ) -> None:
     """Train a network as RECIPE.toml says, and write a model package.
 
     The smallest recipe names scenes, labels and classes. Ground is held out in spatial blocks to choose the
     best epoch and to measure it; the package's card says how good the model is there. An interrupted run
     continues with --resume and gives the same weights.
+
+    With --check nothing is trained: exits with 0 when training would run, with 2 when it would refuse.
     """
     if example:
         from geoseg.training.example import example as write_example
@@ -59,7 +69,18 @@ def train(
         return
     if recipe is None:
         raise click.UsageError("name a recipe; `geoseg train --example > crops.toml` writes one")
+    if report is not None and not check:
+        raise click.UsageError("--report goes with --check")
     from geoseg.cli.progress import choose_progress
+
+    if check:
+        from geoseg.run.check_labels import check_labels
+
+        found = check_labels(
+            recipe, report=report, overwrite=overwrite, progress=choose_progress(quiet=quiet)
+        )
+        click.echo(found.text())
+        context.exit(0 if found.can_train else 2)
     from geoseg.run import train as run
 
     if preview is not None:

@@ -106,7 +106,7 @@ def open_polygons(
     reasons = tuple((int(i), shapely.is_valid_reason(shapes[i])) for i in wrong)
     shapes = shapes.copy()
     shapes[wrong] = shapely.make_valid(shapes[wrong])
-    placed = _to_pixels(_to_crs(path, shapes, frame.crs, grid), path, grid)
+    placed = place_polygons(shapes, frame.crs, path, grid)
     labelled = (ids != IGNORE) & _areal(placed)
     left, top, right, bottom = shapely.total_bounds(placed[labelled])
     if not (left < grid.shape[1] and right > 0 and top < grid.shape[0] and bottom > 0):
@@ -135,6 +135,21 @@ def find_column(path: str, columns: list[str], wanted: str | None) -> str:
     raise SettingsError(
         f"{path}: which column names the class? --label-column; it has {', '.join(columns) or 'none'}"
     )
+
+
+def place_polygons(shapes: NDArray[Any], crs: Any, path: str, grid: GridOf) -> NDArray[Any]:
+    """Geometries in pixels of a grid, x = column and y = row; not finite where its CRS does not reach.
+
+    Args:
+        shapes: Geometries of a file.
+        crs: Their CRS; without one they are taken to be in the grid's.
+        path: The file, for messages.
+        grid: The grid.
+
+    Raises:
+        SceneError: If the CRS does not lead to the grid's, or the grid needs warping.
+    """
+    return _to_pixels(_to_crs(path, shapes, crs, grid), path, grid)
 
 
 def _to_crs(path: str, shapes: NDArray[Any], crs: Any, grid: GridOf) -> NDArray[Any]:

@@ -51,19 +51,21 @@ class RasterLabels:
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Class ids in a window of the grid, uint8 (rows, columns); see ``Labels.read``."""
-        inside = RasterioWindow(window.col, window.row, window.width, window.height)
-        try:
-            with borrow(self.source) as dataset:
-                stored = dataset.read(1, window=inside)
-                mask = dataset.read_masks(1, window=inside)
-        except GDAL_ERRORS as error:
-            raise RunError(f"{self.source.path}: labels cannot be read: {reason(error)}") from error
-        hidden = mask == 0
+        stored, hidden = self.read_stored(window)
         if hidden.any():
             ids = np.full(window.shape, IGNORE, np.uint8)
             ids[~hidden] = self.table.to_ids(stored[~hidden])
             return ids
         return self.table.to_ids(stored)
+
+    def read_stored(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The values of a window as they stand in the file, and where nodata or a mask hides them."""
+        inside = RasterioWindow(window.col, window.row, window.width, window.height)
+        try:
+            with borrow(self.source) as dataset:
+                return dataset.read(1, window=inside), dataset.read_masks(1, window=inside) == 0
+        except GDAL_ERRORS as error:
+            raise RunError(f"{self.source.path}: labels cannot be read: {reason(error)}") from error
 
     def close(self) -> None:
         """Close this process's handles."""

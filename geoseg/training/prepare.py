@@ -102,7 +102,7 @@ def prepare_training(recipe: Recipe) -> Prepared:
         InputError: Naming what is wrong.
         RunError: If a file cannot be read.
     """
-    with _keys_for_flags(recipe):
+    with recipe_keys(recipe):
         return _prepare(recipe)
 
 
@@ -126,7 +126,7 @@ def _prepare(recipe: Recipe) -> Prepared:
 
 
 @contextmanager
-def _keys_for_flags(recipe: Recipe) -> Iterator[None]:
+def recipe_keys(recipe: Recipe) -> Iterator[None]:
     """Where a message about a scene or its labels names a flag of other verbs, name the recipe's key."""
     try:
         yield

@@ -1,0 +1,1 @@
+"""What can be known about labels before a network sees them."""
