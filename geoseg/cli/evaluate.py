@@ -18,6 +18,7 @@ Examples:
   geoseg evaluate map.tif --labels truth.tif --confidence sure.tif --report score.html
   geoseg evaluate map.tif --labels fields.gpkg --label-column crop
   geoseg evaluate dakota-crops --scene scene.tif --labels truth.tif --report score.json
+  geoseg evaluate map.tif --confidence sure.tif --labels truth.tif --contradictions review.gpkg
   geoseg evaluate map.tif --draw-sample 600 -o sample.gpkg   label it in QGIS, then
   geoseg evaluate map.tif --labels sample.gpkg               class areas with intervals
 """
@@ -64,6 +65,12 @@ def split_remap(
     callback=split_list,
     metavar="3px,30m",
     help="For boundary F1.",
+)
+@click.option(
+    "--contradictions",
+    type=FILE,
+    metavar="OUT.gpkg",
+    help="Rank the places where a confident map contradicts the labels; needs --confidence or MODEL.",
 )
 @click.option("--draw-sample", type=int, metavar="N", help="Draw N pixels to label instead; needs -o.")
 @click.option("-o", "--output", type=FILE, metavar="SAMPLE.gpkg", help="The drawn sample.")

@@ -15,6 +15,7 @@ from typing import Any
 from geoseg.assess.classmap import ClassMap, open_class_map
 from geoseg.errors import InputError, RunError, SettingsError
 from geoseg.models import bundled_models
+from geoseg.run.contradict import check_contradictions, contradict
 from geoseg.run.evaluation import Request, against_labels, against_sample, draw
 from geoseg.run.outputs import check_outputs
 from geoseg.run.progress import Progress, Silent
@@ -32,7 +33,8 @@ class EvaluateResult:
 
     Attributes:
         report: The content of the report, or of the drawn sample's description.
-        outputs: Name -> path of every file that was asked for: ``html``, ``json``, ``sample``.
+        outputs: Name -> path of every file that was asked for: ``html``, ``json``, ``sample``,
+            ``contradictions``.
     """
 
     report: Mapping[str, Any] = field(repr=False)
@@ -60,6 +62,7 @@ def evaluate(
     tolerances: Sequence[str | float] = TOLERANCES,
     replicates: int = 1000,
     seed: int = 0,
+    contradictions: PathLike | None = None,
     draw_sample: int | None = None,
     output: PathLike | None = None,
     window_size: int | None = None,
@@ -86,6 +89,8 @@ def evaluate(
         tolerances: For boundary F1: ``"3px"``, ``"30m"``.
         replicates: How often blocks are resampled.
         seed: Of the resampling, or of the sample to draw.
+        contradictions: Write the places where a confident map contradicts the labels here, ranked, ``.gpkg``;
+            needs the confidence.
         draw_sample: Draw a stratified random sample of this many pixels from the map instead.
         output: The drawn sample, ``.gpkg``.
         window_size: Pixels a side read at once. Never changes the answer, only memory.
@@ -116,6 +121,10 @@ def evaluate(
     )
     is_model = looks_like_model(target)
     _check(target, labels, scene, reports, draw_sample, output, aoi, is_model=is_model, overwrite=overwrite)
+    places = None if contradictions is None else Path(contradictions)
+    if places is not None:
+        has_confidence = is_model or confidence is not None
+        check_contradictions(places, [target, labels, *reports], draw_sample, has_confidence, overwrite)
     further = dict(prediction or {}) | ({} if aoi is None else {"aoi": aoi})
     with _map(target, scene, confidence, further, progress, is_model=is_model) as class_map:
         if draw_sample is not None:
@@ -123,9 +132,11 @@ def evaluate(
             return EvaluateResult(*draw(class_map, draw_sample, Path(output), request, progress))
         assert labels is not None  # _check refused that
         found = against_sample(class_map, labels, request, progress)
-        if found is None:
-            found = against_labels(class_map, labels, request, progress, scene, further)
-        content, examples = found
+        if found is not None and places is not None:
+            raise InputError(f"{os.fspath(labels)} is a sample of single pixels, which has no places to rank")
+        content, examples = found or against_labels(class_map, labels, request, progress, scene, further)
+        if places is not None:
+            content["contradictions"] = contradict(class_map, labels, request, places, progress)
     content = {"report_version": EVALUATION_VERSION} | content
     content |= {"seconds": {"total": perf_counter() - since}, "peak_memory_bytes": peak_memory()}
     content["versions"] = versions()
@@ -133,7 +144,8 @@ def evaluate(
         content["map"] |= {"name": os.path.basename(os.fspath(target)), "path": os.fspath(target)}
     for warning in content["warnings"]:
         progress.say(f"warning: {warning}")
-    return EvaluateResult(content, _write(reports, content, examples))
+    written = _write(reports, content, examples)
+    return EvaluateResult(content, written | ({} if places is None else {"contradictions": places}))
 
 
 def looks_like_model(target: PathLike) -> bool:

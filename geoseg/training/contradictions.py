@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.assess.classmap import NODATA, open_class_map
+from geoseg.assess.classmap import NODATA, ClassMap, open_class_map
 from geoseg.assess.compare import IDS, WINDOW, windows
 from geoseg.errors import SettingsError
 from geoseg.grid import Window
@@ -73,8 +73,8 @@ class Contradictions:
 def write_contradictions(
     path: PathLike,
     *,
-    predicted: PathLike,
-    confidence: PathLike,
+    predicted: PathLike | ClassMap,
+    confidence: PathLike | None = None,
     labels: Labels,
     classes: Sequence[LandClass],
     border: int = BORDER,
@@ -90,7 +90,7 @@ def write_contradictions(
 
     Args:
         path: The GeoPackage (layer ``contradictions``); replaced if it is there, complete or not at all.
-        predicted: Class map; 255 where nothing was predicted, which is then no place.
+        predicted: Class map, or one that is open with its confidence; 255 where nothing was predicted.
         confidence: Its confidence raster, uint8 percent, 255 unknown.
         labels: The labels, on the map's grid or on that of the scene the map was cut from.
         classes: Names and colours.
@@ -98,7 +98,7 @@ def write_contradictions(
         min_pixels: Smaller places are left out, and those of which fewer pixels count.
         most: Rows to write at most.
         window_size: Pixels a side read at once; never changes the answer.
-        provenance: Kept in the file's metadata.
+        provenance: Kept in the file's metadata; default the map's tags that geoseg wrote.
         advance: Called with the share of the work that was done; all calls add up to 1.
 
     Returns:
@@ -111,7 +111,10 @@ def write_contradictions(
     for name, value, least in (("border", border, 0), ("min_pixels", min_pixels, 1), ("most", most, 1)):
         if value < least:
             raise SettingsError(f"{name} must be at least {least}, not {value}")
-    pair = Pair(open_class_map(predicted, confidence), labels)
+    class_map = predicted if isinstance(predicted, ClassMap) else open_class_map(predicted, confidence)
+    if not class_map.has_confidence:
+        raise SettingsError(f"{class_map.path}: contradictions are ranked by confidence; give its raster")
+    pair = Pair(class_map, labels)
     pixels = max(pair.shape[0] * pair.shape[1], 1)
     disputes = count_disputes(
         pair, window_size=window_size, advance=lambda done: advance(_COUNTING * done / pixels)
@@ -128,7 +131,9 @@ def write_contradictions(
     places = _measure_patches(places, pair, window_size)
     advance(_MEASURING if groups else _MEASURING + _TRACING)
     output = Path(path)
-    write_layer(output, places, pair.class_map, classes, provenance or {})
+    if provenance is None:
+        provenance = {key: text for key, text in class_map.tags.items() if key.startswith("GEOSEG_")}
+    write_layer(output, places, class_map, classes, provenance)
     thresholds = disputes.thresholds()
     return Contradictions(
         path=output,
