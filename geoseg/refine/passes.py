@@ -1,0 +1,112 @@
+"""Take a map through refine steps, strip by strip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.refine.rows import RowFile
+from geoseg.refine.step import NODATA, Step, Strip
+
+STRIP_PIXELS = 2**21
+"""Pixels of a strip, about: what finding patches needs for them stays below 200 MB."""
+
+ReadRows = Callable[[int, int], NDArray[np.uint8]]
+"""Pixels of whole rows, from a first row and a number of rows."""
+Watch = Callable[[Step], AbstractContextManager[Callable[[int], None]]]
+"""Begins a step; what it gives is told how many more rows are done, in each pass of the step."""
+
+
+def refine_map(
+    classes: RowFile,
+    steps: Sequence[Step],
+    *,
+    probabilities: ReadRows | None = None,
+    folder: Path | None = None,
+    rows: int | None = None,
+    watch: Watch | None = None,
+) -> RowFile:
+    """Apply steps to a whole map, one after the other.
+
+    Args:
+        classes: The class map; closed when it is no longer needed.
+        steps: What to do.
+        probabilities: Reads stored probabilities of rows, uint8 (bands, rows, columns); needed by steps that
+            use them.
+        folder: Where temporary files are made; None for the system's place.
+        rows: Rows of a strip; never changes the answer, only memory. Default by the width of the map.
+        watch: Shows how far it is.
+
+    Returns:
+        The refined map.
+    """
+    rows = rows or max(1, STRIP_PIXELS // classes.shape[1])
+    for step in steps:
+        read = probabilities if step.uses_probabilities else None
+        refined = RowFile(classes.shape, folder)
+        with (watch or _unwatched)(step) as done:
+            change = step.study(_told(_strips(classes, 0, rows, read), done))
+            for strip in _told(_strips(classes, step.halo, rows, read), done):
+                refined.write(strip.row, change(strip))
+        classes.close()
+        classes = refined
+    return classes
+
+
+def refine_array(
+    classes: NDArray[np.uint8],
+    steps: Sequence[Step],
+    probabilities: NDArray[np.uint8] | None = None,
+    rows: int | None = None,
+) -> NDArray[np.uint8]:
+    """``refine_map`` for a map in memory.
+
+    Args:
+        classes: uint8 (rows, columns).
+        steps: What to do.
+        probabilities: uint8 (bands, rows, columns), or None.
+        rows: Rows of a strip.
+
+    Returns:
+        The refined map, uint8 (rows, columns).
+    """
+    given = RowFile((classes.shape[0], classes.shape[1]))
+    given.write(0, classes)
+    read = None if probabilities is None else lambda row, height: probabilities[:, row : row + height]
+    refined = refine_map(given, steps, probabilities=read, rows=rows)
+    try:
+        return refined.read(0, classes.shape[0])
+    finally:
+        refined.close()
+
+
+def _strips(classes: RowFile, halo: int, rows: int, probabilities: ReadRows | None) -> Iterator[Strip]:
+    height, width = classes.shape
+    for row in range(0, height, rows):
+        count = min(rows, height - row)
+        first, stop = max(0, row - halo), min(height, row + count + halo)
+        padded = np.full((count + 2 * halo, width + 2 * halo), NODATA, dtype=np.uint8)
+        top = first - (row - halo)
+        padded[top : top + stop - first, halo : halo + width] = classes.read(first, stop - first)
+        yield Strip(
+            row=row,
+            classes=padded,
+            halo=halo,
+            is_first=row == 0,
+            is_last=row + count == height,
+            probabilities=None if probabilities is None else probabilities(row, count),
+        )
+
+
+def _told(strips: Iterable[Strip], done: Callable[[int], None]) -> Iterator[Strip]:
+    for strip in strips:
+        yield strip
+        done(strip.core.shape[0])
+
+
+def _unwatched(_step: Step) -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda _rows: None)

@@ -1,0 +1,117 @@
+"""Runs of a part of a class map: its connected components, and where they touch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The runs of a block: pixels of one row that follow each other and have one value.
+
+    Attributes:
+        starts: Index of each run's first pixel in the flattened block, int64.
+        lengths: Pixels in each run, int64.
+        values: Class of each run, uint8.
+        component: 4-connected component of each run, int32, 0 .. ``n_components - 1``.
+        n_components: How many components the block has, those of nodata included.
+    """
+
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    values: NDArray[np.uint8]
+    component: NDArray[np.int32]
+    n_components: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contacts:
+    """Borders between runs of different values.
+
+    Attributes:
+        first: One run of each pair, int32.
+        second: The other.
+        sides: Sides of pixels that they share there, int64. Two runs have at most one contact.
+    """
+
+    first: NDArray[np.int32]
+    second: NDArray[np.int32]
+    sides: NDArray[np.int64]
+
+
+def find_runs(values: NDArray[np.uint8]) -> Runs:
+    """Split a block into runs and say which 4-connected component each belongs to.
+
+    Args:
+        values: Class values, uint8 (rows, columns), at least one pixel.
+
+    Returns:
+        The runs in row order.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows, columns = values.shape
+    begins = np.ones((rows, columns), dtype=bool)
+    np.not_equal(values[:, 1:], values[:, :-1], out=begins[:, 1:])
+    starts = np.flatnonzero(begins)
+    lengths = np.diff(starts, append=values.size)
+    run_of_pixel = np.repeat(np.arange(starts.size, dtype=np.int32), lengths)
+
+    # Two runs that lie above each other and share a value are linked once, where their overlap begins.
+    linked = values[1:] == values[:-1]
+    linked &= begins[1:] | begins[:-1]
+    above = np.flatnonzero(linked)
+    upper = run_of_pixel[above]
+    lower = run_of_pixel[above + columns]
+    pointers = np.zeros(starts.size + 1, dtype=np.int32)
+    np.cumsum(np.bincount(upper, minlength=starts.size), out=pointers[1:])
+    links = csr_array((np.ones(lower.size), lower, pointers), shape=(starts.size, starts.size))
+    n_components, component = connected_components(links, directed=False)
+    return Runs(starts, lengths, values.ravel()[starts], component, int(n_components))
+
+
+def find_contacts(values: NDArray[np.uint8], runs: Runs) -> Contacts:
+    """Find where runs of different values share a border.
+
+    Args:
+        values: Class values, uint8 (rows, columns).
+        runs: Their runs.
+
+    Returns:
+        Contacts between rows, then those inside rows.
+    """
+    rows, columns = values.shape
+    begins = np.zeros(values.shape, dtype=bool)
+    begins.ravel()[runs.starts] = True
+    run_of_pixel = np.repeat(np.arange(runs.starts.size, dtype=np.int32), runs.lengths)
+    # Between two rows, a contact begins wherever a run begins in one of them.
+    at = np.flatnonzero(begins[1:] | begins[:-1])
+    sides = np.diff(at, append=(rows - 1) * columns)
+    upper, lower = run_of_pixel[at], run_of_pixel[at + columns]
+    differ = runs.values[upper] != runs.values[lower]
+    right = np.flatnonzero(runs.starts % columns).astype(np.int32)  # runs with another on their left
+    return Contacts(
+        np.concatenate([upper[differ], right - 1]),
+        np.concatenate([lower[differ], right]),
+        np.concatenate([sides[differ], np.ones(right.size, dtype=np.int64)]),
+    )
+
+
+def spread(starts: NDArray[np.integer], sizes: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The indices ``start, start + 1, ...`` of every run or group, one after the other.
+
+    Args:
+        starts: First index of each.
+        sizes: How many indices each has.
+
+    Returns:
+        int64 (sum of sizes,).
+    """
+    ends = np.cumsum(sizes, dtype=np.int64)
+    within = np.arange(int(sizes.sum()), dtype=np.int64) - np.repeat(ends - sizes, sizes)
+    indices: NDArray[np.int64] = within + np.repeat(starts, sizes)
+    return indices
