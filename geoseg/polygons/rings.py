@@ -45,18 +45,21 @@ class Nodes:
         columns: Column of each corner, int32.
         quadrants: Label of the four pixels around it, int32 (nodes, 4): north-east, north-west, south-west,
             south-east. 0 is nodata or outside the raster.
+        junctions: Whether more than two boundaries meet there, bool; None if nobody asked.
     """
 
     rows: NDArray[np.int32]
     columns: NDArray[np.int32]
     quadrants: NDArray[np.int32]
+    junctions: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return int(self.rows.size)
 
     def where(self, chosen: NDArray[np.bool_]) -> Nodes:
         """Only the chosen nodes."""
-        return Nodes(self.rows[chosen], self.columns[chosen], self.quadrants[chosen])
+        junctions = None if self.junctions is None else self.junctions[chosen]
+        return Nodes(self.rows[chosen], self.columns[chosen], self.quadrants[chosen], junctions)
 
     @staticmethod
     def join(parts: list[Nodes]) -> Nodes:
@@ -64,8 +67,10 @@ class Nodes:
         rows = np.concatenate([part.rows for part in parts])
         columns = np.concatenate([part.columns for part in parts])
         quadrants = np.concatenate([part.quadrants for part in parts])
+        flags = [part.junctions for part in parts if part.junctions is not None]
         order = np.lexsort((columns, rows))
-        return Nodes(rows[order], columns[order], quadrants[order])
+        junctions = np.concatenate(flags)[order] if flags else None
+        return Nodes(rows[order], columns[order], quadrants[order], junctions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ class Traced:
             row order. An exterior's start is the upper left corner of the polygon's first pixel.
         perimeters: Length of the exterior in the unit of ``SideLengths``, int64; None without one.
         touches_edge: Whether a side of the polygon borders on label 0, bool.
+        junctions: Whether more than two boundaries meet at a vertex, bool; None if nobody asked.
     """
 
     labels: NDArray[np.int32]
@@ -89,6 +95,7 @@ class Traced:
     vertices: NDArray[np.int32]
     perimeters: NDArray[np.int64] | None
     touches_edge: NDArray[np.bool_]
+    junctions: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return int(self.labels.size)
@@ -131,6 +138,7 @@ def link_rings(nodes: Nodes, ready: NDArray[np.bool_], lengths: SideLengths | No
         vertices=np.stack([nodes.rows[corner], nodes.columns[corner]], axis=1),
         perimeters=perimeters,
         touches_edge=np.logical_or.reduceat(at_edge[order], polygon_starts),
+        junctions=None if nodes.junctions is None else nodes.junctions[corner],
     )
 
 

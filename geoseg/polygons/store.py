@@ -90,7 +90,9 @@ class PolygonStore:
 
     def __init__(self, class_ids: NDArray[np.uint8], folder: Path | None = None) -> None:
         self._class_ids = class_ids
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-")  # noqa: SIM115 - lives on
+        self._folder = folder
+        self._file = scratch_file(folder)
+        self._junctions: IO[bytes] | None = None
         self._parts: list[Columns] = []
         self._ring_sizes: list[NDArray[np.int64]] = []
         self._n_rings = 0
@@ -124,6 +126,9 @@ class PolygonStore:
         self._n_rings += traced.ring_sizes.size
         self._n_vertices += len(traced.vertices)
         self._file.write(np.ascontiguousarray(traced.vertices).data)
+        if traced.junctions is not None:
+            self._junctions = self._junctions or scratch_file(self._folder)
+            self._junctions.write(np.ascontiguousarray(traced.junctions).data)
 
     def finish(
         self, surface: Surface | None, transform: Affine | None, origin: tuple[int, int] = (0, 0)
@@ -149,7 +154,9 @@ class PolygonStore:
             sizes = np.concatenate(self._ring_sizes)
         self._parts, self._ring_sizes = [], []
         columns = columns.take(np.lexsort((columns.column, columns.row)))
-        return Polygons(columns, sizes, self._file, surface, transform, origin)
+        if self._junctions is not None:
+            self._junctions.flush()
+        return Polygons(columns, sizes, self._file, surface, transform, origin, self._junctions)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,6 +170,8 @@ class Polygons:
         surface: Sizes of the raster's pixels, or None.
         transform: Pixel to CRS.
         origin: Row and column of the raster's first pixel on the scene's grid.
+        junctions: Whether more than two boundaries meet at each vertex of ``file``, one byte each; or None.
+        steps: What vertices count: 1 for pixels, 32 for 32nds of a pixel.
     """
 
     columns: Columns
@@ -171,6 +180,8 @@ class Polygons:
     surface: Surface | None
     transform: Affine
     origin: tuple[int, int]
+    junctions: IO[bytes] | None = None
+    steps: int = 1
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -203,8 +214,9 @@ class Polygons:
             corners = corners[_reverse_groups(sizes)]
         rows, cols = corners[:, 0].astype(np.float64), corners[:, 1].astype(np.float64)
         points = np.empty((len(corners), 2))
-        points[:, 0] = cols * t.a + rows * t.b + t.c
-        points[:, 1] = cols * t.d + rows * t.e + t.f
+        # Steps are a power of two, so dividing the coefficients rounds nothing.
+        points[:, 0] = cols * (t.a / self.steps) + rows * (t.b / self.steps) + t.c
+        points[:, 1] = cols * (t.d / self.steps) + rows * (t.e / self.steps) + t.f
         return points, np.append(0, np.cumsum(sizes)), np.append(0, np.cumsum(columns.rings))
 
     def geometries(self) -> NDArray[np.object_]:
@@ -236,6 +248,12 @@ class Polygons:
             return np.zeros((0, 2), dtype=np.int32)
         stored: NDArray[np.int32] = np.memmap(self.file, dtype=np.int32, mode="r").reshape(-1, 2)
         return np.asarray(stored[indices])
+
+
+def scratch_file(folder: Path | None) -> IO[bytes]:
+    """A nameless temporary file that is gone when nobody holds it any more."""
+    made: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-")  # noqa: SIM115 - lives on
+    return made
 
 
 def _reverse_groups(sizes: NDArray[np.int64]) -> NDArray[np.int64]:

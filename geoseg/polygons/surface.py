@@ -33,6 +33,8 @@ LONG_SIDE = 64.0
 PORTION = 2**18
 """Lines measured at once."""
 HECTARE = 10_000.0
+_Weights = tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]
+"""The lattice cells of positions, as indices of their first points, and how far inside positions are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +49,7 @@ class Surface:
         along_rows: Length of a pixel's left side, in ``length_unit``.
         area_unit: Hectares, a power of two.
         length_unit: Metres, a power of two.
+        skew: Scalar product of a pixel's upper and left side, in ``length_unit`` squared.
     """
 
     step: int
@@ -56,6 +59,7 @@ class Surface:
     along_rows: NDArray[np.float64]
     area_unit: float
     length_unit: float
+    skew: NDArray[np.float64]
 
     def pixel_areas(self, row: int, column: int, height: int, width: int) -> NDArray[np.float64]:
         """Area of every pixel of a window.
@@ -106,6 +110,57 @@ class Surface:
             tail, head = tails[part], heads[part]
             lengths[part] = self._measure(rows[tail], columns[tail], rows[head], columns[head])
         return lengths
+
+    def slanted_lengths(
+        self, tails: NDArray[np.float64], heads: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        """Length of straight lines in any direction.
+
+        Args:
+            tails: Row and column of where each line begins, in pixels, float64 (lines, 2).
+            heads: Where it ends.
+
+        Returns:
+            Whole numbers of ``length_unit``, int64; the same in both directions.
+        """
+        lengths = np.empty(len(tails), dtype=np.int64)
+        for start in range(0, len(tails), PORTION):
+            tail, head = tails[start : start + PORTION], heads[start : start + PORTION]
+            way = head - tail
+            length = self._slanted(way, (tail + head) * 0.5)
+            far = np.flatnonzero(np.abs(way).max(axis=1) > LONG_SIDE)
+            if far.size:
+                ends = self._slanted(way[far], tail[far]) + self._slanted(way[far], head[far])
+                length[far] = (ends + 4.0 * length[far]) / 6.0
+            lengths[start : start + PORTION] = np.nan_to_num(np.rint(length))
+        return lengths
+
+    def pixel_sides(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How long a row and a column are there, in metres.
+
+        Args:
+            positions: Row and column in pixels, float64 (positions, 2).
+
+        Returns:
+            The left and the upper side of a pixel, float64 (positions, 2).
+        """
+        at = self._weights(positions)
+        sides = [_interpolate(lattice, at) for lattice in (self.along_rows, self.along_columns)]
+        return np.stack(sides, axis=1) * self.length_unit
+
+    def _slanted(self, way: NDArray[np.float64], positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Length of steps as measured at positions."""
+        at = self._weights(positions)
+        down = way[:, 0] * _interpolate(self.along_rows, at)
+        across = way[:, 1] * _interpolate(self.along_columns, at)
+        square = down * down + across * across
+        square += 2.0 * way[:, 0] * way[:, 1] * _interpolate(self.skew, at)
+        return np.sqrt(np.maximum(square, 0.0))
+
+    def _weights(self, positions: NDArray[np.float64]) -> _Weights:
+        i, t = self._locate(positions[:, 0], 0)
+        j, u = self._locate(positions[:, 1], 1)
+        return i * self.areas.shape[1] + j, t, u
 
     def _measure(
         self,
@@ -197,6 +252,7 @@ def measure_surface(
         along_rows = derivative(step / 64, 0)
         along_columns = derivative(0, step / 64)
         areas = np.linalg.norm(np.cross(along_columns, along_rows), axis=-1) / HECTARE
+        skew = (along_columns * along_rows).sum(axis=-1)
         right = np.linalg.norm(along_columns, axis=-1)
         downward = np.linalg.norm(along_rows, axis=-1)
     if not np.isfinite(areas).any() or np.nanmax(areas) == 0:
@@ -211,7 +267,17 @@ def measure_surface(
         downward / length_unit,
         area_unit,
         length_unit,
+        skew / length_unit**2,
     )
+
+
+def _interpolate(lattice: NDArray[np.float64], at: _Weights) -> NDArray[np.float64]:
+    """Values between the points of a lattice."""
+    first, t, u = at
+    flat, width = lattice.ravel(), lattice.shape[1]
+    upper: NDArray[np.float64] = flat[first] * (1.0 - u) + flat[first + 1] * u
+    lower: NDArray[np.float64] = flat[first + width] * (1.0 - u) + flat[first + width + 1] * u
+    return upper * (1.0 - t) + lower * t
 
 
 def _unit(largest: float) -> float:

@@ -8,7 +8,7 @@ depends on where the seams were: its nodes are decided by the values of four pix
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -58,10 +58,14 @@ class Tracer:
         shape: Rows and columns of the raster.
         surface: Sizes of the pixels, or None.
         sink: Takes the polygons.
+        junctions: Also tell the sink at which vertices more than two boundaries meet.
     """
 
-    def __init__(self, shape: tuple[int, int], surface: Surface | None, sink: Sink) -> None:
+    def __init__(
+        self, shape: tuple[int, int], surface: Surface | None, sink: Sink, *, junctions: bool = False
+    ) -> None:
         self._shape = shape
+        self._junctions = junctions
         self._surface = surface
         self._sink = sink
         width = shape[1]
@@ -150,8 +154,14 @@ class Tracer:
         flat = framed.ravel()
         width = framed.shape[1]
         quadrants = np.stack([flat[at + 1], flat[at], flat[at + width], flat[at + width + 1]], axis=1)
+        junctions = None
+        if self._junctions:  # a plain corner has two sides of equal pixels, anything else fewer
+            alike = level[rows, columns].astype(np.int8)
+            for same in (level[rows + 1, columns], upright[rows, columns], upright[rows, columns + 1]):
+                alike += same
+            junctions = alike < 2
         return Nodes(
-            (rows + block.row).astype(np.int32), (columns + block.column).astype(np.int32), quadrants
+            (rows + block.row).astype(np.int32), (columns + block.column).astype(np.int32), quadrants, junctions
         )
 
     def _frame(
@@ -202,14 +212,14 @@ class Tracer:
             stays[0] = False
         nodes = Nodes.join(self._waiting)
         quadrants = np.append(root, -1).astype(np.int32)[nodes.quadrants]
-        nodes = Nodes(nodes.rows, nodes.columns, quadrants)
+        nodes = replace(nodes, quadrants=quadrants)
         tally = Tally.join(self._tallies).merge(root[1:] - 1, n_roots - 1)
         self._finish(nodes, (quadrants > 0) & ~stays[quadrants], tally, np.arange(1, n_roots))
 
         renamed = np.where(stays, np.cumsum(stays), -1).astype(np.int32)
         renamed[0], renamed[-1] = 0, -1
         kept = nodes.where(_any_quadrant(stays[quadrants]))
-        self._waiting = [Nodes(kept.rows, kept.columns, renamed[kept.quadrants])]
+        self._waiting = [replace(kept, quadrants=renamed[kept.quadrants])]
         self._tallies = [tally.take(stays[1:-1])]
         self._seams = [np.zeros((2, 0), dtype=np.int32)]
         self._last_label = int(np.count_nonzero(stays))

@@ -1,0 +1,77 @@
+"""What a border of pixels most likely stood for: the line through the middles of its sides.
+
+A slanted line drawn in pixels becomes a staircase, and the middles of a staircase's sides lie on the line. So
+the corners of staircases give way to the middles of the sides between them. A corner between two sides of
+two pixels or more is no staircase's, it stays; so do junctions and islands that are rectangles.
+
+Such borders are a valid coverage as the pixels are: from the middle of one side to the middle of the next, a
+border stays within half a pixel of the longer one, where nothing else can be, and no corner is farther than
+half a pixel from it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.polygons.arcs import Lines
+
+STEPS = 32
+"""Positions are whole 32nds of a pixel: what is computed of them in integers is exact."""
+SLACK = 0.5
+"""How far from a corner of pixels the line through the middles can be, in pixels."""
+_STAIR = 1
+"""A side of at most so many pixels makes its corners those of a staircase."""
+_RECTANGLE = 5
+"""Vertices of a closed border with four corners."""
+
+
+def staircases(
+    lines: Lines, islands: NDArray[np.bool_], stay: NDArray[np.bool_]
+) -> tuple[Lines, NDArray[np.int64]]:
+    """Lines through the middles of the sides of borders.
+
+    Args:
+        lines: Borders along pixels; every inner vertex is a corner.
+        islands: Which are closed and have no junction.
+        stay: Vertices that stay whatever their sides.
+
+    Returns:
+        The lines, in 32nds of a pixel; the ends of those that are no islands stay. And the index of the
+        vertex of the new lines at or before each vertex of the old ones.
+    """
+    starts, sizes = lines.starts, lines.sizes
+    ends = starts + sizes - 1
+    side = np.zeros(len(lines.points), dtype=np.int32)  # from each vertex to the next
+    side[:-1] = np.abs(np.diff(lines.points[:, 0]) + np.diff(lines.points[:, 1]))  # one of them is 0
+    side[ends] = side[starts]
+    before = np.empty_like(side)
+    before[1:] = side[:-1]
+    before[starts] = before[ends]
+    corners = (side > _STAIR) & (before > _STAIR)
+    corners |= stay
+    corners[starts] |= ~islands
+    corners[ends] |= ~islands
+    corners |= np.repeat(islands & (sizes == _RECTANGLE), sizes)
+
+    # Every vertex and the middle of the side after it; the last vertex of a line has no side after it.
+    count = 2 * len(lines.points)
+    points = np.empty((count, 2), dtype=np.int32)
+    points[0::2] = lines.points * STEPS
+    points[1:-1:2] = (lines.points[1:] + lines.points[:-1]) * (STEPS // 2)
+    kept = np.empty(count, dtype=bool)
+    kept[0::2] = corners
+    kept[1:-1:2] = ~(corners[1:] & corners[:-1])
+    kept[2 * ends + 1] = False
+    turned = np.flatnonzero(islands & ~corners[starts])  # begins, and ends, in the middle of its first side
+    points[2 * ends[turned]] = points[2 * starts[turned] + 1]
+    kept[2 * ends[turned]] = True
+    new = Lines(points[kept], np.add.reduceat(kept, 2 * starts, dtype=np.int64))
+    at = np.cumsum(kept)[0::2] - 1
+    at[starts[turned]] = at[ends[turned]]
+    return new, at
+
+
+def corners_of(lines: Lines) -> Lines:
+    """The borders as they are, in 32nds of a pixel."""
+    return Lines(lines.points * STEPS, lines.sizes)

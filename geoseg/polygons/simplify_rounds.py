@@ -1,0 +1,136 @@
+"""All borders of a map made simpler together, so that none touches another.
+
+Every arc is simplified by itself. Where lines then touch, leave a junction in another order, or were moved
+across a junction or an island, the pieces concerned get a vertex of the old border back, all at once; and
+again, until nothing clashes. At worst all old vertices are back, and the old borders are valid.
+
+That is enough for a coverage: lines that meet at their ends only, in the same order around each, bound the
+same faces as before, and no part of the map that hangs together by itself lies in another face.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.polygons.arcs import Arcs, Lines
+from geoseg.polygons.simplify_clashes import Junctions, touching
+from geoseg.polygons.simplify_shapes import Shapes, Simplifier, portions
+
+_COARSE_BITS = 11
+"""Arcs near others are found in cells of 2^11 steps: 64 pixels."""
+
+
+def simplify_arcs(
+    arcs: Arcs, shape: tuple[int, int], tolerance: float, scale: NDArray[np.float64]
+) -> Shapes:
+    """Simplify the borders of a map.
+
+    Args:
+        arcs: All arcs.
+        shape: Rows and columns of the map.
+        tolerance: No point of a border is moved farther than this, in pixels or metres.
+        scale: Size of rows and columns in the same unit, at each arc, float64 (arcs, 2).
+
+    Returns:
+        One line for each arc.
+    """
+    simplifier = Simplifier(arcs, shape, tolerance, scale)
+    shapes = Shapes.join([simplifier.first(part) for part in portions(np.arange(len(arcs)), arcs.sizes)])
+    junctions = Junctions(arcs.tails, arcs.heads)
+    fresh = np.ones(len(arcs), dtype=bool)
+    clashed = np.zeros(len(arcs), dtype=bool)
+    while True:
+        clashing = _clashing(shapes, fresh, junctions)
+        concerned = np.unique(_line_of(shapes.lines, clashing))
+        # The second time an arc clashes its vertices go back to where the old border had them.
+        renewed = _refine(simplifier, shapes, concerned, clashing, ~clashed)
+        changed = _differ(renewed.lines, shapes.lines.take(concerned))
+        if not changed.any():
+            return shapes
+        clashed[concerned] = True
+        shapes = _replace(shapes, concerned, renewed)
+        fresh[:] = False
+        fresh[concerned[changed]] = True
+
+
+def _clashing(shapes: Shapes, fresh: NDArray[np.bool_], junctions: Junctions) -> NDArray[np.int64]:
+    """First vertices of all pieces that clash, ascending."""
+    near = _arcs_near(shapes.lines, fresh)
+    lines = shapes.lines.take(near)
+    local = touching(lines, fresh[near])
+    line = _line_of(lines, local)
+    touched = local + (shapes.lines.starts[near] - lines.starts)[line]
+    return np.unique(np.concatenate([touched, junctions.turned(shapes.lines), shapes.swept]))
+
+
+def _line_of(lines: Lines, vertices: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.searchsorted(lines.starts, vertices, side="right") - 1
+
+
+def _arcs_near(lines: Lines, fresh: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The lines whose bounding box comes near that of a fresh one, those among them."""
+    starts = lines.starts
+    low = (np.minimum.reduceat(lines.points, starts) - 1) >> _COARSE_BITS
+    high = (np.maximum.reduceat(lines.points, starts) + 1) >> _COARSE_BITS
+    low -= (least := low.min(axis=0))
+    high -= least
+    rows, columns = high.max(axis=0) + 2
+    marks = np.zeros((rows, columns), dtype=np.int64)
+    for row, column, sign in (
+        (low[:, 0], low[:, 1], 1),
+        (high[:, 0] + 1, low[:, 1], -1),
+        (low[:, 0], high[:, 1] + 1, -1),
+        (high[:, 0] + 1, high[:, 1] + 1, 1),
+    ):
+        np.add.at(marks, (row[fresh], column[fresh]), sign)
+    covered = marks.cumsum(axis=0).cumsum(axis=1) > 0
+    total = np.zeros((rows + 1, columns + 1), dtype=np.int64)
+    total[1:, 1:] = covered.cumsum(axis=0).cumsum(axis=1)
+    inside = (
+        total[high[:, 0] + 1, high[:, 1] + 1]
+        - total[low[:, 0], high[:, 1] + 1]
+        - total[high[:, 0] + 1, low[:, 1]]
+        + total[low[:, 0], low[:, 1]]
+    )
+    return np.flatnonzero(inside)
+
+
+def _refine(
+    simplifier: Simplifier,
+    shapes: Shapes,
+    concerned: NDArray[np.int64],
+    clashing: NDArray[np.int64],
+    even: NDArray[np.bool_],
+) -> Shapes:
+    """The arcs concerned with a vertex more in every clashing piece."""
+    starts = shapes.lines.starts
+    line = _line_of(shapes.lines, clashing)
+    parts = [shapes.take(concerned[:0])]
+    for part in portions(concerned, simplifier.arcs.sizes):
+        old = shapes.take(part)
+        mine = slice(*np.searchsorted(line, [part[0], part[-1] + 1]))
+        local = np.searchsorted(part, line[mine])
+        pieces = clashing[mine] - starts[line[mine]] + old.lines.starts[local]
+        parts.append(simplifier.refine(part, old, pieces, even[part]))
+    return Shapes.join(parts)
+
+
+def _differ(one: Lines, other: Lines) -> NDArray[np.bool_]:
+    """Which lines of two sets are not the same."""
+    differ = one.sizes != other.sizes
+    same = np.flatnonzero(~differ)
+    if same.size:
+        first, second = one.take(same), other.take(same)
+        unlike = (first.points != second.points).any(axis=1)
+        differ[same] = np.logical_or.reduceat(unlike, first.starts)
+    return differ
+
+
+def _replace(shapes: Shapes, concerned: NDArray[np.int64], renewed: Shapes) -> Shapes:
+    order = np.arange(len(shapes))
+    order[concerned] = len(shapes) + np.arange(concerned.size)
+    new = Shapes.join([shapes, renewed]).take(order)
+    moved_to = new.lines.starts[concerned] - renewed.lines.starts
+    swept = renewed.swept + moved_to[_line_of(renewed.lines, renewed.swept)]
+    return Shapes(new.lines, new.at, new.moved, swept)
