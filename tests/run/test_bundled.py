@@ -8,7 +8,7 @@ import rasterio
 
 import geoseg
 from geoseg.models import DEFAULT_MODEL, bundled_models, load_card, load_model
-from geoseg.models.sources import find_package
+from geoseg.models.sources import BUNDLED, find_package
 from tests.conftest import SAMPLES
 
 MODELS = bundled_models()
@@ -36,6 +36,10 @@ class TestEveryPackage:
             card.metrics["split"],
         ):
             assert text
+
+    def test_holds_nothing_but_the_package(self, name):
+        assert sorted(find_package(name).files) == ["config.json", "mlm.json", "model.safetensors"]
+        assert all(path.is_file() for path in (BUNDLED / name).iterdir())
 
     def test_loads(self, name):
         assert load_model(name).card == load_card(name)

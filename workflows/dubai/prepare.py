@@ -150,9 +150,9 @@ def prepare(folder: Path, out: Path) -> None:
     across, beside = contradictions(labels)
     listed = " ".join(f"{share:.3f}" for share in shares)
     print(
-        f"{folder.name}: {scene.shape[1]} x {scene.shape[2]}, largest step between parts {step:.2f}, share of "
-        f"no label and classes 1-5 {listed}, labels change across borders of parts for {across:.1%} of pixels, "
-        f"beside them for {beside:.1%}"
+        f"{folder.name}: {scene.shape[1]} x {scene.shape[2]}, largest step between parts {step:.2f}, share "
+        f"of no label and classes 1-5 {listed}, labels change across borders of parts for {across:.1%} of "
+        f"pixels, beside them for {beside:.1%}"
     )
 
 
