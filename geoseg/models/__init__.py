@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from geoseg.models.catalog import architectures, encoders_for
     from geoseg.models.classids import check_class_ids, remap_class_ids
     from geoseg.models.description import describe
+    from geoseg.models.model import Model
     from geoseg.models.networks import build_network, check_chip_size, size_divisor
-    from geoseg.models.package import Model, load_card, load_model, save_model
+    from geoseg.models.package import load_card, load_model, open_model, save_model
     from geoseg.models.sources import DEFAULT_MODEL, bundled_models
 
 _HOMES = {
@@ -30,9 +31,10 @@ _HOMES = {
     "build_network": "networks",
     "check_chip_size": "networks",
     "size_divisor": "networks",
-    "Model": "package",
+    "Model": "model",
     "load_card": "package",
     "load_model": "package",
+    "open_model": "package",
     "save_model": "package",
     "DEFAULT_MODEL": "sources",
     "bundled_models": "sources",
@@ -53,6 +55,7 @@ __all__ = [
     "encoders_for",
     "load_card",
     "load_model",
+    "open_model",
     "remap_class_ids",
     "save_model",
     "size_divisor",

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import math
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from geoseg.errors import ModelError
@@ -128,7 +129,7 @@ def size_divisor(network: Any) -> int:
     own = getattr(network, "size_divisor", None)
     if own is not None:
         return int(own)
-    fixed = _fixed_size(network)
+    fixed = _fixed_size(network.config)
     if fixed is not None:
         return fixed
     stride = int(network.encoder.output_stride)
@@ -143,15 +144,19 @@ def check_chip_size(network: Any, chip_size: int) -> None:
     Raises:
         ModelError: with the size to use.
     """
-    fixed = _fixed_size(network)
+    check_config_chip_size(network.config, chip_size)
+
+
+def check_config_chip_size(config: Mapping[str, Any], chip_size: int) -> None:
+    """`check_chip_size` of the network that a `config.json` describes, without building it."""
+    fixed = _fixed_size(config)
     if fixed is not None and chip_size > fixed:
         raise ModelError(
             f"this network takes chips of {fixed} pixels, its img_size, not {chip_size}; use {fixed}"
         )
 
 
-def _fixed_size(network: Any) -> int | None:
-    config = network.config
+def _fixed_size(config: Mapping[str, Any]) -> int | None:
     size = None if config.get("dynamic_img_size") else config.get("img_size")
     return int(size if isinstance(size, int) else max(size)) if size else None
 

@@ -2,75 +2,51 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geoseg.errors import ModelError
-from geoseg.models.card import LandClass, ModelBand, ModelCard
-from geoseg.models.catalog import SMP_CLASSES, UNET_CLASSIC, UNET_CLASSIC_CLASS
+from geoseg.models.card import ModelCard
+from geoseg.models.catalog import UNET_CLASSIC_CLASS
+from geoseg.models.converted import promised_in
+from geoseg.models.layout import ONNX_ENDING
 from geoseg.models.mlm import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE, item_from_card
 from geoseg.models.mlm_read import card_from_item
-from geoseg.models.networks import assemble, check_chip_size
+from geoseg.models.model import ARCHITECTURES, Model, model_hash
+from geoseg.models.networks import check_chip_size, check_config_chip_size
+from geoseg.models.onnx_package import read_item
 from geoseg.models.sources import Package, find_package
-from geoseg.models.weights import dump_weights, load_weights
-
-_ARCHITECTURES = {smp_class: name for name, smp_class in SMP_CLASSES.items()} | {
-    UNET_CLASSIC_CLASS: UNET_CLASSIC
-}
-# Given to `assemble` by other names, or not for a package to choose: it gives logits and brings its weights.
-_LEFT_OUT = (
-    "_model_class",
-    "encoder_name",
-    "encoder_weights",
-    "in_channels",
-    "classes",
-    "activation",
-    "aux_params",
-)
+from geoseg.models.weights import dump_weights
 
 
-@dataclass(frozen=True, eq=False)
-class Model:
-    """A loaded model.
+def open_model(ref: str | os.PathLike[str] | None = None) -> Model:
+    """Read a model package without building its network, so without torch; nothing in it runs.
 
-    Attributes:
-        card: what the package says about it.
-        network: torch Module in evaluation mode, float32 on the CPU: normalised (N, bands, rows, columns) to
-            logits (N, classes, rows', columns'), index i of the classes being `classes[i]`.
-        path: where it was loaded from.
-        hash: SHA-256, hexadecimal, of all that changes an answer: architecture, weights, bands,
-            normalisation, classes, chip size, overlap, nodata rule and calibration.
+    Args:
+        ref: as for `load_model`.
+
+    Raises:
+        ModelError: naming the file and what is wrong with it; weights that do not fit are found when
+            `Model.network` is first used.
     """
-
-    card: ModelCard
-    network: Any
-    path: str
-    hash: str
-
-    @property
-    def classes(self) -> tuple[LandClass, ...]:
-        """What the model tells apart, by ascending id."""
-        return self.card.classes
-
-    @property
-    def bands(self) -> tuple[ModelBand, ...]:
-        """What the network reads, in its order."""
-        return self.card.bands
-
-    @property
-    def chip_size(self) -> int:
-        """Pixels a side of the chips the network is run on."""
-        return self.card.chip_size
-
-    @property
-    def overlap(self) -> int:
-        """Pixels that neighbouring chips share."""
-        return self.card.overlap
+    package = find_package(ref)
+    if package.path.endswith(ONNX_ENDING):
+        return _open_onnx(package)
+    item = _read_json(package, MLM_FILE)
+    card = _card_of(item, package.where(MLM_FILE))
+    config = _read_json(package, CONFIG_FILE)
+    _check_config(card, config, package.where(CONFIG_FILE))
+    promised = promised_in(item, package.where(MLM_FILE))
+    data = package.read(WEIGHTS_FILE)
+    try:
+        check_config_chip_size(config, card.chip_size)
+    except ModelError as error:
+        raise ModelError(f"{package.where(MLM_FILE)}: `geoseg:chip_size`: {error}") from error
+    answer = model_hash(card, config, data, promised)
+    return Model(card, package.path, answer, package, config, data, promised)
 
 
 def load_model(ref: str | os.PathLike[str] | None = None) -> Model:
@@ -85,21 +61,10 @@ def load_model(ref: str | os.PathLike[str] | None = None) -> Model:
     Raises:
         ModelError: naming the file and what is wrong with it.
     """
-    import torch
-
-    package = find_package(ref)
-    card = _read_card(package)
-    config = _read_json(package, CONFIG_FILE)
-    _check_config(card, config, package.where(CONFIG_FILE))
-    data = package.read(WEIGHTS_FILE)
-    with torch.random.fork_rng(devices=[]):  # random weights come and go; the caller's random numbers stay
-        network = _network_from_config(config, package.where(CONFIG_FILE))
-    load_weights(network, data, package.where(WEIGHTS_FILE))
-    try:
-        check_chip_size(network, card.chip_size)
-    except ModelError as error:
-        raise ModelError(f"{package.where(MLM_FILE)}: `geoseg:chip_size`: {error}") from error
-    return Model(card, network.eval(), package.path, _hash(card, config, data))
+    model = open_model(ref)
+    if model.config is not None:
+        _ = model.network  # so that weights that do not fit are found here
+    return model
 
 
 def load_card(ref: str | os.PathLike[str] | None = None) -> ModelCard:
@@ -150,7 +115,7 @@ def save_model(
 def _config_of(network: Any) -> dict[str, Any]:
     """`config.json` as smp's `save_pretrained` writes it, without pretrained encoder weights to download."""
     name = type(network).__name__
-    if name not in _ARCHITECTURES or not isinstance(getattr(network, "config", None), Mapping):
+    if name not in ARCHITECTURES or not isinstance(getattr(network, "config", None), Mapping):
         raise ModelError(
             f"a network of type {name} cannot be packaged; build it with geoseg.models.build_network"
         )
@@ -161,33 +126,18 @@ def _config_of(network: Any) -> dict[str, Any]:
     return plain
 
 
-def _network_from_config(config: Mapping[str, Any], where: str) -> Any:
-    options = {key: value for key, value in config.items() if key not in _LEFT_OUT}
-    try:
-        return assemble(
-            _ARCHITECTURES[config["_model_class"]],
-            encoder=config.get("encoder_name"),
-            encoder_weights=None,
-            bands=config["in_channels"],
-            classes=config["classes"],
-            **options,
-        )
-    except ModelError as error:
-        raise ModelError(f"{where}: {error}") from error
-
-
 def _check_config(card: ModelCard, config: Mapping[str, Any], where: str) -> None:
     """Refuse a card and a configuration that contradict each other."""
     name = config.get("_model_class")
-    if name not in _ARCHITECTURES:
-        known = ", ".join(_ARCHITECTURES)
+    if name not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
         raise ModelError(f"{where}: `_model_class` is {name!r}, not an architecture geoseg knows: {known}")
     for key in ("activation", "aux_params"):
         if config.get(key) is not None:
             raise ModelError(
                 f"{where}: `{key}` is {config[key]!r}; a network must give logits and nothing else"
             )
-    found = {**config, "architecture": _ARCHITECTURES[name]}
+    found = {**config, "architecture": ARCHITECTURES[name]}
     promised = {
         "architecture": card.architecture,
         "encoder_name": card.encoder,
@@ -203,11 +153,24 @@ def _check_config(card: ModelCard, config: Mapping[str, Any], where: str) -> Non
 
 
 def _read_card(package: Package) -> ModelCard:
-    item = _read_json(package, MLM_FILE)
+    if package.path.endswith(ONNX_ENDING):
+        return _open_onnx(package).card
+    return _card_of(_read_json(package, MLM_FILE), package.where(MLM_FILE))
+
+
+def _card_of(item: Mapping[str, Any], where: str) -> ModelCard:
     try:
         return card_from_item(item)
     except ModelError as error:
-        raise ModelError(f"{package.where(MLM_FILE)}: {error}") from error
+        raise ModelError(f"{where}: {error}") from error
+
+
+def _open_onnx(package: Package) -> Model:
+    """A model of nothing but a converted network, its card in the file or beside it."""
+    item = read_item(package)
+    card = _card_of(item, package.path)
+    promised = promised_in(item, package.path)
+    return Model(card, package.path, model_hash(card, None, b"", promised), package, None, b"", promised)
 
 
 def _read_json(package: Package, name: str) -> dict[str, Any]:
@@ -230,19 +193,3 @@ def _write(path: Path, data: bytes) -> None:
     beside = path.with_name(f".{path.name}.part")
     beside.write_bytes(data)
     beside.replace(path)
-
-
-def _hash(card: ModelCard, config: Mapping[str, Any], weights: bytes) -> str:
-    answer = {
-        "bands": [[band.name, band.mean, band.std] for band in card.bands],
-        "classes": [[land_class.id, land_class.name, land_class.color] for land_class in card.classes],
-        "chip_size": card.chip_size,
-        "overlap": card.overlap,
-        "invalid_where": card.invalid_where,
-        "temperatures": dict(card.temperatures),
-    }
-    digest = hashlib.sha256()
-    for part in (config, answer):
-        digest.update(hashlib.sha256(json.dumps(part, sort_keys=True).encode()).digest())
-    digest.update(hashlib.sha256(weights).digest())
-    return digest.hexdigest()

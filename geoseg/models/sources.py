@@ -11,10 +11,10 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 
 from geoseg.errors import ModelError
 from geoseg.models.catalog import suggestion
+from geoseg.models.layout import CONVERTED_FILES, ONNX_ENDING, ONNX_FILE
 from geoseg.models.mlm import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE
 
 DEFAULT_MODEL = "dakota-crops"
@@ -27,7 +27,10 @@ _CONVERT = (
     "geoseg.models.build_network and write it with geoseg.models.save_model"
 )
 _TEXT_LIMIT = 10 * 2**20
-_LIMITS = {CONFIG_FILE: _TEXT_LIMIT, MLM_FILE: _TEXT_LIMIT, WEIGHTS_FILE: 8 * 2**30}
+_WEIGHTS_LIMIT = 8 * 2**30
+_LIMITS = {CONFIG_FILE: _TEXT_LIMIT, MLM_FILE: _TEXT_LIMIT, WEIGHTS_FILE: _WEIGHTS_LIMIT} | {
+    name: _WEIGHTS_LIMIT for names in CONVERTED_FILES.values() for name in names
+}
 _HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 
@@ -96,8 +99,9 @@ def find_package(ref: str | os.PathLike[str] | None = None) -> Package:
     """Find a model package.
 
     Args:
-        ref: name of a bundled model, a folder, a zip, or "hf://owner/name[@revision]"; None for the default.
-            A bundled name comes before a folder of that name ("./name" is the folder).
+        ref: name of a bundled model, a folder, a zip, an .onnx file that geoseg exported, or
+            "hf://owner/name[@revision]"; None for the default. A bundled name comes before a folder of that
+            name ("./name" is the folder).
 
     Raises:
         ModelError: if there is none, or it is a file that could run code.
@@ -113,7 +117,7 @@ def find_package(ref: str | os.PathLike[str] | None = None) -> Package:
     if _is_pickle(path.name):
         raise ModelError(f"{path} is not a model package: {_CONVERT}")
     if path.is_file():
-        return _from_zip(path)
+        return _from_onnx(path) if path.name.endswith(ONNX_ENDING) else _from_zip(path)
     if path.name == text and not path.suffix:
         raise ModelError(_unknown_name(text))
     raise ModelError(f"there is no model package at {path}; check the path")
@@ -133,7 +137,7 @@ def _from_folder(folder: Path, path: str) -> Package:
         files = {entry.name: str(entry) for entry in sorted(folder.iterdir()) if entry.is_file()}
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error}") from error
-    return Package(path, MappingProxyType(files))
+    return Package(path, files)
 
 
 def _from_zip(path: Path) -> Package:
@@ -142,14 +146,21 @@ def _from_zip(path: Path) -> Package:
         with zipfile.ZipFile(path) as archive:
             members = [PurePosixPath(info.filename) for info in archive.infolist() if not info.is_dir()]
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
-        layout = ", ".join(_LIMITS)
+        layout = ", ".join((CONFIG_FILE, WEIGHTS_FILE, MLM_FILE))
         raise ModelError(
             f"{path} is not a model package ({error}); give a folder or a zip with {layout}"
         ) from error
     folders = {member.parent for member in members if member.name in (MLM_FILE, CONFIG_FILE)}
     top = min(folders, key=lambda folder: (len(folder.parts), str(folder)), default=PurePosixPath())
     files = {member.name: str(member) for member in members if member.parent == top}
-    return Package(str(path), MappingProxyType(files), zipped=True)
+    return Package(str(path), files, zipped=True)
+
+
+def _from_onnx(path: Path) -> Package:
+    """A lone converted network, and the card beside it if there is one."""
+    card = path.with_name(MLM_FILE)
+    files = {ONNX_FILE: str(path)} | ({MLM_FILE: str(card)} if card.is_file() else {})
+    return Package(str(path), files)
 
 
 def _from_hub(address: str) -> Package:
@@ -182,4 +193,4 @@ def _check_size(size: int, name: str) -> None:
 
 
 def _is_pickle(name: str) -> bool:
-    return name.lower().endswith(_PICKLES)
+    return name.lower().endswith(_PICKLES) and name not in _LIMITS

@@ -1,0 +1,190 @@
+"""A model in memory; its torch network is built when it is first used, and not at all where it is not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from geoseg.errors import ModelError
+from geoseg.models.card import LandClass, ModelBand, ModelCard
+from geoseg.models.catalog import SMP_CLASSES, UNET_CLASSIC, UNET_CLASSIC_CLASS
+from geoseg.models.convert import ChipShape
+from geoseg.models.converted import Converted, Promised
+from geoseg.models.mlm import CONFIG_FILE, WEIGHTS_FILE
+from geoseg.models.networks import assemble, check_config_chip_size
+from geoseg.models.sources import Package
+from geoseg.models.weights import load_weights
+
+ARCHITECTURES = {smp_class: name for name, smp_class in SMP_CLASSES.items()} | {
+    UNET_CLASSIC_CLASS: UNET_CLASSIC
+}
+"""`_model_class` of `config.json` -> architecture."""
+
+# Given to `assemble` by other names, or not for a package to choose: it gives logits and brings its weights.
+_LEFT_OUT = (
+    "_model_class",
+    "encoder_name",
+    "encoder_weights",
+    "in_channels",
+    "classes",
+    "activation",
+    "aux_params",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A loaded model.
+
+    It can be pickled, and then needs no file any more.
+
+    Attributes:
+        card: what the package says about it.
+        path: where it was loaded from.
+        hash: SHA-256, hexadecimal, of all that changes an answer: architecture, weights, converted networks
+            of the package, bands, normalisation, classes, chip size, overlap, nodata rule and calibration.
+        package: its files.
+        config: `config.json`; None where there is no torch network.
+        weights: `model.safetensors`; empty where there is no torch network.
+        promised: the converted networks that the package holds.
+        at_hand: converted networks that were read or made, by format, precision and shape.
+    """
+
+    card: ModelCard
+    path: str
+    hash: str
+    package: Package = field(repr=False)
+    config: Mapping[str, Any] | None = field(repr=False)
+    weights: bytes = field(repr=False)
+    promised: tuple[Promised, ...] = ()
+    at_hand: dict[tuple[str, str, ChipShape], Converted] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def network(self) -> Any:
+        """Torch Module in evaluation mode, built when first asked for, float32 on the CPU.
+
+        Normalised (N, bands, rows, columns) to logits (N, classes, rows', columns'), index i of the classes
+        being `classes[i]`.
+
+        Raises:
+            ModelError: if the weights are damaged or do not fit, or there are none.
+        """
+        if self.config is None:
+            raise ModelError(
+                f"{self.path} holds no torch network, only a converted one; use --backend openvino or onnx"
+            )
+        import torch
+
+        with torch.random.fork_rng(devices=[]):  # random weights come and go; the caller's numbers stay
+            network = network_from_config(self.config, self.package.where(CONFIG_FILE))
+        load_weights(network, self.weights, self.package.where(WEIGHTS_FILE))
+        return network.eval()
+
+    @property
+    def classes(self) -> tuple[LandClass, ...]:
+        """What the model tells apart, by ascending id."""
+        return self.card.classes
+
+    @property
+    def bands(self) -> tuple[ModelBand, ...]:
+        """What the network reads, in its order."""
+        return self.card.bands
+
+    @property
+    def chip_size(self) -> int:
+        """Pixels a side of the chips the network is run on."""
+        return self.card.chip_size
+
+    @property
+    def overlap(self) -> int:
+        """Pixels that neighbouring chips share."""
+        return self.card.overlap
+
+    def check_chip_size(self, chip_size: int) -> None:
+        """Refuse chips that the network cannot take; needs no torch.
+
+        Raises:
+            ModelError: with the size to use.
+        """
+        if self.config is not None:
+            check_config_chip_size(self.config, chip_size)
+            return
+        sides = sorted({promised.shape.side for promised in self.promised})
+        if chip_size not in sides:
+            raise ModelError(
+                f"{self.path} takes chips of {' or '.join(map(str, sides))} pixels, not {chip_size}; "
+                "other sizes need the package it was exported from"
+            )
+
+    def converted(self, form: str, precision: str, shape: ChipShape) -> Converted | None:
+        """A converted network that is at hand or in the package; None if there is none of this shape.
+
+        Args:
+            form: "onnx" or "openvino".
+            precision: "fp32" or "int8".
+            shape: what it must take.
+
+        Raises:
+            ModelError: if the package's files are not the promised ones.
+        """
+        key = (form, precision, shape)
+        for promised in self.promised:
+            if key not in self.at_hand and (promised.format, promised.precision, promised.shape) == key:
+                self.at_hand[key] = promised.load(self.package)
+        return self.at_hand.get(key)
+
+
+def model_hash(
+    card: ModelCard, config: Mapping[str, Any] | None, weights: bytes, promised: Iterable[Promised]
+) -> str:
+    """What `Model.hash` says.
+
+    Args:
+        card: the card.
+        config: `config.json`; None where there is no torch network.
+        weights: the bytes of `model.safetensors`.
+        promised: the converted networks of the package.
+    """
+    answer = {
+        "bands": [[band.name, band.mean, band.std] for band in card.bands],
+        "classes": [[land_class.id, land_class.name, land_class.color] for land_class in card.classes],
+        "chip_size": card.chip_size,
+        "overlap": card.overlap,
+        "invalid_where": card.invalid_where,
+        "temperatures": dict(card.temperatures),
+    }
+    digest = hashlib.sha256()
+    for part in (config, answer):
+        digest.update(hashlib.sha256(json.dumps(part, sort_keys=True).encode()).digest())
+    digest.update(hashlib.sha256(weights).digest())
+    for network in promised:
+        digest.update(json.dumps(dict(network.hashes), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def network_from_config(config: Mapping[str, Any], where: str) -> Any:
+    """A network with random weights, as `config.json` describes it.
+
+    Args:
+        config: the parsed file.
+        where: the file, as messages name it.
+
+    Raises:
+        ModelError: if there is no such network.
+    """
+    options = {key: value for key, value in config.items() if key not in _LEFT_OUT}
+    try:
+        return assemble(
+            ARCHITECTURES[config["_model_class"]],
+            encoder=config.get("encoder_name"),
+            encoder_weights=None,
+            bands=config["in_channels"],
+            classes=config["classes"],
+            **options,
+        )
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from error
