@@ -51,6 +51,36 @@ def scene_options(command: Command) -> Command:
     return command
 
 
+def refine_options(command: Command) -> Command:
+    """How a class map is cleaned up: shared by predict and polygonize."""
+    for option in (
+        click.option(
+            "--sieve", metavar="0.5ha|450m2|20px", help="Merge smaller patches into their best neighbour."
+        ),
+        click.option("--fill-holes", metavar="SIZE", help="Fill smaller holes of a class: 0.5ha, 20px."),
+        click.option(
+            "--close",
+            "closing",
+            metavar="C,C:N",
+            help="Fill what is narrower than N pixels between parts of these classes.",
+        ),
+        click.option(
+            "--open",
+            "opening",
+            metavar="C,C:N",
+            help="Remove what is narrower than N pixels from these classes.",
+        ),
+        click.option(
+            "--smooth",
+            type=int,
+            metavar="N",
+            help="Give every pixel the most frequent class of N x N pixels around it.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def talk_options(command: Command) -> Command:
     """How much is said: shared by all verbs that run for a while."""
     for option in (

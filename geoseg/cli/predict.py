@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import scene_options, talk_options
+from geoseg.cli.options import refine_options, scene_options, talk_options
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -63,6 +63,7 @@ Examples:
     show_default=True,
     help="Average over mirrored (4 times slower) or mirrored and turned chips (8 times).",
 )
+@refine_options
 @click.option("--overwrite", is_flag=True, help="Replace existing files and unfinished work.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, write nothing.")
 @click.option(

@@ -96,7 +96,8 @@ def _memory(job: Job, block_pixels: int) -> int:
 
 
 def _scratch_bands(job: Job) -> int:
-    if job.outputs.polygons is not None:
-        return 2 + len(job.model.classes)
+    refining = 2 if job.settings.refine is not None else 0  # the map before and after a step
+    if job.outputs.polygons is not None or refining:
+        return 2 + len(job.model.classes) + refining
     counts = {"classes": 1, "confidence": 1, "probabilities": len(job.model.classes)}
     return sum(counts[name] for name in job.outputs.rasters)

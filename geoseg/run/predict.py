@@ -23,6 +23,8 @@ from geoseg.run.plan import Plan, make_plan
 from geoseg.run.polygons import polygons_of_run
 from geoseg.run.prepare import Job, PathLike, prepare
 from geoseg.run.progress import Progress, Silent
+from geoseg.run.refine_run import refine_run
+from geoseg.run.refinement import REFINE_TAG
 from geoseg.run.report import (
     REPORT_VERSION,
     describe_model,
@@ -75,6 +77,11 @@ def predict(
     precision: str = "auto",
     tta: str = "none",
     forwards: int | None = None,
+    smooth: int | None = None,
+    opening: str | None = None,
+    closing: str | None = None,
+    fill_holes: str | float | None = None,
+    sieve: str | float | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
     report: PathLike | None = None,
@@ -108,6 +115,11 @@ def predict(
         tta: Test-time augmentation: ``none``, ``flips`` (four views of every chip) or ``d4`` (eight):
             steadier, and as many times slower.
         forwards: Forwards in flight at once; default one a core. Never changes the answer.
+        smooth: Give every pixel the most frequent class of this many pixels a side around it (odd).
+        opening: Remove what is narrower than N pixels from classes, given as ``"corn,water:3"``.
+        closing: Fill what is narrower than N pixels between parts of classes, given as ``opening``.
+        fill_holes: Fill smaller holes of a class: ``"0.5ha"``, ``"450m2"``, ``"20px"`` or hectares.
+        sieve: Merge smaller patches into their best neighbour: a size as ``fill_holes``.
         overwrite: Replace existing files.
         dry_run: Only check and plan.
         report: Write the run report here, JSON.
@@ -146,6 +158,13 @@ def predict(
         precision=precision,
         tta=tta,
         forwards=forwards,
+        refine={
+            "smooth": smooth,
+            "opening": opening,
+            "closing": closing,
+            "fill_holes": fill_holes,
+            "sieve": sieve,
+        },
         overwrite=overwrite,
     )
     if job.chosen is not None:
@@ -197,9 +216,14 @@ def _run(job: Job, progress: Progress, since: float) -> dict[str, Any]:
                 done = stitched.block.core.intersection(job.window)
                 bar.advance(done.pixels / 1e6 if done else 0.0)
         seconds = {"polygons": 0.0}
+        rasters = {name: writer.close() for name, writer in maps.writers.items()}
+        if job.settings.refine is not None:
+            began = perf_counter()
+            maps.statistics = refine_run(job, rasters, maps.statistics, progress)
+            seconds["refine"] = perf_counter() - began
         if job.outputs.polygons is not None:
             began = perf_counter()
-            staged += polygons_of_run(job, {name: w.close() for name, w in maps.writers.items()}, progress)
+            staged += polygons_of_run(job, rasters, progress)
             seconds["polygons"] = perf_counter() - began
         began = perf_counter()
         for name, writer in maps.writers.items():
@@ -219,12 +243,19 @@ def _open_maps(job: Job, scratch: Path) -> _Maps:
     classes = job.model.classes
     kinds: tuple[MapKind, ...] = (ClassMap(classes), ConfidenceMap(), ProbabilityMap(classes))
     finals = job.outputs.rasters
-    wanted = [kind for kind in kinds if kind.name in finals or job.outputs.polygons is not None]
+    is_read_again = job.outputs.polygons is not None or job.settings.refine is not None
+    wanted = [kind for kind in kinds if kind.name in finals or is_read_again]
     tags = provenance(job)
+    not_refined = {key: value for key, value in tags.items() if key != REFINE_TAG}
     georeference = job.scene.georeference
     writers = {
         kind.name: MapWriter(
-            kind, finals.get(kind.name, scratch / "unused.tif"), scratch, job.window, georeference, tags
+            kind,
+            finals.get(kind.name, scratch / "unused.tif"),
+            scratch,
+            job.window,
+            georeference,
+            not_refined if kind.name == "probabilities" else tags,
         )
         for kind in wanted
     }

@@ -14,6 +14,7 @@ from geoseg.models import Model, load_model
 from geoseg.run.choose import choose_model
 from geoseg.run.doctor import Diagnosis
 from geoseg.run.outputs import RASTERS, Outputs, check_outputs
+from geoseg.run.refinement import Asked, resolve_refinement
 from geoseg.run.settings import Settings, resolve_settings
 from geoseg.scene import Scene, open_scene
 from geoseg.scene.area import Area, read_area
@@ -78,9 +79,10 @@ def prepare(
     precision: str,
     tta: str,
     forwards: int | None,
+    refine: Asked,
     overwrite: bool,
 ) -> Job:
-    """Open, examine and resolve; arguments as in ``geoseg.predict``.
+    """Open, examine and resolve; arguments as in ``geoseg.predict``, refine steps by argument.
 
     Raises:
         InputError: Naming what is wrong and what mends it; nothing was written.
@@ -115,6 +117,7 @@ def prepare(
         precision=precision,
         tta=tta,
         forwards=forwards,
+        refine=resolve_refinement(refine, loaded.classes, loaded.card.name, opened),
     )
     area = None if aoi is None else read_area(aoi, opened)
     return Job(

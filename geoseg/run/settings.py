@@ -16,6 +16,7 @@ from geoseg.inference.torch_backend import (
     resolve_precision,
 )
 from geoseg.models import Model, check_chip_size, size_divisor
+from geoseg.run.refinement import Refinement
 
 BLOCK_SIZE = 2048
 
@@ -36,6 +37,7 @@ class Settings:
         temperature: Divides the logits; 1 when the model is uncalibrated.
         block_size: Side of a block in pixels; never changes the answer.
         forwards: Forwards in flight at once; never changes the answer.
+        refine: Refine steps, or None.
     """
 
     bands: tuple[int, ...]
@@ -49,18 +51,22 @@ class Settings:
     temperature: float
     block_size: int
     forwards: int
+    refine: Refinement | None = None
 
     def that_change_the_answer(self) -> dict[str, str]:
         """The settings to keep with a map, as text; the device by its kind."""
         kept = asdict(self)
-        del kept["block_size"], kept["forwards"]
+        del kept["block_size"], kept["forwards"], kept["refine"]
         kept["device"] = self.device.split(":")[0]
         kept["bands"] = ",".join(map(str, self.bands))
+        if self.refine is not None:
+            kept["refine"] = self.refine.text(by_probability=True)
         return {key: str(value) for key, value in kept.items()}
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        return asdict(self) | {"bands": list(self.bands)}
+        refine = None if self.refine is None else self.refine.to_json()
+        return asdict(self) | {"bands": list(self.bands), "refine": refine}
 
 
 def resolve_settings(
@@ -75,6 +81,7 @@ def resolve_settings(
     precision: str,
     tta: str,
     forwards: int | None,
+    refine: Refinement | None = None,
 ) -> Settings:
     """Replace defaults by the model package's values and ``auto`` by what this machine has.
 
@@ -104,6 +111,7 @@ def resolve_settings(
         temperature=model.card.temperatures.get(tta, 1.0),
         block_size=block_size or BLOCK_SIZE,
         forwards=forwards or (cores() if on_cpu else 2),
+        refine=refine,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
-from geoseg.maps.decide import CONFIDENCE_ONE, Decision, to_bytes
+from geoseg.maps.decide import CONFIDENCE_ONE, NODATA, Decision, to_bytes
 from geoseg.models.card import LandClass
 from geoseg.polygons.surface import Surface
 
@@ -37,14 +37,28 @@ class ClassStatistics:
 
     def add(self, window: Window, decision: Decision) -> None:
         """Count one window of the map; the sums are whole numbers, so the order does not matter."""
-        winner = decision.winner[decision.valid]
+        stored = to_bytes(decision.top, CONFIDENCE_ONE, decision.valid)
+        self._count(window, decision.winner, stored, decision.valid)
+
+    def add_maps(self, window: Window, classes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> None:
+        """Count one window of finished maps: class ids and confidence in percent, 255 where not valid."""
+        ids = np.array([item.id for item in self.classes])
+        self._count(window, np.searchsorted(ids, classes), confidence, classes != NODATA)
+
+    def _count(
+        self,
+        window: Window,
+        index: NDArray[np.integer],
+        confidence: NDArray[np.uint8],
+        valid: NDArray[np.bool_],
+    ) -> None:
+        winner = index[valid]
         count = len(self.classes)
         self._pixels += np.bincount(winner, minlength=count)
-        stored = to_bytes(decision.top, CONFIDENCE_ONE, decision.valid)[decision.valid]
-        self._confidence += np.bincount(winner, stored, count).astype(np.int64)
+        self._confidence += np.bincount(winner, confidence[valid], count).astype(np.int64)
         if self.surface is not None:
             row, col = window.row - self.window.row, window.col - self.window.col
-            areas = self.surface.pixel_areas(row, col, *window.shape)[decision.valid]
+            areas = self.surface.pixel_areas(row, col, *window.shape)[valid]
             self._area += np.bincount(winner, areas, count).astype(np.int64)
 
     @property
