@@ -144,6 +144,34 @@ class TestValues:
         finding = only(examine(scene, card(**PICTURE)))
         assert (finding.severity, finding.code) == ("stop", "value-range")
 
+    @pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+    def test_dark_reflectance_as_whole_numbers_is_no_picture(self, scene_of, dtype):
+        """Its values lie where a picture's do, but for a few."""
+        values = stored(reflectance()[:3] * 0.15, dtype=dtype)
+        assert values.max() < 400
+        finding = only(examine(scene_of(values, descriptions=BANDS[:3]), card(**PICTURE)))
+        assert (finding.severity, finding.code) == ("stop", "value-range")
+        assert f"reads 8-bit pictures (0 to 255), and the scene holds {dtype} values from" in finding.message
+        assert "--scale" not in finding.mend
+
+    def test_negative_values_are_no_picture(self, scene_of):
+        values = np.random.default_rng(0).integers(0, 250, (3, 50, 50)).astype("int16")
+        values[0, 0, 0] = -3
+        assert only(examine(scene_of(values, descriptions=BANDS[:3]), card(**PICTURE))).severity == "stop"
+
+    def test_a_picture_in_another_type_warns(self, scene_of):
+        values = np.random.default_rng(0).integers(0, 250, (3, 50, 50)).astype("int16")
+        scene = scene_of(values, descriptions=BANDS[:3])
+        finding = only(examine(scene, card(**PICTURE)))
+        assert (finding.severity, finding.code) == ("warn", "picture-type")
+        assert "int16 values from 0 to 249" in finding.message
+
+    @pytest.mark.parametrize("changes", [{"units": "counts"}, {"high": (800,) * 3}, {"value_scale": 0.5}])
+    def test_models_of_other_digital_numbers_take_any_type(self, scene_of, changes):
+        values = np.random.default_rng(0).integers(0, 300, (3, 50, 50)).astype("uint16")
+        scene = scene_of(values, descriptions=BANDS[:3])
+        assert examine(scene, card(**PICTURE | changes)).findings == ()
+
     @pytest.mark.parametrize("change", [0.5, 1.0, 1.6])
     def test_seasons_haze_and_deserts_do_not_stop(self, scene_of, change):
         scene = scene_of(stored(np.clip(reflectance() * change, 0, 1)), scales=(1e-4,) * 4)
@@ -252,6 +280,17 @@ class TestResolution:
         if severity:
             assert says in diagnosis.findings[0].message
             assert ("-tr 30 30" in diagnosis.findings[0].mend) == (size < 30)
+
+    @pytest.mark.parametrize("size", [7, 250])
+    def test_an_estimate_only_warns(self, scene_of, size):
+        finding = only(examine(self.scene(scene_of, size), card(gsd_estimated=True)))
+        assert (finding.severity, finding.code) == ("warn", "gsd")
+        assert finding.message.endswith("than the about 30 m that the model was trained at (an estimate)")
+
+    def test_without_a_crs_an_estimate_is_a_note(self, scene_of):
+        finding = only(examine(self.scene(scene_of, 30, crs=None), card(gsd_estimated=True)))
+        assert (finding.severity, finding.code) == ("note", "no-crs")
+        assert "about 30 m" in finding.message
 
     def test_no_gsd_in_the_model_no_finding(self, scene_of):
         assert examine(self.scene(scene_of, 1), card(gsd=None)).findings == ()
@@ -362,7 +401,8 @@ def test_only_flags_that_exist_are_named():
         "warping",
     )
     files = [root / "scene" / f"{name}.py" for name in scene]
-    files += [root / "run" / f"{name}.py" for name in ("doctor", "value_checks", "sentinel2")]
+    run = ("choose", "doctor", "pictures", "value_checks", "sentinel2")
+    files += [root / "run" / f"{name}.py" for name in run]
     named = {flag for file in files for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]*)", file.read_text())}
     assert named
     assert named <= known

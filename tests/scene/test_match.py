@@ -8,6 +8,7 @@ import pytest
 from geoseg.errors import SceneError
 from geoseg.grid import Window
 from geoseg.scene import match_bands, open_scene
+from geoseg.scene.match import missing_bands
 from tests.scene.rasters import ramp, write
 
 RGBN = ["red", "green", "blue", "nir"]
@@ -139,3 +140,8 @@ def test_names_given_at_opening_stay_with_the_scene(tmp_path):
     match = match_bands(scene, ["red", "blue"])
     assert match.numbers == (3, 1)
     np.testing.assert_array_equal(scene.select(match.numbers).read(Window(0, 0, 3, 3))[0], stored[[2, 0]])
+
+
+def test_missing_bands_are_those_that_nothing_stands_in_for(scene_of):
+    scene = scene_of(("blue", "nir08", None))
+    assert missing_bands(scene, ["red", "nir", "blue", "swir16"]) == ("red", "swir16")

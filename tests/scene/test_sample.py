@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.grid import Window
-from geoseg.scene import open_scene
-from geoseg.scene.sample import _windows, sample_scene
+from geoseg.scene import Scene, open_scene
+from geoseg.scene.sample import Sampler, _windows, sample_scene
 from tests.scene.rasters import write
 
 
@@ -57,6 +57,46 @@ def test_where_nothing_is_valid_more_places_are_tried(tmp_path):
     assert sample.pixels == 0
     assert 60_000 < sample.looked_at < 120_000
     assert not sample.is_whole
+
+
+@pytest.fixture(scope="module")
+def bands(tmp_path_factory):
+    """Four bands, nodata in different places; band 4 hardly anywhere valid."""
+    values = np.random.default_rng(0).integers(1, 1000, (4, 1500, 1000)).astype("int16")
+    values[0, :500] = -1
+    values[1, 400:1000] = -1
+    values[3, 1:] = -1
+    path = tmp_path_factory.mktemp("bands") / "a.tif"
+    return open_scene(
+        write(path, values, nodata=-1, tiled=True, blockxsize=128, blockysize=128, compress="deflate")
+    )
+
+
+@pytest.mark.parametrize("rule", ["all", "any"])
+@pytest.mark.parametrize("chosen", [(1,), (3, 2), (1, 2, 3), (4, 3), (4,), (2, 2)])
+def test_a_shared_look_gives_what_a_look_of_its_own_would(bands, chosen, rule):
+    """Whatever was asked for before, also where nothing is valid and more places are tried."""
+    shared = Sampler(bands, 20_000)
+    shared.sample((4,), "any")
+    alone = sample_scene(bands.select(chosen, invalid_where=rule), 20_000)
+    again = shared.sample(chosen, rule)
+    for mine, other in zip(again.stored, alone.stored, strict=True):
+        np.testing.assert_array_equal(mine, other)
+    np.testing.assert_array_equal(again.missing, alone.missing)
+    assert (again.looked_at, again.is_whole) == (alone.looked_at, alone.is_whole)
+
+
+def test_a_shared_look_reads_the_scene_once(bands, monkeypatch):
+    read = []
+    original = Scene.read_raw
+    monkeypatch.setattr(
+        Scene, "read_raw", lambda scene, window: read.append(window) or original(scene, window)
+    )
+    sampler = Sampler(bands, 20_000)
+    sampler.sample((1, 2))
+    first = len(read)
+    sampler.sample((3,), "any")
+    assert first == len(read) > 0
 
 
 def test_windows_lie_inside_one_stored_block(large):
