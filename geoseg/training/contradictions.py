@@ -221,6 +221,8 @@ class _Finder:
         return self._places(polygons.take(order), sums[order]), int(np.count_nonzero(fits))
 
     def _places(self, polygons: Polygons, sums: NDArray[np.int64]) -> list[Place]:
+        import shapely
+
         columns, surface = polygons.columns, polygons.surface
         if not len(polygons) or columns.confidence is None or columns.confident is None:
             return []
@@ -239,7 +241,7 @@ class _Finder:
                 score=float(sums[i, 1] / 100),
                 geometry=geometry,
             )
-            for i, geometry in enumerate(polygons.geometries())
+            for i, geometry in enumerate(shapely.simplify(polygons.geometries(), 0))  # corners alone
         ]
 
     def _codes(self) -> NDArray[np.uint8]:
@@ -274,14 +276,14 @@ def opened(codes: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
         border: The square's side is twice this and one pixel.
 
     Returns:
-        The same, 255 where no such square of one value fits.
+        The same, 255 where no such square of one value fits into the array.
     """
     if border == 0:
         return codes
     from scipy.ndimage import maximum_filter, minimum_filter
 
-    side = 2 * border + 1
-    centres = minimum_filter(codes, side, mode="nearest") == maximum_filter(codes, side, mode="nearest")
+    side, beyond = 2 * border + 1, {"mode": "constant", "cval": NODATA}
+    centres = minimum_filter(codes, side, **beyond) == maximum_filter(codes, side, **beyond)
     covered = maximum_filter(centres & (codes != NODATA), side, mode="constant", cval=0)
     # A square that covers a pixel is all of that pixel's value, so nothing says which value it was.
     return np.where(covered, codes, np.uint8(NODATA))
