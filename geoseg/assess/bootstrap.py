@@ -50,6 +50,12 @@ class BlockSums:
             self._places.append(places)
             self._values.append(sums[places])
 
+    def extend(self, other: BlockSums, below: int = 0) -> None:
+        """Add all sums of other blocks of the same size and width, moved down by so many blocks."""
+        self._keys += [(row + below, col) for row, col in other._keys]
+        self._places += other._places
+        self._values += other._values
+
     def blocks(self) -> list[tuple[int, int]]:
         """The blocks that have sums, in row order."""
         return sorted(set(self._keys))

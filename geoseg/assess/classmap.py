@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,13 @@ from geoseg.scene.source import GDAL_ERRORS, Source, borrow
 
 NODATA = 255
 PathLike = str | os.PathLike[str]
+
+
+class Readable(Protocol):
+    """A raster of class ids."""
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Class ids in a window."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from geoseg.assess.bootstrap import BlockSums
 from geoseg.assess.boundary import Tolerance, boundary_counts
 from geoseg.assess.calibration import BINS, bin_sums
-from geoseg.assess.classmap import NODATA, ClassMap
+from geoseg.assess.classmap import NODATA, ClassMap, Readable
 from geoseg.grid import Window
 from geoseg.polygons.surface import Surface
-from geoseg.scene.labels import IGNORE, Labels
+from geoseg.scene.labels import IGNORE
 
 WINDOW = 1024
 """Pixels a side read at once; never changes the answer."""
@@ -56,7 +56,7 @@ class Counts:
 
 def compare(
     class_map: ClassMap,
-    labels: Labels,
+    labels: Readable,
     *,
     block: int,
     tolerances: tuple[Tolerance, ...] = (),
@@ -110,7 +110,7 @@ def pieces(window: Window, size: int) -> Iterator[tuple[tuple[int, int], tuple[s
 def _count(
     counts: Counts,
     class_map: ClassMap,
-    labels: Labels,
+    labels: Readable,
     surface: Surface | None,
     core: Window,
     tolerances: tuple[Tolerance, ...],

@@ -6,12 +6,12 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.assess.classmap import NODATA
+from geoseg.assess.classmap import NODATA, Readable
 from geoseg.assess.compare import CHIP
 from geoseg.grid import Window
 from geoseg.models.card import LandClass
@@ -19,6 +19,7 @@ from geoseg.scene.labels import IGNORE
 from geoseg.scene.sample import sample_scene
 from geoseg.scene.scene import Scene
 
+Spot = TypeVar("Spot", bound=tuple[int, ...])
 RANKS = (("best", 0.0), ("median", 0.5), ("upper quartile of error", 0.75), ("worst", 1.0))
 """Which chips are shown: rank among the well-labelled ones, from the fewest errors to the most."""
 _ENOUGH = 0.75
@@ -27,13 +28,6 @@ _RIGHT, _WRONG, _UNKNOWN = (226, 232, 226), (200, 30, 45), (255, 255, 255)
 _GAMMA = 0.75
 """Below 1: dark fields are told apart."""
 _COMPOSITES = (("red", "green", "blue"), ("nir", "red", "green"))
-
-
-class Readable(Protocol):
-    """A raster of class ids."""
-
-    def read(self, window: Window) -> NDArray[np.uint8]:
-        """Class ids in a window."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +93,14 @@ def make_painter(scene: Scene, offset: tuple[int, int]) -> Painter:
     return Painter(shown, tuple(low), tuple(high), offset)
 
 
-def choose(chips: Mapping[tuple[int, int], Sequence[int]]) -> list[tuple[str, tuple[int, int], float]]:
+def choose(chips: Mapping[Spot, Sequence[int]]) -> list[tuple[str, Spot, float]]:
     """Choose chips by their rank; ties go to the upper left.
 
     Args:
-        chips: (row, column) on the lattice of chips -> compared pixels, wrong ones.
+        chips: (row, column) on the lattice of chips, or more that sorts -> compared pixels, wrong ones.
 
     Returns:
-        Title, (row, column) and accuracy of each, each chip once.
+        Title, place and accuracy of each, each chip once.
     """
     most = max((compared for compared, _ in chips.values()), default=0)
     ranked = sorted(
@@ -114,7 +108,7 @@ def choose(chips: Mapping[tuple[int, int], Sequence[int]]) -> list[tuple[str, tu
         for place, (compared, wrong) in chips.items()
         if compared and compared >= _ENOUGH * most
     )
-    chosen: dict[tuple[int, int], tuple[str, float]] = {}
+    chosen: dict[Spot, tuple[str, float]] = {}
     for title, share in RANKS:
         if ranked:
             error, place = ranked[round(share * (len(ranked) - 1))]
@@ -140,20 +134,46 @@ def make_examples(
         shape: (rows, columns) of the map.
         painter: Draws the scene; None leaves the image out.
     """
+    return [
+        draw_example(title, place, accuracy, class_map, labels, classes, shape, painter)
+        for title, place, accuracy in choose(chips)
+    ]
+
+
+def draw_example(
+    title: str,
+    place: tuple[int, int],
+    accuracy: float,
+    class_map: Readable,
+    labels: Readable,
+    classes: Sequence[LandClass],
+    shape: tuple[int, int],
+    painter: Painter | None = None,
+) -> Example:
+    """Draw one chip.
+
+    Args:
+        title: Why it is shown.
+        place: (row, column) on the lattice of chips.
+        accuracy: Share of its compared pixels that are right.
+        class_map: The map.
+        labels: The labels.
+        classes: All classes, for their colours.
+        shape: (rows, columns) of the map.
+        painter: Draws the scene; None leaves the image out.
+    """
     table = np.full((256, 3), 255, np.uint8)
     for item in classes:
         table[item.id] = [int(item.color[i : i + 2], 16) for i in (1, 3, 5)]
     table[NODATA] = _UNKNOWN
-    examples = []
-    for title, (row, col), accuracy in choose(chips):
-        window = Window(row * CHIP, col * CHIP, CHIP, CHIP).intersection(Window.from_shape(shape))
-        assert window is not None  # the lattice begins at the map's first pixel
-        truth, shown = labels.read(window), class_map.read(window)
-        pictures = {} if painter is None else {"Image": encode_png(painter.paint(window))}
-        pictures |= {"Labels": encode_png(table[truth]), "Map": encode_png(table[shown])}
-        pictures["Errors"] = encode_png(_errors(truth, shown))
-        examples.append(Example(title, window, accuracy, pictures))
-    return examples
+    row, col = place
+    window = Window(row * CHIP, col * CHIP, CHIP, CHIP).intersection(Window.from_shape(shape))
+    assert window is not None  # the lattice begins at the map's first pixel
+    truth, shown = labels.read(window), class_map.read(window)
+    pictures = {} if painter is None else {"Image": encode_png(painter.paint(window))}
+    pictures |= {"Labels": encode_png(table[truth]), "Map": encode_png(table[shown])}
+    pictures["Errors"] = encode_png(_errors(truth, shown))
+    return Example(title, window, accuracy, pictures)
 
 
 def _errors(truth: NDArray[np.uint8], shown: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ def render_page(report: Mapping[str, Any], examples: Sequence[Example] = ()) -> 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"share": _share, "interval": _interval, "amount": _amount}
+    environment.filters |= {"share": _share, "interval": _interval, "amount": _amount, "sentence": _sentence}
     template = environment.from_string(files(__package__).joinpath("page.html.j2").read_text("utf-8"))
     return template.render(report=report, plots=_plots(report), examples=_pictures(examples))
 
@@ -64,6 +64,10 @@ def _pictures(examples: Sequence[Example]) -> list[dict[str, Any]]:
         }
         for example in examples
     ]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _share(value: float | None, digits: int = 3) -> str:

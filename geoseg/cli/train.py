@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.options import talk_options
+from geoseg.cli.options import split_list, talk_options
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -18,8 +18,18 @@ Examples:
   geoseg train crops.toml --preview chips.png      look at augmented chips and their labels first
   geoseg train crops.toml -o my-crops
   geoseg train crops.toml -o my-crops --resume     continue where it was interrupted
+  geoseg train crops.toml -o my-crops --cross-validate
   geoseg predict scene.tif --model my-crops
 """
+
+
+def _numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> list[int] | None:
+    """``"0,2"`` to ``[0, 2]``."""
+    items = split_list(context, parameter, text)
+    for item in items or ():
+        if not item.isdecimal():
+            raise click.BadParameter(f'"{item}" is no fold; write their numbers, such as 0,2')
+    return None if items is None else [int(item) for item in items]
 
 
 @click.command(short_help="Train a model on your own labels.", epilog=EXAMPLES)
@@ -30,6 +40,17 @@ Examples:
     type=click.Path(file_okay=False, path_type=Path),
     metavar="MODEL_DIR",
     help="The model package [default: the recipe's name here].",
+)
+@click.option(
+    "--cross-validate",
+    is_flag=True,
+    help="Measure the recipe with a network for every fold, then train one on all ground.",
+)
+@click.option(
+    "--folds",
+    metavar="K,K,...",
+    callback=_numbers,
+    help="With --cross-validate: train only these folds now [default: all].",
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted run from its last finished epoch.")
 @click.option("--overwrite", is_flag=True, help="Replace a finished package and unfinished work.")
@@ -47,6 +68,8 @@ def train(
     quiet: bool,
     recipe: Path | None,
     output: Path | None,
+    cross_validate: bool,
+    folds: list[int] | None,
     resume: bool,
     overwrite: bool,
     example: bool,
@@ -57,8 +80,9 @@ def train(
     """Train a network as RECIPE.toml says, and write a model package.
 
     The smallest recipe names scenes, labels and classes. Ground is held out in spatial blocks to choose the
-    best epoch and to measure it; the package's card says how good the model is there. An interrupted run
-    continues with --resume and gives the same weights.
+    best epoch and to measure it; the package's card says how good the model is there. With --cross-validate
+    every block is held out once, and the model is trained on all of them. An interrupted run continues with
+    --resume and gives the same weights.
 
     With --check nothing is trained: exits with 0 when training would run, with 2 when it would refuse.
     """
@@ -88,7 +112,13 @@ def train(
         return
     try:
         result = run.train(
-            recipe, output, resume=resume, overwrite=overwrite, progress=choose_progress(quiet=quiet)
+            recipe,
+            output,
+            cross_validate=cross_validate,
+            folds=folds,
+            resume=resume,
+            overwrite=overwrite,
+            progress=choose_progress(quiet=quiet),
         )
     except KeyboardInterrupt:
         click.echo(

@@ -6,22 +6,23 @@ import hashlib
 import importlib.util
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg._version import __version__
-from geoseg.errors import OutputError, SettingsError
-from geoseg.models.card import ModelCard
+from geoseg.errors import InputError, OutputError, SettingsError
 from geoseg.run.outputs import check_outputs
 from geoseg.run.progress import Progress, Silent
+from geoseg.run.train_folds import check_cross_validation, check_folds, finish_folds, missing, train_folds
+from geoseg.run.train_network import EPOCHS, PACKAGE, Trained, finished, train_network
 from geoseg.training.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
-    from geoseg.training.module import Epoch, TrainingModule
-    from geoseg.training.prepare import Prepared
-    from geoseg.training.transfer import StartedNetwork
+    from geoseg.training.module import Epoch
+    from geoseg.training.prepare import Opened
 
 PathLike = str | os.PathLike[str]
 EXTRA = ("lightning", "matplotlib", "tensorboard", "torchvision")
@@ -33,8 +34,8 @@ class TrainResult:
     """What a training run made.
 
     Attributes:
-        model: The model package.
-        metrics: Its scores on the ground that validated.
+        model: The model package; the work folder, where folds are still to be trained.
+        metrics: What its card says of its scores.
         history: Every epoch, oldest first; empty where the run had been finished before.
     """
 
@@ -47,6 +48,8 @@ def train(
     recipe: PathLike,
     output: PathLike | None = None,
     *,
+    cross_validate: bool = False,
+    folds: Sequence[int] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -56,6 +59,9 @@ def train(
     Args:
         recipe: TOML file; ``geoseg train --example`` prints one with every setting.
         output: Folder of the model package; default the recipe's name in the current folder.
+        cross_validate: Train a network for every fold, score what each says of the ground that it has not
+            seen, then train the network of the package on all labelled ground.
+        folds: With ``cross_validate``, train only these folds now; once all are trained the run goes on.
         resume: Continue a run that was interrupted, from its last finished epoch; the weights become those of
             a run that was not. Starts where there is nothing to continue.
         overwrite: Replace a finished package and unfinished work.
@@ -71,18 +77,28 @@ def train(
     progress = progress or Silent()
     loaded = load_recipe(recipe)
     check_extra()
+    if cross_validate:
+        check_cross_validation(loaded)
+        loaded = replace(loaded, run=replace(loaded.run, keep="last"))
+    elif folds is not None:
+        raise SettingsError("--folds is for --cross-validate; [split] fold says which fold validates without")
     folder = Path(output) if output is not None else Path(loaded.name)
     work = folder.with_name(f"{folder.name}.geoseg-work")
-    from geoseg.training.prepare import prepare_training
-
-    mark = fingerprint(loaded)
+    mark = fingerprint(loaded, cross_validate=cross_validate)
     if _is_finished(folder, work, mark, resume=resume, overwrite=overwrite):
         from geoseg.models import load_card
 
         progress.say(f"{folder} is finished already")
         return TrainResult(folder, load_card(folder).metrics)
     progress.say("reading labels and scenes")
-    return _run(prepare_training(loaded), folder, work, mark, progress)
+    from geoseg.training.prepare import open_training
+
+    opened = open_training(loaded)
+    wanted = check_folds(opened, folds) if cross_validate else ()
+    with _begun(work, mark, loaded):
+        if cross_validate:
+            return _cross_validate(opened, wanted, folder, work, progress)
+        return _publish(_train_one(opened, folder, work, progress), folder, work)
 
 
 def preview(recipe: PathLike, output: PathLike, *, overwrite: bool = False) -> Path:
@@ -119,9 +135,9 @@ def check_extra() -> None:
         raise SettingsError(f"geoseg train needs {', '.join(missing)}: pip install 'geoseg[train]'")
 
 
-def fingerprint(recipe: Recipe) -> str:
+def fingerprint(recipe: Recipe, *, cross_validate: bool = False) -> str:
     """What a run can only be resumed with: the settings, and the files as they are."""
-    lines = [__version__, recipe.settings()]
+    lines = [__version__, recipe.settings(), f"cross_validate = {cross_validate}"]
     for name in sorted({file for files in (*recipe.scenes, recipe.labels) for file in files}):
         if os.path.exists(name):
             status = os.stat(name)
@@ -158,105 +174,72 @@ def _mark_of(folder: Path) -> str | None:
     return path.read_text().strip() if path.is_file() else None
 
 
-def _begin(work: Path, mark: str, recipe: Recipe) -> None:
+@contextmanager
+def _begun(work: Path, mark: str, recipe: Recipe) -> Iterator[None]:
+    """Make the work folder; if the input proves wrong before an epoch is done, it is gone again."""
+    is_new = not work.exists()
     work.mkdir(exist_ok=True)
     shutil.copyfile(recipe.path, work / RECIPE_FILE)
     (work / FINGERPRINT).write_text(mark + "\n")
+    try:
+        yield
+    except InputError:
+        if is_new and not any(any(work.rglob(name)) for name in (EPOCHS, "*.ckpt")):
+            shutil.rmtree(work)
+        raise
 
 
-def _run(prepared: Prepared, folder: Path, work: Path, mark: str, progress: Progress) -> TrainResult:
-    from geoseg.inference.torch_backend import resolve_device, resolve_precision
-    from geoseg.training.assemble import assemble, describe_ground
-    from geoseg.training.curves import PNG_FILE, draw_curves, write_history
-    from geoseg.training.fit import BEST_WEIGHTS, LAST_CHECKPOINT, LAST_WEIGHTS, fit
-    from geoseg.training.module import save_weights
+def _train_one(opened: Opened, folder: Path, work: Path, progress: Progress) -> Trained:
+    """One network; measured on the fold that validates, if one does."""
+    from geoseg.run.train_measure import measure_fold, write_card
+    from geoseg.training.module import kept_of
+    from geoseg.training.prepare import hold_out
     from geoseg.training.split_files import write_split
 
-    recipe = prepared.recipe
-    names = [one.name for one in recipe.classes]
-    device = resolve_device(recipe.run.device)
-    started, module, data = assemble(prepared, work / BEST_WEIGHTS, device)
-    _begin(work, mark, recipe)
-    for note in (*describe_ground(prepared), *started.notes):
-        progress.say(note)
-    write_split(work, prepared.split, prepared.grounds, recipe.classes, prepared.every, prepared.cells)
-    batches = prepared.steps * recipe.run.accumulate * recipe.run.epochs
-    with progress.stage("training", batches, "batches") as bar:
-        history, per_class = fit(
-            module,
-            data,
-            work,
-            recipe.run,
-            device=device,
-            precision=resolve_precision(recipe.run.precision, device),
-            freezes=recipe.transfer.freeze_epochs > 0,
-            reporter=_reporter(recipe, progress, bar, work, names),
+    trained = finished(work)
+    if trained is None:
+        prepared = hold_out(opened, opened.split.fold)
+        write_split(
+            work, prepared.split, prepared.grounds, opened.recipe.classes, prepared.every, prepared.cells
         )
-    write_history(work, history, per_class, names)
-    draw_curves(work / PNG_FILE, history)
-    save_weights(started.network, work / LAST_WEIGHTS)
-    card = _finish_card(prepared, started, history, per_class, work / BEST_WEIGHTS, device)
-    (work / LAST_CHECKPOINT).unlink()
-    (work / BEST_WEIGHTS).unlink()  # the package has them
-    _publish(card, started, prepared, folder, work)
-    return TrainResult(folder, card.metrics, tuple(history))
+        trained = train_network(prepared, work, progress, title="training")
+    if opened.split.fold is not None:
+        metrics = measure_fold(opened, trained.package, folder, work, progress)
+        kept = kept_of(trained.history, opened.recipe.run.keep)
+        metrics |= {"epoch": kept.epoch + 1, "epochs": len(trained.history)}
+        write_card(opened, trained.package, metrics=metrics)
+    return trained
 
 
-def _reporter(recipe: Recipe, progress: Progress, bar: Any, work: Path, names: list[str]) -> Any:
-    from geoseg.training.curves import PNG_FILE, draw_curves, write_history
-    from geoseg.training.fit import Reporter
+def _cross_validate(
+    opened: Opened, wanted: Sequence[int], folder: Path, work: Path, progress: Progress
+) -> TrainResult:
+    from geoseg.training.split_files import write_split
 
-    def on_epoch(module: TrainingModule) -> None:
-        entry = module.history[-1]
-        write_history(work, module.history, module.per_class, names)
-        draw_curves(work / PNG_FILE, module.history)
-        progress.say(
-            f"epoch {entry.epoch + 1}/{recipe.run.epochs}: loss {entry.train_loss:.3f}, validation loss "
-            f"{entry.val_loss:.3f}, accuracy {entry.accuracy:.3f}, mIoU {entry.miou:.3f}, "
-            f"{entry.waiting:.0%} of {entry.seconds:.0f} s waiting for chips"
-        )
-
-    if recipe.run.devices > 1:  # goes to other processes
-        return Reporter(_nothing, _nothing)
-    return Reporter(lambda: bar.advance(1), on_epoch)
+    split = opened.split.holding_out(None)
+    write_split(work, split, opened.grounds, opened.recipe.classes, opened.every, opened.every)
+    if not train_folds(opened, wanted, work, progress):
+        left = ", ".join(map(str, missing(opened, work)))
+        progress.say(f"folds still to be trained: {left}; go on with --cross-validate --resume")
+        return TrainResult(work, {})
+    return _publish(finish_folds(opened, folder, work, progress), folder, work)
 
 
-def _nothing(*_: Any) -> None:
-    """Say nothing."""
+def _publish(trained: Trained, folder: Path, work: Path) -> TrainResult:
+    """Put the run's details into the package, and give it its name."""
+    from geoseg.models import load_card
 
-
-def _finish_card(
-    prepared: Prepared,
-    started: StartedNetwork,
-    history: list[Epoch],
-    per_class: list[list[float]],
-    weights: Path,
-    device: str,
-) -> ModelCard:
-    """Load the best weights, fit their temperature, and write down what the model is."""
-    from geoseg.models.weights import load_weights
-    from geoseg.training.calibrate import temperature_of
-    from geoseg.training.cards import make_card
-
-    load_weights(started.network, weights.read_bytes(), str(weights))
-    temperatures = {}
-    if prepared.recipe.run.calibrate:
-        temperatures = {"none": temperature_of(started.network, prepared.validation, device)}
-    return make_card(prepared, started, history, per_class, temperatures)
-
-
-def _publish(card: ModelCard, started: StartedNetwork, prepared: Prepared, folder: Path, work: Path) -> None:
-    """Write the package beside its final place, put the run's details into it, and give it its name."""
-    from geoseg.models import save_model
-
-    staged = work / "package"
-    save_model(staged, card, started.network.cpu().eval(), precision=prepared.recipe.model.precision)
+    metrics = load_card(trained.package).metrics
+    staged = work / PACKAGE
     details = staged / DETAILS
-    details.mkdir()
+    details.mkdir(exist_ok=True)
     for entry in sorted(work.iterdir()):
-        if entry != staged:
+        if entry.name == EPOCHS:
+            entry.unlink()
+        elif entry != staged:
             entry.rename(details / entry.name)
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(staged, folder)
     work.rmdir()
+    return TrainResult(folder, metrics, trained.history)

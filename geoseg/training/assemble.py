@@ -18,12 +18,12 @@ from geoseg.training.schedules import Schedule
 from geoseg.training.transfer import StartedNetwork, start_network
 
 
-def assemble(prepared: Prepared, best: Path, device: str) -> tuple[StartedNetwork, TrainingModule, ChipData]:
+def assemble(prepared: Prepared, kept: Path, device: str) -> tuple[StartedNetwork, TrainingModule, ChipData]:
     """Build everything that a run needs, the same for the same recipe.
 
     Args:
         prepared: The ground.
-        best: Where the best weights will go.
+        kept: Where the weights that are kept will go.
         device: Where to train.
 
     Raises:
@@ -53,7 +53,7 @@ def assemble(prepared: Prepared, best: Path, device: str) -> tuple[StartedNetwor
         recipe.run,
         recipe.transfer,
         seed=recipe.seed,
-        best=best,
+        kept=kept,
     )
     data = ChipData(
         prepared.training,
@@ -71,12 +71,14 @@ def describe_ground(prepared: Prepared) -> tuple[str, ...]:
     train, every = (
         sum(int(one.classes.sum()) for one in cells) for cells in (prepared.cells, prepared.every)
     )
+    chips = f"{prepared.per_epoch} chips of {prepared.chip_size} pixels an epoch"
+    if split.fold is None:
+        return (f"all {train} labelled pixels train, and nothing validates", chips)
     buffers = ", ".join(str(buffer) for buffer in sorted(set(split.buffers)))
     return (
         f"{train} of {every} labelled pixels train; {len(split.validation)} of {len(split.regions)} "
         f"{split.method} validate (fold {split.fold}), with a buffer of {buffers} pixels around them",
-        f"{prepared.per_epoch} chips of {prepared.chip_size} pixels an epoch, {len(prepared.validation)} to "
-        "validate",
+        f"{chips}, {len(prepared.validation)} to validate",
     )
 
 

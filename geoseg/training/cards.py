@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from geoseg.models.card import ModelCard
 from geoseg.training.folds import Split
-from geoseg.training.module import Epoch, best_of
+from geoseg.training.ground import Ground
 from geoseg.training.prepare import Prepared
 from geoseg.training.transfer import StartedNetwork
 
 _LARGEST_CHIP, _LARGEST_OVERLAP = 512, 64
+_REGIONS = {"blocks": "spatial blocks", "scenes": "scenes", "polygons": "drawn areas"}
+_FIGURES = ("accuracy", "miou", "fwiou", "mean_f1", "ece")
 
 
-def make_card(
-    prepared: Prepared,
-    started: StartedNetwork,
-    history: Sequence[Epoch],
-    per_class: Sequence[Sequence[float]],
-    temperatures: Mapping[str, float],
-) -> ModelCard:
-    """Everything the package says of its model.
+def make_card(prepared: Prepared, started: StartedNetwork) -> ModelCard:
+    """Everything the package says of its model, but for what has to be measured.
 
     Args:
         prepared: What it was trained on.
         started: Its network.
-        history: The epochs.
-        per_class: IoU of every class after each.
-        temperatures: Fitted temperatures by test-time augmentation.
     """
     recipe, first = prepared.recipe, prepared.grounds[0].scene
     chip_size, overlap = _prediction_chips(prepared, started)
     return ModelCard(
         name=recipe.name,
-        summary=f"{len(recipe.classes)} classes from {len(prepared.bands)} bands.",
+        summary=recipe.model.summary or f"{len(recipe.classes)} classes from {len(prepared.bands)} bands.",
         bands=prepared.bands,
         classes=recipe.classes,
         architecture=started.architecture,
@@ -46,13 +38,12 @@ def make_card(
         units=recipe.reading.units,
         value_scale=first.bands[0].scale,
         value_offset=first.bands[0].offset,
-        gsd=first.gsd,
+        gsd=first.gsd or recipe.model.gsd,
+        gsd_estimated=first.gsd is None and recipe.model.gsd is not None,
         invalid_where=recipe.reading.invalid_where,
-        temperatures=temperatures,
         trained_on=_trained_on(prepared),
         license=recipe.model.license,
         citation=recipe.model.citation,
-        metrics=_metrics(prepared, history, per_class),
         trust=recipe.model.trust
         or "It knows the scenes it was trained on; check it against ground truth before using it elsewhere.",
     )
@@ -75,26 +66,65 @@ def _trained_on(prepared: Prepared) -> str:
     return f"{names}{when}: {pixels} labelled pixels"
 
 
-def _metrics(
-    prepared: Prepared, history: Sequence[Epoch], per_class: Sequence[Sequence[float]]
-) -> dict[str, Any]:
-    best = best_of(history)
-    ious = per_class[history.index(best)]
-    names = [one.name for one in prepared.recipe.classes]
-    return {
-        "split": _split_in_words(prepared.split),
-        "accuracy": best.accuracy,
-        "miou": best.miou,
-        "iou": {name: None if math.isnan(iou) else iou for name, iou in zip(names, ious, strict=True)},
-        "epoch": best.epoch + 1,
-        "epochs": len(history),
-    }
+def make_metrics(report: Mapping[str, Any] | None, words: str) -> dict[str, Any]:
+    """What the card keeps of an evaluation.
+
+    Args:
+        report: As ``geoseg evaluate`` reports; None where no labelled pixel could be scored.
+        words: On which ground it was measured, and how.
+
+    Returns:
+        Scores with their 95 % intervals where there are any.
+    """
+    if report is None:
+        return {"split": f"{words}; no labelled pixel of it is valid in the scene, so nothing is measured"}
+    summary = report["summary"]
+    found: dict[str, Any] = {"split": words, "pixels": report["pixels"]["compared"]}
+    for name in _FIGURES:
+        if summary[name] is not None:
+            found[name] = summary[name]
+            if summary[f"{name}_interval"] is not None:
+                found[f"{name}_interval"] = summary[f"{name}_interval"]
+    found["boundary_f1"] = {row["tolerance"]: row["f1"] for row in report["boundary"]}
+    found["iou"] = {row["name"]: row["iou"] for row in report["classes"]}
+    return found
 
 
-def _split_in_words(split: Split) -> str:
-    what = {"blocks": "spatial blocks", "scenes": "scenes", "polygons": "drawn areas"}[split.method]
-    buffers = ", ".join(str(buffer) for buffer in sorted(set(split.buffers)))
+def fold_in_words(split: Split, keep: str, *, fitted: bool) -> str:
+    """How a network was measured whose validation ground was held out once.
+
+    Args:
+        split: The split.
+        keep: Which epoch's weights were kept, "best" or "last".
+        fitted: Whether a temperature was fitted.
+    """
+    chosen = ["the epoch was chosen"] if keep == "best" else []
+    chosen += ["the temperature was fitted"] if fitted else []
+    caution = f"; {' and '.join(chosen)} on the same ground, so expect a little less elsewhere"
+    how = f"mapped as geoseg predict does{caution if chosen else ''}"
     return (
-        f"validation fold {split.fold}: {len(split.validation)} of {len(split.regions)} {what}, buffer "
-        f"{buffers} pixels; the epoch was chosen on the same ground, so expect a little less elsewhere"
+        f"validation fold {split.fold}: {len(split.validation)} of {len(split.regions)} "
+        f"{_REGIONS[split.method]}, {_buffer(split)}, {how}"
     )
+
+
+def folds_in_words(split: Split, grounds: Sequence[Ground], folds: int) -> str:
+    """How a recipe was measured by cross-validation.
+
+    Args:
+        split: The split.
+        grounds: The scenes.
+        folds: How many there are.
+    """
+    names = ", ".join(dict.fromkeys(ground.scene.name for ground in grounds))
+    count = sum(len(split.of(fold)) for fold in split.folds)
+    return (
+        f"measured by {folds}-fold cross-validation over {count} {_REGIONS[split.method]} of {names}, "
+        f"{_buffer(split)}: each was mapped as geoseg predict does by a network that had not seen it, with "
+        "the weights of its last epoch and a temperature fitted on the other folds; the weights shipped were "
+        "trained on all labelled ground with the same recipe and were not measured themselves"
+    )
+
+
+def _buffer(split: Split) -> str:
+    return f"buffer {', '.join(str(buffer) for buffer in sorted(set(split.buffers)))} pixels"

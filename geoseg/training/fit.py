@@ -18,9 +18,9 @@ from geoseg.training.loading import ChipData
 from geoseg.training.module import SCORE, Epoch, TrainingModule
 from geoseg.training.settings import RunSettings
 
-LAST_CHECKPOINT, BEST_WEIGHTS, LAST_WEIGHTS, LOGS = (
+LAST_CHECKPOINT, KEPT_WEIGHTS, LAST_WEIGHTS, LOGS = (
     "last.ckpt",
-    "best.safetensors",
+    "kept.safetensors",
     "last.safetensors",
     "logs",
 )
@@ -57,6 +57,7 @@ def fit(
     device: str,
     precision: str,
     freezes: bool,
+    validates: bool,
     reporter: Reporter,
 ) -> tuple[list[Epoch], list[list[float]]]:
     """Train, from the last checkpoint in the folder if there is one.
@@ -72,6 +73,7 @@ def fit(
         device: "cpu", "cuda:0" or "mps".
         precision: "fp32", "bf16" or "fp16".
         freezes: Whether some weights get no gradient for a while.
+        validates: Whether there is ground to validate on after each epoch.
         reporter: Says how far the run is; with several devices it must be picklable.
 
     Returns:
@@ -82,7 +84,9 @@ def fit(
     """
     last = folder / LAST_CHECKPOINT
     with _hushed():
-        trainer = _make_trainer(folder, settings, device, precision, freezes, reporter)
+        trainer = _make_trainer(
+            folder, settings, device, precision, reporter, freezes=freezes, validates=validates
+        )
         try:
             trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
         except SystemExit as error:  # what Lightning makes of Ctrl-C
@@ -93,7 +97,14 @@ def fit(
 
 
 def _make_trainer(
-    folder: Path, settings: RunSettings, device: str, precision: str, freezes: bool, reporter: Reporter
+    folder: Path,
+    settings: RunSettings,
+    device: str,
+    precision: str,
+    reporter: Reporter,
+    *,
+    freezes: bool,
+    validates: bool,
 ) -> Trainer:
     callbacks: list[Callback] = [
         reporter,
@@ -121,6 +132,7 @@ def _make_trainer(
         logger=TensorBoardLogger(folder, name=LOGS, version=""),
         default_root_dir=folder,
         num_sanity_val_steps=0,
+        limit_val_batches=1.0 if validates else 0,
         use_distributed_sampler=False,
         enable_progress_bar=False,
         enable_model_summary=False,

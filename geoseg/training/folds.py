@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,20 +32,33 @@ class Split:
 
     Attributes:
         regions: Everything that belongs to a fold.
-        fold: The fold that validates.
+        fold: The fold that validates; None if all ground trains.
         buffers: Pixels around validation regions that no training chip reads, by scene.
-        method: "blocks", "scenes" or "polygons".
+        method: "blocks", "scenes", "polygons" or "none".
     """
 
     regions: tuple[Region, ...]
-    fold: int
+    fold: int | None
     buffers: tuple[int, ...]
     method: str
 
     @property
     def validation(self) -> tuple[Region, ...]:
         """The regions that validate."""
-        return tuple(region for region in self.regions if region.fold == self.fold)
+        return () if self.fold is None else self.of(self.fold)
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """All folds that have ground, ascending."""
+        return tuple(sorted({region.fold for region in self.regions} - {NO_FOLD}))
+
+    def of(self, fold: int) -> tuple[Region, ...]:
+        """The regions of one fold."""
+        return tuple(region for region in self.regions if region.fold == fold)
+
+    def holding_out(self, fold: int | None) -> Split:
+        """The same folds with another one that validates, or none."""
+        return replace(self, fold=fold)
 
     def trains(self, scene: int, window: Window) -> NDArray[np.bool_]:
         """Pixels that training chips may read: outside validation regions and their buffers."""
@@ -79,6 +92,8 @@ def make_split(
     Raises:
         SettingsError: If there is not enough labelled ground for the folds.
     """
+    if settings.method == "none":
+        return Split((), None, (0,) * len(grounds), settings.method)
     buffers = tuple(
         chip_size // 4 if settings.buffer is None else in_pixels(settings.buffer, "buffer", ground)
         for ground in grounds

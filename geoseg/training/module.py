@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,9 +37,10 @@ class Epoch:
         step: Optimiser steps done.
         rate: Learning rate of its last step.
         train_loss: Mean loss of its batches.
-        val_loss: Mean cross-entropy of labelled validation pixels.
-        accuracy: Share of validation pixels that are right.
-        miou: Mean IoU over the classes that occur in validation labels or predictions.
+        val_loss: Mean cross-entropy of labelled validation pixels; NaN where nothing validates.
+        accuracy: Share of validation pixels that are right; NaN where nothing validates.
+        miou: Mean IoU over the classes that occur in validation labels or predictions; NaN where nothing
+            validates.
         waiting: Share of the training time spent waiting for chips.
         seconds: Of training, validation apart.
     """
@@ -66,7 +69,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         run: The recipe's table.
         transfer: The recipe's table.
         seed: Of dropout.
-        best: Where the best weights go, as safetensors.
+        kept: Where the weights that are kept go, as safetensors: those of the best epoch, or of the last.
     """
 
     def __init__(
@@ -78,12 +81,12 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         transfer: TransferSettings,
         *,
         seed: int,
-        best: Path,
+        kept: Path,
     ) -> None:
         super().__init__()
         self.network, self.loss = network.to(memory_format=torch.channels_last), loss
         self.schedule, self.settings, self.transfer = schedule, run, transfer
-        self.seed, self.best = seed, best
+        self.seed, self.kept = seed, kept
         self.averaged = None if run.average == "none" else AveragedWeights(network, run.average, run.decay)
         self.history: list[Epoch] = []
         self.per_class: list[list[float]] = []
@@ -145,8 +148,11 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         torch.manual_seed((self.seed << 40) % 2**62 + (number << 8) + self.global_rank)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """The batch is done: waiting begins."""
+        """The batch is done: waiting begins. Where nothing validates, the epoch may be over."""
         self._clock.leave()
+        if self.trainer.is_last_batch and not self.trainer.enable_validation:
+            self._check_losses()
+            self._end_epoch(math.nan, math.nan, math.nan, [])
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
         """The loss of a batch."""
@@ -161,11 +167,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         Raises:
             RunError: If the loss is no longer a finite number.
         """
-        if self._losses and not bool(torch.isfinite(torch.stack(self._losses)).all()):
-            raise RunError(
-                f"the loss of epoch {self.current_epoch + 1} is no longer finite: lower [run] rate, lengthen "
-                "[schedule] warmup, or use precision fp32"
-            )
+        self._check_losses()
         self._swap = self.averaged.applied(self.network) if self.averaged is not None else None
         if self._swap is not None:
             self._swap.__enter__()
@@ -190,27 +192,45 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         entropy = self.trainer.strategy.reduce(self._entropy, reduce_op="sum")
         classes = round(matrix.numel() ** 0.5)
         scores = score(matrix.reshape(classes, classes).cpu().numpy())
+        if self._swap is not None:
+            self._swap.__exit__(None, None, None)
+        self._end_epoch(
+            float(entropy[0] / entropy[1].clamp(min=1)),
+            float(np.nan_to_num(scores.accuracy)),
+            float(np.nan_to_num(scores.miou)),
+            [float(value) for value in scores.iou],
+        )
+        epoch = self.history[-1]
+        self.log_dict(
+            {"miou": epoch.miou, "accuracy": epoch.accuracy, "val_loss": epoch.val_loss}, sync_dist=True
+        )
+
+    def _check_losses(self) -> None:
+        if self._losses and not bool(torch.isfinite(torch.stack(self._losses)).all()):
+            raise RunError(
+                f"the loss of epoch {self.current_epoch + 1} is no longer finite: lower [run] rate, lengthen "
+                "[schedule] warmup, or use precision fp32"
+            )
+
+    def _end_epoch(self, val_loss: float, accuracy: float, miou: float, ious: list[float]) -> None:
+        """Note the epoch, and keep its weights if they are those to keep so far."""
         losses = torch.stack(self._losses) if self._losses else torch.zeros(1)
         epoch = Epoch(
             epoch=self.current_epoch,
             step=self.global_step,
             rate=self.optimizers().param_groups[-1]["lr"],
             train_loss=float(losses.mean()),
-            val_loss=float(entropy[0] / entropy[1].clamp(min=1)),
-            accuracy=float(np.nan_to_num(scores.accuracy)),
-            miou=float(np.nan_to_num(scores.miou)),
+            val_loss=val_loss,
+            accuracy=accuracy,
+            miou=miou,
             waiting=self._clock.waiting_share,
             seconds=self._clock.seconds,
         )
         self.history.append(epoch)
-        self.per_class.append([float(value) for value in scores.iou])
-        if epoch.miou >= max(entry.miou for entry in self.history) and self.trainer.is_global_zero:
-            save_weights(self.network, self.best)
-        if self._swap is not None:
-            self._swap.__exit__(None, None, None)
-        self.log_dict(
-            {"miou": epoch.miou, "accuracy": epoch.accuracy, "val_loss": epoch.val_loss}, sync_dist=True
-        )
+        self.per_class.append(ious)
+        if kept_of(self.history, self.settings.keep) is epoch and self.trainer.is_global_zero:
+            with self.averaged.applied(self.network) if self.averaged is not None else nullcontext():
+                save_weights(self.network, self.kept)
         self.log_dict(
             {"train_loss": epoch.train_loss, "rate": epoch.rate, "waiting": epoch.waiting}, sync_dist=True
         )
@@ -273,6 +293,13 @@ def save_weights(network: nn.Module, path: Path) -> None:
     beside.replace(path)
 
 
-def best_of(history: Sequence[Epoch]) -> Epoch:
-    """The epoch whose weights were kept: the best score, the latest of equals."""
+def kept_of(history: Sequence[Epoch], keep: str) -> Epoch:
+    """The epoch whose weights are kept.
+
+    Args:
+        history: All epochs.
+        keep: "last", or "best": the best score, the latest of equals.
+    """
+    if keep == "last" or math.isnan(history[-1].miou):
+        return history[-1]
     return max(history, key=lambda entry: (entry.miou, entry.epoch))

@@ -63,11 +63,11 @@ class Prepared:
 
     @property
     def per_epoch(self) -> int:
-        """Chips an epoch: what the recipe says, or about twice the labelled ground; whole steps."""
+        """Chips an epoch, the same for every fold: what the recipe says, or about twice all labels."""
         step = self._chips_a_step
         wanted = self.recipe.chips.per_epoch
         if wanted is None:
-            labelled = sum(int(cells.classes.sum()) for cells in self.cells)
+            labelled = sum(int(cells.classes.sum()) for cells in self.every)
             wanted = min(max(2 * labelled // self.chip_size**2, _FEWEST), _MOST)
         return max(1, round(wanted / step)) * step
 
@@ -95,6 +95,25 @@ class Prepared:
         )
 
 
+@dataclass(frozen=True)
+class Opened:
+    """The ground of a recipe, before it is decided which of it trains.
+
+    Attributes:
+        recipe: The recipe.
+        grounds: Its scenes and labels.
+        every: All labels, counted, by scene.
+        split: The folds; the recipe's validates.
+        chip_size: Side of a training chip in pixels.
+    """
+
+    recipe: Recipe
+    grounds: tuple[Ground, ...]
+    every: tuple[LabelCells, ...]
+    split: Split
+    chip_size: int
+
+
 def prepare_training(recipe: Recipe) -> Prepared:
     """Open the ground, split it, and read it through once for the normalisation.
 
@@ -102,27 +121,56 @@ def prepare_training(recipe: Recipe) -> Prepared:
         InputError: Naming what is wrong.
         RunError: If a file cannot be read.
     """
+    opened = open_training(recipe)
+    return hold_out(opened, opened.split.fold)
+
+
+def open_training(recipe: Recipe) -> Opened:
+    """Open the ground, count its labels and split it.
+
+    Raises:
+        InputError: Naming what is wrong.
+        RunError: If a file cannot be read.
+    """
     with recipe_keys(recipe):
-        return _prepare(recipe)
+        grounds = open_ground(recipe)
+        size = recipe.chips.size or default_chip_size(grounds)
+        every = tuple(count_labels(ground) for ground in grounds)
+        split = make_split(recipe.split, grounds, every, chip_size=size, seed=recipe.seed)
+    return Opened(recipe, grounds, every, split, size)
 
 
-def _prepare(recipe: Recipe) -> Prepared:
-    grounds = open_ground(recipe)
-    size = recipe.chips.size or default_chip_size(grounds)
-    every = tuple(count_labels(ground) for ground in grounds)
-    split = make_split(recipe.split, grounds, every, chip_size=size, seed=recipe.seed)
-    cells = tuple(
-        count_labels(ground, lambda window, number=number: split.trains(number, window))  # type: ignore[misc]
-        for number, ground in enumerate(grounds)
-    )
+def hold_out(opened: Opened, fold: int | None) -> Prepared:
+    """Prepare to train on all ground but that of one fold, which validates.
+
+    Args:
+        opened: The ground.
+        fold: The fold; None to train on all ground.
+
+    Raises:
+        InputError: Naming what is wrong.
+        RunError: If a file cannot be read.
+    """
+    with recipe_keys(opened.recipe):
+        return _prepare(opened, opened.split.holding_out(fold))
+
+
+def _prepare(opened: Opened, split: Split) -> Prepared:
+    recipe, grounds, size = opened.recipe, opened.grounds, opened.chip_size
+    cells = opened.every
+    if split.validation:
+        cells = tuple(
+            count_labels(ground, lambda window, number=number: split.trains(number, window))  # type: ignore[misc]
+            for number, ground in enumerate(grounds)
+        )
     placer = Placer(cells, size, recipe.chips.rare_share)
     bands = survey(grounds, split)
     reader = ChipReader(grounds, split, bands, size)
     training = TrainingChips(reader, placer, recipe.augment, recipe.seed)
-    validation = ValidationChips(reader, every)
-    if not len(validation):
+    validation = ValidationChips(reader, opened.every)
+    if split.fold is not None and not len(validation):
         raise SettingsError("[split] the validation fold holds no labels; choose another fold")
-    return Prepared(recipe, grounds, split, every, cells, bands, training, validation)
+    return Prepared(recipe, grounds, split, opened.every, cells, bands, training, validation)
 
 
 @contextmanager

@@ -265,6 +265,12 @@ def _check(recipe: Recipe, place: Place) -> None:
         raise SettingsError(
             f"{place.inside('model')} overlap is {overlap}; it must be at most half of chip_size {chip_size}"
         )
+    steered = recipe.schedule.name == "plateau" or recipe.run.stop_after is not None
+    if recipe.split.method == "none" and steered:
+        raise SettingsError(
+            f'{place.inside("split")} method is "none", so nothing validates, and neither [schedule] name = '
+            '"plateau" nor [run] stop_after can work'
+        )
     known = {Path(files[0]).stem for files in recipe.scenes}
     for name in recipe.split.validation_scenes:
         if name not in known:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import SettingsError
+from geoseg.inference.symmetry import SYMMETRIES
 from geoseg.training.tables import setting
 
-SPLIT_METHODS = ("blocks", "scenes", "polygons")
+SPLIT_METHODS = ("blocks", "scenes", "polygons", "none")
+KEEPS = ("best", "last")
 LOSSES = ("cross_entropy", "focal", "dice", "jaccard", "tversky", "lovasz", "bce", "bce_dice")
 CLASS_WEIGHTS = ("none", "inverse", "median", "effective", "manual")
 SCHEDULES = ("cosine", "poly", "one_cycle", "plateau", "constant")
@@ -50,7 +52,7 @@ class SplitSettings:
 
     method: str = setting(
         "blocks",
-        "cut scenes into blocks, hold out whole scenes, or take folds from polygons",
+        "cut scenes into blocks, hold out whole scenes, take folds from polygons, or train on all ground",
         choices=SPLIT_METHODS,
     )
     block_size: str | None = setting(
@@ -118,6 +120,10 @@ class ModelSettings:
         None, "pixels that those chips share; default a quarter of them, at most 64", least=0
     )
     precision: str = setting("fp32", "how the weights are stored", choices=("fp32", "fp16"))
+    summary: str = setting("", "the model in a sentence, for the model card")
+    gsd: float | None = setting(
+        None, "metres a pixel, estimated, where the scenes do not say it; for the model card", above=0
+    )
     license: str = setting("", "licence of the weights, for the model card")
     citation: str = setting("", "how to cite the data, for the model card")
     trust: str = setting("", "where the model is and is not to be trusted, for the model card")
@@ -200,8 +206,16 @@ class RunSettings:
     decay: float = setting(
         0.995, "ema: share of the average kept a step, less in the first steps", least=0, most=1
     )
+    keep: str = setting(
+        "best", "weights that are kept: of the epoch that validates best, or of the last epoch", choices=KEEPS
+    )
     stop_after: int | None = setting(None, "stop after this many epochs without a better score", least=1)
     precision: str = setting("auto", "auto: bf16 where the device computes in it", choices=PRECISIONS)
     device: str = setting("auto", "auto, cpu, cuda or mps")
     devices: int = setting(1, "GPUs, or processes on a CPU, by distributed data parallel (DDP)", least=1)
-    calibrate: bool = setting(True, "fit a temperature on the validation fold")
+    calibrate: tuple[str, ...] = setting(
+        ("none",),
+        "fit a temperature on held-out ground for each of these test-time augmentations (flips and d4 take "
+        "4 and 8 times as long)",
+        choices=tuple(SYMMETRIES),
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from geoseg.models.card import LandClass
-from geoseg.training.folds import Split
+from geoseg.training.folds import NO_FOLD, Split
 from geoseg.training.ground import Ground, LabelCells, class_table
 from geoseg.training.regions import Region
 
@@ -58,6 +58,12 @@ def write_split(
     return content
 
 
+def _role(region: Region, split: Split) -> str:
+    if split.fold is None:
+        return "held out once" if region.fold != NO_FOLD else "train"
+    return "validation" if region.fold == split.fold else "train"
+
+
 def _entry(region: Region) -> dict[str, Any]:
     window = region.window
     place = {"row": window.row, "col": window.col, "height": window.height, "width": window.width}
@@ -81,7 +87,7 @@ def _write_layers(path: Path, split: Split, grounds: Sequence[Ground]) -> None:
             {
                 "scene": [ground.scene.name] * len(regions),
                 "fold": [region.fold for region in regions],
-                "role": ["validation" if region.fold == split.fold else "train" for region in regions],
+                "role": [_role(region, split) for region in regions],
                 "buffer_px": [split.buffers[number]] * len(regions),
             },
             geometry=[_on_ground(region, ground) for region in regions],

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import math
 import shutil
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
@@ -99,12 +101,13 @@ def test_the_package_says_what_it_is(trained):
     assert card.name == "crops"
     assert card.band_names == ("red", "nir")
     assert [c.id for c in card.classes] == [2, 5, 7]
-    assert card.metrics["miou"] == pytest.approx(max(entry.miou for entry in result.history))
     assert "validation fold 0" in card.metrics["split"]
+    assert "the epoch was chosen and the temperature was fitted on the same ground" in card.metrics["split"]
+    assert 1 <= card.metrics["epoch"] <= card.metrics["epochs"] == 12
     assert set(card.metrics["iou"]) == {"corn", "grass", "water"}
     assert card.value_scale == pytest.approx(0.0001)
     assert card.gsd == pytest.approx(10, rel=0.01)
-    assert 0.05 <= card.temperatures["none"] <= 20
+    assert set(card.temperatures) == {"none"}
     assert "scene" in card.trained_on
     assert not (folder / "model.geoseg-work").exists()
     assert "nothing" not in str(load_model(result.model).hash)
@@ -122,7 +125,10 @@ def test_split_recipe_history_and_logs_lie_beside_the_model(trained):
         "curves.png",
         "logs",
         "last.safetensors",
-    } <= names
+        "evaluation.json",
+        "evaluation.html",
+        "fingerprint.txt",
+    } == names
     assert not list(result.model.rglob("*.ckpt"))
     assert (details / "recipe.toml").read_text() == (folder / "crops.toml").read_text()
     rows = list(csv.DictReader((details / "history.csv").open()))
@@ -130,6 +136,37 @@ def test_split_recipe_history_and_logs_lie_beside_the_model(trained):
     assert all(0 <= float(row["waiting"]) <= 1 for row in rows)
     assert json.loads((details / "split.json").read_text())["labelled_pixels"]["train"]["corn"] > 0
     assert any(path.name.startswith("events.out") for path in (details / "logs").iterdir())
+
+
+def test_the_card_says_what_predict_gives_on_the_validation_ground(trained, tmp_path):
+    """The same figures as mapping the whole scene and evaluating the blocks that were held out."""
+    from geoseg.run.evaluate import evaluate
+    from geoseg.run.predict import predict
+
+    result, folder, _ = trained
+    split = geopandas.read_file(result.model / "training" / "split.gpkg")
+    split[split["role"] == "validation"].to_file(tmp_path / "held.gpkg")
+    sure = tmp_path / "sure.tif"
+    predict(folder / "scene.tif", tmp_path / "map.tif", model=result.model, confidence=sure)
+    expected = evaluate(
+        tmp_path / "map.tif", folder / "scene_labels.tif", confidence=sure, aoi=tmp_path / "held.gpkg"
+    ).report
+    written = json.loads((result.model / "training" / "evaluation.json").read_text())
+    for key in ("summary", "classes", "confusion", "boundary", "calibration", "bootstrap"):
+        if key != "classes":
+            assert written[key] == expected[key], key
+    scores = ("id", "iou", "iou_interval", "precision", "recall", "f1", "labelled_pixels")
+    for mine, other in zip(written["classes"], expected["classes"], strict=True):
+        assert [mine[key] for key in scores] == [other[key] for key in scores]
+    metrics = load_card(result.model).metrics
+    for key in ("accuracy", "accuracy_interval", "miou", "miou_interval", "ece", "ece_interval", "fwiou"):
+        assert metrics[key] == expected["summary"][key]
+    assert metrics["iou"] == {row["name"]: row["iou"] for row in written["classes"]}
+    assert metrics["pixels"] == expected["pixels"]["compared"]
+    assert written["map"]["model_hash"] == load_model(result.model).hash
+    page = (result.model / "training" / "evaluation.html").read_text()
+    assert "Validation fold 0: 4 of 12 spatial blocks" in page
+    assert "<figcaption>Image" in page
 
 
 def test_the_user_is_told_how_it_goes(trained):
@@ -235,6 +272,50 @@ def test_a_loss_that_is_not_finite_ends_the_run(recipe, tmp_path, monkeypatch):
     with pytest.raises(RunError, match=r"loss of epoch 1 is no longer finite: lower \[run\] rate"):
         train(recipe(), tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_last_weights_can_be_kept(recipe, tmp_path):
+    """They are the last averages, not the best; the card does not claim that the epoch was chosen."""
+    from safetensors.numpy import load_file
+
+    rates = RECIPE.replace("rate = 0.01", "rate = 0.05").replace("per_epoch = 32", "per_epoch = 8")
+    rates += 'average = "none"\ncalibrate = []\n'
+    kept = {
+        keep: train(recipe(rates + f'keep = "{keep}"\n', f"{keep}.toml"), tmp_path / keep)
+        for keep in ("best", "last")
+    }
+    history = kept["last"].history
+    assert max(entry.miou for entry in history) > history[-1].miou  # else this shows nothing
+    last = {name: load_file(one.model / "model.safetensors") for name, one in kept.items()}
+    end = load_file(kept["last"].model / "training" / "last.safetensors")
+    assert all(np.array_equal(last["last"][name], end[name]) for name in end)
+    assert not all(np.array_equal(last["best"][name], end[name]) for name in end)
+    assert kept["last"].metrics["epoch"] == 4
+    assert "expect a little less" not in kept["last"].metrics["split"]
+    assert "the epoch was chosen on the same ground" in kept["best"].metrics["split"]
+    assert load_card(kept["last"].model).temperatures == {}
+
+
+def test_all_ground_can_train(recipe, tmp_path):
+    text = RECIPE.replace('block_size = "40px"\nfolds = 3\nbuffer = "4px"', 'method = "none"')
+    text += 'calibrate = ["none", "d4"]\n'
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(text), tmp_path / "model", progress=Interrupting(6))
+    result = train(recipe(text), tmp_path / "model", resume=True)
+    whole = train(recipe(text), tmp_path / "whole")
+    assert (result.model / "model.safetensors").read_bytes() == (
+        whole.model / "model.safetensors"
+    ).read_bytes()
+    assert [entry.epoch for entry in result.history] == [0, 1, 2, 3]
+    assert all(math.isnan(entry.miou) for entry in result.history)
+    assert result.history[-1].train_loss < result.history[0].train_loss
+    card = load_card(result.model)
+    assert (card.metrics, card.temperatures) == ({}, {})
+    content = json.loads((result.model / "training" / "split.json").read_text())
+    assert content["labelled_pixels"]["train"] == content["labelled_pixels"]["all"]
+    for wrong in ('[schedule]\nname = "plateau"\n', "stop_after = 3\n"):
+        with pytest.raises(SettingsError, match="nothing validates"):
+            train(recipe(text + wrong), tmp_path / "wrong")
 
 
 def test_early_stopping(recipe, tmp_path):

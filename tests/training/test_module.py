@@ -11,11 +11,10 @@ import torch
 
 from geoseg.models import architectures, build_network
 from geoseg.training.augment.chip import IGNORE
-from geoseg.training.calibrate import collect_logits, fit_temperature
 from geoseg.training.curves import draw_curves, write_history
 from geoseg.training.loading import EpochSampler
 from geoseg.training.losses.combine import build_loss
-from geoseg.training.module import Epoch, TrainingModule, best_of, save_weights
+from geoseg.training.module import Epoch, TrainingModule, kept_of, save_weights
 from geoseg.training.schedules import Schedule
 from geoseg.training.settings import LossSettings, RunSettings, ScheduleSettings, TransferSettings
 
@@ -36,7 +35,7 @@ def make_module(tmp_path, architecture="unet-classic", transfer=None, run=None, 
         run or RunSettings(),
         transfer or TransferSettings(),
         seed=0,
-        best=tmp_path / "best.safetensors",
+        kept=tmp_path / "kept.safetensors",
     )
 
 
@@ -124,40 +123,6 @@ class TestSampler:
         assert {len(part) for part in numbers} == {12 // world} == {len(sampler) for sampler in samplers}
 
 
-class TestCalibration:
-    @pytest.mark.parametrize("true", [0.5, 1.0, 3.0])
-    def test_the_temperature_is_found(self, true):
-        generator = torch.Generator().manual_seed(0)
-        honest = torch.randn(20000, 5, generator=generator) * 2
-        labels = torch.multinomial(honest.softmax(1), 1, generator=generator)[:, 0]
-        assert fit_temperature(honest * true, labels) == pytest.approx(true, rel=0.05)
-
-    def test_without_pixels_it_is_one(self):
-        assert fit_temperature(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)) == 1.0
-
-    def test_perfect_logits_stay_in_bounds(self):
-        labels = torch.arange(3).repeat(50)
-        assert 0.05 <= fit_temperature(torch.eye(3)[labels] * 20, labels) <= 20
-
-    def test_logits_are_those_of_labelled_pixels(self):
-        chips, labels = a_batch()
-        network = build_network("unet-classic", bands=4, classes=3, depth=1, width=2).eval()
-        logits, kept = collect_logits(network, [(chips[:1], labels[:1]), (chips[1:], labels[1:])], "cpu")
-        known = labels != IGNORE
-        torch.testing.assert_close(kept, labels[known].long())
-        with torch.inference_mode():
-            torch.testing.assert_close(logits, network(chips).movedim(1, -1)[known], atol=1e-5, rtol=1e-4)
-
-    def test_many_pixels_are_thinned_out(self, monkeypatch):
-        from geoseg.training import calibrate
-
-        monkeypatch.setattr(calibrate, "_MOST_PIXELS", 1000)
-        chips, labels = a_batch()
-        network = build_network("unet-classic", bands=4, classes=3, depth=1, width=2).eval()
-        logits, kept = collect_logits(network, [(chips, labels)] * 3, "cpu")
-        assert 500 < len(logits) == len(kept) <= 1000
-
-
 def epochs(scores):
     return [
         Epoch(i, 10 * i, 1e-3, 1 / (i + 1), 1.1 / (i + 1), s, s / 2, 0.1, 2.5) for i, s in enumerate(scores)
@@ -165,7 +130,12 @@ def epochs(scores):
 
 
 def test_the_best_epoch_is_the_latest_of_equals():
-    assert best_of(epochs([0.2, 0.6, 0.4, 0.6, 0.1])).epoch == 3
+    assert kept_of(epochs([0.2, 0.6, 0.4, 0.6, 0.1]), "best").epoch == 3
+
+
+def test_the_last_epoch_is_kept_if_asked_for_or_nothing_validates():
+    assert kept_of(epochs([0.2, 0.6, 0.4]), "last").epoch == 2
+    assert kept_of(epochs([math.nan] * 3), "best").epoch == 2
 
 
 def test_history_is_written_as_csv_and_png(tmp_path):
@@ -180,6 +150,16 @@ def test_history_is_written_as_csv_and_png(tmp_path):
     pixels = np.asarray(Image.open(tmp_path / "curves.png").convert("RGB"))
     assert pixels.shape[1] > 1000
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_history_without_validation(tmp_path):
+    history = epochs([math.nan, math.nan])
+    write_history(tmp_path, history, [[], []], ["corn", "grass"])
+    rows = list(csv.DictReader((tmp_path / "history.csv").open()))
+    assert math.isnan(float(rows[1]["iou grass"]))
+    assert float(rows[1]["train_loss"]) == 0.5
+    draw_curves(tmp_path / "curves.png", history)
+    assert (tmp_path / "curves.png").stat().st_size > 5000
 
 
 def test_weights_are_kept_as_safetensors(tmp_path):
