@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import split_list, talk_options
+from geoseg.cli.options import refine_options, split_list, talk_options
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -29,6 +29,10 @@ Examples:
     "--classes", metavar="C,C,...", callback=split_list, help="Keep only these classes, by name or id."
 )
 @click.option("--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the map says].")
+@refine_options
+@click.option(
+    "--refined", type=FILE, metavar="OUT.tif", help="Also write the class map that these steps made."
+)
 @click.option(
     "--block-size", type=int, metavar="N", help="Pixels a side traced at once; only changes memory."
 )
@@ -39,8 +43,9 @@ def polygonize(quiet: bool, class_map: str, output: Path, **options: Any) -> Non
     """Turn CLASSES.tif, a class raster of geoseg or anyone else, into polygons.
 
     Every patch of one class (pixels that share a side) becomes one row with its class, area, perimeter and
-    id. Give the confidence and probability rasters of the map for confidence and runner-up columns. Filters
-    leave rows out; they never change the others.
+    id. Give the confidence and probability rasters of the map for confidence and runner-up columns. Clean-up
+    (--smooth, --open, --close, --fill-holes, --sieve, in this order) changes the map first; filters only
+    leave rows out.
     """
     from geoseg.cli.progress import choose_progress
     from geoseg.run.polygonize import polygonize as run

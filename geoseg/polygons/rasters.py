@@ -131,6 +131,10 @@ class MapRasters:
             for column in range(0, columns, size):
                 yield self._read(row, column, min(size, rows - row), min(size, columns - column))
 
+    def rows(self, row: int, height: int) -> BlockValues:
+        """Read everything in whole rows."""
+        return self._read(row, 0, height, self.info.shape[1])
+
     def n_blocks(self, size: int) -> int:
         """How many blocks there are."""
         rows, columns = self.info.shape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -11,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from geoseg.errors import SettingsError
-from geoseg.models.card import LandClass
 from geoseg.polygons.rasters import MapRasters, resolve_block_size
 from geoseg.polygons.table import PolygonTable
 from geoseg.polygons.units import parse_area
 from geoseg.polygons.vectorise import parse_date, polygons_from_maps
 from geoseg.polygons.writers import SUFFIXES, discard_polygons, publish_polygons, stage_polygons
-from geoseg.run.outputs import check_outputs
+from geoseg.run.class_names import class_ids
+from geoseg.run.outputs import RASTERS, check_outputs, discard, publish
 from geoseg.run.progress import Progress, Silent
+from geoseg.run.refine_class_map import check_refined, refinement_of, sources_of
 from geoseg.run.report import REPORT_VERSION, peak_memory, versions, write_json
 
 PathLike = str | os.PathLike[str]
@@ -51,6 +52,12 @@ def polygonize(
     min_area: str | float | None = None,
     classes: Sequence[str | int] | None = None,
     date: str | None = None,
+    smooth: int | None = None,
+    opening: str | None = None,
+    closing: str | None = None,
+    fill_holes: str | float | None = None,
+    sieve: str | float | None = None,
+    refined: PathLike | None = None,
     block_size: int | None = None,
     overwrite: bool = False,
     report: PathLike | None = None,
@@ -66,6 +73,12 @@ def polygonize(
         min_area: Leave out smaller polygons: ``"0.5ha"``, ``"450m2"``, ``"20px"`` or hectares.
         classes: Keep only polygons of these classes, by name or id.
         date: Acquisition date, ``YYYY-MM-DD``; default the class map's tag ``ACQUISITION_DATE``.
+        smooth: First give every pixel the most frequent class of this many pixels a side around it (odd).
+        opening: Remove what is narrower than N pixels from classes, given as ``"corn,water:3"``.
+        closing: Fill what is narrower than N pixels between parts of classes, given as ``opening``.
+        fill_holes: Fill smaller holes of a class: a size as ``min_area``.
+        sieve: Merge smaller patches into their best neighbour: a size as ``min_area``.
+        refined: Write the class map as these steps left it here.
         block_size: Side of a block in pixels. Never changes the answer, only memory.
         overwrite: Replace existing files.
         report: Write the run report here, JSON.
@@ -80,38 +93,68 @@ def polygonize(
     """
     since = perf_counter()
     output = Path(output)
-    written = {"-o": output} if report is None else {"-o": output, "--report": Path(report)}
+    options = {"-o": output, "--refined": refined, "--report": report}
+    written = {option: Path(path) for option, path in options.items() if path is not None}
     inputs = [os.fspath(path) for path in (class_map, confidence, probabilities) if path is not None]
-    check_outputs(written, inputs, endings={"-o": SUFFIXES, "--report": (".json",)}, overwrite=overwrite)
+    endings: dict[str, Sequence[str]] = {"-o": SUFFIXES, "--refined": RASTERS, "--report": (".json",)}
+    check_outputs(written, inputs, endings=endings, overwrite=overwrite)
+    refinement = refinement_of(
+        {
+            "smooth": smooth,
+            "opening": opening,
+            "closing": closing,
+            "fill_holes": fill_holes,
+            "sieve": sieve,
+        },
+        class_map,
+    )
+    check_refined(refined, refinement)
+    progress = progress or Silent()
     limit = None if min_area is None else parse_area(min_area)
     day = parse_date(date)
     chosen = None if classes is None else _choose(class_map, classes)
 
-    with _Blocks(class_map, block_size, progress or Silent()) as advance:
-        table = polygons_from_maps(
-            class_map,
-            confidence=confidence,
-            probabilities=probabilities,
-            date=day,
-            block_size=block_size,
-            folder=output.parent,
-            progress=advance,
+    with ExitStack() as cleanup:
+        sources = cleanup.enter_context(
+            sources_of(
+                refinement,
+                class_map,
+                confidence,
+                probabilities,
+                output=output,
+                refined=written.get("--refined"),
+                overwrite=overwrite,
+                progress=progress,
+            )
         )
-    kept = table.filter(min_area=limit, classes=chosen)
-    staged = stage_polygons(kept, output)
-    try:
+        with _Blocks(class_map, block_size, progress) as advance:
+            table = polygons_from_maps(
+                sources.classes,
+                confidence=sources.confidence,
+                probabilities=probabilities,
+                legend=sources.legend,
+                date=day,
+                block_size=block_size,
+                folder=output.parent,
+                progress=advance,
+            )
+        kept = table.filter(min_area=limit, classes=chosen)
+        rasters = sources.finish()
+        cleanup.callback(discard, rasters)
+        staged = stage_polygons(kept, output)
+        cleanup.callback(discard_polygons, staged)
         content = _report(table, kept, written, inputs, since)
         content["settings"] = {
             "min_area": min_area,
             "classes": None if chosen is None else sorted(chosen),
             "date": None if table.date is None else table.date.isoformat(),
+            "refine": None if refinement is None else refinement.to_json(),
             "block_size": resolve_block_size(block_size),
         }
         if report is not None:
             write_json(Path(report), content)
+        publish(rasters)
         publish_polygons(staged, output)
-    finally:
-        discard_polygons(staged)
     return PolygonizeResult(output, len(kept), len(table) - len(kept), content)
 
 
@@ -137,31 +180,15 @@ def _choose(class_map: PathLike, classes: Sequence[str | int]) -> set[int]:
     Raises:
         SettingsError: Naming the classes that there are.
     """
-    if isinstance(classes, str):
-        raise SettingsError(f'classes must be a list of names or ids, as in ["{classes}"]')
     with MapRasters(class_map) as rasters:
         legend = rasters.info.legend
-    ids = {item.name.casefold(): item.id for item in legend}
-    chosen = set()
-    for item in classes:
-        text = str(item).strip().casefold()
-        number = text.removeprefix("class ") if text not in ids else str(ids[text])
-        if not number.isdigit() or int(number) > 254:
-            raise SettingsError(f'there is no class "{item}" in {os.fspath(class_map)}; {_listed(legend)}')
-        chosen.add(int(number))
-    return chosen
-
-
-def _listed(legend: Sequence[LandClass]) -> str:
-    if not legend:
-        return "its classes have no names, give ids"
-    return "it has " + ", ".join(f"{item.name} ({item.id})" for item in legend)
+    return set(class_ids(classes, legend, os.fspath(class_map)))
 
 
 def _report(
     table: PolygonTable, kept: PolygonTable, written: Mapping[str, Path], inputs: Sequence[str], since: float
 ) -> dict[str, Any]:
-    names = {"-o": "polygons", "--report": "report"}
+    names = {"-o": "polygons", "--refined": "refined", "--report": "report"}
     return {
         "report_version": REPORT_VERSION,
         "inputs": list(inputs),

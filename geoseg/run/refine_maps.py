@@ -43,7 +43,7 @@ class RefinedRows:
 
 
 @dataclass(frozen=True)
-class RefinedMap:
+class MapToRefine:
     """A map to be refined.
 
     Attributes:

@@ -14,7 +14,7 @@ from geoseg.grid import Window
 from geoseg.refine.step import Step
 from geoseg.run.prepare import Job
 from geoseg.run.progress import Progress
-from geoseg.run.refine_maps import RefinedMap, RefinedRows, open_quietly, read_rows
+from geoseg.run.refine_maps import MapToRefine, RefinedRows, open_quietly, read_rows
 from geoseg.run.statistics import ClassStatistics
 
 
@@ -57,7 +57,7 @@ def _rewrite(
             opened.enter_context(open_quietly(rasters[name], mode))
             for name, mode in (("classes", "r+"), ("confidence", "r+"), ("probabilities", "r"))
         )
-        given = RefinedMap(
+        given = MapToRefine(
             classes.shape,
             lambda row, rows: (read_rows(classes, row, rows)[0], read_rows(confidence, row, rows)[0]),
             lambda row, rows: read_rows(probabilities, row, rows),

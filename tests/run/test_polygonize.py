@@ -89,7 +89,13 @@ def test_the_report_says_what_was_done(class_map, tmp_path):
     )
     report = json.loads(path.read_text())
     assert report == result.report
-    assert report["settings"] == {"min_area": "2px", "classes": None, "date": "2024-07-31", "block_size": 7}
+    assert report["settings"] == {
+        "min_area": "2px",
+        "classes": None,
+        "date": "2024-07-31",
+        "refine": None,
+        "block_size": 7,
+    }
     assert (report["polygons"], report["polygons_left_out"]) == (2, 1)
     assert {row["name"]: (row["pixels"], row["polygons"]) for row in report["classes"]} == {
         "corn": (984, 1),
