@@ -6,6 +6,7 @@ and is as it should be.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -192,7 +193,7 @@ def of_shift(shift: Shift, ground: Ground) -> LabelFinding:
     where = describe_offset(offset, ground)
     if far < max(SHIFT_NOTE, offset.error):
         return LabelFinding("ok", "shift", f"{name}: labels lie on the image: {where}")
-    rim = round(far + 0.5)
+    rim = math.ceil(round(far, 1))
     return LabelFinding(
         "warn" if far >= SHIFT_WARN else "note",
         "shift",
@@ -205,7 +206,7 @@ def describe_offset(offset: Offset, ground: Ground) -> str:
     """``2.0 rows down and 1.0 columns left (60 m and 30 m), give or take 0.1 pixels``."""
     rows = f"{abs(offset.rows):.1f} rows {'down' if offset.rows > 0 else 'up'}"
     cols = f"{abs(offset.cols):.1f} columns {'right' if offset.cols > 0 else 'left'}"
-    metres = in_metres(offset, ground)
+    metres = in_metres(_rounded(offset), ground)
     on_ground = "" if metres is None else f" ({abs(metres[0]):.3g} m and {abs(metres[1]):.3g} m)"
     return f"{rows} and {cols}{on_ground}, give or take {max(offset.error, 0.1):.1f} pixels"
 
@@ -216,8 +217,13 @@ def in_metres(offset: Offset, ground: Ground) -> tuple[float, float] | None:
     return None if size is None else (offset.rows * size[0], offset.cols * size[1])
 
 
+def _rounded(offset: Offset) -> Offset:
+    """Tenths of a pixel: more would be pretence."""
+    return Offset(round(offset.rows, 1), round(offset.cols, 1), offset.error)
+
+
 def _way_back(offset: Offset, ground: Ground) -> str:
-    metres = in_metres(offset, ground)
+    metres = in_metres(_rounded(offset), ground)
     if metres is None or not ground.scene.georeference.is_north_up:
         up, left = ("up" if offset.rows > 0 else "down"), ("left" if offset.cols > 0 else "right")
         return f"{abs(offset.rows):.1f} pixels {up} and {abs(offset.cols):.1f} {left}"

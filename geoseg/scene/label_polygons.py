@@ -93,7 +93,7 @@ def open_polygons(
     import shapely
 
     frame = read_table(path, "labels")
-    areal = frame.geometry.notna() & frame.geom_type.isin(["Polygon", "MultiPolygon"])
+    areal = frame.geom_type.isin(["Polygon", "MultiPolygon"])
     if not areal.any():
         raise SceneError(f"{path} holds no polygon")
     frame = frame[areal]

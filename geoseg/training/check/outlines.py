@@ -32,7 +32,7 @@ class Outlines:
 
     Attributes:
         count: Polygons with a class.
-        no_area: Rows without a geometry, or that are points or lines.
+        no_area: Rows that are no polygon: without a geometry, empty, points, lines.
         unlabelled: Polygons that mean no label.
         invalid: Number and what is wrong.
         outside: Numbers of polygons beyond the scene.
@@ -76,7 +76,7 @@ def examine_outlines(path: str, scene: Scene, recipe: Recipe) -> Outlines:
 
     frame = read_table(path, "labels")
     shapes = np.asarray(frame.geometry.values)
-    areal = np.isin(shapely.get_type_id(shapes), [3, 6])
+    areal = np.isin(shapely.get_type_id(shapes), [3, 6]) & ~shapely.is_empty(shapes)
     ids = _ids(path, frame, recipe)
     ids[~areal] = IGNORE
     reasons = tuple(
