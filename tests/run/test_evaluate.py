@@ -330,6 +330,21 @@ def test_contradictions_of_a_map(rasters, capsys):
     assert (rasters / "cli.gpkg").is_file()
 
 
+def test_a_sample_of_pixels_has_no_places(rasters):
+    evaluate(rasters / "map.tif", draw_sample=30, output=rasters / "sample.gpkg")
+    sample = geopandas.read_file(rasters / "sample.gpkg", layer=LAYER)
+    sample["reference"] = "corn"
+    sample.to_file(rasters / "filled.gpkg", layer=LAYER)
+    with pytest.raises(InputError, match="no places to rank"):
+        evaluate(
+            rasters / "map.tif",
+            rasters / "filled.gpkg",
+            confidence=rasters / "conf.tif",
+            contradictions=rasters / "c.gpkg",
+        )
+    assert not (rasters / "c.gpkg").exists()
+
+
 def test_contradictions_honour_what_labels_mean_and_where(rasters):
     """Ignored labels contradict nothing, and neither do those outside the area of interest."""
     options = {"confidence": rasters / "conf.tif", "overwrite": True, "contradictions": rasters / "c.gpkg"}
