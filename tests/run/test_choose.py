@@ -9,7 +9,7 @@ from rasterio.transform import Affine
 
 import geoseg
 from geoseg.errors import MismatchError, ModelError
-from geoseg.models import load_model, sources
+from geoseg.models import ModelBand, load_model, sources
 from geoseg.run.choose import choose_model, examine_bundled
 from geoseg.run.progress import Silent
 from geoseg.scene import Scene, open_scene
@@ -90,6 +90,14 @@ class TestFits:
         assert (choice.model, choice.diagnosis.match.numbers) == ("pictures", (4, 2, 1))
         assert choice.reason.endswith("crops takes 6 bands, and --bands names 3")
 
+    def test_bands_that_no_model_would_take_by_itself(self, tmp_path):
+        values = np.random.default_rng(0).integers(10, 250, (4, 60, 60)).astype("uint8")
+        scene = open_scene(
+            picture(tmp_path / "a.tif", values=values, descriptions=("red", "green", "blue", "x"))
+        )
+        choice = choose_model(scene, None, bands=[4, 2, 1])
+        assert choice.diagnosis.match.numbers == (4, 2, 1)
+
     def test_weights_are_not_looked_for(self, both, tmp_path):
         assert not list(both.rglob("*.safetensors"))
         assert choose_model(open_scene(farmland(tmp_path / "a.tif")), None).model == "crops"
@@ -111,7 +119,7 @@ class TestRefusals:
         assert message.startswith(
             "a: no bundled model fits: pictures reads 8-bit pictures, and the scene holds "
         )
-        assert "crops needs nir, swir16, swir22" in message
+        assert "; crops needs nir, swir16, swir22; --bands" in message
         for way in ("--bands", "--model NAME --force", "--model DIR", "geoseg train"):
             assert way in message
 
@@ -146,7 +154,7 @@ class TestRefusals:
         assert f"if this is a picture whose white is {white}" in message
         choice = choose_model(open_scene(path, scale=float(flag)), None)
         assert choice.model == "pictures"
-        assert choice.diagnosis.fits
+        assert [finding.severity for finding in choice.diagnosis.findings] == ["note"]
 
     def test_scaled_reflectance_is_no_picture(self, tmp_path):
         values = crop_values()[:3].astype("float32") * 0.5
@@ -217,7 +225,8 @@ class TestTies:
         return choose_model(scene, None).reason
 
     def test_fewest_warnings_first(self, empty, tmp_path):
-        put_card(empty, CROPS, name="a", gsd=16.0)
+        dark = tuple(ModelBand(band.name, 0.9, 0.01, 0.89, 0.91) for band in CROPS["bands"][:3])
+        put_card(empty, CROPS, name="a", bands=dark + CROPS["bands"][3:])
         put_card(empty, CROPS, name="b", gsd=21.0)
         scene = open_scene(farmland(tmp_path / "a.tif"))
         assert self.names(scene) == ["b", "a"]

@@ -251,6 +251,14 @@ class TestNodata:
         finding = only(examine(scene_of(np.zeros((4, 20, 20), "int16"), nodata=0), card()))
         assert (finding.severity, finding.code) == ("stop", "no-valid-pixel")
 
+    def test_no_valid_pixel_by_the_models_own_rule(self, scene_of):
+        values = stored(reflectance())
+        values[2] = -1
+        scene = scene_of(values, scales=(1e-4,) * 4, nodata=-1)
+        assert examine(scene, card()).findings == ()
+        finding = only(examine(scene, card(invalid_where="any")))
+        assert (finding.severity, finding.code) == ("stop", "no-valid-pixel")
+
     def test_none_found_in_a_sample_only_warns(self, scene_of):
         empty = np.zeros((4, 1200, 1200), "int16")
         finding = only(examine(scene_of(empty, nodata=0, tiled=True, compress="deflate"), card()))
