@@ -10,6 +10,7 @@ from geoseg.models.card import ModelCard
 
 _WIDTH = 100
 _LABEL = 14
+_INTERVAL = "_interval"
 
 
 def describe(card: ModelCard) -> str:
@@ -88,17 +89,29 @@ def _labelled(label: str, text: str) -> list[str]:
 
 
 def _values(values: Mapping[str, Any], depth: int) -> Iterator[str]:
-    """One line a value, nested mappings indented below their name."""
+    """One line a value, its 95 % interval behind it, nested mappings indented below their name."""
     indent = "  " * depth
     for key, value in values.items():
         label = str(key).replace("_", " ")
+        if key.endswith(_INTERVAL) and key.removesuffix(_INTERVAL) in values:
+            continue
         if isinstance(value, Mapping):
             yield f"{indent}{label}"
             yield from _values(value, depth + 1)
         else:
             yield from textwrap.wrap(
-                f"{label}: {_value(value)}", _WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  "
+                f"{label}: {_value(value)}{_between(values.get(f'{key}{_INTERVAL}'))}",
+                _WIDTH,
+                initial_indent=indent,
+                subsequent_indent=f"{indent}  ",
             )
+
+
+def _between(interval: Any) -> str:
+    """The bounds of a 95 % interval, if there are two."""
+    if not isinstance(interval, list) or len(interval) != 2:
+        return ""
+    return f" (95 % interval {_value(interval[0])} to {_value(interval[1])})"
 
 
 def _value(value: Any) -> str:

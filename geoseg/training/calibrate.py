@@ -19,8 +19,8 @@ from geoseg.assess.calibration import bin_sums
 from geoseg.inference.blend import to_steps
 from geoseg.maps.decide import CONFIDENCE_ONE, decide, to_bytes
 
-COLDEST, HOTTEST = 0.2, 5.0
-_TRIALS = 17
+COLDEST, HOTTEST = 0.1, 10.0
+_TRIALS = 25
 _FINE = 0.005
 """The temperature is found to half a percent."""
 
@@ -116,7 +116,7 @@ def fit_temperature(sample: Sample) -> float:
         sample: Pixels that the network was not trained on.
 
     Returns:
-        What logits are to be divided by, 0.2 to 5; 1 without pixels.
+        What logits are to be divided by, 0.1 to 10; 1 without pixels.
     """
     if not sample.labels.size:
         return 1.0

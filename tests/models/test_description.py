@@ -59,3 +59,17 @@ def test_lines_are_readable():
     text = describe(tiny_card(trust="word " * 100, summary="word " * 100, metrics={"split": "word " * 100}))
     assert max(map(len, text.splitlines())) <= 100
     assert not text.endswith("\n")
+
+
+def test_intervals_stand_behind_their_figures():
+    metrics = {
+        "accuracy": 0.8,
+        "accuracy_interval": [0.75, 0.8449],
+        "ece": 0.02,
+        "alone_interval": [1.0, 2.0],
+    }
+    lines = [line.strip() for line in describe(tiny_card(metrics=metrics)).splitlines()]
+    assert "accuracy: 0.800 (95 % interval 0.750 to 0.845)" in lines
+    assert "ece: 0.020" in lines
+    assert not any(line.startswith("accuracy interval") for line in lines)
+    assert "alone interval: 1.000, 2.000" in lines
