@@ -52,6 +52,10 @@ class Lines:
         starts = self.starts
         return np.asarray((self.points[starts] == self.points[starts + self.sizes - 1]).all(axis=1))
 
+    def line_of(self, vertices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which line vertices belong to."""
+        return np.searchsorted(self.starts, vertices, side="right") - 1
+
     def take(self, chosen: NDArray[np.integer]) -> Lines:
         """Only the chosen lines, in the order given."""
         sizes = self.sizes[chosen]

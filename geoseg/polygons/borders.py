@@ -1,8 +1,9 @@
 """What a border of pixels most likely stood for: the line through the middles of its sides.
 
 A slanted line drawn in pixels becomes a staircase, and the middles of a staircase's sides lie on the line. So
-the corners of staircases give way to the middles of the sides between them. A corner between two sides of
-two pixels or more is no staircase's, it stays; so do junctions and islands that are rectangles.
+the corners of its steps give way to the middles of the sides between them. A step is a side of one pixel where
+the border turns to one hand and then to the other; all other corners stay: those of rectangles, of bumps and
+dents of a pixel, and junctions.
 
 Such borders are a valid coverage as the pixels are: from the middle of one side to the middle of the next, a
 border stays within half a pixel of the longer one, where nothing else can be, and no corner is farther than
@@ -20,10 +21,6 @@ STEPS = 32
 """Positions are whole 32nds of a pixel: what is computed of them in integers is exact."""
 SLACK = 0.5
 """How far from a corner of pixels the line through the middles can be, in pixels."""
-_STAIR = 1
-"""A side of at most so many pixels makes its corners those of a staircase."""
-_RECTANGLE = 5
-"""Vertices of a closed border with four corners."""
 
 
 def staircases(
@@ -42,17 +39,10 @@ def staircases(
     """
     starts, sizes = lines.starts, lines.sizes
     ends = starts + sizes - 1
-    side = np.zeros(len(lines.points), dtype=np.int32)  # from each vertex to the next
-    side[:-1] = np.abs(np.diff(lines.points[:, 0]) + np.diff(lines.points[:, 1]))  # one of them is 0
-    side[ends] = side[starts]
-    before = np.empty_like(side)
-    before[1:] = side[:-1]
-    before[starts] = before[ends]
-    corners = (side > _STAIR) & (before > _STAIR)
+    corners = ~_steps(lines, islands)
     corners |= stay
     corners[starts] |= ~islands
     corners[ends] |= ~islands
-    corners |= np.repeat(islands & (sizes == _RECTANGLE), sizes)
 
     # Every vertex and the middle of the side after it; the last vertex of a line has no side after it.
     count = 2 * len(lines.points)
@@ -70,6 +60,27 @@ def staircases(
     at = np.cumsum(kept)[0::2] - 1
     at[starts[turned]] = at[ends[turned]]
     return new, at
+
+
+def _steps(lines: Lines, islands: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which vertices are the corner of a step: of a side of one pixel with turns to either hand at its ends."""
+    starts = lines.starts
+    ends = starts + lines.sizes - 1
+    down, across = np.diff(lines.points[:, 0], append=0), np.diff(lines.points[:, 1], append=0)
+    down[ends], across[ends] = down[starts], across[starts]
+    turn = np.zeros(down.size, dtype=np.int8)  # +1 left, -1 right
+    turn[1:] = np.sign(down[:-1] * across[1:] - across[:-1] * down[1:])
+    turn[starts] = np.where(islands, np.sign(down[ends - 1] * across[starts] - across[ends - 1] * down[starts]), 0)
+    turn[ends] = turn[starts]
+    short = np.abs(down + across) == 1  # one of them is 0
+    tread = np.zeros(down.size, dtype=bool)  # from each vertex to the next
+    tread[:-1] = short[:-1] & (turn[:-1] * turn[1:] < 0)
+    tread[ends] = tread[starts]
+    steps = tread.copy()
+    steps[1:] |= tread[:-1]
+    steps[starts] = tread[starts] | tread[ends - 1]
+    steps[ends] = steps[starts]
+    return steps
 
 
 def corners_of(lines: Lines) -> Lines:

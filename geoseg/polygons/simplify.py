@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from geoseg.errors import SettingsError
 from geoseg.polygons.arcs import Arcs, cut_arcs, end_position
+from geoseg.polygons.groups import spread
+from geoseg.polygons.simplify_arcs import Simplifier
+from geoseg.polygons.simplify_clashes import Junctions
 from geoseg.polygons.simplify_rings import rebuild
-from geoseg.polygons.simplify_rounds import simplify_arcs
+from geoseg.polygons.simplify_rounds import settle
 from geoseg.polygons.store import Polygons
 from geoseg.polygons.table import PolygonTable
 from geoseg.polygons.units import Length
@@ -66,7 +69,9 @@ def simplify(
             "give the tolerance in pixels, as in 2px"
         )
     arcs = cut_arcs(polygons)
-    shapes = simplify_arcs(arcs, shape, tolerance.amount, _scale(arcs, polygons, tolerance))
+    scale, smaller = _scale(arcs, polygons, tolerance), smaller_polygons(arcs, polygons)
+    simplifier = Simplifier(arcs, shape, tolerance.amount, scale, smaller)
+    shapes = settle(simplifier, Junctions(arcs.tails, arcs.heads))
     simple = rebuild(polygons, arcs, shapes.lines, folder)
     change = BorderChange(
         float(shapes.moved.max()), tolerance.in_pixels, before, int(simple.columns.vertices.sum())
@@ -79,3 +84,13 @@ def _scale(arcs: Arcs, polygons: Polygons, tolerance: Length) -> NDArray[np.floa
     if tolerance.in_pixels or polygons.surface is None:
         return np.ones((len(arcs), 2))
     return polygons.surface.pixel_sides(np.stack(end_position(arcs.tails), axis=1).astype(np.float64))
+
+
+def smaller_polygons(arcs: Arcs, polygons: Polygons) -> NDArray[np.int64]:
+    """Pixels of the smaller polygon beside each arc, int64."""
+    columns = polygons.columns
+    pixels = np.empty(polygons.ring_sizes.size, dtype=np.int64)
+    pixels[spread(columns.first_ring, columns.rings)] = np.repeat(columns.pixels, columns.rings)
+    smaller = np.full(len(arcs), np.iinfo(np.int64).max)
+    np.minimum.at(smaller, arcs.arc, np.repeat(pixels, arcs.parts))
+    return smaller

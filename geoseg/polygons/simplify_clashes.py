@@ -8,7 +8,6 @@ them cross by rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.polygons.arcs import Lines
 from geoseg.polygons.groups import spread
+from geoseg.polygons.threads import in_order
 
 CELL_BITS = 8
 """Cells are 2^8 steps wide: eight pixels."""
@@ -78,53 +78,57 @@ def touching(lines: Lines, fresh: NDArray[np.bool_]) -> NDArray[np.int64]:
         Index of the first vertex of each such piece, ascending.
     """
     counts = lines.sizes - 1
-    pieces = _Pieces.of(lines)
-    found = [np.zeros(0, dtype=np.int64)]
-    for first, second in _neighbours(pieces, np.repeat(fresh, counts)):
+    pieces, new = _Pieces.of(lines), np.repeat(fresh, counts)
+    boxes = _Boxes.of(pieces)
+
+    def compare(band: int) -> NDArray[np.int64]:
+        first, second = _neighbours(pieces, boxes, new, band)
         clash = _touch(pieces.take(first), pieces.take(second))
-        found += [first[clash], second[clash]]
+        return np.concatenate([first[clash], second[clash]])
+
+    found = [np.zeros(0, dtype=np.int64), *in_order(compare, boxes.bands())]
     return spread(lines.starts, counts)[np.unique(np.concatenate(found))]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Boxes:
+    """Bounding boxes with a margin: least and greatest row and column of each, int32."""
+
+    top: NDArray[np.int32]
+    bottom: NDArray[np.int32]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+
+    @staticmethod
+    def of(pieces: _Pieces) -> _Boxes:
+        """The boxes of pieces."""
+        sides = (
+            np.minimum(pieces.row, pieces.row + pieces.down) - NEAR,
+            np.maximum(pieces.row, pieces.row + pieces.down) + NEAR,
+            np.minimum(pieces.column, pieces.column + pieces.across) - NEAR,
+            np.maximum(pieces.column, pieces.column + pieces.across) + NEAR,
+        )
+        return _Boxes(*(side.astype(np.int32) for side in sides))
+
+    def bands(self) -> range:
+        """First row of cells of every band of the grid that boxes reach into."""
+        if self.top.size == 0:
+            return range(0)
+        return range(int(self.top.min()) >> CELL_BITS, (int(self.bottom.max()) >> CELL_BITS) + 1, BAND_CELLS)
+
+
 def _neighbours(
-    pieces: _Pieces, fresh: NDArray[np.bool_]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs of pieces whose bounding boxes meet, at least one of them fresh; a pair may come twice."""
-    if pieces.row.size == 0:
-        return
-    sides = (
-        np.minimum(pieces.row, pieces.row + pieces.down) - NEAR,
-        np.maximum(pieces.row, pieces.row + pieces.down) + NEAR,
-        np.minimum(pieces.column, pieces.column + pieces.across) - NEAR,
-        np.maximum(pieces.column, pieces.column + pieces.across) + NEAR,
-    )
-    top, bottom, left, right = (side.astype(np.int32) for side in sides)
-    first_cell, last_cell = top >> CELL_BITS, bottom >> CELL_BITS
-    for band in range(int(first_cell.min()), int(last_cell.max()) + 1, BAND_CELLS):
-        inside = np.flatnonzero((first_cell < band + BAND_CELLS) & (last_cell >= band))
-        if inside.size == 0:
-            continue
-        cell, at = _passed_cells(pieces.take(inside), band)
-        order = np.argsort(cell)
-        cell, at = cell[order], inside[at[order]]
-        boxes = [side[at] for side in (top, bottom, left, right)]
-        yield _pairs_in_cells(cell, at, boxes, fresh[at])
-
-
-def _cell(position: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.floor(position * 2.0**-CELL_BITS).astype(np.int64)
-
-
-def _pairs_in_cells(
-    cell: NDArray[np.int64],
-    piece: NDArray[np.int64],
-    boxes: list[NDArray[np.int32]],
-    fresh: NDArray[np.bool_],
+    pieces: _Pieces, boxes: _Boxes, fresh: NDArray[np.bool_], band: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of entries of one cell that could touch; entries are sorted by cell."""
-    top, bottom, left, right = boxes
-    none = np.zeros(0, dtype=np.int64)
-    pairs = [(none, none)]
+    """Pairs of pieces whose boxes meet in a band, at least one of them fresh; a pair may come twice."""
+    inside = (boxes.top >> CELL_BITS < band + BAND_CELLS) & (boxes.bottom >> CELL_BITS >= band)
+    at = np.flatnonzero(inside)
+    cell, owner = _passed_cells(pieces.take(at), band)
+    order = np.argsort(cell)
+    cell, piece = cell[order], at[owner[order]]
+    top, bottom, left, right = boxes.top[piece], boxes.bottom[piece], boxes.left[piece], boxes.right[piece]
+    new = fresh[piece]
+    pairs = [(at[:0], at[:0])]
     first = np.arange(cell.size)
     for step in range(1, cell.size):
         first = first[: np.searchsorted(first, cell.size - step)]
@@ -136,10 +140,14 @@ def _pairs_in_cells(
         meet &= top[second] <= bottom[first]
         meet &= left[first] <= right[second]
         meet &= left[second] <= right[first]
-        meet &= fresh[first] | fresh[second]
+        meet &= new[first] | new[second]
         pairs.append((piece[first[meet]], piece[second[meet]]))
     ones, others = zip(*pairs, strict=True)
     return np.concatenate(ones), np.concatenate(others)
+
+
+def _cell(position: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.floor(position * 2.0**-CELL_BITS).astype(np.int64)
 
 
 def _passed_cells(pieces: _Pieces, band: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -75,7 +75,7 @@ def simplify_lines(
     plane: Plane,
     starts: NDArray[np.int64],
     sizes: NDArray[np.int64],
-    closed: NDArray[np.bool_],
+    depth: NDArray[np.int64],
     fixed: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
     """Which vertices of lines stay.
@@ -85,7 +85,7 @@ def simplify_lines(
             from the piece that replaces it.
         starts: First vertex of each line.
         sizes: Vertices of each line, at least two.
-        closed: Lines that end where they begin: they keep four vertices if they have them.
+        depth: How often each line is halved whatever the distances, if it has the vertices.
         fixed: Vertices that stay.
 
     Returns:
@@ -99,7 +99,7 @@ def simplify_lines(
     at = np.flatnonzero(kept)
     tails = at[~ends[at]]
     heads = at[np.flatnonzero(~ends[at]) + 1]
-    must = np.where(np.repeat(closed, np.add.reduceat(kept, starts, dtype=np.int64) - 1), 2, 0)
+    must = np.repeat(depth, np.add.reduceat(kept, starts, dtype=np.int64) - 1)
     while tails.size:
         long = heads - tails > 1
         tails, heads, must = tails[long], heads[long], must[long]

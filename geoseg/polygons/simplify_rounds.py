@@ -13,43 +13,39 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.arcs import Arcs, Lines
+from geoseg.polygons.arcs import Lines
 from geoseg.polygons.simplify_clashes import Junctions, touching
-from geoseg.polygons.simplify_shapes import Shapes, Simplifier, portions
+from geoseg.polygons.simplify_shapes import Shaper, Shapes, portions
+from geoseg.polygons.threads import in_order
 
 _COARSE_BITS = 11
 """Arcs near others are found in cells of 2^11 steps: 64 pixels."""
 
 
-def simplify_arcs(
-    arcs: Arcs, shape: tuple[int, int], tolerance: float, scale: NDArray[np.float64]
-) -> Shapes:
-    """Simplify the borders of a map.
+def settle(shaper: Shaper, junctions: Junctions) -> Shapes:
+    """Change all arcs of a map, and take back what makes lines clash.
 
     Args:
-        arcs: All arcs.
-        shape: Rows and columns of the map.
-        tolerance: No point of a border is moved farther than this, in pixels or metres.
-        scale: Size of rows and columns in the same unit, at each arc, float64 (arcs, 2).
+        shaper: Changes arcs.
+        junctions: Of all arcs.
 
     Returns:
-        One line for each arc.
+        One line for each arc; none touches another but at a common end.
     """
-    simplifier = Simplifier(arcs, shape, tolerance, scale)
-    shapes = Shapes.join([simplifier.first(part) for part in portions(np.arange(len(arcs)), arcs.sizes)])
-    junctions = Junctions(arcs.tails, arcs.heads)
-    fresh = np.ones(len(arcs), dtype=bool)
-    clashed = np.zeros(len(arcs), dtype=bool)
+    count = shaper.sizes.size
+    shapes = Shapes.join(list(in_order(shaper.first, portions(np.arange(count), shaper.sizes))))
+    fresh = np.ones(count, dtype=bool)
+    clashed = np.zeros(count, dtype=bool)
     while True:
         clashing = _clashing(shapes, fresh, junctions)
-        concerned = np.unique(_line_of(shapes.lines, clashing))
+        concerned = np.unique(shapes.lines.line_of(clashing))
         # The second time an arc clashes its vertices go back to where the old border had them.
-        renewed = _refine(simplifier, shapes, concerned, clashing, ~clashed)
+        renewed = _refine(shaper, shapes, concerned, clashing, ~clashed)
         changed = _differ(renewed.lines, shapes.lines.take(concerned))
         if not changed.any():
             return shapes
         clashed[concerned] = True
-        shapes = _replace(shapes, concerned, renewed)
+        shapes = shapes.with_new(concerned, renewed)
         fresh[:] = False
         fresh[concerned[changed]] = True
 
@@ -59,13 +55,8 @@ def _clashing(shapes: Shapes, fresh: NDArray[np.bool_], junctions: Junctions) ->
     near = _arcs_near(shapes.lines, fresh)
     lines = shapes.lines.take(near)
     local = touching(lines, fresh[near])
-    line = _line_of(lines, local)
-    touched = local + (shapes.lines.starts[near] - lines.starts)[line]
+    touched = local + (shapes.lines.starts[near] - lines.starts)[lines.line_of(local)]
     return np.unique(np.concatenate([touched, junctions.turned(shapes.lines), shapes.swept]))
-
-
-def _line_of(lines: Lines, vertices: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.searchsorted(lines.starts, vertices, side="right") - 1
 
 
 def _arcs_near(lines: Lines, fresh: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -97,23 +88,24 @@ def _arcs_near(lines: Lines, fresh: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _refine(
-    simplifier: Simplifier,
+    shaper: Shaper,
     shapes: Shapes,
     concerned: NDArray[np.int64],
     clashing: NDArray[np.int64],
     even: NDArray[np.bool_],
 ) -> Shapes:
-    """The arcs concerned with a vertex more in every clashing piece."""
-    starts = shapes.lines.starts
-    line = _line_of(shapes.lines, clashing)
-    parts = [shapes.take(concerned[:0])]
-    for part in portions(concerned, simplifier.arcs.sizes):
+    """The arcs concerned, with something of every clashing piece taken back."""
+    starts, line = shapes.lines.starts, shapes.lines.line_of(clashing)
+
+    def work(part: NDArray[np.int64]) -> Shapes:
         old = shapes.take(part)
         mine = slice(*np.searchsorted(line, [part[0], part[-1] + 1]))
         local = np.searchsorted(part, line[mine])
         pieces = clashing[mine] - starts[line[mine]] + old.lines.starts[local]
-        parts.append(simplifier.refine(part, old, pieces, even[part]))
-    return Shapes.join(parts)
+        return shaper.refine(part, old, pieces, even[part])
+
+    parts = list(in_order(work, portions(concerned, shaper.sizes)))
+    return Shapes.join([shapes.take(concerned[:0]), *parts])
 
 
 def _differ(one: Lines, other: Lines) -> NDArray[np.bool_]:
@@ -125,12 +117,3 @@ def _differ(one: Lines, other: Lines) -> NDArray[np.bool_]:
         unlike = (first.points != second.points).any(axis=1)
         differ[same] = np.logical_or.reduceat(unlike, first.starts)
     return differ
-
-
-def _replace(shapes: Shapes, concerned: NDArray[np.int64], renewed: Shapes) -> Shapes:
-    order = np.arange(len(shapes))
-    order[concerned] = len(shapes) + np.arange(concerned.size)
-    new = Shapes.join([shapes, renewed]).take(order)
-    moved_to = new.lines.starts[concerned] - renewed.lines.starts
-    swept = renewed.swept + moved_to[_line_of(renewed.lines, renewed.swept)]
-    return Shapes(new.lines, new.at, new.moved, swept)

@@ -1,26 +1,18 @@
-"""One arc at a time, many at once: from the border of pixels to a simpler line.
-
-Nothing here looks beyond an arc; that lines do not touch each other is seen to in ``simplify``.
-"""
+"""What becomes of arcs, and what a way of changing them must be able to do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.arcs import Arcs, Lines, end_position
-from geoseg.polygons.borders import SLACK, STEPS, corners_of, staircases
-from geoseg.polygons.groups import group_starts, spread
-from geoseg.polygons.simplify_areas import doubled_areas, keep_areas
-from geoseg.polygons.simplify_lines import Plane, farthest, simplify_lines
-from geoseg.polygons.simplify_sweeps import PointGrid, swept
+from geoseg.polygons.arcs import Lines
+from geoseg.polygons.groups import spread
 
 PORTION = 2**17
 """Vertices of arcs worked on at once: what is computed of them stays in the processor's cache."""
-_LEAST_PIXELS = 0.75
-"""Below this tolerance the corners of pixels are used, not the middles of their sides."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +40,19 @@ class Shapes:
         at = self.at[spread(self.lines.starts[chosen], self.lines.sizes[chosen])]
         return Shapes(self.lines.take(chosen), at, self.moved[chosen], np.zeros(0, dtype=np.int64))
 
+    def with_new(self, chosen: NDArray[np.int64], renewed: Shapes) -> Shapes:
+        """The same shapes, the chosen ones replaced."""
+        order = np.arange(len(self))
+        order[chosen] = len(self) + np.arange(chosen.size)
+        new = Shapes.join([self, renewed]).take(order)
+        stay = np.ones(len(self), dtype=bool)
+        stay[chosen] = False
+        old_line, new_line = self.lines.line_of(self.swept), renewed.lines.line_of(renewed.swept)
+        begins = new.lines.starts
+        kept = self.swept + (begins - self.lines.starts)[old_line]
+        added = renewed.swept + (begins[chosen] - renewed.lines.starts)[new_line]
+        return Shapes(new.lines, new.at, new.moved, np.union1d(kept[stay[old_line]], added))
+
     @staticmethod
     def join(parts: list[Shapes]) -> Shapes:
         """All shapes of several sets."""
@@ -60,38 +65,20 @@ class Shapes:
         )
 
 
-class Simplifier:
-    """Simplifies arcs by a tolerance.
+class Shaper(Protocol):
+    """Changes arcs, each by itself, and takes changes back where lines clash."""
 
-    Args:
-        arcs: All arcs of the map.
-        shape: Rows and columns of the map.
-        tolerance: In pixels or metres.
-        scale: Rows and columns in the unit of the tolerance, at each arc, float64 (arcs, 2).
-    """
-
-    def __init__(
-        self, arcs: Arcs, shape: tuple[int, int], tolerance: float, scale: NDArray[np.float64]
-    ) -> None:
-        self.arcs = arcs
-        self._shape = shape
-        self._tolerance = tolerance
-        self._scale = scale
-        self._slanted = tolerance >= _LEAST_PIXELS * float(scale.max())
-        self._points = PointGrid(self._fixed_points())
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Vertices of each arc before it is changed."""
 
     def first(self, chosen: NDArray[np.int64]) -> Shapes:
-        """Simplify arcs as far as the tolerance allows."""
-        border = self._border(chosen)
-        base = border.base
-        starts, sizes = base.starts, base.sizes
-        kept = simplify_lines(self._plane(chosen, base), starts, sizes, base.closed, border.fixed)
-        return self._finish(chosen, border, kept, np.ones(len(chosen), dtype=bool))
+        """Change the chosen arcs as far as it goes."""
 
     def refine(
         self, chosen: NDArray[np.int64], shapes: Shapes, clashing: NDArray[np.int64], even: NDArray[np.bool_]
     ) -> Shapes:
-        """Put a vertex back into each clashing piece.
+        """Take back some of what was done to each clashing piece.
 
         Args:
             chosen: Arcs.
@@ -99,123 +86,6 @@ class Simplifier:
             clashing: Index of the first vertex of each clashing piece among those of ``shapes``.
             even: Whether vertices of an arc may be moved to keep areas.
         """
-        border = self._border(chosen)
-        base = border.base
-        at = shapes.at + np.repeat(base.starts, shapes.lines.sizes)
-        kept = np.zeros(len(base.points), dtype=bool)
-        kept[at] = True
-        tails, heads = at[clashing].astype(np.int64), at[clashing + 1].astype(np.int64)
-        long = heads - tails > 1
-        if long.any():
-            plane = self._plane(chosen, base)
-            middle, _ = farthest(plane, tails[long], heads[long])
-            kept[middle] = True
-            # A vertex more can take others of the old border out of the tolerance.
-            kept = simplify_lines(plane, base.starts, base.sizes, np.zeros(len(base), dtype=bool), kept)
-        return self._finish(chosen, border, kept, even)
-
-    def _fixed_points(self) -> NDArray[np.int32]:
-        """What no border may be moved across: all junctions, and where the border of each island begins."""
-        islands = self.arcs.islands
-        keys = np.concatenate([self.arcs.tails[~islands], self.arcs.heads[~islands]])
-        rows, columns = end_position(np.unique(keys >> 2) << 2)
-        points = [np.stack([rows, columns], axis=1) * np.int32(STEPS)]
-        for part in portions(np.flatnonzero(islands), self.arcs.sizes):
-            base = self._border(part).base
-            points.append(base.points[base.starts])
-        return np.concatenate(points)
-
-    def _plane(self, chosen: NDArray[np.int64], lines: Lines) -> Plane:
-        """Positions in multiples of what the tolerance leaves to lines that are not the border itself."""
-        scale = self._scale[chosen]
-        slack = SLACK * scale.max(axis=1) if self._slanted else np.zeros(len(scale))
-        size = scale / (STEPS * (self._tolerance - slack))[:, None]
-        down, across = np.repeat(size, lines.sizes, axis=0).T
-        return Plane(lines.points[:, 0] * down, lines.points[:, 1] * across)
-
-    def _border(self, chosen: NDArray[np.int64]) -> _Border:
-        raw = self.arcs.read(chosen)
-        rows, columns = raw.points.T
-        edge = (rows == 0) | (rows == self._shape[0]) | (columns == 0) | (columns == self._shape[1])
-        if self._slanted:
-            base, before = staircases(raw, self.arcs.islands[chosen], edge)
-        else:
-            base, before = corners_of(raw), np.arange(len(raw.points))
-        fixed = np.zeros(len(base.points), dtype=bool)
-        fixed[before[edge]] = True
-        return _Border(Lines(raw.points * np.int32(STEPS), raw.sizes), base, before, fixed)
-
-    def _finish(
-        self, chosen: NDArray[np.int64], border: _Border, kept: NDArray[np.bool_], even: NDArray[np.bool_]
-    ) -> Shapes:
-        base, scale = border.base, self._scale[chosen]
-        at = np.flatnonzero(kept)
-        sizes = np.add.reduceat(kept, base.starts, dtype=np.int64)
-        lines = Lines(base.points[at], sizes)
-        moved = self._distance(border, kept, at, scale)
-        room = np.where(even, np.maximum(self._tolerance - moved, 0.0) / scale.max(axis=1) * STEPS, 0.0)
-        lines, shift = keep_areas(lines, doubled_areas(border.raw), border.fixed[at], room)
-        moved += shift * scale.max(axis=1) / STEPS
-
-        last = np.zeros(at.size, dtype=bool)
-        last[lines.starts + sizes - 1] = True
-        tail = np.flatnonzero(~last)
-        across = swept(base.points, at[tail], at[tail + 1], lines.points[tail], lines.points[tail + 1], self._points)
-        turned = np.sign(doubled_areas(lines)) != np.sign(doubled_areas(border.raw))
-        turned &= base.closed
-        clashing = np.union1d(tail[across], np.flatnonzero(np.repeat(turned, sizes) & ~last))
-        local = (at - np.repeat(base.starts, sizes)).astype(np.int32)
-        return Shapes(lines, local, moved, clashing)
-
-    def _distance(
-        self, border: _Border, kept: NDArray[np.bool_], at: NDArray[np.int64], scale: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """How far no corner of the old border is from the piece that replaces it."""
-        raw, base = border.raw, border.base
-        piece = np.cumsum(kept)[border.before] - 1  # the vertex at or before the corner
-        ends = np.repeat(base.starts + base.sizes - 1, raw.sizes)
-        piece -= at[piece] == ends
-        stays = base.points[at] / STEPS
-        # Of every piece: where it begins, where it leads, and one over its squared length.
-        first = np.searchsorted(at, base.starts)
-        line = np.repeat(np.arange(len(base)), np.diff(first, append=at.size))
-        row, column = stays[:, 0] * scale[line, 0], stays[:, 1] * scale[line, 1]
-        down, across = np.diff(row, append=0.0), np.diff(column, append=0.0)
-        length = down * down + across * across
-        inverse = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
-        line = np.repeat(np.arange(len(raw)), raw.sizes)
-        r = raw.points[:, 0] * (scale[:, 0] / STEPS)[line]
-        r -= row[piece]
-        c = raw.points[:, 1] * (scale[:, 1] / STEPS)[line]
-        c -= column[piece]
-        d, a = down[piece], across[piece]
-        along = r * d
-        along += c * a
-        along *= inverse[piece]
-        np.clip(along, 0.0, 1.0, out=along)
-        r -= d * along
-        c -= a * along
-        r *= r
-        c *= c
-        r += c
-        return np.sqrt(np.maximum.reduceat(r, raw.starts))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Border:
-    """Arcs before they are simplified.
-
-    Attributes:
-        raw: As they were traced, in steps.
-        base: The vertices that may stay, in steps.
-        before: The vertex of ``base`` at or before each one of ``raw``.
-        fixed: Vertices of ``base`` that must stay and where they are: those on the map's edge.
-    """
-
-    raw: Lines
-    base: Lines
-    before: NDArray[np.int64]
-    fixed: NDArray[np.bool_]
 
 
 def portions(chosen: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
