@@ -7,6 +7,8 @@ their own. A patch that touches the last row seen so far is *open*: it may still
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -72,6 +74,8 @@ class PatchGraph:
         """
         nodes, tickets = self._append(patches)
         between = np.stack([nodes[patches.first], nodes[patches.second]])
+        undecided = np.flatnonzero(between.max(axis=0) >= SETTLED)
+        between, sides = between[:, undecided], patches.sides[undecided]
         links = np.zeros((2, 0), dtype=np.int32)
         if self._bottom is not None:
             seam = np.stack([self._bottom, nodes[patches.top]])
@@ -81,10 +85,10 @@ class PatchGraph:
             empty = (apart == NODATA).any(axis=0)
             self.at_nodata[apart[:, empty]] = True
             between = np.concatenate([between, apart[:, ~empty]], axis=1)
-        seams = np.ones(between.shape[1] - patches.sides.size, dtype=np.int64)
+        seams = np.ones(between.shape[1] - sides.size, dtype=np.int64)
         self.first = np.concatenate([self.first, between[0]])
         self.second = np.concatenate([self.second, between[1]])
-        self.sides = np.concatenate([self.sides, patches.sides, seams])
+        self.sides = np.concatenate([self.sides, sides, seams])
         self._bottom = nodes[patches.bottom]
         self.is_open[:] = False
         if not last:
@@ -99,12 +103,7 @@ class PatchGraph:
             first: Nodes, int32.
             second: As many.
         """
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-
-        count = len(self)
-        links = coo_array((np.ones(first.size, dtype=np.uint8), (first, second)), shape=(count, count))
-        n_groups, group = connected_components(links, directed=False)
+        n_groups, group = group_linked(len(self), first, second)
         sizes = np.bincount(group, np.minimum(self.sizes, self.limit), n_groups)
         large = sizes >= self.limit
         classes = np.empty(n_groups, dtype=np.int64)
@@ -190,3 +189,40 @@ class PatchGraph:
         done = node < SETTLED
         self._decided[tickets[done]] = node[done]
         self._members = np.stack([tickets[~done], node[~done].astype(np.int64)])
+
+
+def link_matrix(count: int, first: NDArray[np.int32], second: NDArray[np.int32]) -> Any:
+    """Links between nodes as a sparse matrix, from each first node to each second.
+
+    Args:
+        count: Number of nodes.
+        first: Nodes, int32.
+        second: As many.
+
+    Returns:
+        scipy CSR array (count, count), links that are given twice stored twice.
+    """
+    from scipy.sparse import coo_array
+
+    links = coo_array((np.ones(first.size, dtype=np.uint8), (first, second)), shape=(count, count))
+    links.has_canonical_format = True  # spares sorting them only to add up values that nobody reads
+    return links.tocsr()
+
+
+def group_linked(
+    count: int, first: NDArray[np.int32], second: NDArray[np.int32]
+) -> tuple[int, NDArray[np.int32]]:
+    """Number the groups of nodes that are linked.
+
+    Args:
+        count: Number of nodes.
+        first: Nodes, int32.
+        second: The node that each is linked to.
+
+    Returns:
+        How many groups there are; group of each node, int32 (count,).
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    n_groups, group = connected_components(link_matrix(count, first, second), directed=False)
+    return int(n_groups), group

@@ -2,8 +2,8 @@
 
 A hole of a class is a group of pixels of other classes that touch by their sides, with nothing but that class
 around it: what ``scipy.ndimage.binary_fill_holes`` fills, as long as it is smaller than a size and neither
-holds nor touches nodata or the edge of the map. Where holes of several classes overlap, the largest counts
-(ties: that of the lowest class id).
+holds nor touches nodata or the edge of the map. Where holes of several classes overlap, the largest counts,
+small islands of its own class inside included (ties: that of the lowest class id).
 
 A patch that is large enough, touches nodata, or touches patches of two classes that are in no hole themselves
 cannot be part of a hole. Most patches are known by that to stay; only groups of patches that one such class
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.refine.graph import SETTLED, PatchGraph
+from geoseg.refine.graph import SETTLED, PatchGraph, group_linked, link_matrix
 from geoseg.refine.runs import spread
 from geoseg.refine.step import NODATA, Change, Strip
 from geoseg.refine.survey import PatchSize, study_patches
@@ -51,7 +51,7 @@ def _fill(graph: PatchGraph) -> None:
     graph.settle(_in_no_hole(graph))
     if len(graph) == SETTLED:
         return
-    group = _groups(graph, np.ones(len(graph), dtype=bool))
+    group, _ = _groups(graph, np.ones(len(graph), dtype=bool))
     is_open = np.zeros(len(graph), dtype=bool)
     is_open[group[graph.is_open]] = True
     complete = ~is_open[group]
@@ -61,11 +61,9 @@ def _fill(graph: PatchGraph) -> None:
 
 def _in_no_hole(graph: PatchGraph) -> NDArray[np.bool_]:
     """Patches that touch nodata, or settled patches of two classes, or such as these; bool (nodes,)."""
-    from scipy.sparse import coo_array
-
     count = len(graph)
     ends = np.concatenate([graph.first, graph.second]), np.concatenate([graph.second, graph.first])
-    borders = coo_array((np.ones(ends[0].size, dtype=np.uint8), ends), shape=(count, count)).tocsr()
+    borders = link_matrix(count, *ends)
     lowest = np.full(count, NODATA, dtype=np.uint8)
     highest = np.zeros(count, dtype=np.uint8)
     known = graph.at_nodata.copy()
@@ -89,20 +87,24 @@ def _fill_groups(graph: PatchGraph, complete: NDArray[np.bool_]) -> NDArray[np.u
     ends = np.stack([graph.first, graph.second])
     ends = ends[:, complete[ends].any(axis=0)]
     for value in np.unique(graph.classes[ends]):  # ascending, and only a larger hole replaces another
-        members = complete & (graph.classes != value)
-        group = _groups(graph, members)
-        leaks = np.zeros(len(graph), dtype=bool)
+        others = complete & (graph.classes != value)
         outside = (ends < SETTLED) & (ends != value)
-        leaks[group[ends[::-1][outside]]] = True
-        leaks[:SETTLED] = False
-        size = np.bincount(group[members], graph.sizes[members], len(graph)).astype(np.int64)
-        holes = members & ~leaks[group] & (size[group] < graph.limit) & (size[group] > largest)
-        filled[holes] = value
-        largest[holes] = size[group][holes]
+        leaking = np.zeros(len(graph), dtype=bool)
+        leaking[ends[::-1][outside]] = True
+        group, size = _groups(graph, others)
+        leaking_groups = np.zeros(len(graph), dtype=bool)
+        leaking_groups[group[leaking]] = True
+        hole = others & ~leaking_groups[group] & (size[group] < graph.limit)
+        island = complete & ~others
+        island[ends[::-1][~hole[ends]]] = False
+        group, size = _groups(graph, hole | island)
+        better = (hole | island) & (size[group] > largest)
+        filled[better] = value
+        largest[better] = size[group][better]
     return filled
 
 
-def _groups(graph: PatchGraph, members: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _groups(graph: PatchGraph, members: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Number the groups of undecided nodes that touch; nodes that are no members are alone.
 
     Args:
@@ -110,16 +112,9 @@ def _groups(graph: PatchGraph, members: NDArray[np.bool_]) -> NDArray[np.int64]:
         members: Which nodes to group, bool (nodes,).
 
     Returns:
-        Group of each node, int64 (nodes,), below the number of nodes.
+        Group of each node, int32 (nodes,); size of each group, int64 (groups,).
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     both = members[graph.first] & members[graph.second]
-    both &= (graph.first >= SETTLED) & (graph.second >= SETTLED)
-    links = coo_array(
-        (np.ones(int(both.sum()), dtype=np.uint8), (graph.first[both], graph.second[both])),
-        shape=(len(graph), len(graph)),
-    )
-    group: NDArray[np.int64] = connected_components(links, directed=False)[1].astype(np.int64)
-    return group
+    both &= np.minimum(graph.first, graph.second) >= SETTLED
+    count, group = group_linked(len(graph), graph.first[both], graph.second[both])
+    return group, np.bincount(group, graph.sizes, count).astype(np.int64)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from geoseg.refine.rows import RowFile
 from geoseg.refine.step import NODATA, Step, Strip
 
-STRIP_PIXELS = 2**21
-"""Pixels of a strip, about: what finding patches needs for them stays below 200 MB."""
+STRIP_PIXELS = 2**20
+"""Pixels of a strip, about: larger ones are no faster, and need more memory."""
 
 ReadRows = Callable[[int, int], NDArray[np.uint8]]
 """Pixels of whole rows, from a first row and a number of rows."""

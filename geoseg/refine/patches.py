@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.refine.runs import Contacts, Runs, find_contacts, find_runs
+from geoseg.refine.runs import Contacts, Runs, find_runs_and_contacts
 from geoseg.refine.step import NODATA, Strip
 
 
@@ -51,8 +51,7 @@ def find_patches(strip: Strip, areas: NDArray[np.float64] | None = None) -> Patc
         The patches.
     """
     values = np.ascontiguousarray(strip.core)
-    runs = find_runs(values)
-    contacts = find_contacts(values, runs)
+    runs, contacts = find_runs_and_contacts(values)
     classes = np.empty(runs.n_components, dtype=np.uint8)
     classes[runs.component] = runs.values
     sizes = runs.lengths if areas is None else np.add.reduceat(areas.ravel(), runs.starts)

@@ -51,54 +51,59 @@ def find_runs(values: NDArray[np.uint8]) -> Runs:
     Returns:
         The runs in row order.
     """
+    return _connect(values, *_split(values))
+
+
+def find_runs_and_contacts(values: NDArray[np.uint8]) -> tuple[Runs, Contacts]:
+    """Split a block into runs, and find where runs of different values share a border.
+
+    Args:
+        values: Class values, uint8 (rows, columns), at least one pixel.
+
+    Returns:
+        The runs in row order; contacts between rows, then those inside rows.
+    """
+    begins, run_of_pixel = _split(values)
+    runs = _connect(values, begins, run_of_pixel)
+    rows, columns = values.shape
+    # Between two rows, a contact begins wherever a run begins in one of them.
+    at = np.flatnonzero(begins[1:] | begins[:-1])
+    sides = np.diff(at, append=(rows - 1) * columns)
+    differ = np.flatnonzero(values.ravel()[at] != values.ravel()[at + columns])
+    at = at[differ]
+    right = np.flatnonzero(runs.starts % columns).astype(np.int32)  # runs with another on their left
+    return runs, Contacts(
+        np.concatenate([run_of_pixel[at], right - 1]),
+        np.concatenate([run_of_pixel[at + columns], right]),
+        np.concatenate([sides[differ], np.ones(right.size, dtype=np.int64)]),
+    )
+
+
+def _split(values: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """Where runs begin, bool (rows, columns), and the run of every pixel, int32 (pixels,)."""
+    begins = np.ones(values.shape, dtype=bool)
+    np.not_equal(values[:, 1:], values[:, :-1], out=begins[:, 1:])
+    starts = np.flatnonzero(begins)
+    return begins, np.repeat(np.arange(starts.size, dtype=np.int32), np.diff(starts, append=values.size))
+
+
+def _connect(values: NDArray[np.uint8], begins: NDArray[np.bool_], run_of_pixel: NDArray[np.int32]) -> Runs:
+    """The runs, two that lie above each other and share a value linked where their overlap begins."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
-    rows, columns = values.shape
-    begins = np.ones((rows, columns), dtype=bool)
-    np.not_equal(values[:, 1:], values[:, :-1], out=begins[:, 1:])
     starts = np.flatnonzero(begins)
-    lengths = np.diff(starts, append=values.size)
-    run_of_pixel = np.repeat(np.arange(starts.size, dtype=np.int32), lengths)
-
-    # Two runs that lie above each other and share a value are linked once, where their overlap begins.
     linked = values[1:] == values[:-1]
     linked &= begins[1:] | begins[:-1]
     above = np.flatnonzero(linked)
     upper = run_of_pixel[above]
-    lower = run_of_pixel[above + columns]
+    lower = run_of_pixel[above + values.shape[1]]
     pointers = np.zeros(starts.size + 1, dtype=np.int32)
     np.cumsum(np.bincount(upper, minlength=starts.size), out=pointers[1:])
     links = csr_array((np.ones(lower.size), lower, pointers), shape=(starts.size, starts.size))
     n_components, component = connected_components(links, directed=False)
+    lengths = np.diff(starts, append=values.size)
     return Runs(starts, lengths, values.ravel()[starts], component, int(n_components))
-
-
-def find_contacts(values: NDArray[np.uint8], runs: Runs) -> Contacts:
-    """Find where runs of different values share a border.
-
-    Args:
-        values: Class values, uint8 (rows, columns).
-        runs: Their runs.
-
-    Returns:
-        Contacts between rows, then those inside rows.
-    """
-    rows, columns = values.shape
-    begins = np.zeros(values.shape, dtype=bool)
-    begins.ravel()[runs.starts] = True
-    run_of_pixel = np.repeat(np.arange(runs.starts.size, dtype=np.int32), runs.lengths)
-    # Between two rows, a contact begins wherever a run begins in one of them.
-    at = np.flatnonzero(begins[1:] | begins[:-1])
-    sides = np.diff(at, append=(rows - 1) * columns)
-    upper, lower = run_of_pixel[at], run_of_pixel[at + columns]
-    differ = runs.values[upper] != runs.values[lower]
-    right = np.flatnonzero(runs.starts % columns).astype(np.int32)  # runs with another on their left
-    return Contacts(
-        np.concatenate([upper[differ], right - 1]),
-        np.concatenate([lower[differ], right]),
-        np.concatenate([sides[differ], np.ones(right.size, dtype=np.int64)]),
-    )
 
 
 def spread(starts: NDArray[np.integer], sizes: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -74,21 +74,32 @@ def sieve(classes, least, *, areas=None, probabilities=None, bands=()):
 
 
 def fill_holes(classes, least, *, areas=None):
-    """Fill what scipy fills class by class, piece by piece where small; the largest hole counts."""
+    """Fill what scipy fills class by class, where it is small; where holes overlap the largest counts."""
     areas = np.ones(classes.shape) if areas is None else areas
     filled = classes.copy()
     largest = np.zeros(classes.shape)
+    every = list(patches(classes))
     for value in np.unique(classes[classes != NODATA]):
         mask = classes == value
-        pieces, count = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)
-        for number in range(1, count + 1):
-            piece = pieces == number
-            size = areas[piece].sum()
-            if size < least and not (classes[ndimage.binary_dilation(piece)] == NODATA).any():
-                better = piece & (size > largest)
-                filled[better] = value
-                largest[better] = size
+        holes = np.zeros(classes.shape, bool)
+        for piece in pieces(ndimage.binary_fill_holes(mask) & ~mask):
+            touched = classes[ndimage.binary_dilation(piece)]
+            holes |= piece & (areas[piece].sum() < least) & ~(touched == NODATA).any()
+        for patch in every:
+            if classes[patch[0]] == value and sum(areas[at] for at in patch) < least:
+                around = {(row + i, column + j) for row, column in patch for i, j in SIDES} - set(patch)
+                if all(inside(classes.shape, *at) and holes[at] for at in around):
+                    holes[tuple(np.transpose(patch))] = True
+        for piece in pieces(holes):
+            better = piece & (areas[piece].sum() > largest)
+            filled[better] = value
+            largest[better] = areas[piece].sum()
     return filled
+
+
+def pieces(mask):
+    labels, count = ndimage.label(mask)
+    return [labels == number for number in range(1, count + 1)]
 
 
 def window(classes, row, column, size):
