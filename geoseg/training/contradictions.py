@@ -284,6 +284,6 @@ def opened(codes: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
 
     side, beyond = 2 * border + 1, {"mode": "constant", "cval": NODATA}
     centres = minimum_filter(codes, side, **beyond) == maximum_filter(codes, side, **beyond)
-    covered = maximum_filter(centres & (codes != NODATA), side, mode="constant", cval=0)
+    covered = maximum_filter(centres, side, mode="constant", cval=0)
     # A square that covers a pixel is all of that pixel's value, so nothing says which value it was.
     return np.where(covered, codes, np.uint8(NODATA))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import geopandas
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from geoseg.training.check.values import survey_values
 from geoseg.training.folds import make_split
 from geoseg.training.ground import Ground, count_labels
 from geoseg.training.recipe import load_recipe
+from geoseg.training.regions import Region
 from geoseg.training.settings import SplitSettings
 from tests.training.ground_of import CLASSES, PLACE, make_files, make_ground, write
 
@@ -159,6 +162,24 @@ def test_cover_against_whole_arrays(tmp_path, rim):
     assert (cover.valid, cover.on_nodata, cover.in_rim) == (valid_count, nodata, -lost)
     assert (cover.labelled, cover.empty_bands) == (pixels.sum(), ())
     assert 0 < cover.training.sum() < cover.labelled - cover.validation.sum()  # the buffer belongs to nobody
+
+
+def test_cover_of_folds_that_are_polygons(tmp_path):
+    """A region's box holds pixels of others; what lies outside all polygons trains."""
+    ground = make_ground(tmp_path)
+    half = shapely.Polygon([(0, 0), (130, 0), (0, 150)])
+    other = shapely.Polygon([(130, 20), (130, 150), (20, 150)])
+    whole = Window.from_shape(ground.shape)
+    regions = (Region(0, 0, whole, half), Region(0, 1, whole, other))
+    split = replace(split_of([ground]), regions=regions, fold=0, buffers=(0,), method="polygons")
+    cover = measure_cover([ground], split)
+    ids, (_, valid) = ground.labels.read(whole), ground.scene.read(whole)
+    for i, ident in enumerate((2, 5, 7)):
+        here = (ids == ident) & valid
+        assert cover.validation[i] == (here & regions[0].mask(whole)).sum()
+        assert cover.training[i] == (here & ~regions[0].mask(whole)).sum()
+    assert cover.regions.tolist() == [2, 2, 2]
+    assert cover.training_regions.tolist() == [1, 1, 1]
 
 
 def test_cover_does_not_depend_on_windows(tmp_path, monkeypatch):

@@ -217,6 +217,19 @@ def test_tiles_that_disagree_give_no_estimate():
     assert agreeing.borders == 1000
 
 
+def test_a_peak_that_hardly_stands_out_gives_no_estimate():
+    side = 2 * REACH + 1
+    sums, counts = np.full((20, side, side), 50.0), np.full((20, side, side), 50.0)
+    sums[:, REACH + 2, REACH - 1] += 50 * 0.07
+    found = module.judge(sums, counts, 0)
+    assert found.offset is None
+    assert "no more change" in found.reason
+    sums[:, REACH + 2, REACH - 1] += 50 * 0.02
+    clear = module.judge(sums, counts, 0)
+    assert (clear.offset.rows, clear.offset.cols) == (-2, 1)
+    assert clear.contrast == pytest.approx(0.09)
+
+
 def test_a_large_scene_is_sampled(monkeypatch, samples):
     """Windows at equal steps, never more than the most; where nothing is labelled nobody looks."""
     counts = np.zeros((400, 300, 2), np.uint32)

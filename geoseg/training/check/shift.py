@@ -181,8 +181,7 @@ def _look(
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """What the borders of each tile of a window collect at every shift, and how many had something below."""
     wide = grow(window, REACH + 1, scene.shape)
-    values, valid = scene.read(wide)
-    values[:, ~valid] = np.nan
+    values, _ = scene.read(wide)  # NaN where a band has none, which leaves the change there unknown
     ids = labels.read(wide)
     top, left = window.row - REACH - 1, window.col - REACH - 1
     pad = [
