@@ -147,7 +147,7 @@ def _resolution(scene: Scene, card: ModelCard) -> list[Finding]:
         trained = f"{'about ' if card.gsd_estimated else ''}{card.gsd:.3g} m"
         message = (
             f"pixels of {scene.gsd:.3g} m are {ratio:.1f} times {'finer' if finer else 'coarser'} than "
-            f"the {trained} that the model was trained at{' (an estimate)' if card.gsd_estimated else ''}"
+            f"the {'estimated ' if card.gsd_estimated else ''}{card.gsd:.3g} m that the model was trained at"
         )
         severity: Severity = "stop" if ratio > GSD_STOP and not card.gsd_estimated else "warn"
         brief = f"was trained at {trained} a pixel, and the scene's are {scene.gsd:.3g} m"

@@ -361,6 +361,13 @@ class TestVerbs:
         assert text.endswith("a fits pictures")
 
     @pytest.mark.usefixtures("both")
+    def test_inspect_heeds_the_bands(self, tmp_path):
+        values = np.random.default_rng(0).integers(10, 250, (4, 60, 60)).astype("uint8")
+        path = picture(tmp_path / "a.tif", values=values, photometric="MINISBLACK")
+        assert not geoseg.inspect(path).fits
+        assert geoseg.inspect(path, bands=[3, 2, 1]).diagnosis.match.numbers == (3, 2, 1)
+
+    @pytest.mark.usefixtures("both")
     def test_inspect_shows_all_where_none_fits(self, tmp_path):
         found = geoseg.inspect(farmland(tmp_path / "a.tif", scales=None))
         assert not found.fits

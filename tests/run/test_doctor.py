@@ -293,7 +293,7 @@ class TestResolution:
     def test_an_estimate_only_warns(self, scene_of, size):
         finding = only(examine(self.scene(scene_of, size), card(gsd_estimated=True)))
         assert (finding.severity, finding.code) == ("warn", "gsd")
-        assert finding.message.endswith("than the about 30 m that the model was trained at (an estimate)")
+        assert finding.message.endswith("than the estimated 30 m that the model was trained at")
 
     def test_without_a_crs_an_estimate_is_a_note(self, scene_of):
         finding = only(examine(self.scene(scene_of, 30, crs=None), card(gsd_estimated=True)))
