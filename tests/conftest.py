@@ -59,6 +59,16 @@ def save_tiny(folder: Path, seed: int = 0, **changes) -> Path:
     return save_model(folder, card, network)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Converted networks of tests are shared among them, and not kept among the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = str(tmp_path_factory.mktemp("cache"))
+        for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+            patch.setenv(variable, folder)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
     """A model package with two bands, three classes and random weights."""

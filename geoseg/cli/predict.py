@@ -47,14 +47,21 @@ Examples:
     "--forwards", type=int, metavar="N", help="Forwards at once; only changes speed [default: the cores]."
 )
 @click.option(
+    "--backend",
+    type=click.Choice(["auto", "torch", "openvino", "onnx"]),
+    default="auto",
+    show_default=True,
+    help="What runs the network; auto is the fastest that is installed.",
+)
+@click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]|mps", help="Where to run."
 )
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    type=click.Choice(["auto", "fp32", "bf16", "fp16", "int8"]),
     default="auto",
     show_default=True,
-    help="auto is bf16 where the processor or GPU computes in it.",
+    help="auto is bf16 where the processor or GPU computes in it; int8 needs a quantized model.",
 )
 @click.option(
     "--tta",
@@ -77,8 +84,10 @@ def predict(quiet: bool, scene: tuple[str, ...], **options: Any) -> None:
     Bands are found by their names. A scene that does not fit the model is refused with what to do about it.
     """
     from geoseg.cli.progress import choose_progress
+    from geoseg.inference.memory import keep_memory
     from geoseg.run.predict import predict as run
 
+    keep_memory()
     result = run(list(scene), **options, progress=choose_progress(quiet=quiet))
     if options["dry_run"]:
         click.echo(result.plan.summary())

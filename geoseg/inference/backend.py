@@ -13,7 +13,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in reports, ``"torch"``."""
+        """What it is called in reports: ``"torch"``, ``"openvino"`` or ``"onnx"``."""
 
     @property
     def device(self) -> str:
@@ -21,7 +21,7 @@ class Backend(Protocol):
 
     @property
     def precision(self) -> str:
-        """What it computes in: ``"fp32"``, ``"bf16"`` or ``"fp16"``."""
+        """What it computes in: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``."""
 
     @property
     def batch_size(self) -> int:

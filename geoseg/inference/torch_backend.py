@@ -7,19 +7,18 @@ count fixed a network gives the same bits whatever the number of workers, and it
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import RunError, SettingsError
+from geoseg.errors import RunError
+from geoseg.inference.device import cores
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 GPU_BATCH_SIZE = 8
 
 
@@ -125,67 +124,3 @@ def _upsample(logits: Tensor, shape: tuple[int, int]) -> Tensor:
     if tuple(logits.shape[-2:]) == tuple(shape):
         return logits
     return torch.nn.functional.interpolate(logits, size=shape, mode="bilinear", align_corners=False)
-
-
-def resolve_device(device: str) -> str:
-    """Choose a device.
-
-    Args:
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
-
-    Returns:
-        The device by its full name; ``"auto"`` prefers CUDA, then MPS, then the CPU.
-
-    Raises:
-        SettingsError: If this machine has no such device.
-    """
-    import torch
-
-    cuda, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
-    if device == "auto":
-        return "cuda:0" if cuda else "mps" if mps else "cpu"
-    if device == "cpu" or (device == "mps" and mps):
-        return device
-    index = {"cuda": "0"}.get(device, device.removeprefix("cuda:"))
-    if device.startswith("cuda") and index.isdecimal() and int(index) < cuda:
-        return f"cuda:{index}"
-    have = ["auto", "cpu", *(f"cuda:{i}" for i in range(cuda)), *(["mps"] if mps else [])]
-    raise SettingsError(f"--device {device}: this machine has no such device; use {' or '.join(have)}")
-
-
-def resolve_precision(precision: str, device: str) -> str:
-    """Choose a precision: ``"auto"`` is bf16 where the device computes in it natively, else fp32.
-
-    Raises:
-        SettingsError: If the precision is unknown, or the device cannot run it.
-    """
-    if precision not in PRECISIONS:
-        raise SettingsError(f"--precision {precision}: use one of {', '.join(PRECISIONS)}")
-    if precision == "auto":
-        return "bf16" if _has_bf16(device) else "fp32"
-    if precision == "fp16" and device == "cpu":
-        raise SettingsError("--precision fp16 needs a GPU; on a CPU use bf16 or fp32")
-    return precision
-
-
-def _has_bf16(device: str) -> bool:
-    import torch
-
-    if device.startswith("cuda"):
-        ampere = 8
-        return int(torch.cuda.get_device_capability(device)[0]) >= ampere
-    if device != "cpu":
-        return False
-    if hasattr(torch.cpu, "get_capabilities"):
-        has = torch.cpu.get_capabilities()
-        return any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return any(
-        getattr(torch.cpu, probe, bool)() for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    )
-
-
-def cores() -> int:
-    """Processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -66,6 +66,7 @@ def settings_of(model: Model, device: str, tta: str = "none") -> Settings:
         overlap=None,
         batch_size=None,
         block_size=BLOCK_SIZE,
+        backend="torch",
         device=device,
         precision="auto",
         tta=tta,

@@ -73,6 +73,7 @@ def predict(
     overlap: int | None = None,
     batch_size: int | None = None,
     block_size: int | None = None,
+    backend: str = "auto",
     device: str = "auto",
     precision: str = "auto",
     tta: str = "none",
@@ -110,8 +111,11 @@ def predict(
         overlap: Pixels that neighbouring chips share, at most half a chip; default the model's.
         batch_size: Chips a forward; default 1 on a CPU.
         block_size: Side of a block in pixels. Never changes the answer, only memory.
+        backend: What runs the network: ``auto`` (the fastest installed), ``torch``, ``openvino`` or
+            ``onnx``; see docs/backends.md.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: ``auto`` (bf16 where the device has it), ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``auto`` (bf16 where the device has it), ``fp32``, ``bf16``, ``fp16`` or ``int8`` (a
+            quantized network with OpenVINO).
         tta: Test-time augmentation: ``none``, ``flips`` (four views of every chip) or ``d4`` (eight):
             steadier, and as many times slower.
         forwards: Forwards in flight at once; default one a core. Never changes the answer.
@@ -154,6 +158,7 @@ def predict(
         overlap=overlap,
         batch_size=batch_size,
         block_size=block_size,
+        backend=backend,
         device=device,
         precision=precision,
         tta=tta,
@@ -166,6 +171,7 @@ def predict(
             "sieve": sieve,
         },
         overwrite=overwrite,
+        say=progress.say,
     )
     if job.chosen is not None:
         progress.say(f"model {job.chosen}")

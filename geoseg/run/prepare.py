@@ -10,7 +10,8 @@ from pathlib import Path
 
 from geoseg.errors import MismatchError, SettingsError
 from geoseg.grid import Grid, Window
-from geoseg.models import Model, load_model
+from geoseg.inference.conversion import Say
+from geoseg.models import Model, open_model
 from geoseg.run.choose import choose_model
 from geoseg.run.doctor import Diagnosis
 from geoseg.run.outputs import RASTERS, Outputs, check_outputs
@@ -75,12 +76,14 @@ def prepare(
     overlap: int | None,
     batch_size: int | None,
     block_size: int | None,
+    backend: str,
     device: str,
     precision: str,
     tta: str,
     forwards: int | None,
     refine: Asked,
     overwrite: bool,
+    say: Say,
 ) -> Job:
     """Open, examine and resolve; arguments as in ``geoseg.predict``, refine steps by argument.
 
@@ -105,7 +108,7 @@ def prepare(
     warnings = judge(choice.diagnosis, opened, force=force)
     assert choice.diagnosis.match is not None  # judge() has refused scenes without the bands
     numbers = choice.diagnosis.match.numbers
-    loaded = load_model(choice.model)
+    loaded = open_model(choice.model)
     settings = resolve_settings(
         loaded,
         numbers,
@@ -113,11 +116,13 @@ def prepare(
         overlap=overlap,
         batch_size=batch_size,
         block_size=block_size,
+        backend=backend,
         device=device,
         precision=precision,
         tta=tta,
         forwards=forwards,
         refine=resolve_refinement(refine, loaded.classes, loaded.card.name, opened),
+        say=say,
     )
     area = None if aoi is None else read_area(aoi, opened)
     return Job(

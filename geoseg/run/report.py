@@ -15,7 +15,16 @@ from geoseg.models import Model
 from geoseg.scene import Scene
 
 REPORT_VERSION = 1
-_PACKAGES = ("torch", "segmentation-models-pytorch", "rasterio", "numpy", "geopandas", "shapely")
+_PACKAGES = (
+    "torch",
+    "openvino",
+    "onnxruntime",
+    "segmentation-models-pytorch",
+    "rasterio",
+    "numpy",
+    "geopandas",
+    "shapely",
+)
 
 
 def versions() -> dict[str, str]:

@@ -7,15 +7,15 @@ from typing import Any
 
 from geoseg.errors import SettingsError
 from geoseg.inference.backend import Backend
+from geoseg.inference.choose import convert_or_torch, resolve_backend
+from geoseg.inference.conversion import Say, converted_network
+from geoseg.inference.device import cores
+from geoseg.inference.onnx_backend import OnnxBackend
+from geoseg.inference.openvino_backend import OpenVinoBackend
 from geoseg.inference.symmetry import SYMMETRIES, SymmetricBackend
-from geoseg.inference.torch_backend import (
-    GPU_BATCH_SIZE,
-    TorchBackend,
-    cores,
-    resolve_device,
-    resolve_precision,
-)
-from geoseg.models import Model, check_chip_size, size_divisor
+from geoseg.inference.torch_backend import GPU_BATCH_SIZE, TorchBackend
+from geoseg.models import Model, size_divisor
+from geoseg.models.convert import ChipShape
 from geoseg.run.refinement import Refinement
 
 BLOCK_SIZE = 2048
@@ -69,6 +69,10 @@ class Settings:
         return asdict(self) | {"bands": list(self.bands), "refine": refine}
 
 
+def _keep_quiet(_message: str) -> None:
+    """Whom nothing need be told."""
+
+
 def resolve_settings(
     model: Model,
     bands: tuple[int, ...],
@@ -77,16 +81,21 @@ def resolve_settings(
     overlap: int | None,
     batch_size: int | None,
     block_size: int | None,
+    backend: str,
     device: str,
     precision: str,
     tta: str,
     forwards: int | None,
     refine: Refinement | None = None,
+    say: Say = _keep_quiet,
 ) -> Settings:
     """Replace defaults by the model package's values and ``auto`` by what this machine has.
 
+    A backend that runs a converted network gets it now, so that what cannot be converted is known in time.
+
     Raises:
         SettingsError: If a setting cannot work.
+        ModelError: If the backend cannot run the network.
     """
     chip_size = model.chip_size if chip_size is None else chip_size
     if overlap is None:
@@ -94,19 +103,24 @@ def resolve_settings(
     for flag, value in (("--batch-size", batch_size), ("--block-size", block_size), ("--forwards", forwards)):
         if value is not None and value < 1:
             raise SettingsError(f"{flag} must be at least 1, not {value}")
-    check_chip_size(model.network, chip_size)
+    model.check_chip_size(chip_size)
     if tta not in SYMMETRIES:
         raise SettingsError(f"--tta {tta}: use one of {', '.join(SYMMETRIES)}")
-    device = resolve_device(device)
+    resolved, device, precision = resolve_backend(
+        backend, device, precision, has_torch=model.config is not None
+    )
     on_cpu = device == "cpu"
+    batch_size = batch_size or (1 if on_cpu else GPU_BATCH_SIZE)
+    shape = ChipShape(batch_size, len(model.bands), chip_size)
+    chosen = backend == "auto"
     return Settings(
         bands=bands,
         chip_size=chip_size,
         overlap=overlap,
-        batch_size=batch_size or (1 if on_cpu else GPU_BATCH_SIZE),
-        backend="torch",
+        batch_size=batch_size,
+        backend=convert_or_torch(model, resolved, precision, shape, say, chosen=chosen),
         device=device,
-        precision=resolve_precision(precision, device),
+        precision=precision,
         tta=tta,
         temperature=model.card.temperatures.get(tta, 1.0),
         block_size=block_size or BLOCK_SIZE,
@@ -117,12 +131,24 @@ def resolve_settings(
 
 def make_backend(model: Model, settings: Settings) -> Backend:
     """The backend that runs ``model`` as ``settings`` say."""
-    backend = TorchBackend(
-        model.network,
-        device=settings.device,
-        precision=settings.precision,
-        batch_size=settings.batch_size,
-        divisor=size_divisor(model.network),
-        temperature=settings.temperature,
-    )
+    backend = _plain_backend(model, settings)
     return backend if settings.tta == "none" else SymmetricBackend(backend, settings.tta)
+
+
+def _plain_backend(model: Model, settings: Settings) -> Backend:
+    if settings.backend == "torch":
+        return TorchBackend(
+            model.network,
+            device=settings.device,
+            precision=settings.precision,
+            batch_size=settings.batch_size,
+            divisor=size_divisor(model.network),
+            temperature=settings.temperature,
+        )
+    shape = ChipShape(settings.batch_size, len(model.bands), settings.chip_size)
+    network = converted_network(model, settings.backend, settings.precision, shape, _keep_quiet)
+    if settings.backend == "onnx":
+        return OnnxBackend(network, forwards=settings.forwards, temperature=settings.temperature)
+    return OpenVinoBackend(
+        network, precision=settings.precision, forwards=settings.forwards, temperature=settings.temperature
+    )

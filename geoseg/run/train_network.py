@@ -55,7 +55,7 @@ def train_network(prepared: Prepared, folder: Path, progress: Progress, *, title
         InputError: If the network cannot be built, or does not take chips of this size.
         RunError: If training failed.
     """
-    from geoseg.inference.torch_backend import resolve_device, resolve_precision
+    from geoseg.inference.device import resolve_device, resolve_precision
     from geoseg.models import save_model
     from geoseg.models.weights import load_weights
     from geoseg.training.assemble import assemble, describe_ground

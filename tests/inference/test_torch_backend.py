@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from geoseg.errors import SettingsError
+from geoseg.inference.device import resolve_device, resolve_precision
 from geoseg.inference.normalise import Normalisation
-from geoseg.inference.torch_backend import TorchBackend, resolve_device, resolve_precision
+from geoseg.inference.torch_backend import TorchBackend
 
 
 def chips(n=1, bands=3, size=48, seed=0):

@@ -1,0 +1,137 @@
+"""The converted network that a backend runs: of the package, else of the cache, else made now and checked.
+
+A conversion is trusted only after its answer for one chip was compared with torch's: converters and runtimes
+have translated operators wrongly before without a word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import ModelError, SettingsError
+from geoseg.inference.onnx_backend import OnnxBackend
+from geoseg.inference.openvino_backend import OpenVinoBackend
+from geoseg.inference.torch_backend import TorchBackend
+from geoseg.models.cache import keep, recall
+from geoseg.models.convert import ChipShape, can_convert, to_onnx
+from geoseg.models.converted import Converted
+from geoseg.models.layout import ONNX, ONNX_FILE, OPENVINO
+from geoseg.models.model import Model
+from geoseg.models.networks import size_divisor
+
+Say = Callable[[str], None]
+RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime"}
+"""Backend -> the package it needs; `pip install "geoseg[<backend>]"` brings it."""
+TITLES = {"openvino": "OpenVINO", "onnx": "ONNX Runtime"}
+
+_REVISION = 1
+"""To be raised when networks are converted in another way."""
+_TOLERANCE = 1e-3
+"""Between fp32 probabilities of two runtimes, which differ by rounding alone: 1e-7 to 5e-5 were seen."""
+
+
+def converted_network(model: Model, backend: str, precision: str, shape: ChipShape, say: Say) -> Converted:
+    """Find or make the network that a backend runs.
+
+    Args:
+        model: The model.
+        backend: ``"openvino"`` or ``"onnx"``.
+        precision: ``"fp32"``, ``"bf16"`` (computed from the fp32 network) or ``"int8"``.
+        shape: The chips of a forward.
+        say: Told when the network is converted.
+
+    Returns:
+        The network; it stays with the model (``Model.at_hand``), also when that is sent to another process.
+
+    Raises:
+        SettingsError: If there is no int8 network for these chips.
+        ModelError: If the network cannot be converted, or the runtime gives other answers than torch.
+    """
+    if precision == "int8":
+        return _quantized(model, shape)
+    for form in (OPENVINO, ONNX) if backend == "openvino" else (ONNX,):
+        found = model.converted(form, "fp32", shape)
+        if found is not None:
+            return found
+    if model.config is None:
+        _ = model.network  # says that there is none, and what to do
+    key = _cache_key(model, backend, shape)
+    kept = recall(key)
+    network = (
+        Converted(ONNX, "fp32", shape, {ONNX_FILE: kept}) if kept else _convert(model, backend, shape, say)
+    )
+    if not kept:
+        keep(key, network.graph)
+    model.at_hand[ONNX, "fp32", shape] = network
+    return network
+
+
+def check_conversion(model: Model, backend: str, network: Converted) -> None:
+    """Compare a converted network with torch's on one chip.
+
+    Raises:
+        ModelError: If their probabilities differ by more than rounding explains.
+    """
+    chips = np.random.default_rng(0).normal(size=network.shape.dimensions).astype(np.float32)
+    expected = TorchBackend(model.network, divisor=size_divisor(model.network)).probabilities(chips)
+    difference = float(np.abs(_run(backend, network, chips) - expected).max())
+    if not difference <= _TOLERANCE:
+        raise ModelError(
+            f"{TITLES[backend]} gives other answers than torch for this network (probabilities differ by up "
+            f"to {difference:.2g}); use --backend torch"
+        )
+
+
+def _run(backend: str, network: Converted, chips: NDArray[np.float32]) -> NDArray[np.float32]:
+    if backend == "onnx":
+        return OnnxBackend(network, forwards=1).probabilities(chips)
+    return OpenVinoBackend(network, forwards=1).probabilities(chips)
+
+
+def _quantized(model: Model, shape: ChipShape) -> Converted:
+    found = model.converted(OPENVINO, "int8", shape)
+    if found is not None:
+        return found
+    shapes = [promised.shape for promised in model.promised if promised.precision == "int8"]
+    if shapes:
+        raise SettingsError(
+            f"--precision int8: the quantized network of {model.card.name} takes {shapes[0].batch} chip a "
+            f"forward of {shapes[0].side} pixels, not {shape.batch} of {shape.side}; leave --chip-size and "
+            "--batch-size out"
+        )
+    raise SettingsError(
+        f"--precision int8: {model.card.name} has no quantized network; make one with "
+        "`geoseg models quantize MODEL --scenes SCENE... -o MODEL_OUT`"
+    )
+
+
+def _convert(model: Model, backend: str, shape: ChipShape, say: Say) -> Converted:
+    if not can_convert():
+        raise SettingsError(
+            f"--backend {backend}: converting a network needs the packages onnx and onnxscript; "
+            f'run: pip install "geoseg[{backend}]"'
+        )
+    since = perf_counter()
+    network = Converted(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(model.network, shape)})
+    check_conversion(model, backend, network)
+    say(f"converted the network for {TITLES[backend]}, once: {perf_counter() - since:.1f} s")
+    return network
+
+
+def _cache_key(model: Model, backend: str, shape: ChipShape) -> str:
+    versions = [_version(name) for name in (RUNTIMES[backend], "torch", "onnx", "onnxscript")]
+    parts = (model.hash, backend, *map(str, shape.dimensions), *versions, str(_REVISION))
+    return f"{backend}-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:40]}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
