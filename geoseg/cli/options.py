@@ -81,6 +81,22 @@ def refine_options(command: Command) -> Command:
     return command
 
 
+def border_options(command: Command) -> Command:
+    """How borders of polygons are changed: shared by predict and polygonize."""
+    for option in (
+        click.option(
+            "--smooth-borders", type=int, metavar="N", help="Cut the corners of borders round, 1 to 4 times."
+        ),
+        click.option(
+            "--simplify",
+            metavar="10m|2px",
+            help="Simplify borders, none moved farther than this.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def talk_options(command: Command) -> Command:
     """How much is said: shared by all verbs that run for a while."""
     for option in (

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import refine_options, split_list, talk_options
+from geoseg.cli.options import border_options, refine_options, split_list, talk_options
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -15,6 +15,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 EXAMPLES = """\b
 Examples:
   geoseg polygonize scene_classes.tif -o fields.gpkg --min-area 0.5ha
+  geoseg polygonize scene_classes.tif -o fields.gpkg --sieve 0.5ha --simplify 10m
   geoseg polygonize scene_classes.tif -o crops.parquet --confidence sure.tif --classes corn,soybeans
 """
 
@@ -33,6 +34,7 @@ Examples:
 @click.option(
     "--refined", type=FILE, metavar="OUT.tif", help="Also write the class map that these steps made."
 )
+@border_options
 @click.option(
     "--block-size", type=int, metavar="N", help="Pixels a side traced at once; only changes memory."
 )
@@ -44,8 +46,9 @@ def polygonize(quiet: bool, class_map: str, output: Path, **options: Any) -> Non
 
     Every patch of one class (pixels that share a side) becomes one row with its class, area, perimeter and
     id. Give the confidence and probability rasters of the map for confidence and runner-up columns. Clean-up
-    (--smooth, --open, --close, --fill-holes, --sieve, in this order) changes the map first; filters only
-    leave rows out.
+    (--smooth, --open, --close, --fill-holes, --sieve, in this order) changes the map first. Simplified
+    borders (--simplify, --smooth-borders) leave no gap and no overlap. Filters only leave rows out; they
+    judge polygons by the area of their pixels.
     """
     from geoseg.cli.progress import choose_progress
     from geoseg.run.polygonize import polygonize as run

@@ -171,7 +171,7 @@ def cut_arcs(polygons: Polygons) -> Arcs:
     tails[lows[plain]] |= SOUTH
     lengths = at[following] - at + 1
     wraps = lows + counts - 1
-    lengths[wraps] += (sizes - 1)
+    lengths[wraps] += sizes - 1
     keys = np.minimum(tails, heads)
     _, met, arc = np.unique(keys, return_index=True, return_inverse=True)
     return Arcs(

@@ -1,9 +1,9 @@
 """What a border of pixels most likely stood for: the line through the middles of its sides.
 
-A slanted line drawn in pixels becomes a staircase, and the middles of a staircase's sides lie on the line. So
-the corners of its steps give way to the middles of the sides between them. A step is a side of one pixel where
-the border turns to one hand and then to the other; all other corners stay: those of rectangles, of bumps and
-dents of a pixel, and junctions.
+A slanted line drawn in pixels becomes a staircase, and the middles of a staircase's sides lie on the line.
+So the corners of its steps give way to the middles of the sides between them. A step is a side of one pixel
+where the border turns to one hand and then to the other; all other corners stay: those of rectangles, of
+bumps and dents of a pixel, and junctions.
 
 Such borders are a valid coverage as the pixels are: from the middle of one side to the middle of the next, a
 border stays within half a pixel of the longer one, where nothing else can be, and no corner is farther than
@@ -63,14 +63,16 @@ def staircases(
 
 
 def _steps(lines: Lines, islands: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which vertices are the corner of a step: of a side of one pixel with turns to either hand at its ends."""
+    """Which vertices are corners of a step: a side of one pixel with turns to either hand at its ends."""
     starts = lines.starts
     ends = starts + lines.sizes - 1
     down, across = np.diff(lines.points[:, 0], append=0), np.diff(lines.points[:, 1], append=0)
     down[ends], across[ends] = down[starts], across[starts]
     turn = np.zeros(down.size, dtype=np.int8)  # +1 left, -1 right
     turn[1:] = np.sign(down[:-1] * across[1:] - across[:-1] * down[1:])
-    turn[starts] = np.where(islands, np.sign(down[ends - 1] * across[starts] - across[ends - 1] * down[starts]), 0)
+    turn[starts] = np.where(
+        islands, np.sign(down[ends - 1] * across[starts] - across[ends - 1] * down[starts]), 0
+    )
     turn[ends] = turn[starts]
     short = np.abs(down + across) == 1  # one of them is 0
     tread = np.zeros(down.size, dtype=bool)  # from each vertex to the next

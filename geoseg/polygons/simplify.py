@@ -1,4 +1,4 @@
-"""Simpler borders for a whole map: what ``--simplify`` and ``--smooth-borders`` do.
+"""Simpler and rounder borders for a whole map: what ``--simplify`` and ``--smooth-borders`` do.
 
 Borders are moved, not polygons: a border that two polygons share is changed once, so there is no gap and no
 overlap. Junctions stay where they are. Nothing depends on the order of work or on blocks: positions are
@@ -7,7 +7,7 @@ integers, and every round of changes is decided by the borders as they were befo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,32 @@ from geoseg.polygons.simplify_arcs import Simplifier
 from geoseg.polygons.simplify_clashes import Junctions
 from geoseg.polygons.simplify_rings import rebuild
 from geoseg.polygons.simplify_rounds import settle
+from geoseg.polygons.slants import pixel_sides
+from geoseg.polygons.smooth_arcs import Smoother
 from geoseg.polygons.store import Polygons
-from geoseg.polygons.table import PolygonTable
 from geoseg.polygons.units import Length
+
+MAX_ROUNDS = 4
+"""Every round of smoothing doubles the vertices."""
+LEAST = Length(0.75, True)
+"""The tolerance by which borders are simplified before they are smoothed, where none is given."""
 
 
 @dataclass(frozen=True, slots=True)
+class Borders:
+    """How the borders of a map are changed.
+
+    Attributes:
+        tolerance: No point of a border is moved farther than this by simplifying; None for no simplifying
+            beyond the middles of the sides of staircases.
+        rounds: How often corners are cut afterwards.
+    """
+
+    tolerance: Length | None
+    rounds: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class BorderChange:
     """What became of the borders of a map.
 
@@ -34,59 +54,70 @@ class BorderChange:
         in_pixels: Whether ``moved`` counts pixels; else metres.
         vertices_before: Vertices of all polygons before.
         vertices: Vertices of all polygons.
+        pixels: Area of every polygon in pixels, float64.
     """
 
     moved: float
     in_pixels: bool
     vertices_before: int
     vertices: int
+    pixels: NDArray[np.float64]
 
 
-def simplify(
-    table: PolygonTable, shape: tuple[int, int], tolerance: Length, folder: Path | None = None
-) -> tuple[PolygonTable, BorderChange]:
-    """Simplify the borders of all polygons of a map.
+def change_borders(
+    polygons: Polygons, borders: Borders, folder: Path | None = None
+) -> tuple[Polygons, BorderChange]:
+    """Change the borders of all polygons of a map.
 
     Args:
-        table: All polygons of the map, none left out, traced with junctions.
-        shape: Rows and columns of the map.
-        tolerance: No point of a border is moved farther than this.
+        polygons: All polygons of the map, none left out, traced with junctions.
+        borders: What to do.
         folder: Where vertices wait in a nameless temporary file; None for the system's place.
 
     Returns:
-        The same rows with simpler borders and their areas and perimeters, and what was changed.
+        The same polygons with new borders, areas and perimeters; and what was changed.
 
     Raises:
         SettingsError: If the tolerance is in metres and the map has no size on the Earth.
     """
-    polygons = table.polygons
-    before = int(polygons.columns.vertices.sum())
-    if len(polygons) == 0:
-        return table, BorderChange(0.0, tolerance.in_pixels, 0, 0)
-    if polygons.surface is None and not tolerance.in_pixels:
+    tolerance = borders.tolerance or LEAST
+    in_pixels = polygons.surface is None
+    if in_pixels and not tolerance.in_pixels:
         raise SettingsError(
             "the map has no CRS that ties it to the Earth, so its borders have no length in metres; "
             "give the tolerance in pixels, as in 2px"
         )
+    if polygons.shape is None:
+        raise ValueError("the polygons were traced without junctions")
+    if len(polygons) == 0:
+        return polygons, BorderChange(0.0, in_pixels, 0, 0, np.zeros(0))
     arcs = cut_arcs(polygons)
-    scale, smaller = _scale(arcs, polygons, tolerance), smaller_polygons(arcs, polygons)
-    simplifier = Simplifier(arcs, shape, tolerance.amount, scale, smaller)
-    shapes = settle(simplifier, Junctions(arcs.tails, arcs.heads))
-    simple = rebuild(polygons, arcs, shapes.lines, folder)
-    change = BorderChange(
-        float(shapes.moved.max()), tolerance.in_pixels, before, int(simple.columns.vertices.sum())
-    )
-    return replace(table, polygons=simple), change
+    junctions = Junctions(arcs.tails, arcs.heads)
+    metres = _scale(arcs, polygons)
+    scale = np.ones_like(metres) if tolerance.in_pixels else metres
+    smaller = _smaller_polygons(arcs, polygons)
+    shapes = settle(Simplifier(arcs, polygons.shape, tolerance.amount, scale, smaller), junctions)
+    moved = shapes.moved
+    if borders.rounds:
+        reach = max(tolerance.amount, 2.0 * float(scale.max()))
+        smoother = Smoother(shapes.lines, arcs.islands, polygons.shape, borders.rounds, reach, scale)
+        shapes = settle(smoother, junctions)
+        moved = moved + shapes.moved
+    new, pixels = rebuild(polygons, arcs, shapes.lines, folder)
+    if tolerance.in_pixels:
+        moved = moved * metres.max(axis=1)
+    before, after = int(polygons.columns.vertices.sum()), int(new.columns.vertices.sum())
+    return new, BorderChange(float(moved.max()), in_pixels, before, after, pixels)
 
 
-def _scale(arcs: Arcs, polygons: Polygons, tolerance: Length) -> NDArray[np.float64]:
-    """Size of rows and columns at each arc, in the unit of the tolerance."""
-    if tolerance.in_pixels or polygons.surface is None:
+def _scale(arcs: Arcs, polygons: Polygons) -> NDArray[np.float64]:
+    """Metres a row and a column at each arc; 1 where the map has no size on the Earth."""
+    if polygons.surface is None:
         return np.ones((len(arcs), 2))
-    return polygons.surface.pixel_sides(np.stack(end_position(arcs.tails), axis=1).astype(np.float64))
+    return pixel_sides(polygons.surface, np.stack(end_position(arcs.tails), axis=1).astype(np.float64))
 
 
-def smaller_polygons(arcs: Arcs, polygons: Polygons) -> NDArray[np.int64]:
+def _smaller_polygons(arcs: Arcs, polygons: Polygons) -> NDArray[np.int64]:
     """Pixels of the smaller polygon beside each arc, int64."""
     columns = polygons.columns
     pixels = np.empty(polygons.ring_sizes.size, dtype=np.int64)

@@ -155,7 +155,9 @@ class Simplifier:
         last = np.zeros(at.size, dtype=bool)
         last[lines.starts + sizes - 1] = True
         tail = np.flatnonzero(~last)
-        across = swept(base.points, at[tail], at[tail + 1], lines.points[tail], lines.points[tail + 1], self._points)
+        across = swept(
+            base.points, at[tail], at[tail + 1], lines.points[tail], lines.points[tail + 1], self._points
+        )
         turned = np.sign(doubled_areas(lines)) != np.sign(doubled_areas(border.raw))
         turned &= base.closed
         clashing = np.union1d(tail[across], np.flatnonzero(np.repeat(turned, sizes) & ~last))

@@ -1,9 +1,9 @@
 """Where borders touch that must not: found among millions of short lines, exactly.
 
 Lines are clear of each other if no two of their pieces touch but at a common end. Pieces are compared that
-share a cell of a grid; positions are integers, so each comparison is exact. A piece whose end comes within one
-step of another counts as touching it: then neither the map's transform nor a file format can make
-them cross by rounding.
+share a cell of a grid; positions are integers, so each comparison is exact. A piece whose end comes within
+one step of another counts as touching it: then neither the map's transform nor a file format can make them
+cross by rounding.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def touching(lines: Lines, fresh: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.concatenate([first[clash], second[clash]])
 
     found = [np.zeros(0, dtype=np.int64), *in_order(compare, boxes.bands())]
-    return spread(lines.starts, counts)[np.unique(np.concatenate(found))]
+    clashing: NDArray[np.int64] = spread(lines.starts, counts)[np.unique(np.concatenate(found))]
+    return clashing
 
 
 @dataclass(frozen=True, slots=True, eq=False)

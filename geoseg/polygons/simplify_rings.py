@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +15,7 @@ from geoseg.polygons.arcs import Arcs, Lines
 from geoseg.polygons.borders import STEPS
 from geoseg.polygons.groups import group_starts, spread
 from geoseg.polygons.simplify_areas import doubled_areas
+from geoseg.polygons.slants import slanted_lengths
 from geoseg.polygons.store import Polygons, scratch_file
 from geoseg.polygons.surface import Surface
 
@@ -36,7 +38,9 @@ class _Rings:
     file: IO[bytes]
 
 
-def rebuild(polygons: Polygons, arcs: Arcs, lines: Lines, folder: Path | None) -> Polygons:
+def rebuild(
+    polygons: Polygons, arcs: Arcs, lines: Lines, folder: Path | None
+) -> tuple[Polygons, NDArray[np.float64]]:
     """The polygons of a map with other borders.
 
     Area becomes the planar area times what a planar pixel of that polygon measured; the perimeter is that of
@@ -49,7 +53,7 @@ def rebuild(polygons: Polygons, arcs: Arcs, lines: Lines, folder: Path | None) -
         folder: Where vertices wait in a nameless temporary file; None for the system's place.
 
     Returns:
-        The polygons in the same order.
+        The polygons in the same order; and the area of each in planar pixels, float64.
 
     Raises:
         RunError: If a ring was turned inside out.
@@ -61,7 +65,7 @@ def rebuild(polygons: Polygons, arcs: Arcs, lines: Lines, folder: Path | None) -
     exterior = np.zeros(members.size, dtype=bool)
     exterior[firsts] = True
     if ((rings.areas[members] > 0) != exterior).any():
-        raise RunError("simplifying turned a polygon inside out; use a smaller tolerance, and please report it")
+        raise RunError("a polygon was turned inside out; use a smaller tolerance, and please report it")
     pixels = np.add.reduceat(rings.areas[members], firsts) / (2.0 * STEPS**2)
     vertices = np.add.reduceat(rings.sizes[members], firsts)
     areas = None
@@ -78,9 +82,10 @@ def rebuild(polygons: Polygons, arcs: Arcs, lines: Lines, folder: Path | None) -
         areas=areas,
         perimeters=perimeters,
     )
-    return replace(
+    new = replace(
         polygons, columns=changed, ring_sizes=rings.sizes, file=rings.file, junctions=None, steps=STEPS
     )
+    return new, pixels
 
 
 def line_lengths(lines: Lines, surface: Surface) -> NDArray[np.int64]:
@@ -89,7 +94,7 @@ def line_lengths(lines: Lines, surface: Surface) -> NDArray[np.int64]:
     heads[lines.starts] = False
     at = np.flatnonzero(heads)
     lengths = np.zeros(len(lines.points), dtype=np.int64)
-    lengths[at] = surface.slanted_lengths(lines.points[at - 1] / STEPS, lines.points[at] / STEPS)
+    lengths[at] = slanted_lengths(surface, lines.points[at - 1] / STEPS, lines.points[at] / STEPS)
     return np.asarray(np.add.reduceat(lengths, lines.starts))
 
 
@@ -105,7 +110,7 @@ def _write_rings(arcs: Arcs, lines: Lines, folder: Path | None) -> _Rings:
     edges = [0, *(np.flatnonzero(np.diff(portion)) + 1).tolist(), sizes.size]
     starts = lines.starts
     areas = [np.zeros(0, dtype=np.int64)]
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in pairwise(edges):
         parts = slice(first_parts[begin], first_parts[end - 1] + arcs.parts[end - 1])
         arc, against = arcs.arc[parts], arcs.against[parts]
         counts = lines.sizes[arc] - 1

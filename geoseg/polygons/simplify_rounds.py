@@ -110,7 +110,7 @@ def _refine(
 
 def _differ(one: Lines, other: Lines) -> NDArray[np.bool_]:
     """Which lines of two sets are not the same."""
-    differ = one.sizes != other.sizes
+    differ: NDArray[np.bool_] = one.sizes != other.sizes
     same = np.flatnonzero(~differ)
     if same.size:
         first, second = one.take(same), other.take(same)

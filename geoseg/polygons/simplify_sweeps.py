@@ -107,7 +107,7 @@ def swept(
     own |= (row == rows[head]) & (column == columns[head])
     piece, row, column = piece[~own], row[~own], column[~own]
     if piece.size == 0:
-        return piece
+        return np.zeros(0, dtype=np.int64)
 
     # The loop around which it is seen: the old vertices, then the new ones backwards.
     sizes = counts[piece] + 2
@@ -120,7 +120,7 @@ def swept(
         loop[starts + sizes - 2] = new_heads[piece, axis]
         loop[starts + sizes - 1] = new_tails[piece, axis]
         loops.append(loop - np.repeat(point, sizes))
-    return np.unique(piece[_windings(loops[0], loops[1], starts, sizes) != 0])
+    return np.asarray(np.unique(piece[_windings(loops[0], loops[1], starts, sizes) != 0]))
 
 
 def _windings(

@@ -172,6 +172,7 @@ class Polygons:
         origin: Row and column of the raster's first pixel on the scene's grid.
         junctions: Whether more than two boundaries meet at each vertex of ``file``, one byte each; or None.
         steps: What vertices count: 1 for pixels, 32 for 32nds of a pixel.
+        shape: Rows and columns of the raster, or None where nobody asked.
     """
 
     columns: Columns
@@ -182,6 +183,7 @@ class Polygons:
     origin: tuple[int, int]
     junctions: IO[bytes] | None = None
     steps: int = 1
+    shape: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.columns)

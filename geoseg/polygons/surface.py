@@ -33,8 +33,6 @@ LONG_SIDE = 64.0
 PORTION = 2**18
 """Lines measured at once."""
 HECTARE = 10_000.0
-_Weights = tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]
-"""The lattice cells of positions, as indices of their first points, and how far inside positions are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,8 +71,8 @@ class Surface:
         Returns:
             Whole numbers of ``area_unit``, float64 (height, width); 0 outside the CRS's domain.
         """
-        across, u = self._locate(np.arange(column, column + width) + 0.5, 1)
-        down, t = self._locate(np.arange(row, row + height) + 0.5, 0)
+        across, u = self.locate(np.arange(column, column + width) + 0.5, 1)
+        down, t = self.locate(np.arange(row, row + height) + 0.5, 0)
         first = int(down[0])
         lines = self.areas[first : int(down[-1]) + 2]
         lines = lines[:, across] * (1.0 - u) + lines[:, across + 1] * u
@@ -111,57 +109,6 @@ class Surface:
             lengths[part] = self._measure(rows[tail], columns[tail], rows[head], columns[head])
         return lengths
 
-    def slanted_lengths(
-        self, tails: NDArray[np.float64], heads: NDArray[np.float64]
-    ) -> NDArray[np.int64]:
-        """Length of straight lines in any direction.
-
-        Args:
-            tails: Row and column of where each line begins, in pixels, float64 (lines, 2).
-            heads: Where it ends.
-
-        Returns:
-            Whole numbers of ``length_unit``, int64; the same in both directions.
-        """
-        lengths = np.empty(len(tails), dtype=np.int64)
-        for start in range(0, len(tails), PORTION):
-            tail, head = tails[start : start + PORTION], heads[start : start + PORTION]
-            way = head - tail
-            length = self._slanted(way, (tail + head) * 0.5)
-            far = np.flatnonzero(np.abs(way).max(axis=1) > LONG_SIDE)
-            if far.size:
-                ends = self._slanted(way[far], tail[far]) + self._slanted(way[far], head[far])
-                length[far] = (ends + 4.0 * length[far]) / 6.0
-            lengths[start : start + PORTION] = np.nan_to_num(np.rint(length))
-        return lengths
-
-    def pixel_sides(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How long a row and a column are there, in metres.
-
-        Args:
-            positions: Row and column in pixels, float64 (positions, 2).
-
-        Returns:
-            The left and the upper side of a pixel, float64 (positions, 2).
-        """
-        at = self._weights(positions)
-        sides = [_interpolate(lattice, at) for lattice in (self.along_rows, self.along_columns)]
-        return np.stack(sides, axis=1) * self.length_unit
-
-    def _slanted(self, way: NDArray[np.float64], positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Length of steps as measured at positions."""
-        at = self._weights(positions)
-        down = way[:, 0] * _interpolate(self.along_rows, at)
-        across = way[:, 1] * _interpolate(self.along_columns, at)
-        square = down * down + across * across
-        square += 2.0 * way[:, 0] * way[:, 1] * _interpolate(self.skew, at)
-        return np.sqrt(np.maximum(square, 0.0))
-
-    def _weights(self, positions: NDArray[np.float64]) -> _Weights:
-        i, t = self._locate(positions[:, 0], 0)
-        j, u = self._locate(positions[:, 1], 1)
-        return i * self.areas.shape[1] + j, t, u
-
     def _measure(
         self,
         rows: NDArray[np.int32],
@@ -184,8 +131,8 @@ class Surface:
         self, level: NDArray[np.bool_], rows: NDArray[np.floating], columns: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         """Length of one pixel side at positions of the raster, along a row where ``level``."""
-        i, t = self._locate(rows, 0)
-        j, u = self._locate(columns, 1)
+        i, t = self.locate(rows, 0)
+        j, u = self.locate(columns, 1)
         width = self.areas.shape[1]
         both = np.concatenate([self.along_rows.ravel(), self.along_columns.ravel()])
         at = i * width + j + level * self.areas.size
@@ -194,7 +141,7 @@ class Surface:
         lower: NDArray[np.float64] = both[at] * (1.0 - u) + both[at + 1] * u
         return upper * (1.0 - t) + lower * t
 
-    def _locate(
+    def locate(
         self, position: NDArray[np.floating], axis: int
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """The lattice cell of positions along an axis, and how far inside it they are (0 to 1)."""
@@ -269,15 +216,6 @@ def measure_surface(
         length_unit,
         skew / length_unit**2,
     )
-
-
-def _interpolate(lattice: NDArray[np.float64], at: _Weights) -> NDArray[np.float64]:
-    """Values between the points of a lattice."""
-    first, t, u = at
-    flat, width = lattice.ravel(), lattice.shape[1]
-    upper: NDArray[np.float64] = flat[first] * (1.0 - u) + flat[first + 1] * u
-    lower: NDArray[np.float64] = flat[first + width] * (1.0 - u) + flat[first + width + 1] * u
-    return upper * (1.0 - t) + lower * t
 
 
 def _unit(largest: float) -> float:

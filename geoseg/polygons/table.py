@@ -49,12 +49,25 @@ class PolygonTable:
     def __len__(self) -> int:
         return len(self.polygons)
 
+    def take(self, chosen: NDArray[np.bool_]) -> PolygonTable:
+        """Only the chosen rows."""
+        return replace(self, polygons=self.polygons.take(chosen))
+
     def filter(self, *, min_area: AreaLimit | None = None, classes: set[int] | None = None) -> PolygonTable:
-        """Leave rows out; the others stay as they are.
+        """Leave rows out; the others stay as they are. See ``matching``."""
+        return self.take(self.matching(min_area=min_area, classes=classes))
+
+    def matching(
+        self, *, min_area: AreaLimit | None = None, classes: set[int] | None = None
+    ) -> NDArray[np.bool_]:
+        """Which rows pass filters.
 
         Args:
-            min_area: Polygons smaller than this are left out.
-            classes: Only polygons of these class ids stay.
+            min_area: Polygons smaller than this do not.
+            classes: Only polygons of these class ids do.
+
+        Returns:
+            bool, one a row.
 
         Raises:
             SettingsError: If ``min_area`` is in hectares and the map has no areas.
@@ -73,7 +86,7 @@ class PolygonTable:
                     "give the least area in pixels, as in 20px"
                 )
             keep &= areas >= min_area.amount
-        return replace(self, polygons=self.polygons.take(keep))
+        return keep
 
     def areas_ha(self) -> NDArray[np.float64] | None:
         """Ellipsoidal area of every polygon in hectares, float64; None if the map has none.

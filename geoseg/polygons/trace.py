@@ -161,7 +161,10 @@ class Tracer:
                 alike += same
             junctions = alike < 2
         return Nodes(
-            (rows + block.row).astype(np.int32), (columns + block.column).astype(np.int32), quadrants, junctions
+            (rows + block.row).astype(np.int32),
+            (columns + block.column).astype(np.int32),
+            quadrants,
+            junctions,
         )
 
     def _frame(

@@ -58,6 +58,9 @@ class Length:
     amount: float
     in_pixels: bool
 
+    def __str__(self) -> str:
+        return f"{self.amount:g}{'px' if self.in_pixels else 'm'}"
+
 
 def parse_length(text: str | float) -> Length:
     """Read a length.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -51,6 +51,7 @@ def polygons_from_maps(
     provenance: Mapping[str, str] | None = None,
     block_size: int | None = None,
     folder: Path | None = None,
+    junctions: bool = False,
     progress: Progress | None = None,
 ) -> PolygonTable:
     """Trace all polygons of a map, one block of its rasters at a time.
@@ -68,6 +69,7 @@ def polygons_from_maps(
         provenance: What made the map; default the class map's tags.
         block_size: Side of a block in pixels; changes memory and time, never the answer.
         folder: Where vertices wait in a nameless temporary file; default the system's place.
+        junctions: Keep what ``change_borders`` needs.
         progress: Called after every block.
 
     Returns:
@@ -85,13 +87,13 @@ def polygons_from_maps(
         origin = info.origin if origin is None else origin
         surface = measure_surface(info.crs, info.transform, info.shape, origin)
         store = PolygonStore(rasters.band_classes(known), folder)
-        tracer = Tracer(info.shape, surface, store)
+        tracer = Tracer(info.shape, surface, store, junctions=junctions)
         total = rasters.n_blocks(size)
         for done, block in enumerate(rasters.blocks(size), start=1):
             tracer.add(block)
             if progress is not None:
                 progress(done, total)
-        polygons = store.finish(surface, info.transform, origin)
+        polygons = replace(store.finish(surface, info.transform, origin), shape=info.shape)
     classes = complete_legend(known, np.unique(polygons.columns.class_ids).tolist(), colors=info.colors)
     return PolygonTable(polygons, classes, info.crs, day, _provenance(info, provenance))
 

@@ -17,6 +17,7 @@ from geoseg.polygons.table import PolygonTable
 from geoseg.polygons.units import parse_area
 from geoseg.polygons.vectorise import parse_date, polygons_from_maps
 from geoseg.polygons.writers import SUFFIXES, discard_polygons, publish_polygons, stage_polygons
+from geoseg.run.borders import borders_of, with_borders
 from geoseg.run.class_names import class_ids
 from geoseg.run.outputs import RASTERS, check_outputs, discard, publish
 from geoseg.run.progress import Progress, Silent
@@ -58,6 +59,8 @@ def polygonize(
     fill_holes: str | float | None = None,
     sieve: str | float | None = None,
     refined: PathLike | None = None,
+    simplify: str | float | None = None,
+    smooth_borders: int | None = None,
     block_size: int | None = None,
     overwrite: bool = False,
     report: PathLike | None = None,
@@ -79,6 +82,8 @@ def polygonize(
         fill_holes: Fill smaller holes of a class: a size as ``min_area``.
         sieve: Merge smaller patches into their best neighbour: a size as ``min_area``.
         refined: Write the class map as these steps left it here.
+        simplify: Move borders by at most this to simplify them: ``"10m"``, ``"2px"`` or metres.
+        smooth_borders: Then cut the corners of borders this often, 1 to 4 times.
         block_size: Side of a block in pixels. Never changes the answer, only memory.
         overwrite: Replace existing files.
         report: Write the run report here, JSON.
@@ -110,6 +115,7 @@ def polygonize(
     )
     check_refined(refined, refinement)
     progress = progress or Silent()
+    borders = borders_of(simplify, smooth_borders)
     limit = None if min_area is None else parse_area(min_area)
     day = parse_date(date)
     chosen = None if classes is None else _choose(class_map, classes)
@@ -136,9 +142,12 @@ def polygonize(
                 date=day,
                 block_size=block_size,
                 folder=output.parent,
+                junctions=borders is not None,
                 progress=advance,
             )
-        kept = table.filter(min_area=limit, classes=chosen)
+        keep = table.matching(min_area=limit, classes=chosen)
+        new, changed = with_borders(table, borders, output.parent, progress)
+        kept = new.take(keep)
         rasters = sources.finish()
         cleanup.callback(discard, rasters)
         staged = stage_polygons(kept, output)
@@ -149,8 +158,12 @@ def polygonize(
             "classes": None if chosen is None else sorted(chosen),
             "date": None if table.date is None else table.date.isoformat(),
             "refine": None if refinement is None else refinement.to_json(),
+            "simplify": None if changed is None else changed["simplify"],
+            "smooth_borders": None if changed is None else changed["smooth_borders"],
             "block_size": resolve_block_size(block_size),
         }
+        if changed is not None:
+            content["borders"] = changed
         if report is not None:
             write_json(Path(report), content)
         publish(rasters)

@@ -1,0 +1,102 @@
+"""Simpler and rounder borders in a run: the settings, and what is told of the result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from geoseg.errors import SettingsError
+from geoseg.polygons.simplify import MAX_ROUNDS, BorderChange, Borders, change_borders
+from geoseg.polygons.table import PolygonTable
+from geoseg.polygons.units import parse_length
+from geoseg.run.progress import Progress
+
+
+def borders_of(simplify: str | float | None, smooth_borders: int | None) -> Borders | None:
+    """What is to become of borders; None if they stay as they are.
+
+    Args:
+        simplify: Tolerance: ``"10m"``, ``"2px"`` or metres.
+        smooth_borders: How often corners are cut.
+
+    Raises:
+        SettingsError: If one of them cannot be used.
+    """
+    rounds = smooth_borders or 0
+    if not 0 <= rounds <= MAX_ROUNDS:
+        raise SettingsError(f"--smooth-borders {rounds}: corners can be cut 1 to {MAX_ROUNDS} times")
+    tolerance = None if simplify is None else parse_length(simplify)
+    return None if tolerance is None and rounds == 0 else Borders(tolerance, rounds)
+
+
+def with_borders(
+    table: PolygonTable, borders: Borders | None, folder: Path, progress: Progress
+) -> tuple[PolygonTable, dict[str, Any] | None]:
+    """Change the borders of a map and say what that did.
+
+    Args:
+        table: All polygons of the map, traced with junctions if ``borders`` is not None.
+        borders: What to do; None for nothing.
+        folder: Where vertices wait in a nameless temporary file.
+        progress: Is told one line.
+
+    Returns:
+        The table with the new borders; and what the report says of them, None if nothing was done.
+    """
+    if borders is None:
+        return table, None
+    polygons, change = change_borders(table.polygons, borders, folder)
+    settings = {}
+    if borders.tolerance is not None:
+        settings["GEOSEG_SIMPLIFY"] = str(borders.tolerance)
+    if borders.rounds:
+        settings["GEOSEG_SMOOTH_BORDERS"] = str(borders.rounds)
+    new = replace(table, polygons=polygons, provenance=dict(table.provenance) | settings)
+    content = _describe(table, new, borders, change)
+    progress.say(_line(content))
+    return new, content
+
+
+def _describe(
+    table: PolygonTable, new: PolygonTable, borders: Borders, change: BorderChange
+) -> dict[str, Any]:
+    """Vertices, the farthest move, and what every class gained or lost."""
+    columns, before, after = table.polygons.columns, table.areas_ha(), new.areas_ha()
+    classes: list[dict[str, Any]] = []
+    for item in table.legend:
+        mine = columns.class_ids == item.id
+        pixels = int(columns.pixels[mine].sum())
+        if pixels == 0:
+            continue
+        gained = None
+        if before is not None and after is not None:
+            gained = float((after[mine] - before[mine]).sum())
+        classes.append(
+            {
+                "id": item.id,
+                "name": item.name,
+                "area_change_ha": gained,
+                "area_change_percent": 100.0 * float(change.pixels[mine].sum() - pixels) / pixels,
+            }
+        )
+    return {
+        "simplify": None if borders.tolerance is None else str(borders.tolerance),
+        "smooth_borders": borders.rounds,
+        "vertices_before": change.vertices_before,
+        "vertices": change.vertices,
+        "moved_at_most_px" if change.in_pixels else "moved_at_most_m": change.moved,
+        "classes": classes,
+    }
+
+
+def _line(content: dict[str, Any]) -> str:
+    unit = "px" if "moved_at_most_px" in content else "m"
+    line = (
+        f"borders: {content['vertices_before']:,} vertices became {content['vertices']:,}; "
+        f"no point moved more than {content[f'moved_at_most_{unit}']:.1f} {unit}"
+    )
+    if not content["classes"]:
+        return line
+    worst = max(content["classes"], key=lambda row: abs(row["area_change_percent"]))
+    return f"{line}; {worst['name']} changed most in area, by {worst['area_change_percent']:+.2f} %"
