@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import refine_options, scene_options, talk_options
+from geoseg.cli.options import border_options, refine_options, scene_options, talk_options
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -16,6 +16,7 @@ EXAMPLES = """\b
 Examples:
   geoseg predict scene.tif
   geoseg predict scene.tif -o map.tif --confidence sure.tif --polygons fields.gpkg
+  geoseg predict scene.tif --polygons fields.gpkg --sieve 0.5ha --simplify 10m
   geoseg predict B02.tif B03.tif B04.tif B8A.tif B11.tif B12.tif --scale 0.0001
   geoseg predict https://host/scene.tif --aoi county.gpkg --polygons fields.parquet
 """
@@ -71,6 +72,7 @@ Examples:
     help="Average over mirrored (4 times slower) or mirrored and turned chips (8 times).",
 )
 @refine_options
+@border_options
 @click.option("--overwrite", is_flag=True, help="Replace existing files and unfinished work.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, write nothing.")
 @click.option(

@@ -8,9 +8,11 @@ from typing import Any
 
 from geoseg.errors import SettingsError
 from geoseg.polygons.simplify import MAX_ROUNDS, BorderChange, Borders, change_borders
+from geoseg.polygons.surface import measure_surface
 from geoseg.polygons.table import PolygonTable
 from geoseg.polygons.units import parse_length
 from geoseg.run.progress import Progress
+from geoseg.scene import Scene
 
 
 def borders_of(simplify: str | float | None, smooth_borders: int | None) -> Borders | None:
@@ -28,6 +30,34 @@ def borders_of(simplify: str | float | None, smooth_borders: int | None) -> Bord
         raise SettingsError(f"--smooth-borders {rounds}: corners can be cut 1 to {MAX_ROUNDS} times")
     tolerance = None if simplify is None else parse_length(simplify)
     return None if tolerance is None and rounds == 0 else Borders(tolerance, rounds)
+
+
+def check_borders(borders: Borders | None, polygons: Path | None, scene: Scene) -> None:
+    """Refuse before any work what could not be done after it.
+
+    Raises:
+        SettingsError: If no polygons are asked for, or the tolerance is in metres and the scene has none.
+    """
+    if borders is None:
+        return
+    if polygons is None:
+        raise SettingsError("--simplify and --smooth-borders change polygons; give --polygons OUT.gpkg too")
+    place = scene.georeference
+    in_metres = borders.tolerance is not None and not borders.tolerance.in_pixels
+    if in_metres and measure_surface(place.crs, place.transform, scene.shape) is None:
+        raise SettingsError(
+            f"{scene.name} has no CRS that ties it to the Earth, so --simplify cannot count metres; "
+            "give pixels, as in 2px"
+        )
+
+
+def borders_to_json(borders: Borders | None) -> dict[str, Any]:
+    """The settings as the report holds them."""
+    tolerance = None if borders is None else borders.tolerance
+    return {
+        "simplify": None if tolerance is None else str(tolerance),
+        "smooth_borders": 0 if borders is None else borders.rounds,
+    }
 
 
 def with_borders(
@@ -80,9 +110,7 @@ def _describe(
                 "area_change_percent": 100.0 * float(change.pixels[mine].sum() - pixels) / pixels,
             }
         )
-    return {
-        "simplify": None if borders.tolerance is None else str(borders.tolerance),
-        "smooth_borders": borders.rounds,
+    return borders_to_json(borders) | {
         "vertices_before": change.vertices_before,
         "vertices": change.vertices,
         "moved_at_most_px" if change.in_pixels else "moved_at_most_m": change.moved,

@@ -17,7 +17,7 @@ from geoseg.polygons.table import PolygonTable
 from geoseg.polygons.units import parse_area
 from geoseg.polygons.vectorise import parse_date, polygons_from_maps
 from geoseg.polygons.writers import SUFFIXES, discard_polygons, publish_polygons, stage_polygons
-from geoseg.run.borders import borders_of, with_borders
+from geoseg.run.borders import borders_of, borders_to_json, with_borders
 from geoseg.run.class_names import class_ids
 from geoseg.run.outputs import RASTERS, check_outputs, discard, publish
 from geoseg.run.progress import Progress, Silent
@@ -158,10 +158,8 @@ def polygonize(
             "classes": None if chosen is None else sorted(chosen),
             "date": None if table.date is None else table.date.isoformat(),
             "refine": None if refinement is None else refinement.to_json(),
-            "simplify": None if changed is None else changed["simplify"],
-            "smooth_borders": None if changed is None else changed["smooth_borders"],
             "block_size": resolve_block_size(block_size),
-        }
+        } | borders_to_json(borders)
         if changed is not None:
             content["borders"] = changed
         if report is not None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from geoseg.maps.writer import StagedFile
 from geoseg.polygons.rasters import MapRasters, resolve_block_size
 from geoseg.polygons.vectorise import polygons_from_maps
 from geoseg.polygons.writers import stage_polygons
+from geoseg.run.borders import with_borders
 from geoseg.run.prepare import Job
 from geoseg.run.progress import Progress
 
 
-def polygons_of_run(job: Job, rasters: Mapping[str, Path], progress: Progress) -> list[StagedFile]:
+def polygons_of_run(
+    job: Job, rasters: Mapping[str, Path], progress: Progress
+) -> tuple[list[StagedFile], dict[str, Any] | None]:
     """Trace and write the polygons of a finished map.
 
     Args:
@@ -22,11 +26,11 @@ def polygons_of_run(job: Job, rasters: Mapping[str, Path], progress: Progress) -
         progress: Shows how far it is.
 
     Returns:
-        The polygons under a temporary name.
+        The polygons under a temporary name; and what was done to their borders, None if nothing.
     """
     final = job.outputs.polygons
     if final is None:
-        return []
+        return [], None
     with MapRasters(rasters["classes"]) as maps:
         total = maps.n_blocks(resolve_block_size(None))
     with progress.stage("tracing polygons", total, "blocks") as bar:
@@ -36,7 +40,9 @@ def polygons_of_run(job: Job, rasters: Mapping[str, Path], progress: Progress) -
             probabilities=rasters["probabilities"],
             legend=job.model.classes,
             folder=final.parent,
+            junctions=job.borders is not None,
             progress=lambda _done, _total: bar.advance(1),
         )
+    table, changed = with_borders(table, job.borders, final.parent, progress)
     progress.say(f"writing {len(table):,} polygons to {final}")
-    return [StagedFile(stage_polygons(table, final), final)]
+    return [StagedFile(stage_polygons(table, final), final)], changed

@@ -18,6 +18,7 @@ from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind, ProbabilityMap
 from geoseg.maps.writer import MapWriter, StagedFile
 from geoseg.polygons.rasters import DATE_TAG, ORIGIN_TAG
 from geoseg.polygons.surface import measure_surface
+from geoseg.run.borders import borders_of, borders_to_json
 from geoseg.run.outputs import discard, publish, work_folder
 from geoseg.run.plan import Plan, make_plan
 from geoseg.run.polygons import polygons_of_run
@@ -83,6 +84,8 @@ def predict(
     closing: str | None = None,
     fill_holes: str | float | None = None,
     sieve: str | float | None = None,
+    simplify: str | float | None = None,
+    smooth_borders: int | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
     report: PathLike | None = None,
@@ -124,6 +127,8 @@ def predict(
         closing: Fill what is narrower than N pixels between parts of classes, given as ``opening``.
         fill_holes: Fill smaller holes of a class: ``"0.5ha"``, ``"450m2"``, ``"20px"`` or hectares.
         sieve: Merge smaller patches into their best neighbour: a size as ``fill_holes``.
+        simplify: Move borders of polygons by at most this to simplify them: ``"10m"``, ``"2px"`` or metres.
+        smooth_borders: Then cut the corners of borders this often, 1 to 4 times.
         overwrite: Replace existing files.
         dry_run: Only check and plan.
         report: Write the run report here, JSON.
@@ -170,6 +175,7 @@ def predict(
             "fill_holes": fill_holes,
             "sieve": sieve,
         },
+        borders=borders_of(simplify, smooth_borders),
         overwrite=overwrite,
         say=progress.say,
     )
@@ -192,6 +198,7 @@ class _Maps:
     writers: dict[str, MapWriter]
     statistics: ClassStatistics
     seconds: float = 0.0
+    borders: dict[str, Any] | None = None
 
     def add(self, stitched: StitchedBlock, job: Job) -> None:
         window = stitched.block.core.intersection(job.window)
@@ -229,7 +236,8 @@ def _run(job: Job, progress: Progress, since: float) -> dict[str, Any]:
             seconds["refine"] = perf_counter() - began
         if job.outputs.polygons is not None:
             began = perf_counter()
-            staged += polygons_of_run(job, rasters, progress)
+            files, maps.borders = polygons_of_run(job, rasters, progress)
+            staged += files
             seconds["polygons"] = perf_counter() - began
         began = perf_counter()
         for name, writer in maps.writers.items():
@@ -240,6 +248,8 @@ def _run(job: Job, progress: Progress, since: float) -> dict[str, Any]:
         seconds["write"] = maps.seconds + perf_counter() - began
         staged.clear()
     content = _report(job, stitcher, maps, seconds, len(blocks), since)
+    if maps.borders is not None:
+        content["borders"] = maps.borders
     if job.outputs.report is not None:
         write_json(job.outputs.report, content)
     return content
@@ -309,7 +319,7 @@ def _report(
         "scene": describe_scene(job.scene) | {"date": job.date},
         "model": describe_model(job.model, job.settings.tta) | {"chosen": job.chosen},
         "outputs": {name: os.fspath(path) for name, path in job.outputs.named().items()},
-        "settings": job.settings.to_json(),
+        "settings": job.settings.to_json() | borders_to_json(job.borders),
         "shape": list(job.window.shape),
         "pixels_valid": maps.statistics.pixels_valid,
         "chips": tally.chips,

@@ -12,6 +12,8 @@ from geoseg.errors import MismatchError, SettingsError
 from geoseg.grid import Grid, Window
 from geoseg.inference.conversion import Say
 from geoseg.models import Model, open_model
+from geoseg.polygons.simplify import Borders
+from geoseg.run.borders import check_borders
 from geoseg.run.choose import choose_model
 from geoseg.run.doctor import Diagnosis
 from geoseg.run.outputs import RASTERS, Outputs, check_outputs
@@ -37,6 +39,7 @@ class Job:
         window: The part of the scene to map.
         area: The area of interest, or None.
         outputs: Where to write.
+        borders: What becomes of the borders of polygons, or None.
         date: Acquisition date, ISO 8601, or None.
         warnings: What the user should know.
         overwrite: Whether finished files and unfinished work may be replaced.
@@ -50,6 +53,7 @@ class Job:
     window: Window
     area: Area | None
     outputs: Outputs
+    borders: Borders | None
     date: str | None
     warnings: tuple[str, ...]
     overwrite: bool
@@ -82,6 +86,7 @@ def prepare(
     tta: str,
     forwards: int | None,
     refine: Asked,
+    borders: Borders | None,
     overwrite: bool,
     say: Say,
 ) -> Job:
@@ -104,6 +109,7 @@ def prepare(
             f"{opened.name}: only GCPs or RPCs say where its pixels lie, so polygons would have no "
             "coordinates; --warp makes a regular grid of them"
         )
+    check_borders(borders, outputs.polygons, opened)
     choice = choose_model(opened, model, bands=bands, force=force)
     warnings = judge(choice.diagnosis, opened, force=force)
     assert choice.diagnosis.match is not None  # judge() has refused scenes without the bands
@@ -134,6 +140,7 @@ def prepare(
         window=Window.from_shape(opened.shape) if area is None else area.window,
         area=area,
         outputs=outputs,
+        borders=borders,
         date=check_date(date) or opened.date,
         warnings=warnings,
         overwrite=overwrite,

@@ -95,7 +95,7 @@ def test_the_report_says_what_was_done(class_map, tmp_path):
         "date": "2024-07-31",
         "refine": None,
         "simplify": None,
-        "smooth_borders": None,
+        "smooth_borders": 0,
         "block_size": 7,
     }
     assert (report["polygons"], report["polygons_left_out"]) == (2, 1)
