@@ -9,7 +9,7 @@ from rasterio.transform import Affine
 
 import geoseg
 from geoseg.errors import MismatchError, ModelError
-from geoseg.models import ModelBand, load_model, sources
+from geoseg.models import ModelBand, sources
 from geoseg.run.choose import choose_model, examine_bundled
 from geoseg.run.progress import Silent
 from geoseg.scene import Scene, open_scene
@@ -313,9 +313,13 @@ class TestVerbs:
                 said.append(text)
 
         loaded = []
-        monkeypatch.setattr(
-            "geoseg.run.prepare.load_model", lambda ref: loaded.append(ref) or load_model(ref)
-        )
+        read = sources.Package.read
+
+        def watch(package, name):
+            loaded.extend([package.path] if name == "model.safetensors" else [])
+            return read(package, name)
+
+        monkeypatch.setattr(sources.Package, "read", watch)
         for make, name in ((picture, "pictures"), (farmland, "crops")):
             result = geoseg.predict(
                 make(tmp_path / f"{name}.tif"), tmp_path / f"{name}_map.tif", progress=Listener()
