@@ -179,8 +179,6 @@ def predict(
         overwrite=overwrite,
         say=progress.say,
     )
-    if job.chosen is not None:
-        progress.say(f"model {job.chosen}")
     for warning in job.warnings:
         progress.say(f"warning: {warning}")
     plan = make_plan(job)

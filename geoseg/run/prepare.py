@@ -111,6 +111,8 @@ def prepare(
         )
     check_borders(borders, outputs.polygons, opened)
     choice = choose_model(opened, model, bands=bands, force=force)
+    if choice.reason is not None:
+        say(f"model {choice.reason}")
     warnings = judge(choice.diagnosis, opened, force=force)
     assert choice.diagnosis.match is not None  # judge() has refused scenes without the bands
     numbers = choice.diagnosis.match.numbers
