@@ -322,7 +322,10 @@ class TestVerbs:
         monkeypatch.setattr(sources.Package, "read", watch)
         for make, name in ((picture, "pictures"), (farmland, "crops")):
             result = geoseg.predict(
-                make(tmp_path / f"{name}.tif"), tmp_path / f"{name}_map.tif", progress=Listener()
+                make(tmp_path / f"{name}.tif"),
+                tmp_path / f"{name}_map.tif",
+                backend="torch",
+                progress=Listener(),
             )
             model = result.report["model"]
             assert (model["name"], loaded.pop(), loaded) == (name, name, [])
@@ -336,8 +339,8 @@ class TestVerbs:
     @pytest.mark.usefixtures("models")
     def test_a_named_model_gives_the_same_map_without_a_reason(self, tmp_path):
         scene = picture(tmp_path / "a.tif")
-        chosen = geoseg.predict(scene, tmp_path / "chosen.tif")
-        named = geoseg.predict(scene, tmp_path / "named.tif", model="pictures")
+        chosen = geoseg.predict(scene, tmp_path / "chosen.tif", backend="torch")
+        named = geoseg.predict(scene, tmp_path / "named.tif", model="pictures", backend="torch")
         assert named.report["model"] == chosen.report["model"] | {"chosen": None}
         assert (tmp_path / "chosen.tif").read_bytes() == (tmp_path / "named.tif").read_bytes()
 
@@ -351,7 +354,7 @@ class TestVerbs:
     @pytest.mark.usefixtures("models")
     def test_predict_forced(self, tmp_path):
         scene = picture(tmp_path / "a.tif", values=np.full((3, 40, 50), 900, "uint16"))
-        result = geoseg.predict(scene, tmp_path / "map.tif", force=True)
+        result = geoseg.predict(scene, tmp_path / "map.tif", force=True, backend="torch")
         assert result.report["model"]["chosen"].startswith("pictures: forced")
         assert "8-bit pictures" in result.report["warnings"][0]
 
