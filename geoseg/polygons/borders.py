@@ -3,7 +3,7 @@
 A slanted line drawn in pixels becomes a staircase, and the middles of a staircase's sides lie on the line.
 So the corners of its steps give way to the middles of the sides between them. A step is a side of one pixel
 where the border turns to one hand and then to the other; all other corners stay: those of rectangles, of
-bumps and dents of a pixel, and junctions.
+single pixels, and junctions.
 
 Such borders are a valid coverage as the pixels are: from the middle of one side to the middle of the next, a
 border stays within half a pixel of the longer one, where nothing else can be, and no corner is farther than

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from geoseg.polygons.store import Polygons, PolygonStore
 from geoseg.polygons.trace import BlockValues, Tracer
@@ -23,11 +26,12 @@ def trace(
     surface=None,
     transform=None,
     origin=(0, 0),
+    junctions=False,
 ) -> Polygons:
     """Trace a raster held in memory."""
     bands = 0 if probabilities is None else len(probabilities)
     store = PolygonStore(np.arange(bands, dtype=np.uint8))
-    tracer = Tracer(classes.shape, surface, store)
+    tracer = Tracer(classes.shape, surface, store, junctions=junctions)
     for row in range(0, classes.shape[0], block_size):
         for column in range(0, classes.shape[1], block_size):
             part = (slice(row, row + block_size), slice(column, column + block_size))
@@ -40,4 +44,11 @@ def trace(
                     None if probabilities is None else probabilities[(slice(None), *part)],
                 )
             )
-    return store.finish(surface, transform, origin)
+    return replace(store.finish(surface, transform, origin), shape=classes.shape)
+
+
+def noise(shape, sigma=3.0, classes=4, seed=1) -> np.ndarray:
+    """A class map with patches of some size and rough borders."""
+    random = np.random.default_rng(seed)
+    layers = [ndimage.gaussian_filter(random.standard_normal(shape), sigma) for _ in range(classes)]
+    return np.argmax(layers, axis=0).astype(np.uint8)
