@@ -57,7 +57,7 @@ class HeldOutMap:
 
 
 def settings_of(model: Model, device: str, tta: str = "none") -> Settings:
-    """The settings with which ``predict`` runs a model by default on this machine."""
+    """The settings with which ``predict --backend torch`` runs a model."""
     bands = tuple(range(1, len(model.bands) + 1))
     return resolve_settings(
         model,

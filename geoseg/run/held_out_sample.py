@@ -1,4 +1,4 @@
-"""Temperatures for a network whose held-out ground is known."""
+"""What a network says of a sample of its held-out ground, for its temperature."""
 
 from __future__ import annotations
 

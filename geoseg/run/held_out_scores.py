@@ -105,7 +105,7 @@ def score_fold(
 ) -> dict[str, Any]:
     """The main figures of one fold: ``pixels``, ``accuracy``, ``miou``, ``ece`` and ``iou`` by class name."""
     inside = [one for one in maps if any(region.scene == one.scene for region in regions)]
-    total, _ = add_up(_compare(inside, grounds, regions, progress, boundaries=False))
+    total, _ = add_up(_compare(inside, grounds, regions, progress, pictures=False))
     ids = [item.id for item in classes]
     matrix = total.confusion()[np.ix_(ids, ids)]
     scores = score(matrix)
@@ -125,7 +125,7 @@ def _compare(
     regions: Sequence[Region],
     progress: Progress,
     *,
-    boundaries: bool = True,
+    pictures: bool = True,
 ) -> list[Compared]:
     opened = [(one.scene, open_class_map(one.classes, one.confidence)) for one in maps]
     block = max(block_size(None, item.georeference, item.shape) for _, item in opened)
@@ -140,12 +140,11 @@ def _compare(
                 item,
                 labels,
                 block=block,
-                tolerances=reach if boundaries else (),
+                tolerances=reach if pictures else (),
                 advance=lambda pixels: bar.advance(pixels / 1e6),
             )
-            parts.append(
-                Compared(ground.scene.name, item, labels, counts, make_painter(ground.scene, (0, 0)))
-            )
+            painter = make_painter(ground.scene, (0, 0)) if pictures else None
+            parts.append(Compared(ground.scene.name, item, labels, counts, painter))
     return parts
 
 

@@ -17,7 +17,8 @@ from geoseg.errors import InputError, OutputError, SettingsError
 from geoseg.run.outputs import check_outputs
 from geoseg.run.progress import Progress, Silent
 from geoseg.run.train_folds import check_cross_validation, check_folds, finish_folds, missing, train_folds
-from geoseg.run.train_network import EPOCHS, PACKAGE, Trained, finished, train_network
+from geoseg.run.train_network import EPOCHS, Trained, finished, train_network
+from geoseg.run.train_publish import DETAILS, STAGED, publish, write_card
 from geoseg.training.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 EXTRA = ("lightning", "matplotlib", "tensorboard", "torchvision")
-RECIPE_FILE, FINGERPRINT, DETAILS = "recipe.toml", "fingerprint.txt", "training"
+RECIPE_FILE, FINGERPRINT = "recipe.toml", "fingerprint.txt"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def train(
     with _begun(work, mark, loaded):
         if cross_validate:
             return _cross_validate(opened, wanted, folder, work, progress)
-        return _publish(_train_one(opened, folder, work, progress), folder, work)
+        return _train_one(opened, folder, work, progress)
 
 
 def preview(recipe: PathLike, output: PathLike, *, overwrite: bool = False) -> Path:
@@ -154,6 +155,7 @@ def _is_finished(folder: Path, work: Path, mark: str, *, resume: bool, overwrite
         return False
     if folder.exists():
         if resume and _mark_of(folder / DETAILS) == mark:
+            shutil.rmtree(work, ignore_errors=True)
             return True
         raise OutputError(f"-o {folder} exists; --overwrite replaces it")
     if work.exists():
@@ -189,10 +191,8 @@ def _begun(work: Path, mark: str, recipe: Recipe) -> Iterator[None]:
         raise
 
 
-def _train_one(opened: Opened, folder: Path, work: Path, progress: Progress) -> Trained:
+def _train_one(opened: Opened, folder: Path, work: Path, progress: Progress) -> TrainResult:
     """One network; measured on the fold that validates, if one does."""
-    from geoseg.run.train_measure import measure_fold, write_card
-    from geoseg.training.module import kept_of
     from geoseg.training.prepare import hold_out
     from geoseg.training.split_files import write_split
 
@@ -203,12 +203,21 @@ def _train_one(opened: Opened, folder: Path, work: Path, progress: Progress) -> 
             work, prepared.split, prepared.grounds, opened.recipe.classes, prepared.every, prepared.cells
         )
         trained = train_network(prepared, work, progress, title="training")
-    if opened.split.fold is not None:
-        metrics = measure_fold(opened, trained.package, folder, work, progress)
-        kept = kept_of(trained.history, opened.recipe.run.keep)
-        metrics |= {"epoch": kept.epoch + 1, "epochs": len(trained.history)}
-        write_card(opened, trained.package, metrics=metrics)
-    return trained
+    temperatures, metrics = _measure(opened, trained, folder, work, progress)
+    return _publish(opened, trained, folder, work, temperatures, metrics)
+
+
+def _measure(
+    opened: Opened, trained: Trained, folder: Path, work: Path, progress: Progress
+) -> tuple[dict[str, float], dict[str, Any]]:
+    from geoseg.run.train_measure import measure_fold
+    from geoseg.training.module import kept_of
+
+    if opened.split.fold is None:
+        return {}, {}
+    temperatures, metrics = measure_fold(opened, trained.package, folder, work, progress)
+    kept = kept_of(trained.history, opened.recipe.run.keep)
+    return temperatures, metrics | {"epoch": kept.epoch + 1, "epochs": len(trained.history)}
 
 
 def _cross_validate(
@@ -222,24 +231,18 @@ def _cross_validate(
         left = ", ".join(map(str, missing(opened, work)))
         progress.say(f"folds still to be trained: {left}; go on with --cross-validate --resume")
         return TrainResult(work, {})
-    return _publish(finish_folds(opened, folder, work, progress), folder, work)
+    trained, temperatures, metrics = finish_folds(opened, folder, work, progress)
+    return _publish(opened, trained, folder, work, temperatures, metrics)
 
 
-def _publish(trained: Trained, folder: Path, work: Path) -> TrainResult:
-    """Put the run's details into the package, and give it its name."""
-    from geoseg.models import load_card
-
-    metrics = load_card(trained.package).metrics
-    staged = work / PACKAGE
-    details = staged / DETAILS
-    details.mkdir(exist_ok=True)
-    for entry in sorted(work.iterdir()):
-        if entry.name == EPOCHS:
-            entry.unlink()
-        elif entry != staged:
-            entry.rename(details / entry.name)
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(staged, folder)
-    work.rmdir()
+def _publish(
+    opened: Opened,
+    trained: Trained,
+    folder: Path,
+    work: Path,
+    temperatures: Mapping[str, float],
+    metrics: Mapping[str, Any],
+) -> TrainResult:
+    write_card(trained.package, work / STAGED, opened.recipe.model.precision, temperatures, metrics)
+    publish(work, folder)
     return TrainResult(folder, metrics, trained.history)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from geoseg.errors import SettingsError
 from geoseg.run.progress import Progress
 from geoseg.run.train_network import PACKAGE, Trained, finished, train_network
+from geoseg.run.train_publish import FINAL, MEASURED
 
 if TYPE_CHECKING:
     from geoseg.run.held_out import HeldOutMap
     from geoseg.training.prepare import Opened
     from geoseg.training.recipe import Recipe
 
-FOLDS, FINAL, MEASURED = "folds", "final", "measured.json"
+FOLDS = "folds"
 
 
 def check_cross_validation(recipe: Recipe) -> None:
@@ -91,16 +91,20 @@ def missing(opened: Opened, work: Path) -> list[int]:
     return [fold for fold in opened.split.folds if finished(work / FOLDS / str(fold)) is None]
 
 
-def finish_folds(opened: Opened, output: Path, work: Path, progress: Progress) -> Trained:
-    """Measure the finished folds, train on all ground, and put the package together.
+def finish_folds(
+    opened: Opened, output: Path, work: Path, progress: Progress
+) -> tuple[Trained, dict[str, float], dict[str, Any]]:
+    """Measure the finished folds, and train on all ground.
 
     Args:
         opened: The ground.
         output: What the package will be called.
         work: The work folder.
         progress: Shows how far the run is.
+
+    Returns:
+        The last network, its temperatures, and the metrics for its card.
     """
-    from geoseg.run.train_measure import write_card
     from geoseg.training.prepare import hold_out
 
     metrics, temperatures = _measured(opened, output, work, progress)
@@ -109,9 +113,7 @@ def finish_folds(opened: Opened, output: Path, work: Path, progress: Progress) -
     if trained is None:
         progress.say("all folds are measured; now a network of all labelled ground")
         trained = train_network(hold_out(opened, None), folder, progress, title="training on all ground")
-    write_card(opened, trained.package, temperatures=temperatures, metrics=metrics)
-    _tidy(work)
-    return Trained(work / PACKAGE, trained.history)
+    return trained, temperatures, metrics
 
 
 def _measured(
@@ -161,16 +163,3 @@ def _write_contradictions(opened: Opened, maps: Sequence[HeldOutMap], work: Path
                 advance=bar.advance,
             )
         progress.say(f"{found.found} places contradict the labels of {ground.scene.name}: {path.name}")
-
-
-def _tidy(work: Path) -> None:
-    """Leave in the work folder what goes into the package: the last network's files on top."""
-    for fold in (work / FOLDS).iterdir():
-        shutil.rmtree(fold / PACKAGE, ignore_errors=True)
-        for path in fold.glob("*.safetensors"):
-            path.unlink()
-        (fold / "epochs.json").unlink(missing_ok=True)
-    (work / MEASURED).unlink()
-    for entry in (work / FINAL).iterdir():
-        entry.rename(work / entry.name)
-    (work / FINAL).rmdir()

@@ -16,11 +16,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from geoseg._version import __version__
-from geoseg.models import Model, load_model, save_model
+from geoseg.models import Model, load_model
 from geoseg.run.held_out import HeldOut, HeldOutMap, map_held_out
 from geoseg.run.held_out_sample import draw_sample
 from geoseg.run.held_out_scores import describe, score_fold, score_held_out, write_evaluation
 from geoseg.run.progress import Progress
+from geoseg.run.train_publish import STAGED, write_card
 from geoseg.training.calibrate import fit_temperature, join
 from geoseg.training.cards import fold_in_words, folds_in_words, make_metrics
 
@@ -34,18 +35,18 @@ _SPREAD = ("accuracy", "miou", "ece")
 
 def measure_fold(
     opened: Opened, package: Path, output: Path, work: Path, progress: Progress
-) -> dict[str, Any]:
-    """Measure a network on the fold that validated; calibrates the package and writes the evaluation.
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Measure a network on the fold that validated, and write the evaluation.
 
     Args:
         opened: The ground; its split says which fold validated.
-        package: The package; it is written again with its temperatures.
-        output: What the package will be called.
+        package: The package as it was trained.
+        output: What it will be called.
         work: For the maps and the evaluation.
         progress: Shows how far the run is.
 
     Returns:
-        The metrics for the card.
+        The temperatures, and the metrics for the card.
     """
     since, recipe, split = perf_counter(), opened.recipe, opened.split
     progress.say("calibrating on the validation ground")
@@ -53,13 +54,13 @@ def measure_fold(
         tta: fit_temperature(_sample(load_model(package), opened, split.validation, tta))
         for tta in recipe.run.calibrate
     }
-    write_card(opened, package, temperatures=temperatures)
-    model = load_model(package)
+    write_card(package, work / STAGED, recipe.model.precision, temperatures)
+    model = load_model(work / STAGED)
     words = fold_in_words(split, recipe.run.keep, fitted=bool(temperatures))
     maps = _maps(opened, [HeldOut(model, split.validation)], work, progress, f"fold {split.fold}")
     report = _evaluate(opened, maps, split.validation, work, progress, since, words, _names(model, output))
     shutil.rmtree(work / MAPS)
-    return make_metrics(report, words)
+    return temperatures, make_metrics(report, words)
 
 
 def measure_folds(
@@ -112,23 +113,6 @@ def measure_folds(
     spread = _spread(rows)
     report = _evaluate(opened, maps, regions, work, progress, since, words, names, {"folds": rows} | spread)
     return make_metrics(report, words) | {"folds": spread}, temperatures, maps
-
-
-def write_card(
-    opened: Opened,
-    package: Path,
-    *,
-    temperatures: Mapping[str, float] | None = None,
-    metrics: Mapping[str, Any] | None = None,
-) -> None:
-    """Write a package again, with what has been found out about it."""
-    model = load_model(package)
-    card = model.card
-    if temperatures is not None:
-        card = replace(card, temperatures=temperatures)
-    if metrics is not None:
-        card = replace(card, metrics=metrics)
-    save_model(package, card, model.network, precision=opened.recipe.model.precision)
 
 
 def _sample(model: Model, opened: Opened, regions: Sequence[Any], tta: str, share: float = 1.0) -> Sample:

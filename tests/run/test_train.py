@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
+from safetensors.numpy import load_file
 
 from geoseg.cli.train import train as command
 from geoseg.errors import InputError, OutputError, RunError, SettingsError
@@ -83,7 +84,8 @@ class Interrupting:
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     make_files(folder)
-    (folder / "crops.toml").write_text(RECIPE.replace("epochs = 4", "epochs = 12"))
+    text = RECIPE.replace("epochs = 4", "epochs = 12").replace("[model]", '[model]\nprecision = "fp16"')
+    (folder / "crops.toml").write_text(text)
     progress = Interrupting(10**9)
     return train(folder / "crops.toml", folder / "model", progress=progress), folder, progress
 
@@ -108,6 +110,8 @@ def test_the_package_says_what_it_is(trained):
     assert card.value_scale == pytest.approx(0.0001)
     assert card.gsd == pytest.approx(10, rel=0.01)
     assert set(card.temperatures) == {"none"}
+    stored = load_file(result.model / "model.safetensors")
+    assert {array.dtype for array in stored.values() if array.ndim == 4} == {np.dtype(np.float16)}
     assert "scene" in card.trained_on
     assert not (folder / "model.geoseg-work").exists()
     assert "nothing" not in str(load_model(result.model).hash)
@@ -147,7 +151,7 @@ def test_the_card_says_what_predict_gives_on_the_validation_ground(trained, tmp_
     split = geopandas.read_file(result.model / "training" / "split.gpkg")
     split[split["role"] == "validation"].to_file(tmp_path / "held.gpkg")
     sure = tmp_path / "sure.tif"
-    predict(folder / "scene.tif", tmp_path / "map.tif", model=result.model, confidence=sure)
+    predict(folder / "scene.tif", tmp_path / "map.tif", model=result.model, confidence=sure, backend="torch")
     expected = evaluate(
         tmp_path / "map.tif", folder / "scene_labels.tif", confidence=sure, aoi=tmp_path / "held.gpkg"
     ).report
@@ -276,8 +280,6 @@ def test_a_loss_that_is_not_finite_ends_the_run(recipe, tmp_path, monkeypatch):
 
 def test_last_weights_can_be_kept(recipe, tmp_path):
     """They are the last averages, not the best; the card does not claim that the epoch was chosen."""
-    from safetensors.numpy import load_file
-
     rates = RECIPE.replace("rate = 0.01", "rate = 0.05").replace("per_epoch = 32", "per_epoch = 8")
     rates += 'average = "none"\ncalibrate = []\n'
     kept = {

@@ -128,6 +128,7 @@ def test_each_block_is_mapped_by_the_network_that_never_saw_it(validated, tmp_pa
             model=tmp_path / "warmed",
             confidence=sure,
             overwrite=True,
+            backend="torch",
         )
         own = (
             rasterio.features.rasterize(split[split["fold"] == fold].geometry, shape, transform=transform) > 0

@@ -53,6 +53,7 @@ def mapped(held_out, tmp_path, temperature, tta):
         probabilities=tmp_path / "p.tif",
         tta=tta,
         device="cpu",
+        backend="torch",
         force=True,
     )
     with rasterio.open(tmp_path / "p.tif") as raster:
