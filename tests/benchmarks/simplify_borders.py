@@ -47,9 +47,7 @@ def trace(classes: np.ndarray) -> Polygons:
     tracer = Tracer(classes.shape, None, store, junctions=True)
     for row in range(0, classes.shape[0], BLOCK):
         for column in range(0, classes.shape[1], BLOCK):
-            tracer.add(
-                BlockValues(row, column, classes[row : row + BLOCK, column : column + BLOCK].copy())
-            )
+            tracer.add(BlockValues(row, column, classes[row : row + BLOCK, column : column + BLOCK].copy()))
     return replace(store.finish(None, None), shape=classes.shape)
 
 
@@ -58,7 +56,9 @@ def peak() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", type=int, default=8192)
     parser.add_argument("--tolerance", type=float, default=2.0, help="pixels")
     parser.add_argument("--alone", action="store_true")
@@ -105,7 +105,9 @@ def main() -> None:
         print(f"{name}: area of a polygon off by {middle:.1%} (median), {worst:.1%} (95 % of polygons)")
     print("valid:", bool(shapely.is_valid(shapes).all()), bool(shapely.coverage_is_valid(shapes)))
     covered = int((np.asarray(classes) != 255).sum())
-    print(f"area: {shapely.area(shapes).sum():.6f} of {covered} pixels (the map has no nodata: no gap, no overlap)")
+    print(
+        f"area: {shapely.area(shapes).sum():.6f} of {covered} pixels (the map has no nodata: no gap, no overlap)"
+    )
 
 
 if __name__ == "__main__":

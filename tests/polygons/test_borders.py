@@ -35,7 +35,9 @@ def test_the_staircase_of_a_slanted_line_becomes_straight(run):
         row, column = stairs[-1]
         stairs += [(row, column + run), (row + 1, column + run)]
     new, _ = through_middles(*stairs)
-    inner = np.array(new[1:-2])  # the last side leads to a junction from a corner that may be none of a stair's
+    inner = np.array(
+        new[1:-2]
+    )  # the last side leads to a junction from a corner that may be none of a stair's
     offset = inner[:, 1] - inner[:, 0] * run
     assert np.ptp(offset) == 0
     assert len(inner) > 8
@@ -56,7 +58,21 @@ def field_as_lists(points):
 
 def test_an_island_that_begins_on_a_stair_begins_in_the_middle_of_a_side():
     # A plus: every corner but the four outermost pairs is a stair's.
-    plus = [(0, 1), (1, 1), (1, 0), (2, 0), (2, 1), (3, 1), (3, 2), (2, 2), (2, 3), (1, 3), (1, 2), (0, 2), (0, 1)]
+    plus = [
+        (0, 1),
+        (1, 1),
+        (1, 0),
+        (2, 0),
+        (2, 1),
+        (3, 1),
+        (3, 2),
+        (2, 2),
+        (2, 3),
+        (1, 3),
+        (1, 2),
+        (0, 2),
+        (0, 1),
+    ]
     new, before = through_middles(*plus, island=True)
     assert new[0] == new[-1] == [0.5, 1.0]
     assert before[0] == before[-1] == len(new) - 1
@@ -78,7 +94,9 @@ def assert_sound(classes):
     assert shapely.is_valid(shapes).all()
     assert shapely.coverage_is_valid(shapes)
     starts = new.starts
-    for i, (old, line) in enumerate(zip(np.split(raw.points, raw.starts[1:]), np.split(new.points, starts[1:]), strict=True)):
+    for i, (old, line) in enumerate(
+        zip(np.split(raw.points, raw.starts[1:]), np.split(new.points, starts[1:]), strict=True)
+    ):
         path = shapely.linestrings(line / STEPS)
         assert shapely.distance(shapely.points(old), path).max() < 0.5
         at = before[raw.starts[i] : raw.starts[i] + len(old)]

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from geoseg.polygons.simplify_lines import Plane, farthest, simplify_lines
 
 coordinates = st.lists(
-    st.tuples(st.integers(0, 12), st.integers(0, 12)).map(lambda p: (p[0] / 2, p[1] / 2)), min_size=2, max_size=14
+    st.tuples(st.integers(0, 12), st.integers(0, 12)).map(lambda p: (p[0] / 2, p[1] / 2)),
+    min_size=2,
+    max_size=14,
 )
 
 
