@@ -11,7 +11,7 @@ from geoseg.cli.options import split_bands, split_list, talk_options
 from geoseg.errors import SettingsError
 
 FILE = click.Path(dir_okay=False, path_type=Path)
-_PREDICTION = ("bands", "nodata", "scale", "offset", "warp", "force", "device", "precision")
+_PREDICTION = ("bands", "nodata", "scale", "offset", "warp", "force", "backend", "device", "precision")
 
 EXAMPLES = """\b
 Examples:
@@ -81,6 +81,7 @@ def split_remap(
 @click.option("--offset", type=float, help="As for predict.")
 @click.option("--warp", is_flag=True, help="As for predict.")
 @click.option("--force", is_flag=True, help="With MODEL: as for predict.")
+@click.option("--backend", default="auto", show_default=True, help="With MODEL: as for predict.")
 @click.option("--device", default="auto", show_default=True, help="With MODEL: as for predict.")
 @click.option("--precision", default="auto", show_default=True, help="With MODEL: as for predict.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")

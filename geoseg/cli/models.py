@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
+
+from geoseg.cli.many import ManyValues
+from geoseg.cli.options import split_bands, talk_options
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.group(short_help="The models that are there, and what they are worth.")
@@ -32,3 +40,55 @@ def show(model: str) -> None:
     from geoseg.models import describe, load_card
 
     click.echo(describe(load_card(model)))
+
+
+@models.command("export")
+@click.argument("model", metavar="NAME|DIR|ZIP|hf://")
+@click.option("--to", type=click.Choice(["onnx", "openvino"]), required=True, help="The format.")
+@click.option("-o", "--output", type=FOLDER, metavar="DIR", required=True, help="The new package.")
+@click.option("--chip-size", type=int, metavar="N", help="Side of its chips [default: the model's].")
+@click.option("--overwrite", is_flag=True, help="Replace a package that is there.")
+@talk_options
+def export_model(quiet: bool, model: str, **options: Any) -> None:
+    """Write a package that also holds the network as ONNX or OpenVINO IR, converted and checked.
+
+    It runs without torch, and without converting first. The ONNX file has the card in it and is a model by
+    itself: predict --model DIR/network.onnx.
+    """
+    from geoseg.cli.progress import choose_progress
+    from geoseg.run.export import export_model as run
+
+    click.echo(run(model, **options, say=choose_progress(quiet=quiet).say))
+
+
+@models.command(cls=ManyValues)
+@click.argument("model", metavar="NAME|DIR|ZIP|hf://")
+@click.option("--scenes", multiple=True, required=True, metavar="FILE...", help="Like what it will map.")
+@click.option("--labels", multiple=True, metavar="FILE...", help="What is true there, one for each scene.")
+@click.option("-o", "--output", type=FOLDER, metavar="DIR", required=True, help="The new package.")
+@click.option("--label-column", metavar="NAME", help="Column of polygons that names the class.")
+@click.option("--aoi", metavar="FILE", help="Measure only inside these polygons: ground it never saw.")
+@click.option(
+    "--chips", type=int, default=100, show_default=True, metavar="N", help="Chips that set the scales."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the places they are drawn from.")
+@click.option("--bands", metavar="B,B,...", callback=split_bands, help="As for predict.")
+@click.option("--nodata", type=float, help="As for predict.")
+@click.option("--scale", type=float, help="As for predict.")
+@click.option("--offset", type=float, help="As for predict.")
+@click.option("--warp", is_flag=True, help="As for predict.")
+@click.option("--force", is_flag=True, help="As for predict.")
+@click.option("--overwrite", is_flag=True, help="Replace a package that is there.")
+@talk_options
+def quantize(quiet: bool, model: str, **options: Any) -> None:
+    """Write a package that also holds an int8 network, for predict --precision int8.
+
+    Scales are set on chips of --scenes. Then every scene is mapped in fp32 and in int8; how far the maps
+    agree, and with --labels accuracy and mean IoU of both, stand in the new package: models show DIR.
+    """
+    from geoseg.cli.progress import choose_progress
+    from geoseg.run.quantize import quantize_model
+
+    prediction = {key: options.pop(key) for key in ("bands", "nodata", "scale", "offset", "warp", "force")}
+    made = quantize_model(model, **options, prediction=prediction, progress=choose_progress(quiet=quiet))
+    click.echo(made.folder)

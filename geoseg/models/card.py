@@ -106,6 +106,7 @@ class ModelCard:
         citation: how to cite the training data.
         metrics: measured quality, with the split it was measured on.
         baseline: quality of a simpler method on the same split.
+        quantization: what quantizing to int8 changed; empty where the package has no int8 network.
         trust: plain words on where the model is, and is not, to be trusted.
 
     Raises:
@@ -134,6 +135,7 @@ class ModelCard:
     citation: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     baseline: Mapping[str, Any] = field(default_factory=dict)
+    quantization: Mapping[str, Any] = field(default_factory=dict)
     trust: str = ""
 
     def __post_init__(self) -> None:
@@ -147,7 +149,7 @@ class ModelCard:
         self._check_bands()
         self._check_classes()
         self._check_numbers()
-        for key in ("network", "metrics", "baseline"):
+        for key in ("network", "metrics", "baseline", "quantization"):
             object.__setattr__(self, key, _plain(getattr(self, key), key))
         object.__setattr__(self, "temperatures", _temperatures(self.temperatures))
 

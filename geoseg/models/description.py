@@ -29,6 +29,8 @@ def describe(card: ModelCard) -> str:
     for title, values in (("Measured", card.metrics), ("Baseline", card.baseline)):
         if values:
             lines += ["", title, *_values(values, 1)]
+    if card.quantization:
+        lines += ["", "With --precision int8", *_values(card.quantization, 1)]
     if not card.metrics:
         lines += ["", "Measured", "  nothing: the package does not say how good this model is"]
     lines += ["", *_labelled("Calibration", _calibration(card))]

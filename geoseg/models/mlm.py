@@ -66,6 +66,8 @@ def item_from_card(card: ModelCard, facts: Mapping[str, Any] | None = None) -> d
         **(facts or {}),
         **_own_fields(card),
     }
+    if card.quantization:
+        properties["geoseg:quantization"] = dict(card.quantization)
     if card.gsd is not None:
         properties["gsd"] = card.gsd
     if card.gsd_estimated:

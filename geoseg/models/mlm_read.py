@@ -39,7 +39,7 @@ def card_from_item(item: Any) -> ModelCard:
     }
     maps = {
         key: _get(item, "properties", f"geoseg:{key}", kind=dict, default={})
-        for key in ("network", "temperatures", "metrics", "baseline")
+        for key in ("network", "temperatures", "metrics", "baseline", "quantization")
     }
     texts = {
         key: _get(item, "properties", f"geoseg:{key}", kind=str, default="")

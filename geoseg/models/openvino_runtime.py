@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -20,22 +22,28 @@ _importing = Lock()
 
 
 def import_openvino() -> Any:
-    """The module `openvino`.
+    """The module `openvino`, imported `without_telemetry`."""
+    with without_telemetry():
+        import openvino
+    return openvino
 
-    On import it would tell Google Analytics, without asking, that it was imported; where its telemetry
-    package is missing it goes without. So that package is hidden while openvino is imported. A program that
-    has imported openvino itself is left alone.
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Import OpenVINO or nncf without what they would tell Google Analytics, unasked, from then on.
+
+    Where the package that does so is missing they go without it; so it is hidden while they are imported. A
+    program that has imported it already is left alone.
     """
     with _importing:
-        hidden = _TELEMETRY not in sys.modules and "openvino" not in sys.modules
+        hidden = _TELEMETRY not in sys.modules
         if hidden:
             sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # documented: the import then fails
         try:
-            import openvino
+            yield
         finally:
             if hidden:
                 del sys.modules[_TELEMETRY]
-    return openvino
 
 
 def has_openvino() -> bool:

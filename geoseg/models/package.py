@@ -12,7 +12,7 @@ from geoseg.errors import ModelError
 from geoseg.models.card import ModelCard
 from geoseg.models.catalog import UNET_CLASSIC_CLASS
 from geoseg.models.converted import promised_in
-from geoseg.models.layout import ONNX_ENDING
+from geoseg.models.layout import CONVERTED_FILES, ONNX_ENDING
 from geoseg.models.mlm import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE, item_from_card
 from geoseg.models.mlm_read import card_from_item
 from geoseg.models.model import ARCHITECTURES, Model, model_hash
@@ -106,9 +106,12 @@ def save_model(
     (folder / MLM_FILE).unlink(
         missing_ok=True
     )  # without it the folder is no package while files are replaced
-    _write(folder / WEIGHTS_FILE, data)
-    _write(folder / CONFIG_FILE, _json(config))
-    _write(folder / MLM_FILE, _json(item_from_card(card, facts)))
+    for names in CONVERTED_FILES.values():
+        for name in names:
+            (folder / name).unlink(missing_ok=True)  # they were converted from other weights
+    write_file(folder / WEIGHTS_FILE, data)
+    write_file(folder / CONFIG_FILE, to_json(config))
+    write_file(folder / MLM_FILE, to_json(item_from_card(card, facts)))
     return folder
 
 
@@ -184,12 +187,13 @@ def _read_json(package: Package, name: str) -> dict[str, Any]:
     return value
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
+def to_json(value: Mapping[str, Any]) -> bytes:
+    """A JSON file's bytes."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode("ascii")
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write beside the file and rename, so that nobody reads half of it."""
+def write_file(path: Path, data: bytes) -> None:
+    """Write beside a file and rename, so that nobody reads half of it."""
     beside = path.with_name(f".{path.name}.part")
     beside.write_bytes(data)
     beside.replace(path)

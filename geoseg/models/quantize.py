@@ -1,0 +1,117 @@
+"""Post-training quantization: weights and activations of a converted network in 8 bits, with nncf.
+
+https://docs.openvino.ai/2025/openvino-workflow/model-optimization-guide/quantizing-models-post-training.html.
+Scales of activations come from chips of real scenes; no labels are needed and no weight is trained.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import ModelError, SettingsError
+from geoseg.models.convert import INPUTS
+from geoseg.models.converted import Converted
+from geoseg.models.openvino_runtime import read_network, to_ir, without_telemetry
+
+_WITH_WEIGHTS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
+
+
+def check_can_quantize() -> None:
+    """Refuse early where nncf is not installed.
+
+    Raises:
+        SettingsError: with what to run.
+    """
+    for package in ("openvino", "nncf"):
+        if find_spec(package) is None:
+            raise SettingsError(
+                f'quantizing needs the package {package}; run: pip install "geoseg[quantize]"'
+            )
+
+
+def quantize_network(network: Converted, chips: Sequence[NDArray[np.float32]]) -> Converted:
+    """Quantize a network to int8.
+
+    Args:
+        network: fp32, ONNX or IR.
+        chips: float32, normalised, each as large as one forward of the network.
+
+    Returns:
+        The int8 network as OpenVINO IR.
+
+    Raises:
+        ModelError: if nncf cannot quantize it.
+    """
+    nncf = _import_nncf()
+    model = read_network(network)
+    dataset = nncf.Dataset(chips, _forward_of)
+    try:
+        quantized = nncf.quantize(
+            model,
+            dataset,
+            preset=nncf.QuantizationPreset.MIXED,
+            target_device=nncf.TargetDevice.CPU,
+            subset_size=len(chips),
+            fast_bias_correction=True,
+            ignored_scope=nncf.IgnoredScope(names=_kept_exact(model), validate=False),
+        )
+    except Exception as error:  # nncf has errors of a dozen kinds
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"nncf cannot quantize this network: {lines[0][:200]}") from error
+    return to_ir(quantized, network.shape, "int8")
+
+
+def _forward_of(chip: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    return dict(zip(INPUTS, (chip, np.ones((), np.float32)), strict=True))
+
+
+def _kept_exact(model: Any) -> list[str]:
+    """Names of what stays fp32: the layers that read the chip, and all that follows the logits.
+
+    Values of a scene reach far from their mean, and 8 bits for all of them cost more agreement than the first
+    layer costs time; probabilities in 8 bits would round the confidence.
+    """
+    read, shown = _reached(model.inputs, _users), _reached(model.outputs, _sources)
+    return [
+        node.get_friendly_name()
+        for node in model.get_ordered_ops()
+        if node.get_friendly_name() in (read if _has_weights(node) else shown)
+    ]
+
+
+def _reached(ends: Iterable[Any], neighbours: Callable[[Any], Iterable[Any]]) -> set[str]:
+    """Names of the nodes that are reached from inputs or outputs, up to the first that have weights."""
+    waiting = [end.get_node() for end in ends]
+    seen = {node.get_friendly_name() for node in waiting}
+    while waiting:
+        for node in neighbours(waiting.pop()):
+            if node.get_friendly_name() not in seen:
+                seen.add(node.get_friendly_name())
+                if not _has_weights(node):
+                    waiting.append(node)
+    return seen
+
+
+def _users(node: Any) -> Iterator[Any]:
+    return (target.get_node() for output in node.outputs() for target in output.get_target_inputs())
+
+
+def _sources(node: Any) -> Iterator[Any]:
+    return (value.get_node() for value in node.input_values())
+
+
+def _has_weights(node: Any) -> bool:
+    return node.get_type_name() in _WITH_WEIGHTS
+
+
+def _import_nncf() -> Any:
+    with without_telemetry():
+        import nncf
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    return nncf
