@@ -19,7 +19,7 @@ from geoseg.polygons.threads import in_order
 
 CELL_BITS = 8
 """Cells are 2^8 steps wide: eight pixels."""
-BAND_CELLS = 64
+BAND_CELLS = 32
 """Rows of cells compared at once."""
 NEAR = 1
 """Steps below which an end touches a piece."""
@@ -67,67 +67,55 @@ class _Pieces:
         )
 
 
-def touching(lines: Lines, fresh: NDArray[np.bool_]) -> NDArray[np.int64]:
+def touching(
+    lines: Lines, fresh: NDArray[np.bool_], among: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
     """The pieces that touch another one elsewhere than at a common end, or lie on it.
 
     Args:
         lines: Lines; those that are not fresh do not touch each other.
-        fresh: Which lines are to be compared with all.
+        fresh: Which lines are to be compared with the others.
+        among: Which lines there are to compare with, those that are fresh among them; None for all.
 
     Returns:
         Index of the first vertex of each such piece, ascending.
     """
-    counts = lines.sizes - 1
-    pieces, new = _Pieces.of(lines), np.repeat(fresh, counts)
-    boxes = _Boxes.of(pieces)
+    starts = lines.starts
+    if starts.size == 0:
+        return starts
+    top = (np.minimum.reduceat(lines.points[:, 0], starts) - NEAR) >> CELL_BITS
+    bottom = (np.maximum.reduceat(lines.points[:, 0], starts) + NEAR) >> CELL_BITS
 
     def compare(band: int) -> NDArray[np.int64]:
-        first, second = _neighbours(pieces, boxes, new, band)
+        inside = (top < band + BAND_CELLS) & (bottom >= band)
+        if among is not None:
+            inside &= among
+        at = np.flatnonzero(inside)
+        part = lines.take(at)
+        counts = part.sizes - 1
+        pieces = _Pieces.of(part)
+        first, second = _neighbours(pieces, np.repeat(fresh[at], counts), band)
         clash = _touch(pieces.take(first), pieces.take(second))
-        return np.concatenate([first[clash], second[clash]])
+        found = np.unique(np.concatenate([first[clash], second[clash]]))
+        own: NDArray[np.int64] = spread(starts[at], counts)[found]
+        return own
 
-    found = [np.zeros(0, dtype=np.int64), *in_order(compare, boxes.bands())]
-    clashing: NDArray[np.int64] = spread(lines.starts, counts)[np.unique(np.concatenate(found))]
-    return clashing
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Boxes:
-    """Bounding boxes with a margin: least and greatest row and column of each, int32."""
-
-    top: NDArray[np.int32]
-    bottom: NDArray[np.int32]
-    left: NDArray[np.int32]
-    right: NDArray[np.int32]
-
-    @staticmethod
-    def of(pieces: _Pieces) -> _Boxes:
-        """The boxes of pieces."""
-        sides = (
-            np.minimum(pieces.row, pieces.row + pieces.down) - NEAR,
-            np.maximum(pieces.row, pieces.row + pieces.down) + NEAR,
-            np.minimum(pieces.column, pieces.column + pieces.across) - NEAR,
-            np.maximum(pieces.column, pieces.column + pieces.across) + NEAR,
-        )
-        return _Boxes(*(side.astype(np.int32) for side in sides))
-
-    def bands(self) -> range:
-        """First row of cells of every band of the grid that boxes reach into."""
-        if self.top.size == 0:
-            return range(0)
-        return range(int(self.top.min()) >> CELL_BITS, (int(self.bottom.max()) >> CELL_BITS) + 1, BAND_CELLS)
+    bands = range(int(top.min()), int(bottom.max()) + 1, BAND_CELLS)
+    return np.asarray(np.unique(np.concatenate(list(in_order(compare, bands)))))
 
 
 def _neighbours(
-    pieces: _Pieces, boxes: _Boxes, fresh: NDArray[np.bool_], band: int
+    pieces: _Pieces, fresh: NDArray[np.bool_], band: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of pieces whose boxes meet in a band, at least one of them fresh; a pair may come twice."""
-    inside = (boxes.top >> CELL_BITS < band + BAND_CELLS) & (boxes.bottom >> CELL_BITS >= band)
-    at = np.flatnonzero(inside)
+    row, column = pieces.row + pieces.down, pieces.column + pieces.across
+    tops, bottoms = np.minimum(pieces.row, row) - NEAR, np.maximum(pieces.row, row) + NEAR
+    lefts, rights = np.minimum(pieces.column, column) - NEAR, np.maximum(pieces.column, column) + NEAR
+    at = np.flatnonzero((_cell(tops) < band + BAND_CELLS) & (_cell(bottoms) >= band))
     cell, owner = _passed_cells(pieces.take(at), band)
     order = np.argsort(cell)
     cell, piece = cell[order], at[owner[order]]
-    top, bottom, left, right = boxes.top[piece], boxes.bottom[piece], boxes.left[piece], boxes.right[piece]
+    top, bottom, left, right = (side[piece].astype(np.int32) for side in (tops, bottoms, lefts, rights))
     new = fresh[piece]
     pairs = [(at[:0], at[:0])]
     first = np.arange(cell.size)

@@ -52,15 +52,12 @@ def settle(shaper: Shaper, junctions: Junctions) -> Shapes:
 
 def _clashing(shapes: Shapes, fresh: NDArray[np.bool_], junctions: Junctions) -> NDArray[np.int64]:
     """First vertices of all pieces that clash, ascending."""
-    near = _arcs_near(shapes.lines, fresh)
-    lines = shapes.lines.take(near)
-    local = touching(lines, fresh[near])
-    touched = local + (shapes.lines.starts[near] - lines.starts)[lines.line_of(local)]
+    touched = touching(shapes.lines, fresh, _arcs_near(shapes.lines, fresh))
     return np.unique(np.concatenate([touched, junctions.turned(shapes.lines), shapes.swept]))
 
 
-def _arcs_near(lines: Lines, fresh: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The lines whose bounding box comes near that of a fresh one, those among them."""
+def _arcs_near(lines: Lines, fresh: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which lines have a bounding box that comes near that of a fresh one, those among them."""
     starts = lines.starts
     low = (np.minimum.reduceat(lines.points, starts) - 1) >> _COARSE_BITS
     high = (np.maximum.reduceat(lines.points, starts) + 1) >> _COARSE_BITS
@@ -84,7 +81,7 @@ def _arcs_near(lines: Lines, fresh: NDArray[np.bool_]) -> NDArray[np.int64]:
         - total[high[:, 0] + 1, low[:, 1]]
         + total[low[:, 0], low[:, 1]]
     )
-    return np.flatnonzero(inside)
+    return np.asarray(inside > 0)
 
 
 def _refine(

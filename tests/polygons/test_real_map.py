@@ -11,6 +11,8 @@ import rasterio
 import shapely
 from rasterio.windows import Window
 
+from geoseg.polygons.simplify import Borders, change_borders
+from geoseg.polygons.units import Length
 from geoseg.polygons.vectorise import class_areas, polygons_from_maps
 
 pytestmark = [
@@ -52,3 +54,25 @@ def test_polygons_cover_a_real_map_exactly(part):
         assert table.areas_ha()[mine].sum() == item.area_ha
     whole = polygons_from_maps(path)
     assert np.array_equal(shapely.to_wkb(whole.polygons.geometries()), shapely.to_wkb(shapes))
+
+
+@pytest.mark.parametrize(("tolerance", "rounds"), [(30.0, 0), (60.0, 0), (60.0, 2)])
+def test_a_real_map_with_simpler_borders_is_a_valid_coverage(part, tolerance, rounds):
+    path, _, _ = part
+    table = polygons_from_maps(path, junctions=True)
+    polygons, change = change_borders(table.polygons, Borders(Length(tolerance, False), rounds))
+    shapes = polygons.geometries()
+    assert shapely.is_valid(shapes).all()
+    assert shapely.coverage_is_valid(shapes)
+    before = table.polygons.columns
+    assert np.array_equal(polygons.columns.pixels, before.pixels)
+    assert 0.5 * tolerance < change.moved <= (2.1 if rounds else 1.0001) * tolerance
+    for item in class_areas(path):
+        mine = before.class_ids == item.id
+        limit = 0.02 + 2 / np.sqrt(mine.sum())  # few small patches change more
+        assert change.pixels[mine].sum() == pytest.approx(item.pixels, rel=limit)
+    again = change_borders(
+        polygons_from_maps(path, junctions=True, block_size=256).polygons,
+        Borders(Length(tolerance, False), rounds),
+    )[0]
+    assert np.array_equal(shapely.to_wkb(again.geometries()), shapely.to_wkb(shapes))

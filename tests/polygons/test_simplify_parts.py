@@ -149,6 +149,8 @@ class TestTouching:
         lines = lines_of([(0, 0), (9, 9)], [(0, 9), (9, 0)], [(0, 5), (5, 0)])
         assert touching(lines, np.array([False, False, False])).size == 0
         assert touching(lines, np.array([False, False, True])).tolist() == [0, 4]
+        among = np.array([False, True, True])
+        assert touching(lines, np.array([False, False, True]), among).size == 0
 
     @pytest.mark.parametrize("turned", [False, True])
     def test_long_lines_that_cross_far_from_their_ends(self, turned):
@@ -156,7 +158,7 @@ class TestTouching:
         lines = lines_of(one[::-1] if turned else one, other)
         assert touching(lines, np.ones(2, bool)).tolist() == [0, 2]
 
-    @pytest.mark.parametrize("at", [0, CELL - 1, CELL, CELL + 1, 64 * CELL - 1, 64 * CELL])
+    @pytest.mark.parametrize("at", [0, CELL - 1, CELL, CELL + 1, 32 * CELL - 1, 32 * CELL])
     def test_touches_at_the_borders_of_cells_and_bands(self, at):
         lines = lines_of([(at, at), (at + 300, at + 300)], [(at, 0), (at, at + 1)], [(at, 0), (at - 5, 0)])
         assert touching(lines, np.ones(3, bool)).tolist() == [0, 2]
