@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import shapely
 
 from geoseg.grid import WEIGHT_ONE, Window
 from geoseg.inference.blend import SUM_ONE
@@ -23,7 +24,10 @@ from geoseg.training.regions import Region
 from tests.conftest import save_tiny
 from tests.training.ground_of import CLASSES, make_files
 
-REGIONS = (Region(0, 0, Window(10, 20, 60, 90)), Region(0, 1, Window(90, 0, 50, 130)))
+REGIONS = (
+    Region(0, 0, Window(10, 20, 60, 90), shapely.Polygon([(20, 10), (110, 10), (20, 70)])),
+    Region(0, 1, Window(90, 0, 50, 130)),
+)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +126,10 @@ def test_few_forwards_see_whole_pieces_spread_over_all_ground(held_out, monkeypa
     assert (weights == WEIGHT_ONE).all()  # no chip of a piece is missing
     assert 300 < sample.labels.size < wanted(held_out)[0].sum()
     monkeypatch.setattr(logits_module, "MOST_FORWARDS", 1)
-    assert draw(held_out).labels.size > 100  # one piece at least
+    one = draw(held_out)
+    assert 0 < one.labels.size < sample.labels.size  # one piece at least
+    monkeypatch.setattr(logits_module, "MOST_FORWARDS", 12)
+    np.testing.assert_array_equal(draw(held_out, tta="d4").labels, one.labels)  # eight views a chip
 
 
 def one_chip(logits, labels):
