@@ -46,6 +46,8 @@ def ramp_qml() -> str:
         "minimumValue": "0",
         "maximumValue": "1",
     }
+    # The items in the legend, as percent; without this QGIS draws a bar from 0 to 1.
+    ET.SubElement(shader, "rampLegendSettings", useContinuousLegend="0")
     for share, color in _RAMP:
         ET.SubElement(
             shader, "item", value=f"{share:g}", label=f"{share * 100:g} %", color=color, alpha="255"

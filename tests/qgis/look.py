@@ -15,6 +15,8 @@ from osgeo import ogr
 from qgis.core import (
     QgsApplication,
     QgsCoordinateTransformContext,
+    QgsLayerTreeLayer,
+    QgsMapLayerLegend,
     QgsMapRendererCustomPainterJob,
     QgsMapSettings,
     QgsProviderRegistry,
@@ -22,7 +24,7 @@ from qgis.core import (
     QgsRasterLayer,
     QgsRenderContext,
 )
-from qgis.PyQt.QtCore import QSize
+from qgis.PyQt.QtCore import QSize, Qt
 from qgis.PyQt.QtGui import QColor, QImage, QPainter
 
 BACKGROUND = QColor(255, 0, 255)
@@ -59,7 +61,16 @@ def raster(layer):
     if renderer.type() == "singlebandpseudocolor":
         items = renderer.shader().rasterShaderFunction().colorRampItemList()
         seen["ramp"] = [[item.value, item.label, item.color.name()] for item in items]
+    seen["legend"] = legend(layer)
     return seen
+
+
+def legend(layer):
+    """The lines below the layer's name in the list of layers."""
+    nodes = QgsMapLayerLegend.defaultRasterLegend(layer).createLayerTreeModelLegendNodes(
+        QgsLayerTreeLayer(layer)
+    )
+    return [node.data(Qt.DisplayRole) for node in nodes]
 
 
 def vector(layer):

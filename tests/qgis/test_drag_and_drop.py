@@ -110,6 +110,7 @@ def test_the_class_map_has_the_models_nine_names_and_colours(farmland):
     layer = farmland.layer("classes")
     assert len(LEGEND) == 9
     assert (layer["renderer"], layer["classes"], layer["nodata"]) == ("paletted", LEGEND, 255)
+    assert layer["legend"][1:] == [item.name for item in BUNDLED]
 
 
 def test_the_polygons_have_them_too(farmland):
@@ -133,6 +134,7 @@ def test_confidence_is_a_ramp_in_percent(farmland, name):
     layer = farmland.layer(name)
     assert (layer["renderer"], layer["nodata"]) == ("singlebandpseudocolor", 255)
     assert layer["ramp"] == [[percent / 100, f"{percent} %", color] for percent, color in PERCENT]
+    assert layer["legend"][1:] == ["0 %", "25 %", "50 %", "75 %", "100 %"]
 
 
 @pytest.mark.parametrize(("name", "one"), [("confidence", 100), ("probabilities", 250)])
