@@ -1,7 +1,7 @@
-"""The polygons of a map as a table: the columns that pipelines build on.
+"""The polygons of a map as a table, with the columns of ``schema``.
 
-Version 1. One row a polygon, ordered by the polygon's first pixel; GeoPackage, FlatGeobuf and GeoParquet have
-the same columns in the same order.
+One row a polygon, ordered by the polygon's first pixel; GeoPackage, FlatGeobuf and GeoParquet have the same
+columns in the same order.
 """
 
 from __future__ import annotations
@@ -17,15 +17,12 @@ from numpy.typing import NDArray
 from geoseg.errors import SettingsError
 from geoseg.models.card import LandClass
 from geoseg.polygons.components import NODATA
+from geoseg.polygons.schema import arrow_schema
 from geoseg.polygons.store import Columns, Polygons
 from geoseg.polygons.units import AreaLimit
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-SCHEMA_VERSION = "1"
-LAYER = "polygons"
-GEOMETRY = "geometry"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,28 +123,6 @@ class PolygonTable:
             pa.array(shapely.to_wkb(portion.geometries()), pa.binary()),
         )
         return pa.record_batch(list(values), schema=arrow_schema())
-
-
-def arrow_schema() -> pa.Schema:
-    """The columns of the table: geometries are WKB, everything but id, class, count and edge may be null."""
-    import pyarrow as pa
-
-    return pa.schema(
-        [
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("class_id", pa.int32(), nullable=False),
-            pa.field("class_name", pa.string(), nullable=False),
-            pa.field("area_ha", pa.float64()),
-            pa.field("perimeter_m", pa.float64()),
-            pa.field("pixel_count", pa.int64(), nullable=False),
-            pa.field("confidence", pa.float64()),
-            pa.field("confidence_min", pa.float64()),
-            pa.field("runner_up", pa.string()),
-            pa.field("touches_edge", pa.bool_(), nullable=False),
-            pa.field("date", pa.date32()),
-            pa.field(GEOMETRY, pa.binary(), nullable=False),
-        ]
-    )
 
 
 def _ids(portion: Polygons) -> list[str]:

@@ -15,9 +15,10 @@ from geoseg.models.card import LandClass
 from geoseg.polygons.components import NODATA
 from geoseg.polygons.legend import complete_legend
 from geoseg.polygons.rasters import DATE_TAG, MapInfo, MapRasters, resolve_block_size
+from geoseg.polygons.schema import SCHEMA_VERSION, VERSION_KEY
 from geoseg.polygons.store import PolygonStore
 from geoseg.polygons.surface import measure_surface
-from geoseg.polygons.table import SCHEMA_VERSION, PolygonTable
+from geoseg.polygons.table import PolygonTable
 from geoseg.polygons.trace import Tracer
 
 Progress = Callable[[int, int], None]
@@ -150,4 +151,4 @@ def parse_date(date: str | datetime.date | None) -> datetime.date | None:
 
 def _provenance(info: MapInfo, given: Mapping[str, str] | None) -> dict[str, str]:
     tags = given if given is not None else {k: v for k, v in info.tags.items() if k.startswith(_KEPT_TAGS)}
-    return {"GEOSEG_POLYGONS_SCHEMA": SCHEMA_VERSION} | {key: str(tags[key]) for key in sorted(tags)}
+    return {VERSION_KEY: SCHEMA_VERSION} | {key: str(tags[key]) for key in sorted(tags)}

@@ -11,7 +11,7 @@ from affine import Affine
 
 from geoseg.errors import SceneError, SettingsError
 from geoseg.models.card import LandClass
-from geoseg.polygons.table import arrow_schema
+from geoseg.polygons.schema import arrow_schema
 from geoseg.polygons.units import AreaLimit
 from geoseg.polygons.vectorise import class_areas, parse_date, polygons_from_maps
 

@@ -17,7 +17,7 @@ import pytest
 import shapely
 
 from geoseg.errors import OutputError, RunError
-from geoseg.polygons.table import arrow_schema
+from geoseg.polygons.schema import arrow_schema
 from geoseg.polygons.units import AreaLimit
 from geoseg.polygons.vectorise import polygons_from_maps
 from geoseg.polygons.writers import SUFFIXES, WRITERS, write_polygons, writer_for

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.polygons.table import GEOMETRY, LAYER, PolygonTable, arrow_schema
+from geoseg.polygons.schema import GEOMETRY, LAYER, arrow_schema
+from geoseg.polygons.table import PolygonTable
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.polygons.table import GEOMETRY, PolygonTable, arrow_schema
+from geoseg.polygons.schema import GEOMETRY, arrow_schema
+from geoseg.polygons.table import PolygonTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
