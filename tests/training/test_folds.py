@@ -136,6 +136,7 @@ def test_every_validation_pixel_is_scored_once(shape, block, buffer, chip):
     np.testing.assert_array_equal(scored, wanted)
 
 
+@settings(deadline=None)
 @given(st.tuples(st.integers(1, 300), st.integers(1, 300)), st.integers(1, 400))
 def test_blocks_tile_the_scene_with_nearly_equal_sides(shape, size):
     blocks = cut(shape, size)
@@ -147,6 +148,7 @@ def test_blocks_tile_the_scene_with_nearly_equal_sides(shape, size):
         assert np.ptp([getattr(window, side) for window in blocks]) <= 1
 
 
+@settings(deadline=None)
 @given(st.integers(2, 6), st.integers(0, 99), st.integers(10, 60))
 def test_balance_fills_every_fold_and_repeats(folds, seed, blocks):
     counts = np.random.default_rng(seed).integers(0, 1000, (blocks, 4))
@@ -296,3 +298,24 @@ def test_the_split_is_written_beside_the_model(ground, tmp_path):
     first = split.regions[0].window
     x, y = PLACE * (first.col, first.row)
     assert table.geometry[0].bounds == pytest.approx((x, y - 10 * first.height, x + 10 * first.width, y))
+
+
+def test_other_folds_can_be_held_out(tmp_path):
+    """Fold by fold everything is held out once; without a fold everything trains."""
+    ground = make_ground(tmp_path)
+    split = split_of(ground, block_size="40px", folds=3, buffer="3px")
+    assert split.folds == (0, 1, 2)
+    whole = Window.from_shape(ground.shape)
+    held = sum(np.any([r.mask(whole) for r in split.of(fold)], axis=0).astype(int) for fold in split.folds)
+    assert (held == 1).all()
+    for fold in split.folds:
+        assert split.holding_out(fold).validation == split.of(fold)
+        mine = np.any([r.mask(whole) for r in split.of(fold)], axis=0)
+        assert not (split.holding_out(fold).trains(0, whole) & mine).any()
+    assert split.holding_out(None).validation == ()
+    assert split.holding_out(None).trains(0, whole).all()
+
+
+def test_nothing_need_be_held_out(tmp_path):
+    split = split_of(make_ground(tmp_path), method="none")
+    assert (split.regions, split.validation, split.folds) == ((), (), ())
