@@ -17,8 +17,12 @@ from geoseg.cli.train import train as command
 from geoseg.errors import OutputError, SettingsError
 from geoseg.models import load_card, load_model, save_model
 from geoseg.run.evaluate import evaluate
+from geoseg.run.held_out_sample import draw_sample
 from geoseg.run.predict import predict
 from geoseg.run.train import train
+from geoseg.training.calibrate import fit_temperature, join
+from geoseg.training.prepare import open_training
+from geoseg.training.recipe import load_recipe
 from tests.run.test_train import RECIPE, Interrupting
 from tests.training.ground_of import make_files
 
@@ -193,16 +197,27 @@ def test_every_fold_is_scored_and_their_spread_told(validated):
 
 def test_temperatures_are_fitted_across(validated):
     """The maps of a fold use what was fitted on the other; what is shipped was fitted on both."""
-    result, _, _ = validated
-    details = result.model / "training"
-    own = [
-        json.loads((details / "folds" / str(fold) / "metrics.json").read_text())["temperature"]
+    result, folder, _ = validated
+    opened = open_training(load_recipe(folder / "crops.toml"))
+    samples = [
+        draw_sample(
+            load_model(folder / f"fold{fold}"),
+            opened.grounds,
+            opened.every,
+            opened.split.of(fold),
+            "none",
+            device="auto",
+            seed=0,
+            share=0.5,
+        )
         for fold in (0, 1)
     ]
-    shipped = load_card(result.model).temperatures
-    assert set(shipped) == {"none"}
-    assert min(own) <= shipped["none"] <= max(own)
-    assert own[0] != own[1]
+    fitted = [fit_temperature(sample) for sample in samples]
+    folds = result.model / "training" / "folds"
+    own = [json.loads((folds / str(fold) / "metrics.json").read_text())["temperature"] for fold in (0, 1)]
+    assert fitted[0] != fitted[1]
+    assert own == fitted[::-1]
+    assert load_card(result.model).temperatures == {"none": fit_temperature(join(samples))}
 
 
 def test_what_lies_beside_the_model(validated):
