@@ -164,8 +164,9 @@ def resolve_refinement(
 
 
 def _area(value: str | float) -> str:
-    limit = parse_area(value)
-    return f"{limit.amount:.12g}{'px' if limit.in_pixels else 'ha'}"
+    parse_area(value)
+    text = "".join(str(value).split())
+    return text if text.endswith(("ha", "px", "m2", "m²")) else f"{text}ha"
 
 
 def _whole(option: str, value: str | float) -> int:

@@ -14,12 +14,15 @@ from geopandas.testing import assert_geodataframe_equal
 import geoseg
 from geoseg.errors import SettingsError
 from geoseg.maps.sidecar import class_table_xml
+from geoseg.models.card import LandClass
+from geoseg.polygons.surface import measure_surface
 from geoseg.refine import passes
 from geoseg.refine.passes import refine_array
 from geoseg.refine.sieve import Sieve
 from geoseg.refine.survey import PatchSize
 from geoseg.run import polygonize as polygonize_module
 from geoseg.run.polygonize import polygonize
+from geoseg.run.refinement import read_refinement
 from tests.refine import plain
 
 STEPS = {
@@ -168,6 +171,9 @@ class TestPredict:
         part = predict(runs[2], tiny_model, tmp_path / "part", sieve="0.5ha", aoi=aoi)
         table = read(part.outputs["polygons"])
         assert table["area_ha"].min() >= 0.5
+        assert sum(row["area_ha"] for row in part.report["classes"]) == pytest.approx(
+            table["area_ha"].sum(), rel=1e-12
+        )
         assert part.report["pixels_valid"] == table["pixel_count"].sum()
 
     @pytest.mark.parametrize(
@@ -196,6 +202,34 @@ class TestPredict:
         with pytest.raises(SettingsError, match=r"--sieve 0\.5ha.*20px"):
             geoseg.predict(scene, tmp_path / "m.tif", sieve=0.5, **options)
         geoseg.predict(scene, tmp_path / "m.tif", sieve="5px", **options)
+
+
+@pytest.mark.parametrize("option", ["sieve", "fill_holes"])
+@pytest.mark.parametrize(("amount", "least"), [(1000, 1000), (1000.25, 1001), (999.75, 1000)])
+def test_patches_below_a_size_are_those_a_filter_would_leave_out(option, amount, least):
+    surface = measure_surface("EPSG:32614", Affine(10, 0, 500_000, 0, -10, 5_200_000), (9, 9))
+    refinement = read_refinement({option: amount * surface.area_unit}, (), "map")
+    (step,) = refinement.steps(surface, 9)
+    assert step.size.least == least
+    np.testing.assert_array_equal(step.size.areas(3, 2), surface.pixel_areas(3, 0, 2, 9))
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ({"sieve": " 450 m2"}, "sieve 450m2"),
+        ({"sieve": "3km²"}, "sieve 3km²"),
+        ({"sieve": "1.2"}, "sieve 1.2ha"),
+        ({"sieve": "12.5px"}, "sieve 12.5px"),
+        ({"fill_holes": 2}, "fill holes 2ha"),
+        ({"sieve": 0.12345678901}, "sieve 0.12345678901ha"),
+        ({"closing": "Corn, 2:5"}, "close 1,2:5"),
+        ({"smooth": "7"}, "smooth 7"),
+    ],
+)
+def test_steps_in_one_line(asked, text):
+    legend = [LandClass(1, "corn", "#ffd300")]
+    assert read_refinement(asked, legend, "map").text(by_probability=False) == text
 
 
 @pytest.fixture
@@ -249,7 +283,7 @@ class TestPolygonize:
         assert tags(tmp_path / "b.tif")["GEOSEG_REFINE"] == "smooth 3; then sieve 6px"
 
     def test_confidence_without_probabilities_is_unknown_where_the_class_is_new(self, class_map, tmp_path):
-        sure = np.full((24, 35), 80, np.uint8)
+        sure = np.where(pixels(class_map) == 7, 20, 80).astype(np.uint8)
         with rasterio.open(class_map) as source:
             profile = source.profile | {"dtype": "uint8", "nodata": 255}
         with rasterio.open(tmp_path / "conf.tif", "w", **profile) as raster:
