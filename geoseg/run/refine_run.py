@@ -38,10 +38,13 @@ def refine_run(
     bands = [item.id for item in job.model.classes]
     width, folder = job.window.width, rasters["classes"].parent
     steps = job.settings.refine.steps(statistics.surface, width, bands=bands, folder=folder)
+    changed = 0
     for part in _rewrite(steps, rasters, bands, progress):
         window = Window(job.window.row + part.row, job.window.col, len(part.classes), width)
         assert part.confidence is not None  # a run that is refined always has it
         refined.add_maps(window, part.classes, part.confidence)
+        changed += part.changed
+    progress.say(f"refining changed {changed:,} pixels")
     return refined
 
 
