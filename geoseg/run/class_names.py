@@ -36,6 +36,24 @@ def class_ids(
     return chosen
 
 
+def split_names(text: str, legend: Sequence[LandClass]) -> list[str]:
+    """Names or ids between commas; a class's own name may hold commas ("grass, hay and pasture").
+
+    Args:
+        text: What the user wrote.
+        legend: The classes that have names.
+    """
+    names = {item.name.casefold() for item in legend}
+    parts = text.split(",")
+    found = []
+    while parts:
+        joined = (n for n in range(len(parts), 1, -1) if ",".join(parts[:n]).strip().casefold() in names)
+        count = next(joined, 1)
+        found.append(",".join(parts[:count]).strip())
+        del parts[:count]
+    return [name for name in found if name]
+
+
 def _listed(legend: Sequence[LandClass]) -> str:
     if not legend:
         return "its classes have no names, give ids"

@@ -18,7 +18,7 @@ from geoseg.refine.sieve import Sieve
 from geoseg.refine.smooth import Smooth
 from geoseg.refine.step import Step
 from geoseg.refine.survey import PatchSize
-from geoseg.run.class_names import class_ids
+from geoseg.run.class_names import class_ids, split_names
 from geoseg.scene import Scene
 
 REFINE_TAG = "GEOSEG_REFINE"
@@ -128,8 +128,8 @@ def read_refinement(
     def morphology(name: str, option: str) -> tuple[tuple[int, ...], int] | None:
         if name not in given:
             return None
-        names, size = _split(option, given[name])
-        return tuple(class_ids(names, legend, where, only_these=only_these)), size
+        classes, size = _split(option, given[name])
+        return tuple(class_ids(split_names(classes, legend), legend, where, only_these=only_these)), size
 
     refinement = Refinement(
         smooth=_whole("--smooth", given["smooth"]) if "smooth" in given else None,
@@ -176,15 +176,14 @@ def _whole(option: str, value: str | float) -> int:
         raise SettingsError(f"{option} {value} is not a whole number of pixels; write 3 or 5") from None
 
 
-def _split(option: str, value: str | float) -> tuple[list[str], int]:
+def _split(option: str, value: str | float) -> tuple[str, int]:
     """``"corn,7:3"`` as classes and the side of the square."""
     classes, colon, size = str(value).rpartition(":")
-    names = [name for name in classes.split(",") if name.strip()]
-    if not colon or not names:
+    if not colon or not classes.strip(" ,"):
         raise SettingsError(
             f'{option} "{value}": write classes, a colon and the side of the square in pixels, as in corn,7:3'
         )
-    return names, _whole(option, size)
+    return classes, _whole(option, size)
 
 
 def _patch_size(option: str, text: str, surface: Surface | None, width: int) -> PatchSize:

@@ -224,11 +224,12 @@ def test_patches_below_a_size_are_those_a_filter_would_leave_out(option, amount,
         ({"fill_holes": 2}, "fill holes 2ha"),
         ({"sieve": 0.12345678901}, "sieve 0.12345678901ha"),
         ({"closing": "Corn, 2:5"}, "close 1,2:5"),
+        ({"opening": "grass, hay and pasture,corn,9:3"}, "open 6,1,9:3"),
         ({"smooth": "7"}, "smooth 7"),
     ],
 )
 def test_steps_in_one_line(asked, text):
-    legend = [LandClass(1, "corn", "#ffd300")]
+    legend = [LandClass(1, "corn", "#ffd300"), LandClass(6, "grass, hay and pasture", "#e8ffbf")]
     assert read_refinement(asked, legend, "map").text(by_probability=False) == text
 
 
