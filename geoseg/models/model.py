@@ -40,7 +40,8 @@ _LEFT_OUT = (
 class Model:
     """A loaded model.
 
-    It can be pickled, and then needs no file any more.
+    It can be pickled and then needs no file any more; what is pickled is the package, not the torch network
+    that was built of it.
 
     Attributes:
         card: what the package says about it.
@@ -62,6 +63,10 @@ class Model:
     weights: bytes = field(repr=False)
     promised: tuple[Promised, ...] = ()
     at_hand: dict[tuple[str, str, ChipShape], Converted] = field(default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the torch network."""
+        return {key: value for key, value in vars(self).items() if key != "network"}
 
     @cached_property
     def network(self) -> Any:

@@ -79,15 +79,19 @@ def read_network(network: Converted, where: str = "the converted network") -> An
 
 
 def to_ir(model: Any, shape: ChipShape, precision: str) -> Converted:
-    """An `openvino.Model` in OpenVINO's own format, its weights as they are.
+    """An `openvino.Model` in OpenVINO's own format, its weights as they are; the same model, the same bytes.
 
     Args:
-        model: with the inputs and output of `convert.to_onnx`.
+        model: with the inputs and output of `convert.to_onnx`; its nodes get other names, which otherwise
+            would hold what OpenVINO has counted so far.
         shape: what it takes.
         precision: "fp32" or "int8".
     """
     openvino = import_openvino()
     names = CONVERTED_FILES[OPENVINO, precision]
+    for number, node in enumerate(model.get_ordered_ops()):
+        if node.get_type_name() != "Parameter":
+            node.set_friendly_name(f"{node.get_type_name()}_{number}")
     with tempfile.TemporaryDirectory() as folder:
         openvino.save_model(model, str(Path(folder) / names[0]), compress_to_fp16=False)
         files = {name: (Path(folder) / name).read_bytes() for name in names}

@@ -6,8 +6,10 @@ Scales of activations come from chips of real scenes; no labels are needed and n
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from typing import Any
 
@@ -48,19 +50,19 @@ def quantize_network(network: Converted, chips: Sequence[NDArray[np.float32]]) -
     Raises:
         ModelError: if nncf cannot quantize it.
     """
-    nncf = _import_nncf()
     model = read_network(network)
-    dataset = nncf.Dataset(chips, _forward_of)
     try:
-        quantized = nncf.quantize(
-            model,
-            dataset,
-            preset=nncf.QuantizationPreset.MIXED,
-            target_device=nncf.TargetDevice.CPU,
-            subset_size=len(chips),
-            fast_bias_correction=True,
-            ignored_scope=nncf.IgnoredScope(names=_kept_exact(model), validate=False),
-        )
+        with _quiet():
+            nncf = _import_nncf()
+            quantized = nncf.quantize(
+                model,
+                nncf.Dataset(chips, _forward_of),
+                preset=nncf.QuantizationPreset.MIXED,
+                target_device=nncf.TargetDevice.CPU,
+                subset_size=len(chips),
+                fast_bias_correction=True,
+                ignored_scope=nncf.IgnoredScope(names=_kept_exact(model), validate=False),
+            )
     except Exception as error:  # nncf has errors of a dozen kinds
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(f"nncf cannot quantize this network: {lines[0][:200]}") from error
@@ -113,5 +115,16 @@ def _has_weights(node: Any) -> bool:
 def _import_nncf() -> Any:
     with without_telemetry():
         import nncf
-    logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep nncf from drawing bars where results belong, and what it brings along from giving its news."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(disabled)

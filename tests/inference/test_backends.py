@@ -1,0 +1,290 @@
+"""What every backend must do alike; each test runs with torch, OpenVINO and ONNX Runtime."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from geoseg.grid import Window
+from geoseg.inference.device import has_bf16
+from geoseg.inference.normalise import Normalisation
+from geoseg.inference.onnx_backend import OnnxBackend
+from geoseg.inference.openvino_backend import OpenVinoBackend
+from geoseg.inference.symmetry import SYMMETRIES, SymmetricBackend
+from geoseg.inference.torch_backend import TorchBackend
+from geoseg.models import build_network, load_model, size_divisor
+from geoseg.models.convert import ChipShape, to_onnx
+from geoseg.models.converted import Converted
+from geoseg.models.layout import ONNX, ONNX_FILE
+from geoseg.scene import open_scene
+from tests.conftest import SAMPLES
+
+BACKENDS = ("torch", "openvino", "onnx")
+BF16 = pytest.param(
+    "openvino", "bf16", marks=pytest.mark.skipif(not has_bf16("cpu"), reason="no bf16 on this processor")
+)
+PRECISIONS = [("torch", "fp32"), ("torch", "bf16"), ("openvino", "fp32"), BF16, ("onnx", "fp32")]
+BANDS, CLASSES = 3, 4
+
+
+class Network(nn.Module):
+    """Refuses sides that are no multiple of 16, and answers at half the size; says what divides a side."""
+
+    size_divisor = 16
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(BANDS, 16, 3, padding=1, stride=2),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.Conv2d(16, CLASSES, 3, padding=1),
+        )
+
+    def forward(self, x):
+        assert x.shape[-1] % 16 == x.shape[-2] % 16 == 0
+        return self.layers(x) * 8
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return Network().eval()
+
+
+@pytest.fixture(scope="module")
+def converted(network):
+    """Side and batch -> the network, converted once."""
+    made = {}
+
+    def convert(side=48, batch=1):
+        if (side, batch) not in made:
+            shape = ChipShape(batch, BANDS, side)
+            made[side, batch] = Converted(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(network, shape)})
+        return made[side, batch]
+
+    return convert
+
+
+@pytest.fixture
+def make(network, converted):
+    """Backend by name."""
+
+    def make(name, *, side=48, batch=1, precision="fp32", forwards=2, **more):
+        if name == "torch":
+            return TorchBackend(network, precision=precision, batch_size=batch, divisor=16, **more)
+        if name == "onnx":
+            return OnnxBackend(converted(side, batch), forwards=forwards, **more)
+        return OpenVinoBackend(converted(side, batch), precision=precision, forwards=forwards, **more)
+
+    return make
+
+
+def chips(batch=1, side=48, seed=0):
+    return np.random.default_rng(seed).normal(size=(batch, BANDS, side, side)).astype(np.float32)
+
+
+def in_threads(backend, batches, threads):
+    with ThreadPoolExecutor(threads, initializer=backend.prepare_thread) as pool:
+        return list(pool.map(backend.probabilities, batches))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_it_says_what_it_is(make, name):
+    backend = make(name, batch=2)
+    assert (backend.name, backend.device, backend.precision, backend.batch_size) == (name, "cpu", "fp32", 2)
+    assert backend.forwards >= 1
+
+
+@pytest.mark.parametrize(("name", "precision"), PRECISIONS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_probabilities_are_probabilities(make, name, precision, batch):
+    result = make(name, batch=batch, precision=precision).probabilities(chips(batch))
+    assert result.shape == (batch, CLASSES, 48, 48)
+    assert result.dtype == np.float32
+    assert result.flags.writeable, "the stitcher rounds in place"
+    assert result.min() >= 0
+    assert np.abs(result.sum(1) - 1).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", BACKENDS[1:])
+@pytest.mark.parametrize("side", [48, 50])
+def test_it_agrees_with_torch_also_where_chips_are_padded_and_logits_small(make, name, side):
+    expected = make("torch").probabilities(chips(side=side))
+    result = make(name, side=side).probabilities(chips(side=side))
+    assert np.abs(result - expected).max() < 1e-5
+    assert expected.std() > 0.1, "a network that says the same everywhere would prove nothing"
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_the_temperature_divides_the_logits(make, name):
+    sharp, soft = (make(name, temperature=t).probabilities(chips()) for t in (1.0, 4.0))
+    logits = np.log(sharp) / 4
+    assert np.allclose(soft, np.exp(logits) / np.exp(logits).sum(1, keepdims=True), atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "precision"), PRECISIONS)
+def test_threads_streams_and_repeats_give_the_same_bits(make, name, precision):
+    batches = [chips(side=96, seed=seed) for seed in range(3)]
+    alone = in_threads(make(name, side=96, precision=precision, forwards=1), batches, 1)
+    for forwards in (1, 2, 4):
+        backend = make(name, side=96, precision=precision, forwards=forwards)
+        together = in_threads(backend, batches * 4, forwards + 1)
+        assert all(np.array_equal(one, alone[i % 3]) for i, one in enumerate(together))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_result_is_not_touched_by_the_next_forward(make, name):
+    backend = make(name)
+    first = backend.probabilities(chips())
+    before = first.copy()
+    backend.probabilities(chips(seed=1))
+    assert np.array_equal(first, before)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_place_in_the_batch_does_not_matter(make, name):
+    backend, one = make(name, batch=3), chips(3)
+    forward, backward = in_threads(backend, [one, one[::-1].copy()], 1)
+    assert np.array_equal(forward, backward[::-1])
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("tta", SYMMETRIES)
+def test_every_augmentation_averages_its_views(make, name, tta):
+    inner = make(name)
+    views = [
+        inner.probabilities(np.rot90(chips()[..., ::-1] if m else chips(), k, (-2, -1)).copy())
+        for k, m in SYMMETRIES[tta]
+    ]
+    back = [np.rot90(view, -k, (-2, -1)) for view, (k, _) in zip(views, SYMMETRIES[tta], strict=True)]
+    expected = sum(view[..., ::-1] if m else view for view, (_, m) in zip(back, SYMMETRIES[tta], strict=True))
+    result = SymmetricBackend(inner, tta).probabilities(chips())
+    assert np.allclose(result, expected / len(views), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """The bundled network on a chip of each sample scene: model, chips and valid pixels, torch's answers."""
+    model = load_model("dakota-crops")
+    shape = ChipShape(1, len(model.bands), model.chip_size)
+    normalise = Normalisation(model.card.means, model.card.stds)
+    batches = []
+    for name in ("farmland", "heldout", "odd"):
+        scene = open_scene(SAMPLES / f"{name}.tif")
+        scene = scene.select(tuple(range(1, shape.bands + 1)), invalid_where=model.card.invalid_where)
+        values, valid = scene.read(Window.from_shape(scene.shape))
+        chip = np.zeros(shape.dimensions, np.float32)
+        chip[0, :, : valid.shape[0], : valid.shape[1]] = normalise.apply(values, valid)
+        batches.append((chip, valid))
+    reference = TorchBackend(model.network, divisor=size_divisor(model.network))
+    network = Converted(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(model.network, shape)})
+    return network, [(chip, valid, shown(reference, chip, valid)) for chip, valid in batches]
+
+
+def shown(backend, chip, valid):
+    classes = backend.probabilities(chip)[0].argmax(0)
+    return classes[: valid.shape[0], : valid.shape[1]][valid]
+
+
+@pytest.mark.parametrize(
+    ("backend", "share"),
+    [
+        (OpenVinoBackend, 0.999),
+        (OnnxBackend, 0.999),
+        pytest.param(
+            lambda network: OpenVinoBackend(network, precision="bf16"),
+            0.99,
+            marks=pytest.mark.skipif(not has_bf16("cpu"), reason="no bf16 on this processor"),
+        ),
+    ],
+    ids=["openvino", "onnx", "openvino-bf16"],
+)
+def test_a_trained_network_shows_the_classes_that_torch_shows(trained, backend, share):
+    network, samples = trained
+    backend = backend(network)
+    same = np.concatenate([shown(backend, chip, valid) == expected for chip, valid, expected in samples])
+    assert same.size > 100_000
+    assert same.mean() >= share
+    assert len(np.unique(np.concatenate([expected for _, _, expected in samples]))) >= 5
+
+
+@pytest.mark.parametrize("precision", ["fp32", BF16.values[1]] if has_bf16("cpu") else ["fp32"])
+def test_a_trained_network_gives_the_same_bits_from_every_number_of_streams(trained, precision):
+    network, samples = trained
+    alone, together = (
+        in_threads(OpenVinoBackend(network, precision=precision, forwards=n), [c for c, _, _ in samples], n)
+        for n in (1, 2)
+    )
+    assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnx"])
+def test_it_needs_no_torch(converted, name, tmp_path):
+    (tmp_path / "network.onnx").write_bytes(converted().graph)
+    backend = {"openvino": "OpenVinoBackend", "onnx": "OnnxBackend"}[name]
+    code = f"""
+import sys, pathlib, numpy as np
+sys.modules["torch"] = None
+from geoseg.inference.{name}_backend import {backend}
+from geoseg.models.convert import ChipShape
+from geoseg.models.converted import Converted
+data = pathlib.Path(sys.argv[1]).read_bytes()
+network = Converted("onnx", "fp32", ChipShape(1, {BANDS}, 48), {{"network.onnx": data}})
+print({backend}(network).probabilities(np.zeros((1, {BANDS}, 48, 48), np.float32)).sum())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "network.onnx"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert abs(float(done.stdout) - 48 * 48) < 0.1
+
+
+def test_openvino_tells_nobody_that_it_is_used():
+    code = (
+        "import sys; from geoseg.models.openvino_runtime import import_openvino; import_openvino();"
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+ARCHITECTURES = {
+    "unet": ("resnet18", {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}),
+    "unetplusplus": ("resnet18", {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}),
+    "manet": ("resnet18", {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}),
+    "linknet": ("resnet18", {"encoder_depth": 3}),
+    "fpn": ("resnet18", {}),
+    "pspnet": ("resnet18", {}),
+    "pan": ("resnet18", {}),
+    "deeplabv3": ("resnet18", {"decoder_channels": 16}),
+    "deeplabv3plus": ("resnet18", {"decoder_channels": 16}),
+    "upernet": ("resnet18", {"decoder_channels": 16}),
+    "segformer": ("mit_b0", {}),
+    "dpt": ("tu-vit_tiny_patch16_224", {}),
+    "unet-classic": (None, {"depth": 2, "width": 4}),
+}
+
+
+def test_every_architecture_is_among_those_converted():
+    from geoseg.models import architectures
+
+    assert set(ARCHITECTURES) == set(architectures())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_converts_and_agrees(architecture):
+    torch.manual_seed(0)
+    encoder, options = ARCHITECTURES[architecture]
+    network = build_network(architecture, encoder=encoder, bands=BANDS, classes=CLASSES, **options).eval()
+    shape = ChipShape(1, BANDS, 72)
+    converted = Converted(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(network, shape)})
+    expected = TorchBackend(network, divisor=size_divisor(network)).probabilities(chips(side=72))
+    for backend in (OpenVinoBackend(converted), OnnxBackend(converted)):
+        assert np.abs(backend.probabilities(chips(side=72)) - expected).max() < 1e-4, backend.name

@@ -1,0 +1,162 @@
+"""Where a converted network comes from: made once, checked against torch, kept, and remade when damaged."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from geoseg.errors import ModelError, SettingsError
+from geoseg.inference import conversion
+from geoseg.inference.conversion import check_conversion, converted_network
+from geoseg.inference.openvino_backend import OpenVinoBackend
+from geoseg.models import open_model
+from geoseg.models.cache import cache_folder
+from geoseg.models.convert import ChipShape, to_onnx
+from geoseg.models.converted import Converted
+from geoseg.models.layout import ONNX, ONNX_FILE
+from tests.conftest import save_tiny
+
+SHAPE = ChipShape(1, 2, 32)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
+
+
+def find(model, said, backend="openvino", precision="fp32", shape=SHAPE):
+    return converted_network(model, backend, precision, shape, said.append)
+
+
+def test_it_is_converted_once_and_that_is_said(tiny_model):
+    said = []
+    first = find(open_model(tiny_model), said)
+    assert len(said) == 1
+    assert said[0].startswith("converted the network for OpenVINO, once: ")
+    model = open_model(tiny_model)
+    again = find(model, said)
+    assert len(said) == 1
+    assert again == first
+    assert "network" not in vars(model), "a kept network needs no torch"
+
+
+def test_bf16_runs_the_fp32_network(tiny_model):
+    said = []
+    model = open_model(tiny_model)
+    assert find(model, said, precision="bf16") is find(model, said, precision="fp32")
+    assert len(said) == 1
+
+
+def test_other_chips_other_backends_and_other_weights_are_converted_apart(tiny_model, tmp_path):
+    said = []
+    model = open_model(tiny_model)
+    find(model, said)
+    find(model, said, shape=ChipShape(2, 2, 32))
+    find(open_model(tiny_model), said, backend="onnx")
+    find(open_model(save_tiny(tmp_path / "other", seed=1)), said)
+    assert len(said) == 4
+    assert len(list(cache_folder().iterdir())) == 4
+
+
+def test_another_version_of_the_runtime_converts_again(tiny_model, monkeypatch):
+    said = []
+    find(open_model(tiny_model), said)
+    monkeypatch.setattr(conversion, "_version", lambda name: f"{name} 99")
+    find(open_model(tiny_model), said)
+    assert len(said) == 2
+
+
+def test_a_damaged_entry_is_made_again(tiny_model):
+    said = []
+    first = find(open_model(tiny_model), said)
+    (entry,) = cache_folder().iterdir()
+    entry.write_bytes(entry.read_bytes()[:-10])
+    assert find(open_model(tiny_model), said) == first
+    assert len(said) == 2
+    find(open_model(tiny_model), said)
+    assert len(said) == 2
+
+
+def test_a_conversion_that_gives_other_answers_is_refused_and_not_kept(tiny_model, tmp_path, monkeypatch):
+    other = open_model(save_tiny(tmp_path / "other", seed=1))
+    monkeypatch.setattr(conversion, "to_onnx", lambda _network, shape: to_onnx(other.network, shape))
+    with pytest.raises(ModelError, match=r"OpenVINO gives other answers than torch .* use --backend torch"):
+        find(open_model(tiny_model), [])
+    assert not cache_folder().exists()
+
+
+def test_a_network_that_is_not_a_number_is_refused(tiny_model, monkeypatch):
+    model = open_model(tiny_model)
+    monkeypatch.setattr(conversion, "_run", lambda *_: np.full((1, 3, 32, 32), np.nan))
+    with pytest.raises(ModelError, match="other answers"):
+        check_conversion(model, "openvino", Converted(ONNX, "fp32", SHAPE, {}))
+
+
+def test_converting_twice_gives_the_same_bytes_and_names_no_path(tiny_model):
+    network = open_model(tiny_model).network
+    first = to_onnx(network, SHAPE)
+    assert first == to_onnx(network, SHAPE)
+    assert b".py" not in first
+    assert b"geoseg/" not in first
+
+
+def test_what_cannot_be_exported_is_one_line():
+    import torch
+
+    class Branching(torch.nn.Module):
+        size_divisor = 1
+
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(ModelError, match="torch cannot convert this network") as error:
+        to_onnx(Branching().eval(), SHAPE)
+    assert "\n" not in str(error.value)
+
+
+def test_without_the_converter_it_says_what_to_install(tiny_model, monkeypatch):
+    monkeypatch.setattr(conversion, "can_convert", lambda: False)
+    with pytest.raises(SettingsError, match=r'onnx and onnxscript; run: pip install "geoseg\[onnx\]"'):
+        find(open_model(tiny_model), [], backend="onnx")
+
+
+def test_a_package_without_int8_says_how_to_make_one(tiny_model):
+    with pytest.raises(SettingsError, match=r"tiny has no quantized network.*geoseg models quantize"):
+        find(open_model(tiny_model), [], precision="int8")
+
+
+def test_a_model_takes_its_network_to_another_process(tiny_model, tmp_path):
+    model = open_model(tiny_model)
+    find(model, [])
+    (tmp_path / "model.pickle").write_bytes(pickle.dumps(model))
+    code = """
+import pickle, sys, pathlib
+sys.modules["torch"] = None
+from geoseg.inference.conversion import converted_network
+from geoseg.models.convert import ChipShape
+model = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
+print(len(converted_network(model, "openvino", "fp32", ChipShape(1, 2, 32), None).graph))
+"""
+    elsewhere = {"XDG_CACHE_HOME": str(tmp_path / "empty"), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "model.pickle"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=elsewhere,
+        cwd=tmp_path.parents[0],
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == len(find(model, []).graph)
+
+
+def test_a_network_for_other_chips_than_promised_is_refused(tiny_model):
+    graph = to_onnx(open_model(tiny_model).network, SHAPE)
+    wrong = Converted(ONNX, "fp32", ChipShape(1, 2, 64), {ONNX_FILE: graph})
+    with pytest.raises(ModelError, match="takes chips of"):
+        OpenVinoBackend(wrong)
