@@ -1,8 +1,8 @@
 """The polygon table as a published contract: its columns and its version.
 
 ``docs/polygons.md`` says the same to people, a test keeps the two alike. The version has one or two numbers,
-``MAJOR`` or ``MAJOR.MINOR``: the second grows when columns are added, the first when a column goes, or changes
-its name, type, unit or meaning. A reader that knows version 1 reads every 1.x and takes columns by name.
+``MAJOR`` or ``MAJOR.MINOR``: the second grows when columns are added, the first when one goes or changes its
+name, type, unit or meaning. A reader that knows version 1 reads every 1.x and takes columns by name.
 """
 
 from __future__ import annotations
