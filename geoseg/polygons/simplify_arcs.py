@@ -60,11 +60,10 @@ class Simplifier:
         border = self._border(chosen)
         base = border.base
         starts, sizes = base.starts, base.sizes
-        wanted = doubled_areas(border.raw)
-        depth = np.where(base.closed, 2, self._too_much(chosen, wanted))
+        depth = np.where(base.closed, 2, 0)  # four vertices
         kept = simplify_lines(self._plane(chosen, base), starts, sizes, depth, border.fixed)
         shapes = self._finish(chosen, border, kept, np.ones(len(chosen), dtype=bool))
-        return self._make_up(chosen, shapes, wanted)
+        return self._make_up(chosen, shapes, doubled_areas(border.raw))
 
     def refine(
         self, chosen: NDArray[np.int64], shapes: Shapes, clashing: NDArray[np.int64], even: NDArray[np.bool_]

@@ -192,7 +192,7 @@ def _touch(one: _Pieces, other: _Pieces) -> NDArray[np.bool_]:
     ahead = sign * (one.down * other.down + one.across * other.across)
     same = (np.abs(turn) <= NEAR * np.maximum(_reach(one), _reach(other))) & (ahead > 0)
     joined = tails | heads | tail_head | head_tail
-    clash[rest] = ~joined | same | (tails & heads) | (tail_head & head_tail)
+    clash[rest] = ~joined | same
     return clash
 
 

@@ -90,18 +90,13 @@ class Smoother:
         side = np.flatnonzero(~last)
         heads = first[side + 1]
         across = swept(new.points, first[side], heads, old.points[side], old.points[side + 1], self._points)
-        turned = np.sign(doubled_areas(new)) != np.sign(doubled_areas(old))
-        turned &= old.closed
-        pieces = np.ones(len(new.points), dtype=bool)
-        pieces[new.starts + new.sizes - 1] = False
-        clashing = np.union1d(heads[across] - 1, np.flatnonzero(np.repeat(turned, new.sizes) & pieces))
 
         scale = self._scale[chosen] / STEPS
         away = (new.points - old.points[corner]) * np.repeat(scale, new.sizes, axis=0)
         cut = np.minimum.reduceat((away * away).sum(axis=1), first)
         moved = np.sqrt(np.maximum.reduceat(cut, old.starts))
         local = (corner - np.repeat(old.starts, new.sizes)).astype(np.int32)
-        return Shapes(new, local, moved, clashing)
+        return Shapes(new, local, moved, heads[across] - 1)
 
 
 def cut_corners(

@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.errors import SettingsError
-from geoseg.polygons.arcs import cut_arcs, end_position
+from geoseg.polygons.arcs import Lines, cut_arcs, end_position
+from geoseg.polygons.borders import STEPS, staircases
 from geoseg.polygons.simplify import Borders, change_borders
+from geoseg.polygons.simplify_clashes import Junctions
 from geoseg.polygons.surface import HECTARE, measure_surface
 from geoseg.polygons.units import Length
 
@@ -143,6 +145,14 @@ def test_blocks_do_not_change_anything(name, block_size):
         assert rows(one) == rows(other)
 
 
+@pytest.mark.parametrize(
+    ("shape", "classes", "seed", "tolerance"),
+    [((16, 40), 2, 960464, 4.0), ((56, 52), 4, 953320, 2.5), ((47, 57), 6, 774176, 1.5)],
+)
+def test_borders_that_got_vertices_back_stay_within_the_tolerance(shape, classes, seed, tolerance):
+    assert_a_valid_coverage(noise(shape, 2.0, classes, seed), tolerance)
+
+
 def test_portions_and_threads_do_not_change_anything(monkeypatch):
     classes = MAPS["noise"]
     expected = rows(changed(classes, 2.0, 1)[1])
@@ -161,6 +171,44 @@ def test_junctions_stay():
     for rounds in (0, 2):
         corners = shapely.get_coordinates(changed(classes, 3.0, rounds)[1].geometries())
         assert set(zip(column.tolist(), (-row).tolist(), strict=True)) <= set(map(tuple, corners.tolist()))
+
+
+def test_an_island_is_not_left_on_the_other_side_of_a_border():
+    classes = np.zeros((60, 60), np.uint8)
+    classes[30:] = 1
+    classes[30:33, 25:34] = 0  # a straight border would leave it out
+    assert changed(classes, 4.0)[2].vertices == 10
+    classes[31, 29] = 2
+    assert_a_valid_coverage(classes, 4.0)
+    _, new, _ = changed(classes, 4.0)
+    assert new.geometries()[0].contains(new.geometries()[2].centroid) is False  # it is a hole of it
+    assert len(new.geometries()[0].interiors) == 1
+
+
+@pytest.mark.parametrize("rounds", [0, 2])
+@pytest.mark.parametrize("clashes", ["geoseg.polygons.simplify_rounds.touching", "turned"])
+def test_where_all_lines_clash_the_old_borders_are_back(monkeypatch, clashes, rounds):
+    """Nothing of what was done stays, not even moves that keep areas."""
+
+    def everything(*given):
+        lines = next(value for value in given if isinstance(value, Lines))
+        return np.setdiff1d(np.arange(len(lines.points)), lines.starts + lines.sizes - 1)
+
+    classes = MAPS["noise"]
+    arcs = cut_arcs(trace(classes, junctions=True))
+    raw = arcs.read(np.arange(len(arcs)))
+    edge = (raw.points == 0) | (raw.points == np.array(classes.shape))
+    base, _ = staircases(raw, arcs.islands, edge.any(axis=1))
+    if clashes == "turned":
+        monkeypatch.setattr(Junctions, "turned", everything)
+    else:
+        monkeypatch.setattr(clashes, everything)
+    found = shapely.get_coordinates(changed(classes, 3.0, rounds)[1].geometries())
+    expected = set(map(tuple, (base.points[:, ::-1] / STEPS * [1, -1]).tolist()))
+    if rounds:  # islands begin in the middle of a side then
+        assert expected <= set(map(tuple, found.tolist()))
+    else:
+        assert set(map(tuple, found.tolist())) == expected
 
 
 def test_slanted_borders_become_straight():
@@ -198,6 +246,16 @@ def test_small_islands_keep_area_and_four_corners():
     assert np.quantile(off, 0.9) < 0.1
     sizes = [len(ring.coords) for shape in new.geometries() for ring in (shape.exterior, *shape.interiors)]
     assert min(sizes) >= 4
+    row, column = np.indices((40, 200))
+    discs = np.zeros(row.shape, np.uint8)
+    for radius in range(1, 9):
+        discs[(row - 20) ** 2 + (column - 22 * radius) ** 2 <= radius**2] = 1
+    for tolerance in (3.0, 50.0):
+        _, round_ones, discs_change = changed(discs, tolerance)
+        assert min(len(shape.exterior.coords) for shape in round_ones.geometries()) == 5
+        if tolerance > 8:
+            ours, theirs = discs_change.pixels[1:], round_ones.columns.pixels[1:]
+            assert ours == pytest.approx(theirs, rel=0.03)
     single = old.columns.pixels == 1
     assert change.pixels[single] == pytest.approx(1)
 

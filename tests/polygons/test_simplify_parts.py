@@ -8,12 +8,19 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.polygons.arcs import Lines
+from geoseg.errors import RunError
+from geoseg.polygons.arcs import Lines, cut_arcs
+from geoseg.polygons.borders import corners_of
+from geoseg.polygons.simplify_arcs import Simplifier
 from geoseg.polygons.simplify_areas import doubled_areas, keep_areas
 from geoseg.polygons.simplify_clashes import NEAR, Junctions, touching
+from geoseg.polygons.simplify_rings import rebuild
 from geoseg.polygons.simplify_shapes import PORTION, portions
 from geoseg.polygons.simplify_sweeps import Boxes, PointGrid, swept
+from geoseg.polygons.smooth_arcs import Smoother
 from geoseg.polygons.threads import in_order
+
+from .helpers import trace
 
 CELL = 256
 
@@ -48,6 +55,13 @@ class TestAreas:
         assert np.array_equal(new.points[ends], points[ends])
         away = np.sqrt(((new.points - points) ** 2).sum(axis=1))
         assert (np.maximum.reduceat(away, lines.starts) <= moved + 0.8).all()
+
+    def test_large_moves_of_bent_lines_are_exact_too(self):
+        arch = [(0, 0), (300, 100), (400, 400), (300, 700), (0, 800)]
+        lines = lines_of(arch)
+        wanted = doubled_areas(lines) // 2
+        new, _ = keep_areas(lines, wanted, np.zeros(5, bool), np.array([1e9]))
+        assert doubled_areas(new)[0] == pytest.approx(wanted[0], rel=5e-3)
 
     def test_moves_are_bounded_and_fixed_vertices_stay(self):
         lines = lines_of([(0, 0), (100, 10), (200, -10), (300, 0)])
@@ -240,6 +254,79 @@ class TestSweeps:
             if (low[i] <= point).all() and (point <= high[i]).all()
         )
         assert sorted(zip(box.tolist(), row.tolist(), column.tolist(), strict=True)) == expected
+
+
+def test_an_island_turned_inside_out_clashes_all_around():
+    """No map is known where it happens: so vertices are chosen for it."""
+    classes = np.zeros((14, 14), np.uint8)
+    for row, column in ((3, 3), (4, 3), (4, 4), (5, 4), (5, 5), (5, 6), (5, 7), (4, 7), (4, 8), (3, 8)):
+        classes[row, column] = 1  # a thin crescent
+    arcs = cut_arcs(trace(classes, junctions=True))
+    island = np.flatnonzero(arcs.islands)[-1]  # the first is the edge of the map
+    chosen = np.array([island])
+    simplifier = Simplifier(arcs, classes.shape, 9.0, np.ones((len(arcs), 2)), np.full(len(arcs), 10))
+    border = simplifier._border(chosen)
+    count = len(border.base.points)
+    shapes = {True: 0, False: 0}
+    for one in range(1, count - 2):
+        for other in range(one + 1, count - 1):
+            kept = np.zeros(count, bool)
+            kept[[0, one, other, count - 1]] = True
+            ring = border.base.points[kept]
+            if shapely.Polygon(ring).area == 0:
+                continue
+            inside_out = (
+                shapely.Polygon(ring).exterior.is_ccw != shapely.Polygon(border.base.points).exterior.is_ccw
+            )
+            found = simplifier._finish(chosen, border, kept, np.array([False])).swept.tolist()
+            assert (found == [0, 1, 2]) is inside_out
+            shapes[inside_out] += 1
+    assert min(shapes.values()) > 3
+
+
+def test_a_ring_turned_inside_out_is_never_written():
+    polygons = trace(np.array([[1, 1, 2], [1, 3, 2]], np.uint8), junctions=True)
+    arcs = cut_arcs(polygons)
+    lines = corners_of(arcs.read(np.arange(len(arcs))))
+    assert len(rebuild(polygons, arcs, lines, None)[0]) == 3
+    wrong = Lines(lines.points * np.array([1, -1], np.int32), lines.sizes)
+    with pytest.raises(RunError, match="inside out"):
+        rebuild(polygons, arcs, wrong, None)
+
+
+class TestSmoother:
+    corners = ((320, 320), (640, 320), (640, 640), (960, 640), (960, 960))
+
+    def smoother(self, rounds=2, reach=2.0):
+        lines = lines_of(self.corners)
+        return Smoother(lines, np.array([False]), (50, 50), rounds, reach, np.ones((1, 2)))
+
+    def first(self, **options):
+        return self.smoother(**options).first(np.array([0]))
+
+    def test_corners_are_cut_and_ends_stay(self):
+        shapes = self.first()
+        found = set(map(tuple, shapes.lines.points.tolist()))
+        assert found & set(self.corners) == {self.corners[0], self.corners[-1]}
+        assert len(shapes.lines.points) == 2 + 3 * 4
+        assert shapes.at.tolist() == [0, *[1] * 4, *[2] * 4, *[3] * 4, 4]
+
+    def test_cuts_are_a_quarter_of_a_side_or_the_reach(self):
+        points = self.first(rounds=1, reach=100.0).lines.points
+        assert np.abs(points[1] - (560, 320)).max() <= 16  # moved a little to keep the area
+        points = self.first(rounds=1, reach=1.0).lines.points
+        assert np.abs(points[1] - (608, 320)).max() <= 16
+
+    def test_both_corners_beside_a_clashing_piece_are_put_back(self):
+        shapes = self.first()
+        at = shapes.at.tolist()
+        for piece, back in ((0, {1}), (at.index(2) - 1, {1, 2}), (at.index(2), {2}), (len(at) - 2, {3})):
+            renewed = self.smoother().refine(np.array([0]), shapes, np.array([piece]), np.array([False]))
+            found = set(map(tuple, renewed.lines.points.tolist()))
+            inner = set(self.corners[1:-1])
+            assert found & inner == {self.corners[i] for i in back}
+            again = self.smoother().refine(np.array([0]), renewed, np.zeros(0, int), np.array([False]))
+            assert np.array_equal(again.lines.points, renewed.lines.points)
 
 
 def test_portions_hold_all_arcs_in_order():

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from geoseg.errors import OutputError, RunError
 from geoseg.polygons.table import PolygonTable
+from geoseg.polygons.writers.earth import is_on_earth
+from geoseg.polygons.writers.fiboa import Fiboa
 from geoseg.polygons.writers.flatgeobuf import FlatGeobuf
+from geoseg.polygons.writers.geojson import GeoJsonSequence
 from geoseg.polygons.writers.geopackage import GeoPackage
 from geoseg.polygons.writers.geoparquet import GeoParquet
+from geoseg.polygons.writers.pmtiles import PMTiles
 
 
 class PolygonWriter(Protocol):
@@ -24,6 +29,14 @@ class PolygonWriter(Protocol):
     def suffix(self) -> str:
         """Ending of its files, with the dot."""
 
+    @property
+    def driver(self) -> str | None:
+        """The GDAL driver it needs, if any."""
+
+    @property
+    def on_earth(self) -> bool:
+        """Whether it takes only maps whose CRS ties them to the Earth."""
+
     def write(self, table: PolygonTable, path: Path) -> None:
         """Write all rows, with the provenance once in the file's metadata.
 
@@ -33,21 +46,72 @@ class PolygonWriter(Protocol):
         """
 
 
-WRITERS: tuple[PolygonWriter, ...] = (GeoPackage(), FlatGeobuf(), GeoParquet())
+WRITERS: tuple[PolygonWriter, ...] = (
+    GeoPackage(),
+    FlatGeobuf(),
+    GeoParquet(),
+    GeoJsonSequence("newline-delimited GeoJSON", ".geojsonl", separated=False),
+    GeoJsonSequence("GeoJSON text sequence", ".geojsons", separated=True),
+    PMTiles(),
+)
 SUFFIXES = tuple(writer.suffix for writer in WRITERS)
 
 
-def writer_for(path: Path) -> PolygonWriter:
+def writer_for(path: Path, *, fiboa: bool = False) -> PolygonWriter:
     """The writer of the format that a file name ends in.
 
+    Args:
+        path: The file; its name without the ending becomes the name of fiboa's collection.
+        fiboa: Whether fiboa's columns are asked for.
+
     Raises:
-        OutputError: If no writer has that ending.
+        OutputError: If no writer has that ending, or fiboa's columns do not go into it.
     """
-    for writer in WRITERS:
-        if path.suffix.lower() == writer.suffix:
-            return writer
-    known = ", ".join(f"{writer.suffix} ({writer.name})" for writer in WRITERS)
-    raise OutputError(f"{path}: polygons are written to {known}; give a name with one of these endings")
+    writer = next((writer for writer in WRITERS if path.suffix.lower() == writer.suffix), None)
+    if writer is None:
+        known = ", ".join(f"{writer.suffix} ({writer.name})" for writer in WRITERS)
+        raise OutputError(f"{path}: polygons are written to {known}; give a name with one of these endings")
+    if not fiboa:
+        return writer
+    made = Fiboa(path.stem)
+    if writer.suffix != made.suffix:
+        raise OutputError(f"{path}: --fiboa goes into GeoParquet; give a name that ends in {made.suffix}")
+    return made
+
+
+def check_target(path: Path, crs: Any, *, fiboa: bool = False) -> PolygonWriter:
+    """Refuse before any work what could not be written after it.
+
+    Args:
+        path: The file.
+        crs: The map's CRS (anything pyproj understands), or None.
+        fiboa: Whether fiboa's columns are asked for.
+
+    Returns:
+        The writer of the format.
+
+    Raises:
+        OutputError: If no format has that ending, the installed GDAL lacks it, or it cannot hold a map with
+            this CRS.
+    """
+    writer = writer_for(path, fiboa=fiboa)
+    if writer.driver is not None and not _gdal_writes(writer.driver):
+        raise OutputError(
+            f"{path}: the GDAL that pyogrio uses cannot write {writer.name}; install pyogrio as a wheel "
+            "(pip install --force-reinstall --only-binary pyogrio pyogrio), or write another format"
+        )
+    if writer.on_earth and not is_on_earth(crs):
+        raise OutputError(
+            f"{path}: {writer.name} needs a map whose CRS ties it to the Earth, and this one has none; give the "
+            "map its CRS, or write .gpkg, .fgb or plain .parquet"
+        )
+    return writer
+
+
+def _gdal_writes(driver: str) -> bool:
+    import pyogrio
+
+    return "w" in pyogrio.list_drivers().get(driver, "")
 
 
 def stale_sidecars(path: Path) -> tuple[Path, ...]:
@@ -60,21 +124,23 @@ def staged_path(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
 
 
-def stage_polygons(table: PolygonTable, path: Path) -> Path:
+def stage_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> Path:
     """Write a table to a hidden file beside the one it is to become.
 
     Args:
         table: The rows.
         path: The final name; its ending says the format.
+        fiboa: Add fiboa's columns.
 
     Returns:
         The complete hidden file; ``publish_polygons`` gives it its name.
 
     Raises:
-        OutputError: If no format has that ending.
+        OutputError: If the format cannot be written; see ``check_target``.
+        SettingsError: If the rows cannot be what the format asks for.
         RunError: If writing failed; nothing is left behind.
     """
-    writer = writer_for(path)
+    writer = check_target(path, table.crs, fiboa=fiboa)
     staged = staged_path(path)
     discard_polygons(staged)
     try:
@@ -95,20 +161,22 @@ def publish_polygons(staged: Path, path: Path) -> None:
 
 
 def discard_polygons(staged: Path) -> None:
-    """Remove a hidden file and what SQLite left beside it."""
-    for left in (staged, *stale_sidecars(staged)):
+    """Remove a hidden file and what SQLite and GDAL left beside it."""
+    for left in staged.parent.glob(glob.escape(staged.stem) + ".*"):
         left.unlink(missing_ok=True)
 
 
-def write_polygons(table: PolygonTable, path: Path) -> None:
+def write_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> None:
     """Write a table in the format its name ends in; the file appears when it is complete.
 
     Args:
         table: The rows.
         path: The file; replaced if it exists.
+        fiboa: Add fiboa's columns.
 
     Raises:
-        OutputError: If no format has that ending.
+        OutputError: If the format cannot be written; see ``check_target``.
+        SettingsError: If the rows cannot be what the format asks for.
         RunError: If writing failed; ``path`` is as it was.
     """
-    publish_polygons(stage_polygons(table, path), path)
+    publish_polygons(stage_polygons(table, path, fiboa=fiboa), path)

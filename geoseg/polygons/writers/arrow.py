@@ -1,4 +1,4 @@
-"""What the two formats that GDAL writes have in common."""
+"""What the formats that GDAL writes have in common."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ FIXED_TIME = "2000-01-01T00:00:00.000Z"
 """Stands in files where the format demands a time: when a file was written says nothing about its content."""
 
 
-def write_with_gdal(table: PolygonTable, path: Path, driver: str, **options: Any) -> None:
+def write_with_gdal(
+    table: PolygonTable, path: Path, driver: str, *, days_as_text: bool = False, **options: Any
+) -> None:
     """Stream a table into one GDAL layer, batch by batch.
 
     Args:
         table: The rows.
         path: A file that does not exist yet.
         driver: GDAL's name of the format.
+        days_as_text: Write days as text, ``2024-07-31``: JSON has no days, and GDAL puts slashes into its text.
         options: Further arguments of ``pyogrio.write_arrow``.
     """
     import pyarrow as pa
@@ -33,7 +36,8 @@ def write_with_gdal(table: PolygonTable, path: Path, driver: str, **options: Any
 
     crs = None if table.crs is None else pyproj.CRS.from_user_input(table.crs).to_wkt()
     failed: list[Exception] = []
-    reader = pa.RecordBatchReader.from_batches(arrow_schema(), _watched(table, failed))
+    schema = _with_text_for_days(arrow_schema()) if days_as_text else arrow_schema()
+    reader = pa.RecordBatchReader.from_batches(schema, _watched(table, schema, failed))
     with _fixed_clock(), _told_apart(failed), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")
         pyogrio.write_arrow(
@@ -53,10 +57,24 @@ def as_metadata(provenance: Mapping[str, str]) -> dict[str, str]:
     return {key: provenance[key] for key in sorted(provenance)}
 
 
-def _watched(table: PolygonTable, failed: list[Exception]) -> Iterator[pa.RecordBatch]:
+def _with_text_for_days(schema: pa.Schema) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        field.with_type(pa.string()) if pa.types.is_date32(field.type) else field for field in schema
+    )
+
+
+def _watched(
+    table: PolygonTable, schema: pa.Schema, failed: list[Exception]
+) -> Iterator[pa.RecordBatch]:
     """The table's batches; an error in them is remembered, since GDAL only says that there was one."""
+    import pyarrow as pa
+
     try:
-        yield from table.batches()
+        for batch in table.batches():
+            columns = [c.cast(field.type) for c, field in zip(batch.columns, schema, strict=True)]
+            yield pa.record_batch(columns, schema=schema)
     except Exception as error:
         failed.append(error)
         raise

@@ -19,13 +19,15 @@ class FlatGeobuf:
 
     name: str = "FlatGeobuf"
     suffix: str = ".fgb"
+    driver: str = "FlatGeobuf"
+    on_earth: bool = False
 
     def write(self, table: PolygonTable, path: Path) -> None:
         """Write all rows."""
         write_with_gdal(
             table,
             path,
-            "FlatGeobuf",
+            self.driver,
             layer_options={"SPATIAL_INDEX": "YES"},
             layer_metadata=as_metadata(table.provenance),
         )

@@ -47,13 +47,15 @@ class GeoPackage:
 
     name: str = "GeoPackage"
     suffix: str = ".gpkg"
+    driver: str = "GPKG"
+    on_earth: bool = False
 
     def write(self, table: PolygonTable, path: Path) -> None:
         """Write all rows, in order."""
         write_with_gdal(
             table,
             path,
-            "GPKG",
+            self.driver,
             dataset_options={"VERSION": "1.3"},
             layer_options={"SPATIAL_INDEX": "YES", "GEOMETRY_NAME": GEOMETRY},
             layer_metadata=as_metadata(table.provenance),

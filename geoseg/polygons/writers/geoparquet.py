@@ -6,6 +6,7 @@ Specification: https://geoparquet.org/releases/v1.1.0/
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,18 +27,42 @@ class GeoParquet:
 
     name: str = "GeoParquet"
     suffix: str = ".parquet"
+    driver: str | None = None
+    on_earth: bool = False
 
     def write(self, table: PolygonTable, path: Path) -> None:
-        """Write all rows, in order, one row group a batch."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        """Write all rows, in order."""
+        write_geoparquet(table, path, schema=arrow_schema(), batches=table.batches())
 
-        metadata = {"geo": json.dumps(_geo(table))} | dict(table.provenance)
-        schema = arrow_schema().append(pa.field(BBOX, _bbox_type(), nullable=False)).with_metadata(metadata)
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for batch in table.batches():
-                columns = [*batch.columns, _bboxes(batch.column(GEOMETRY))]
-                writer.write_batch(pa.record_batch(columns, schema=schema), row_group_size=batch.num_rows)
+
+def write_geoparquet(
+    table: PolygonTable,
+    path: Path,
+    *,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    metadata: Mapping[str, str] | None = None,
+    bbox_may_be_null: bool = False,
+) -> None:
+    """Stream rows into a file, one row group a batch: a strip of the map from its top to its bottom.
+
+    Args:
+        table: What the rows come from.
+        path: A file that does not exist yet.
+        schema: Columns of the rows; one is the geometry.
+        batches: The rows.
+        metadata: Put into the file besides the provenance.
+        bbox_may_be_null: Whether the schema allows null in the bbox column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    known = {"geo": json.dumps(_geo(table))} | dict(metadata or {}) | dict(table.provenance)
+    schema = schema.append(pa.field(BBOX, _bbox_type(), nullable=bbox_may_be_null)).with_metadata(known)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in batches:
+            columns = [*batch.columns, _bboxes(batch.column(GEOMETRY))]
+            writer.write_batch(pa.record_batch(columns, schema=schema), row_group_size=batch.num_rows)
 
 
 def _geo(table: PolygonTable) -> dict[str, Any]:
