@@ -22,7 +22,14 @@ Examples:
 
 @click.command(short_help="Trace the polygons of a class map.", epilog=EXAMPLES)
 @click.argument("class_map", metavar="CLASSES.tif")
-@click.option("-o", "--output", type=FILE, required=True, metavar="OUT.gpkg", help=".gpkg, .fgb or .parquet.")
+@click.option(
+    "-o",
+    "--output",
+    type=FILE,
+    required=True,
+    metavar="OUT.gpkg",
+    help=".gpkg, .fgb, .parquet, .geojsonl, .geojsons or .pmtiles.",
+)
 @click.option("--confidence", metavar="CONF.tif", help="Confidence raster of the same map.")
 @click.option("--probabilities", metavar="PROB.tif", help="Probability raster of the same map.")
 @click.option("--min-area", metavar="0.5ha|450m2|20px", help="Leave out smaller polygons.")
@@ -35,6 +42,7 @@ Examples:
     "--refined", type=FILE, metavar="OUT.tif", help="Also write the class map that these steps made."
 )
 @border_options
+@click.option("--fiboa", is_flag=True, help="Add fiboa's columns of crop fields (.parquet only).")
 @click.option(
     "--block-size", type=int, metavar="N", help="Pixels a side traced at once; only changes memory."
 )

@@ -28,7 +28,10 @@ Examples:
     "-o", "--output", type=FILE, metavar="OUT.tif", help="Class map [default: SCENE_classes.tif here]."
 )
 @click.option(
-    "--polygons", type=FILE, metavar="OUT.gpkg", help="Also write polygons: .gpkg, .fgb or .parquet."
+    "--polygons",
+    type=FILE,
+    metavar="OUT.gpkg",
+    help="Also write polygons: .gpkg, .fgb, .parquet, .geojsonl, .geojsons or .pmtiles.",
 )
 @click.option("--confidence", type=FILE, metavar="OUT.tif", help="Also write the confidence, 0-100 percent.")
 @click.option("--probabilities", type=FILE, metavar="OUT.tif", help="Also write every class's probability.")

@@ -16,7 +16,7 @@ from geoseg.polygons.rasters import MapRasters, resolve_block_size
 from geoseg.polygons.table import PolygonTable
 from geoseg.polygons.units import parse_area
 from geoseg.polygons.vectorise import parse_date, polygons_from_maps
-from geoseg.polygons.writers import SUFFIXES, discard_polygons, publish_polygons, stage_polygons
+from geoseg.polygons.writers import SUFFIXES, check_target, discard_polygons, publish_polygons, stage_polygons
 from geoseg.run.borders import borders_of, borders_to_json, with_borders
 from geoseg.run.class_names import class_ids
 from geoseg.run.outputs import RASTERS, check_outputs, discard, publish
@@ -61,6 +61,7 @@ def polygonize(
     refined: PathLike | None = None,
     simplify: str | float | None = None,
     smooth_borders: int | None = None,
+    fiboa: bool = False,
     block_size: int | None = None,
     overwrite: bool = False,
     report: PathLike | None = None,
@@ -70,7 +71,7 @@ def polygonize(
 
     Args:
         class_map: Class raster: one band of uint8, uint16 or int16, ids 0-254, with or without nodata.
-        output: ``.gpkg``, ``.fgb`` or ``.parquet``.
+        output: ``.gpkg``, ``.fgb``, ``.parquet``, ``.geojsonl``, ``.geojsons`` or ``.pmtiles``.
         confidence: Confidence raster of the same map: uint8, 0-100, 255 unknown.
         probabilities: Probability raster of the same map: uint8, one band a class, 0-250, 255 unknown.
         min_area: Leave out smaller polygons: ``"0.5ha"``, ``"450m2"``, ``"20px"`` or hectares.
@@ -84,6 +85,7 @@ def polygonize(
         refined: Write the class map as these steps left it here.
         simplify: Move borders by at most this to simplify them: ``"10m"``, ``"2px"`` or metres.
         smooth_borders: Then cut the corners of borders this often, 1 to 4 times.
+        fiboa: Add fiboa's columns of crop fields; ``.parquet`` only.
         block_size: Side of a block in pixels. Never changes the answer, only memory.
         overwrite: Replace existing files.
         report: Write the run report here, JSON.
@@ -118,7 +120,7 @@ def polygonize(
     borders = borders_of(simplify, smooth_borders)
     limit = None if min_area is None else parse_area(min_area)
     day = parse_date(date)
-    chosen = None if classes is None else _choose(class_map, classes)
+    chosen = _check_map(class_map, classes, output, fiboa=fiboa)
 
     with ExitStack() as cleanup:
         sources = cleanup.enter_context(
@@ -150,12 +152,13 @@ def polygonize(
         kept = new.take(keep)
         rasters = sources.finish()
         cleanup.callback(discard, rasters)
-        staged = stage_polygons(kept, output)
+        staged = stage_polygons(kept, output, fiboa=fiboa)
         cleanup.callback(discard_polygons, staged)
         content = _report(table, kept, written, inputs, since)
         content["settings"] = {
             "min_area": min_area,
             "classes": None if chosen is None else sorted(chosen),
+            "fiboa": fiboa,
             "date": None if table.date is None else table.date.isoformat(),
             "refine": None if refinement is None else refinement.to_json(),
             "block_size": resolve_block_size(block_size),
@@ -185,15 +188,19 @@ class _Blocks:
         self._stage.__exit__(*error)
 
 
-def _choose(class_map: PathLike, classes: Sequence[str | int]) -> set[int]:
-    """Ids of classes given by name or id.
+def _check_map(
+    class_map: PathLike, classes: Sequence[str | int] | None, output: Path, *, fiboa: bool
+) -> set[int] | None:
+    """Ids of classes given by name or id, None for all, after a look whether the output can hold the map.
 
     Raises:
+        OutputError: If the format cannot.
         SettingsError: Naming the classes that there are.
     """
     with MapRasters(class_map) as rasters:
-        legend = rasters.info.legend
-    return set(class_ids(classes, legend, os.fspath(class_map)))
+        info = rasters.info
+    check_target(output, info.crs, fiboa=fiboa)
+    return None if classes is None else set(class_ids(classes, info.legend, os.fspath(class_map)))
 
 
 def _report(

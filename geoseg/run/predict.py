@@ -98,7 +98,7 @@ def predict(
         output: The class map; default ``<scene>_classes.tif`` in the current folder.
         model: A bundled model's name, or a model package (folder, zip, ``hf://owner/name``); default the
             bundled model that fits the scene.
-        polygons: Write polygons here: ``.gpkg``, ``.fgb`` or ``.parquet``.
+        polygons: Write polygons here: a format of ``polygonize``, as in ``fields.gpkg``.
         confidence: Write the confidence raster here.
         probabilities: Write the probability raster here.
         bands: The scene's bands in the model's order, by name or 1-based number; default by common name.

@@ -13,6 +13,7 @@ from geoseg.grid import Grid, Window
 from geoseg.inference.conversion import Say
 from geoseg.models import Model, open_model
 from geoseg.polygons.simplify import Borders
+from geoseg.polygons.writers import SUFFIXES, check_target
 from geoseg.run.borders import check_borders
 from geoseg.run.choose import choose_model
 from geoseg.run.doctor import Diagnosis
@@ -23,7 +24,6 @@ from geoseg.scene import Scene, open_scene
 from geoseg.scene.area import Area, read_area
 
 PathLike = str | os.PathLike[str]
-POLYGON_FILES = (".gpkg", ".fgb", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def prepare(
         _by_option(outputs),
         opened.paths,
         endings=dict.fromkeys(("-o", "--confidence", "--probabilities"), RASTERS)
-        | {"--polygons": POLYGON_FILES, "--report": (".json",)},
+        | {"--polygons": SUFFIXES, "--report": (".json",)},
         overwrite=overwrite,
     )
     if outputs.polygons is not None and opened.georeference.needs_warp:
@@ -109,6 +109,8 @@ def prepare(
             f"{opened.name}: only GCPs or RPCs say where its pixels lie, so polygons would have no "
             "coordinates; --warp makes a regular grid of them"
         )
+    if outputs.polygons is not None:
+        check_target(outputs.polygons, opened.georeference.crs)
     check_borders(borders, outputs.polygons, opened)
     choice = choose_model(opened, model, bands=bands, force=force)
     if choice.reason is not None:

@@ -102,8 +102,8 @@ def check_target(path: Path, crs: Any, *, fiboa: bool = False) -> PolygonWriter:
         )
     if writer.on_earth and not is_on_earth(crs):
         raise OutputError(
-            f"{path}: {writer.name} needs a map whose CRS ties it to the Earth, and this one has none; give the "
-            "map its CRS, or write .gpkg, .fgb or plain .parquet"
+            f"{path}: {writer.name} needs a map whose CRS ties it to the Earth, and this one has none; give "
+            "the map its CRS, or write .gpkg, .fgb or plain .parquet"
         )
     return writer
 

@@ -27,7 +27,7 @@ def write_with_gdal(
         table: The rows.
         path: A file that does not exist yet.
         driver: GDAL's name of the format.
-        days_as_text: Write days as text, ``2024-07-31``: JSON has no days, and GDAL puts slashes into its text.
+        days_as_text: Write days as text, ``2024-07-31``: JSON has no days, and GDAL would write slashes.
         options: Further arguments of ``pyogrio.write_arrow``.
     """
     import pyarrow as pa
@@ -65,9 +65,7 @@ def _with_text_for_days(schema: pa.Schema) -> pa.Schema:
     )
 
 
-def _watched(
-    table: PolygonTable, schema: pa.Schema, failed: list[Exception]
-) -> Iterator[pa.RecordBatch]:
+def _watched(table: PolygonTable, schema: pa.Schema, failed: list[Exception]) -> Iterator[pa.RecordBatch]:
     """The table's batches; an error in them is remembered, since GDAL only says that there was one."""
     import pyarrow as pa
 

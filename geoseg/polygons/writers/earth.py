@@ -1,0 +1,103 @@
+"""Formats that know only longitude and latitude: may a map be written to them, and where does it lie?"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from geoseg.polygons.table import PolygonTable
+
+if TYPE_CHECKING:
+    import pyproj
+
+TILE_UNITS = 4096
+"""Steps along a side of a vector tile (the extent that the Mapbox Vector Tile specification recommends)."""
+UNITS_A_PIXEL = 8
+"""Steps that a pixel of the map is wide, at least, in the most detailed tiles: corners are 1/16 pixel off."""
+MERCATOR_SIDE = 2 * math.pi * 6_378_137.0
+"""Side of Web Mercator's square in its own metres (EPSG:3857)."""
+MERCATOR_LATITUDE = 85.0
+MAX_ZOOM = 22
+
+
+def is_on_earth(crs: Any) -> bool:
+    """Whether a CRS (anything pyproj understands, or None) leads to longitude and latitude."""
+    import pyproj
+
+    if crs is None:
+        return False
+    try:
+        return pyproj.CRS.from_user_input(crs).geodetic_crs is not None
+    except pyproj.exceptions.CRSError:
+        return False
+
+
+def zoom_range(table: PolygonTable) -> tuple[int, int]:
+    """Zoom levels of web map tiles that suit a map.
+
+    The lowest shows the whole map in about one tile; in the highest a pixel is 8 to 16 tile units wide, and
+    viewers enlarge from there.
+
+    Args:
+        table: Polygons of a map on Earth.
+
+    Returns:
+        The lowest and the highest zoom level, 0 to 22.
+    """
+    across, down, pixel = _in_mercator(table)
+    lowest = math.floor(math.log2(MERCATOR_SIDE / max(across, down)))
+    highest = math.ceil(math.log2(MERCATOR_SIDE * UNITS_A_PIXEL / TILE_UNITS / pixel))
+    highest = min(max(highest, 0), MAX_ZOOM)
+    return min(max(lowest, 0), highest), highest
+
+
+def lonlat_bounds(table: PolygonTable) -> tuple[float, float, float, float]:
+    """Longitudes and latitudes that a map lies within: (west, south, east, north).
+
+    Across the antimeridian west is greater than east.
+    """
+    found: tuple[float, float, float, float] = _to_lonlat(table).transform_bounds(*_box(table))
+    return found
+
+
+def _in_mercator(table: PolygonTable) -> tuple[float, float, float]:
+    """Width and height of a map and the shorter side of its middle pixel, in Web Mercator's metres."""
+    west, south, east, north = lonlat_bounds(table)
+    span = (east - west) % 360.0 or 360.0  # east is less than west across the antimeridian
+    across = MERCATOR_SIDE * span / 360.0
+    down = _northing(north) - _northing(south)
+    t = table.polygons.transform
+    left, bottom, right, top = _box(table)
+    x, y = (left + right) / 2, (bottom + top) / 2
+    lon, lat = _to_lonlat(table).transform([x, x + t.a, x + t.b], [y, y + t.d, y + t.e])
+    sides = [
+        math.hypot(
+            MERCATOR_SIDE * math.remainder(lon[i] - lon[0], 360.0) / 360.0,
+            _northing(lat[i]) - _northing(lat[0]),
+        )
+        for i in (1, 2)
+    ]
+    pixel = min((side for side in sides if side > 0 and math.isfinite(side)), default=1.0)
+    return max(across, pixel), max(down, pixel), pixel
+
+
+def _northing(latitude: float) -> float:
+    """Web Mercator's y; beyond 85 degrees as at 85."""
+    phi = math.radians(max(min(latitude, MERCATOR_LATITUDE), -MERCATOR_LATITUDE))
+    return MERCATOR_SIDE / (2 * math.pi) * math.asinh(math.tan(phi))
+
+
+def _box(table: PolygonTable) -> tuple[float, float, float, float]:
+    """The raster's box in the map's CRS; without its shape, that of the polygons."""
+    shape, t = table.polygons.shape, table.polygons.transform
+    if shape is None:
+        return table.polygons.bounds() or (t.c, t.f, t.c + t.a, t.f + t.e)
+    corners = [t @ corner for corner in ((0, 0), (shape[1], 0), (0, shape[0]), (shape[1], shape[0]))]
+    xs, ys = zip(*corners, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _to_lonlat(table: PolygonTable) -> pyproj.Transformer:
+    import pyproj
+
+    return pyproj.Transformer.from_crs(table.crs, "EPSG:4326", always_xy=True)

@@ -1,0 +1,47 @@
+"""GeoJSON text sequences: one feature a line, for programs and web pages that read as it comes.
+
+``.geojsons`` is RFC 8142 to the letter: a record separator (0x1E) before every feature. ``.geojsonl`` leaves
+it out ("newline-delimited GeoJSON"), which is what most tools on the web read. The endings are those of GDAL.
+Geometry follows RFC 7946: longitude and latitude on WGS 84 with seven decimals (1 cm), outer rings
+counter-clockwise, polygons across the antimeridian cut in two. Neither has a place for metadata.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.polygons.table import PolygonTable
+from geoseg.polygons.writers.arrow import write_with_gdal
+
+DECIMALS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class GeoJsonSequence:
+    """Writes one feature a line, in order.
+
+    Attributes:
+        name: What people call it.
+        suffix: Ending of its files.
+        separated: Whether a record separator precedes every feature.
+    """
+
+    name: str
+    suffix: str
+    separated: bool
+    driver: str = "GeoJSONSeq"
+    on_earth: bool = True
+
+    def write(self, table: PolygonTable, path: Path) -> None:
+        """Write all rows, in order; provenance has no place in the format."""
+        write_with_gdal(
+            table,
+            path,
+            self.driver,
+            days_as_text=True,
+            layer_options={
+                "COORDINATE_PRECISION": str(DECIMALS),
+                "RS": "YES" if self.separated else "NO",
+            },
+        )
