@@ -59,7 +59,7 @@ def field_map(axis: Axes, fields: geopandas.GeoDataFrame, column: str, title: st
         missing_kwds={"color": "#dddddd"},
         edgecolor="none",
     )
-    axis.set(title=title, xticks=[], yticks=[])
+    axis.set(title=title, xticks=[], yticks=[], xlabel="", ylabel="")
 
 
 def held_out(axis: Axes, fields: geopandas.GeoDataFrame, unit: str) -> None:

@@ -42,7 +42,7 @@ def too_little(fields: geopandas.GeoDataFrame) -> str | None:
     """Why a crop's yields cannot be forecast, or None."""
     known = fields[fields["yield_known"].notna() & fields["usable"] & fields["district"].notna()]
     if len(known) < LEAST_KNOWN:
-        return f"{len(known)} fields with a known yield and a season, and a forecast needs {LEAST_KNOWN}"
+        return f"known yields of {len(known)} fields with a season, and a forecast needs {LEAST_KNOWN}"
     groups = known["district"].nunique()
     if groups < LEAST_GROUPS:
         return f"known yields in {groups} districts, and cross-validation needs {LEAST_GROUPS}"
