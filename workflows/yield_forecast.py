@@ -21,20 +21,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from yields.pipeline import Dated, Job, Outcome, run
+from yields.pipeline import Job, Outcome, run
 
 from geoseg.errors import GeosegError, InputError
 
 OUTPUTS = ("fields.parquet", "districts.parquet", "forecast.png", "report.json")
 
 
-def dated(text: str) -> Dated:
+def dated(text: str) -> tuple[date | None, str]:
     """``DATE=FILE`` or ``FILE``."""
     day, equals, path = text.partition("=")
     try:
-        return (date.fromisoformat(day), Path(path)) if equals else (None, Path(text))
+        return (date.fromisoformat(day), path) if equals else (None, text)
     except ValueError:
-        return None, Path(text)  # a file name with = in it
+        return None, text  # a file name or URL with = in it
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -118,7 +118,7 @@ def job_of(asked: argparse.Namespace) -> Job:
         if not getattr(asked, name):
             raise InputError(f"--{name} is missing; --demo DIR shows how it works without data of your own")
     return Job(
-        polygons=asked.polygons,
+        polygons=[(day, Path(path)) for day, path in asked.polygons],
         scenes=asked.scenes,
         yields=asked.yields,
         yield_column=asked.yield_column,

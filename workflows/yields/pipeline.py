@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import geopandas
 import numpy as np
 import pandas as pd
+import shapely
 
 from geoseg.errors import InputError
 from yields.forecast import COLUMNS, forecast_crop, too_little
@@ -19,15 +21,13 @@ from yields.matching import follow
 from yields.seasons import LEAST_DATES, open_scenes, season_table
 from yields.tables import DateMap, read_maps
 
-Dated = tuple[date | None, Path]
-
 
 @dataclass(frozen=True)
 class Job:
     """What to do; ``yield_forecast.py --help`` says what each means."""
 
-    polygons: list[Dated]
-    scenes: list[Dated]
+    polygons: list[tuple[date | None, Path]]
+    scenes: list[tuple[date | None, str]]
     yields: Path | None = None
     yield_column: str = "yield"
     id_column: str = "id"
@@ -88,6 +88,9 @@ def run(job: Job, say: Callable[[str], None] = lambda _text: None) -> Outcome:
         f"{int((~fields['usable']).sum())} fields without a season"
     )
     report: dict[str, Any] = {
+        "report_version": 1,
+        "versions": {name: version(name) for name in ("geoseg", "exactextract", "scikit-learn")},
+        "settings": settings_of(job),
         "maps": {str(one.date): len(one.polygons) for one in maps},
         "reference": str(reference.date),
         "scenes": {str(day): scene.paths[0] for day, scene in scenes.items()},
@@ -102,6 +105,11 @@ def run(job: Job, say: Callable[[str], None] = lambda _text: None) -> Outcome:
     return Outcome(
         fields.drop(columns=["usable", "area"], errors="ignore"), districts, report, list(scenes), indices
     )
+
+
+def settings_of(job: Job) -> dict[str, Any]:
+    """All settings but the files of maps and scenes, which the report lists by date."""
+    return {name: value for name, value in asdict(job).items() if name not in ("polygons", "scenes")}
 
 
 def reference_of(maps: list[DateMap], day: date | None) -> DateMap:
@@ -155,7 +163,7 @@ def _forecast(
         fields["district"], shapes = districts_of(fields, job.districts, job.district_column)
     say(f"{int(fields['yield_known'].notna().sum())} known yields; {lost} rows of {job.yields} fit no field")
     report |= {"yields_known": int(fields["yield_known"].notna().sum()), "yields_without_a_field": lost}
-    fields["area"] = fields["area_ha"].fillna(fields.area)
+    fields["area"] = fields["area_ha"].fillna(pd.Series(shapely.area(fields.geometry.to_numpy())))
     report["crops"] = {}
     parts, districts = [], []
     for name, crop in fields.groupby("class_name"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pandas as pd
+import shapely
 from exactextract import exact_extract
 from numpy.typing import NDArray
 
@@ -24,11 +25,11 @@ LEAST_DATES = 2
 _CELLS = 4_000_000
 
 
-def open_scenes(files: Sequence[tuple[date | None, Path]]) -> dict[date, Scene]:
+def open_scenes(files: Sequence[tuple[date | None, str]]) -> dict[date, Scene]:
     """Open the season's scenes.
 
     Args:
-        files: (date, file); a date of None is read from the scene.
+        files: (date, file or URL); a date of None is read from the scene.
 
     Returns:
         Scenes by ascending date.
@@ -100,7 +101,7 @@ def field_means(
             output="pandas",
         )
         pixel = abs(scene.georeference.transform.a * scene.georeference.transform.e)
-        seen = found["count"].to_numpy() * pixel >= LEAST_SEEN * shapes.area.to_numpy()
+        seen = found["count"].to_numpy() * pixel >= LEAST_SEEN * shapely.area(shapes.geometry.to_numpy())
         result[f"{name}_mean"] = np.where(seen, found[f"{weighted}mean"], np.nan)
         result[f"{name}_std"] = np.where(seen, found[f"{weighted}stdev"], np.nan)
     return pd.DataFrame(result, index=fields.index)
