@@ -1,9 +1,10 @@
-"""The contract of all formats."""
+"""The contract of all formats; what only some promise is in ``test_writers_*``."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
+import weakref
 from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -17,14 +18,18 @@ import pytest
 import shapely
 
 from geoseg.errors import OutputError, RunError
+from geoseg.polygons import store
 from geoseg.polygons.schema import arrow_schema
 from geoseg.polygons.units import AreaLimit
 from geoseg.polygons.vectorise import polygons_from_maps
-from geoseg.polygons.writers import SUFFIXES, WRITERS, write_polygons, writer_for
+from geoseg.polygons.writers import SUFFIXES, WRITERS, check_target, write_polygons, writer_for
 
 from .conftest import write_raster
 
 every_format = pytest.mark.parametrize("suffix", SUFFIXES)
+TABLES = (".gpkg", ".fgb", ".parquet")
+every_table = pytest.mark.parametrize("suffix", TABLES)
+"""Formats that hold the table as it is, in the map's CRS."""
 
 
 def read(path: Path) -> pa.Table:
@@ -62,7 +67,7 @@ def table(small_map):
     return polygons_from_maps(small_map.class_map, **small_map.rasters)
 
 
-@every_format
+@every_table
 def test_rows_come_back_as_they_were(table, tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
     write_polygons(table, path)
@@ -87,7 +92,7 @@ def test_rows_lie_in_the_order_of_ids(table, tmp_path, suffix):
     assert stored.to_pylist() == [i for batch in table.batches() for i in batch["id"].to_pylist()]
 
 
-@every_format
+@every_table
 def test_provenance_is_kept_once(table, tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
     write_polygons(table, path)
@@ -106,7 +111,7 @@ def test_equal_tables_give_equal_files(small_map, tmp_path, suffix):
     assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
 
 
-@every_format
+@every_table
 def test_a_table_without_rows_is_a_good_file(table, tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
     write_polygons(table.filter(min_area=AreaLimit(1e9, True)), path)
@@ -114,7 +119,7 @@ def test_a_table_without_rows_is_a_good_file(table, tmp_path, suffix):
     assert columns_in_order(path) == arrow_schema().names
 
 
-@every_format
+@every_table
 @pytest.mark.parametrize("crs", [None, "EPSG:4326", "EPSG:32614"])
 def test_the_crs_is_the_maps(tmp_path, suffix, crs):
     classes = write_raster(tmp_path / "a.tif", np.array([[1, 2]], np.uint8), crs=crs)
@@ -147,6 +152,57 @@ def test_the_file_appears_whole_or_not_at_all(table, tmp_path, suffix, monkeypat
     assert path.read_bytes() == b"the old file"
 
 
+@every_format
+def test_rows_are_never_held_all_at_once(small_map, tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(store, "BATCH_POLYGONS", 5)
+    table = polygons_from_maps(small_map.class_map, **small_map.rasters)
+    alive, most = [], 0
+
+    class Watched(np.ndarray):
+        """Unlike its base class, an array that can be watched while it goes."""
+
+    original = type(table.polygons).geometries
+
+    def geometries(portion):
+        nonlocal most
+        made = original(portion).view(Watched)
+        alive.append(len(made))
+        weakref.finalize(made, alive.remove, len(made))
+        most = max(most, sum(alive))
+        return made
+
+    monkeypatch.setattr(type(table.polygons), "geometries", geometries)
+    write_polygons(table, tmp_path / f"out{suffix}")
+    assert 5 <= most <= 15 < len(table)
+
+
+def test_a_format_that_gdal_lacks_is_refused_at_once(monkeypatch):
+    drivers = {name: kinds for name, kinds in pyogrio.list_drivers().items() if name != "PMTiles"}
+    monkeypatch.setattr(pyogrio, "list_drivers", lambda: drivers | {"FlatGeobuf": "r"})
+    with pytest.raises(
+        OutputError, match=r"a\.pmtiles: the GDAL that pyogrio uses cannot write PMTiles; install"
+    ):
+        check_target(Path("a.pmtiles"), "EPSG:32614")
+    with pytest.raises(OutputError, match=r"cannot write FlatGeobuf"):
+        check_target(Path("a.fgb"), "EPSG:32614")
+    assert check_target(Path("a.gpkg"), None).name == "GeoPackage"
+
+
+@pytest.mark.parametrize("crs", [None, 'LOCAL_CS["mine",UNIT["metre",1]]'])
+def test_formats_of_the_earth_refuse_maps_that_are_not_on_it(crs, tmp_path):
+    for suffix in (".geojsonl", ".geojsons", ".pmtiles"):
+        with pytest.raises(OutputError, match=rf"a{suffix}: .* needs a map whose CRS ties it to the Earth"):
+            check_target(Path(f"a{suffix}"), crs)
+    with pytest.raises(OutputError, match="fiboa needs a map whose CRS"):
+        check_target(Path("a.parquet"), crs, fiboa=True)
+    for suffix in TABLES:
+        check_target(Path(f"a{suffix}"), crs)
+    map_of_nowhere = write_raster(tmp_path / "a.tif", np.array([[1, 2]], np.uint8), crs=None)
+    with pytest.raises(OutputError, match="ties it to the Earth"):
+        write_polygons(polygons_from_maps(map_of_nowhere), tmp_path / "a.geojsonl")
+    assert not list(tmp_path.glob("*geojsonl*"))
+
+
 def test_stale_sidecars_go(table, tmp_path):
     path = tmp_path / "out.gpkg"
     for ending in ("", "-wal", "-journal"):
@@ -158,7 +214,7 @@ def test_stale_sidecars_go(table, tmp_path):
 
 @pytest.mark.parametrize("name", ["out.shp", "out", "out.geojson"])
 def test_other_endings_are_refused(name):
-    with pytest.raises(OutputError, match=r"\.gpkg.*\.fgb.*\.parquet"):
+    with pytest.raises(OutputError, match=r"\.gpkg.*\.fgb.*\.parquet.*\.geojsonl.*\.geojsons.*\.pmtiles"):
         writer_for(Path(name))
 
 
@@ -210,13 +266,3 @@ def test_geoparquet_metadata_and_covering(table, tmp_path):
     assert column["bbox"] == shapely.total_bounds(shapes).tolist()
     boxes = [tuple(box.values()) for box in stored["bbox"].to_pylist()]
     assert boxes == [tuple(bounds) for bounds in shapely.bounds(shapes).tolist()]
-
-
-def test_geopandas_reads_geoparquet_by_region(table, tmp_path):
-    geopandas = pytest.importorskip("geopandas")
-    path = tmp_path / "out.parquet"
-    write_polygons(table, path)
-    frame = geopandas.read_parquet(path)
-    assert frame.crs == "EPSG:32614"
-    part = geopandas.read_parquet(path, bbox=(500_000, 5_199_900, 500_100, 5_200_000))
-    assert 0 < len(part) < len(frame)

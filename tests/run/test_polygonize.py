@@ -4,6 +4,7 @@ import json
 import sqlite3
 
 import numpy as np
+import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import rasterio
@@ -96,6 +97,7 @@ def test_the_report_says_what_was_done(class_map, tmp_path):
         "refine": None,
         "simplify": None,
         "smooth_borders": 0,
+        "fiboa": False,
         "block_size": 7,
     }
     assert (report["polygons"], report["polygons_left_out"]) == (2, 1)
@@ -139,6 +141,26 @@ def test_wrong_input_is_refused_before_anything_is_written(class_map, tmp_path, 
     with pytest.raises(error, match=message):
         polygonize(given.pop("class_map"), tmp_path / given.pop("output"), **given)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_fiboas_columns_on_request(class_map, tmp_path):
+    result = polygonize(class_map, tmp_path / "crops.parquet", classes=["corn"], fiboa=True)
+    stored = pq.read_table(result.output)
+    assert stored["id"].to_pylist() == ["r0c0"]
+    assert stored["metrics:area"].to_pylist() == pytest.approx([1e4 * stored["area_ha"][0].as_py()])
+    assert list(json.loads(stored.schema.metadata[b"collection"])["schemas"]) == ["crops"]
+    assert result.report["settings"]["fiboa"] is True
+
+
+def test_a_format_that_cannot_hold_the_map_is_refused_before_tracing(class_map, tmp_path, monkeypatch):
+    with rasterio.open(class_map, "r+") as file:
+        file.crs = rasterio.crs.CRS()
+    monkeypatch.setattr(module, "polygons_from_maps", None)
+    for name, fiboa in (("a.pmtiles", False), ("a.geojsonl", False), ("a.parquet", True)):
+        with pytest.raises(OutputError, match="needs a map whose CRS ties it to the Earth"):
+            polygonize(class_map, tmp_path / name, fiboa=fiboa)
+    with pytest.raises(OutputError, match="--fiboa goes into GeoParquet"):
+        polygonize(class_map, tmp_path / "a.gpkg", fiboa=True)
 
 
 def test_a_failed_run_leaves_nothing(class_map, tmp_path, monkeypatch):

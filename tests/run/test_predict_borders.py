@@ -7,7 +7,7 @@ import pytest
 from geopandas.testing import assert_geodataframe_equal
 
 import geoseg
-from geoseg.errors import SettingsError
+from geoseg.errors import OutputError, SettingsError
 from tests.conftest import make_scene
 
 
@@ -37,6 +37,14 @@ def test_borders_without_polygons_are_refused(scene, tiny_model, tmp_path, borde
     with pytest.raises(SettingsError, match="--polygons"):
         geoseg.predict(scene, tmp_path / "map.tif", model=tiny_model, force=True, **borders)
     assert not list(tmp_path.glob("map*"))
+
+
+@pytest.mark.parametrize("name", ["fields.geojsonl", "fields.pmtiles"])
+def test_formats_of_the_earth_are_refused_before_the_work(name, tiny_model, tmp_path):
+    scene = make_scene(tmp_path / "nowhere.tif", crs=None, transform=None)
+    with pytest.raises(OutputError, match=rf"{name}: .* ties it to the Earth"):
+        geoseg.predict(scene, tmp_path / "map.tif", model=tiny_model, polygons=tmp_path / name, force=True)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["nowhere.tif"]
 
 
 def test_metres_without_a_crs_are_refused_before_the_work(tiny_model, tmp_path):
