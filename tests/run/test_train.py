@@ -20,6 +20,7 @@ from geoseg.errors import InputError, OutputError, RunError, SettingsError
 from geoseg.models import load_card, load_model
 from geoseg.run import train as verb
 from geoseg.run.train import train
+from geoseg.training.recipe import load_recipe
 from tests.conftest import SAMPLES as SAMPLE_TILES
 from tests.training.ground_of import make_files
 
@@ -349,6 +350,12 @@ def test_resuming_with_other_settings_is_refused(recipe, tmp_path):
     make_files(tmp_path, seed=9)
     with pytest.raises(OutputError, match="files"):
         train(recipe(), tmp_path / "model", resume=True)
+
+
+def test_a_cross_validation_is_another_run(recipe):
+    loaded = load_recipe(recipe())
+    assert verb.fingerprint(loaded) != verb.fingerprint(loaded, cross_validate=True)
+    assert verb.fingerprint(loaded) == verb.fingerprint(loaded)
 
 
 def test_wrong_input_leaves_nothing_behind(recipe, tmp_path):

@@ -29,6 +29,7 @@ from tests.training.ground_of import make_files
 SHORT = (
     RECIPE.replace("epochs = 4", "epochs = 2").replace('"40px"', '"65px"').replace("folds = 3", "folds = 2")
 )
+SHORT = SHORT.replace("[model]", '[model]\nprecision = "fp16"')  # what is measured is what is stored
 KEPT = SHORT + 'keep = "last"\n'
 
 
@@ -96,6 +97,20 @@ def test_every_fold_is_the_network_that_a_run_without_it_gives(validated, tmp_pa
     text = KEPT.replace("[split]", "[split]\nfold = 1").replace('"scene', f'"{folder.as_posix()}/scene')
     (tmp_path / "one.toml").write_text(text)
     assert weights(train(tmp_path / "one.toml", tmp_path / "one").model) == weights(folder / "fold1")
+
+
+def test_the_last_epoch_is_kept_also_where_another_was_better(tmp_path, monkeypatch):
+    from geoseg.training import module
+
+    make_files(tmp_path)
+    (tmp_path / "r.toml").write_text(SHORT)
+    (tmp_path / "last.toml").write_text(KEPT)
+    expected = weights(train(tmp_path / "last.toml", tmp_path / "last").model)
+    left = iter([0.9, 0.1])
+    real = module.score
+    monkeypatch.setattr(module, "score", lambda matrix: replace(real(matrix), miou=np.array(next(left))))
+    work = train(tmp_path / "r.toml", tmp_path / "m", cross_validate=True, folds=[0]).model
+    assert weights(work / "folds" / "0" / "model") == expected
 
 
 def test_the_weights_shipped_come_from_all_ground(validated, tmp_path):

@@ -11,7 +11,8 @@ import shapely.geometry
 
 from geoseg.errors import InputError, SettingsError
 from geoseg.grid import Window
-from geoseg.training.prepare import default_chip_size, prepare_training
+from geoseg.training import prepare as prepare_module
+from geoseg.training.prepare import default_chip_size, hold_out, open_training, prepare_training
 from geoseg.training.recipe import load_recipe
 from tests.training.ground_of import make_files
 
@@ -51,6 +52,16 @@ def test_an_epoch_is_whole_steps(prepare):
     assert prepare("per_epoch = 100\n[run]\naccumulate = 4\n").steps == 3
     assert prepare("per_epoch = 1\n").per_epoch == 8
     assert prepare().per_epoch == 240  # the fewest by default
+
+
+def test_epochs_are_as_long_whichever_fold_validates(prepare, monkeypatch):
+    """About twice all labels; so the folds of a cross-validation and its last network learn equally long."""
+    monkeypatch.setattr(prepare_module, "_FEWEST", 1)
+    first = prepare()
+    labelled = sum(int(cells.classes.sum()) for cells in first.every)
+    assert first.per_epoch == round(2 * labelled // 32**2 / 8) * 8
+    opened = open_training(first.recipe)
+    assert {hold_out(opened, fold).per_epoch for fold in (None, 0, 1, 2)} == {first.per_epoch}
 
 
 def test_class_weights_by_id(prepare):
