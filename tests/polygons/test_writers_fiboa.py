@@ -93,6 +93,17 @@ def test_an_unknown_date_is_null(table, tmp_path):
     assert column.null_count == len(column) == len(table)
 
 
+def test_a_polygon_without_a_size_has_null(table, tmp_path):
+    columns = table.polygons.columns
+    nowhere = np.arange(len(columns)) == 3  # as outside the CRS's domain
+    columns = replace(columns, areas=np.where(nowhere, 0, columns.areas))
+    nothing = replace(table, polygons=replace(table.polygons, columns=columns))
+    write_polygons(nothing, tmp_path / "a.parquet", fiboa=True)
+    stored = pq.read_table(tmp_path / "a.parquet")
+    assert (np.isnan(stored["metrics:area"].to_numpy()) == nowhere).all()
+    assert stored["metrics:perimeter"].null_count == 0
+
+
 def test_the_file_is_as_the_published_schemas_ask(fields):
     stored = pq.read_table(fields)
     collection = json.loads(stored.schema.metadata[b"collection"])

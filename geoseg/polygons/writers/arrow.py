@@ -40,6 +40,7 @@ def write_with_gdal(
     reader = pa.RecordBatchReader.from_batches(schema, _watched(table, schema, failed))
     with _fixed_clock(), _told_apart(failed), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")
+        warnings.filterwarnings("ignore", message="At least one tile exceeded")  # docs/polygons.md says so
         pyogrio.write_arrow(
             reader,
             path,
