@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import weakref
 from contextlib import closing
@@ -22,7 +23,15 @@ from geoseg.polygons import store
 from geoseg.polygons.schema import arrow_schema
 from geoseg.polygons.units import AreaLimit
 from geoseg.polygons.vectorise import polygons_from_maps
-from geoseg.polygons.writers import SUFFIXES, WRITERS, check_target, write_polygons, writer_for
+from geoseg.polygons.writers import (
+    SUFFIXES,
+    WRITERS,
+    check_target,
+    discard_polygons,
+    staged_path,
+    write_polygons,
+    writer_for,
+)
 
 from .conftest import write_raster
 
@@ -150,6 +159,16 @@ def test_the_file_appears_whole_or_not_at_all(table, tmp_path, suffix, monkeypat
         write_polygons(table, path)
     assert sorted(tmp_path.iterdir()) == before
     assert path.read_bytes() == b"the old file"
+
+
+def test_what_a_killed_writer_left_goes_with_the_hidden_file(tmp_path):
+    staged = staged_path(tmp_path / "a[1].pmtiles")
+    mine = [staged, *(staged.with_name(staged.name + end) for end in ("-journal", ".tmp.mbtiles"))]
+    others = [tmp_path / "a[1].pmtiles", tmp_path / f".b.{os.getpid()}.part.pmtiles"]
+    for path in (*mine, *others):
+        path.write_bytes(b"")
+    discard_polygons(staged)
+    assert sorted(tmp_path.iterdir()) == sorted(others)
 
 
 @every_format
