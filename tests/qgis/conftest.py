@@ -23,13 +23,13 @@ class Qgis:
     python: str
     home: Path
 
-    def run(self, script: str, *arguments: str, given: Any) -> Any:
-        """Give a script JSON, get its JSON."""
+    def run(self, script: str, *arguments: str, given: Any, **more: str) -> Any:
+        """Give a script JSON, and more environment; get its JSON."""
         command = [self.python, str(HERE / script), *arguments]
         done = subprocess.run(
             command,
             input=json.dumps(given),
-            env=environment(self.home),
+            env=environment(self.home) | more,
             capture_output=True,
             text=True,
             check=False,

@@ -32,7 +32,11 @@ def run(qgis, scene, tiny_model, tmp_path):
             "OUTPUT": str(tmp_path / "out" / "map.tif"),
         }
         (tmp_path / "out").mkdir(exist_ok=True)
-        return qgis.run("drive.py", str(SCRIPTS), *flags, given=given | changes)
+        # What QGIS's Python finds must not reach geoseg's: here a geoseg that cannot be imported.
+        (tmp_path / "foreign").mkdir()
+        (tmp_path / "foreign" / "geoseg.py").write_text("raise ImportError('the Python path of QGIS')")
+        foreign = str(tmp_path / "foreign")
+        return qgis.run("drive.py", str(SCRIPTS), *flags, given=given | changes, PYTHONPATH=foreign)
 
     return run_it
 
