@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from geoseg.run.prepare import Job
 
-_BASE_BYTES = 930_000_000
+_TORCH_BYTES = 930_000_000
 """Resident memory with torch (the CUDA build), GDAL and a small network loaded, measured on Linux."""
+_BASE_BYTES = 300_000_000
+"""The same with OpenVINO or ONNX Runtime instead of torch."""
 _GDAL_BYTES = 256_000_000
 """GDAL's block cache, as the command line sets it."""
-_CHIP_PLANES = 190
-"""float32 planes of a chip that one forward holds: measured for a U-Net resnet18 in bf16."""
+_CHIP_PLANES = {
+    "torch": 190,
+    "onnx": 197,
+    "openvino fp32": 135,
+    "openvino bf16": 88,
+    "openvino int8": 62,
+}
+"""float32 planes of a chip that one forward holds: measured for a U-Net resnet18, torch in bf16."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,8 @@ class Plan:
         model: The model's name.
         chip_size: Side of a chip.
         overlap: Pixels that neighbouring chips share.
-        device: Where the network runs.
+        backend: What runs the network.
+        device: Where it runs.
         precision: What it computes in.
     """
 
@@ -44,6 +54,7 @@ class Plan:
     model: str
     chip_size: int
     overlap: int
+    backend: str
     device: str
     precision: str
 
@@ -52,8 +63,8 @@ class Plan:
         rows, cols = self.shape
         return (
             f"{self.scene}: {rows} x {cols} pixels, {self.chips} chips of {self.chip_size} with "
-            f"{self.overlap} overlap in {self.blocks} blocks, model {self.model}, {self.device} "
-            f"{self.precision}, about {self.memory_bytes / 1e9:.1f} GB memory, "
+            f"{self.overlap} overlap in {self.blocks} blocks, model {self.model}, {self.backend} "
+            f"{self.device} {self.precision}, about {self.memory_bytes / 1e9:.1f} GB memory, "
             f"{self.disk_bytes / 1e9:.2f} GB scratch"
         )
 
@@ -78,6 +89,7 @@ def make_plan(job: Job) -> Plan:
         model=job.model.card.name,
         chip_size=settings.chip_size,
         overlap=settings.overlap,
+        backend=settings.backend,
         device=settings.device,
         precision=settings.precision,
     )
@@ -91,8 +103,11 @@ def _memory(job: Job, block_pixels: int) -> int:
     bands, classes, settings = len(job.settings.bands), len(job.model.classes), job.settings
     margins = job.window.width * settings.overlap * classes * 4
     blocks = block_pixels * (3 * 4 * bands + 2 * 2 * classes + 3 * 4 * classes)
-    chips = _CHIP_PLANES * 4 * settings.chip_size**2 * settings.forwards * settings.batch_size
-    return _BASE_BYTES + _GDAL_BYTES + blocks + margins + chips
+    planes = _CHIP_PLANES.get(settings.backend) or _CHIP_PLANES[f"openvino {settings.precision}"]
+    chips = planes * 4 * settings.chip_size**2 * settings.forwards * settings.batch_size
+    has_torch = settings.backend == "torch" or "torch" in sys.modules  # to convert the network, for one
+    base = _TORCH_BYTES if has_torch else _BASE_BYTES
+    return base + _GDAL_BYTES + blocks + margins + chips
 
 
 def _scratch_bands(job: Job) -> int:

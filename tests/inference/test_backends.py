@@ -122,6 +122,13 @@ def test_it_agrees_with_torch_also_where_chips_are_padded_and_logits_small(make,
     assert expected.std() > 0.1, "a network that says the same everywhere would prove nothing"
 
 
+@pytest.mark.skipif(not has_bf16("cpu"), reason="no bf16 on this processor")
+@pytest.mark.parametrize("name", ["torch", "openvino"])
+def test_bf16_is_another_precision_and_almost_the_same(make, name):
+    exact, rounded = (make(name, precision=p).probabilities(chips()) for p in ("fp32", "bf16"))
+    assert 1e-5 < np.abs(exact - rounded).max() < 0.1
+
+
 @pytest.mark.parametrize("name", BACKENDS)
 def test_the_temperature_divides_the_logits(make, name):
     sharp, soft = (make(name, temperature=t).probabilities(chips()) for t in (1.0, 4.0))
