@@ -34,7 +34,7 @@ def list_models() -> None:
 
 
 @models.command()
-@click.argument("model", metavar="NAME|DIR|ZIP|hf://")
+@click.argument("model", metavar="NAME|DIR|ZIP|ONNX|hf://")
 def show(model: str) -> None:
     """Show a model's card: bands, classes, scores, and where it is and is not to be trusted."""
     from geoseg.models import describe, load_card

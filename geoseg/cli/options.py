@@ -42,7 +42,7 @@ def scene_options(command: Command) -> Command:
         ),
         click.option(
             "--model",
-            metavar="NAME|DIR|ZIP|hf://",
+            metavar="NAME|DIR|ZIP|ONNX|hf://",
             help="Bundled model, package, or owner/name on the Hugging Face Hub "
             "[default: the bundled one that fits].",
         ),

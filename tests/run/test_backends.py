@@ -14,7 +14,10 @@ import rasterio
 import geoseg
 from geoseg.errors import ModelError
 from geoseg.inference import choose
+from geoseg.inference.device import has_bf16
+from geoseg.models import open_model
 from geoseg.run.export import export_model
+from geoseg.run.settings import make_backend, resolve_settings
 from tests.conftest import SAMPLES, make_scene
 
 
@@ -52,6 +55,24 @@ def test_blocks_and_forwards_in_flight_change_no_byte(tiny_model, scene, backend
         )
         files.append(path.read_bytes() + sure.read_bytes())
     assert files[0] == files[1] == files[2]
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision"),
+    [("torch", "fp32"), ("torch", "bf16"), ("openvino", "fp32"), ("openvino", "bf16"), ("onnx", "fp32")],
+)
+def test_the_backend_is_made_as_the_settings_say(tiny_model, backend, precision):
+    if (backend, precision) == ("openvino", "bf16") and not has_bf16("cpu"):
+        pytest.skip("no bf16 on this processor")
+    model = open_model(tiny_model)
+    asked = dict.fromkeys(("overlap", "block_size"))
+    asked |= {"chip_size": 32, "batch_size": 2, "device": "cpu", "tta": "none", "forwards": 3}
+    settings = resolve_settings(model, (1, 2), backend=backend, precision=precision, **asked)
+    made = make_backend(model, settings)
+    assert (made.name, made.precision, made.batch_size, made.device) == (backend, precision, 2, "cpu")
+    assert made.temperature == settings.temperature
+    assert made.probabilities(np.zeros((2, 2, 32, 32), np.float32)).shape == (2, 3, 32, 32)
+    assert backend == "torch" or made.forwards == 3
 
 
 def test_a_batch_of_several_chips(tiny_model, scene, tmp_path):
