@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -101,4 +103,13 @@ class ChipData(LightningDataModule):  # type: ignore[misc]
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.workers > 0,
             prefetch_factor=4 if self.workers else None,
+            multiprocessing_context=_start_method() if self.workers else None,
         )
+
+
+def _start_method() -> str:
+    """How readers start: forked, but from a clean process where threads of a runtime would be forked too."""
+    has_threads = any(name in sys.modules for name in ("openvino", "onnxruntime", "nncf"))
+    methods = multiprocessing.get_all_start_methods()
+    wanted = "forkserver" if has_threads else "fork"
+    return wanted if wanted in methods else "spawn"
