@@ -33,8 +33,7 @@ def stac_validator():
     validator = JsonSchemaSTACValidator()
     for path in sorted(SCHEMAS.glob("*.json")):
         schema = json.loads(path.read_text())
-        if "$id" in schema:  # those of polygon files have none
-            validator.schema_cache[schema["$id"].rstrip("#")] = schema
+        validator.schema_cache[schema["$id"].rstrip("#")] = schema
     return validator
 
 

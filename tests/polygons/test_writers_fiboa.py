@@ -30,7 +30,7 @@ from geoseg.polygons.writers.fiboa import FIBOA, VECOREL
 
 from .conftest import write_raster
 
-SCHEMAS = Path(__file__).parents[1] / "schemas"
+SCHEMAS = Path(__file__).parents[1] / "schemas" / "polygons"
 SMALL = Affine(1e-4, 0, 10, 0, -1e-4, 50)
 PROJJSON = Path(pyproj.datadir.get_data_dir()) / "projjson.schema.json"
 ADDED = ["metrics:area", "metrics:perimeter", "determination:datetime", "determination:method"]
