@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 SWA_FROM = 0.75
 """Share of the steps after which "swa" begins to average."""
@@ -38,11 +39,13 @@ class AveragedWeights:
             done: Share of the run's steps that are done, 0-1.
         """
         share = self._share(done)
-        for name, value in network.state_dict().items():
-            if value.is_floating_point() and share < 1:
-                self.state[name].lerp_(value, share)
-            else:
-                self.state[name].copy_(value)
+        newest = network.state_dict()
+        floats = [name for name, value in newest.items() if value.is_floating_point() and share < 1]
+        if floats:  # all at once: a GPU would wait for hundreds of small calls
+            average = get_ema_multi_avg_fn(1 - share)
+            average([self.state[name] for name in floats], [newest[name] for name in floats], None)
+        for name in newest.keys() - set(floats):
+            self.state[name].copy_(newest[name])
 
     def _share(self, done: float) -> float:
         """How much the newest weights count."""

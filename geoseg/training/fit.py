@@ -124,6 +124,7 @@ def _make_trainer(
         devices=[int(index)] if index and settings.devices == 1 else settings.devices,
         strategy=_strategy(settings.devices, freezes),
         precision=_PRECISIONS[precision],
+        benchmark=kind == "cuda",  # every batch has one shape
         sync_batchnorm=settings.devices > 1 and kind == "cuda",
         max_epochs=settings.epochs,
         accumulate_grad_batches=settings.accumulate,
