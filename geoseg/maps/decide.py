@@ -1,13 +1,14 @@
-"""From blended sums to what a map shows; whole-number arithmetic, so every run rounds alike."""
+"""From blended sums to the bytes of a map; whole-number arithmetic, so every run rounds alike."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.inference.blend import SUM_ONE
+from geoseg.inference.decision import Decision, decide
+
+__all__ = ["CONFIDENCE_ONE", "NODATA", "PROBABILITY_BYTE_ONE", "Decision", "decide", "to_bytes"]
 
 NODATA = 255
 """Nodata in every raster that geoseg writes; never a class, a confidence or a probability."""
@@ -17,38 +18,6 @@ CONFIDENCE_ONE = 100
 
 PROBABILITY_BYTE_ONE = 250
 """The stored 8-bit probability that stands for 1."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What the network says about one window of the scene.
-
-    Attributes:
-        sums: int32 (classes, rows, columns), blended probabilities in units of ``SUM_ONE``.
-        winner: uint8 (rows, columns): index of the most probable class; ties go to the lowest.
-        top: int32 (rows, columns): its sum.
-        valid: bool (rows, columns): pixels to be mapped.
-    """
-
-    sums: NDArray[np.int32]
-    winner: NDArray[np.uint8]
-    top: NDArray[np.int32]
-    valid: NDArray[np.bool_]
-
-
-def decide(sums: NDArray[np.int32], valid: NDArray[np.bool_]) -> Decision:
-    """Pick the most probable class of every pixel from the unrounded sums.
-
-    Args:
-        sums: int32 (classes, rows, columns) in units of ``SUM_ONE``.
-        valid: bool (rows, columns).
-    """
-    top = sums[0].copy()
-    winner = np.zeros(top.shape, np.uint8)
-    for index in range(1, len(sums)):
-        np.copyto(winner, index, where=sums[index] > top)
-        np.maximum(top, sums[index], out=top)
-    return Decision(sums, winner, top, valid)
 
 
 def to_bytes(sums: NDArray[np.int32], one: int, valid: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -123,6 +123,7 @@ class ProbabilityMap:
 
     def render(self, decision: Decision) -> NDArray[np.uint8]:
         """0 to 250 for 0 to 1."""
+        assert decision.sums is not None  # who writes this map asks for the sums
         return to_bytes(decision.sums, PROBABILITY_BYTE_ONE, decision.valid)
 
     def palette(self) -> None:
