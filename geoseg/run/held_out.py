@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Grid, Window
+from geoseg.inference.compute import Ingredients
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.stitcher import StitchedBlock, Stitcher
-from geoseg.maps.decide import NODATA, decide
+from geoseg.maps.decide import NODATA
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind
 from geoseg.maps.writer import TILE, MapWriter
 from geoseg.models import Model
 from geoseg.run.outputs import publish
 from geoseg.run.progress import Bar, Progress
-from geoseg.run.settings import Settings, make_backend, resolve_settings
+from geoseg.run.settings import AskedSettings, Settings, make_backend, resolve_settings
 from geoseg.training.ground import Ground
 from geoseg.training.regions import Region
 
@@ -59,19 +60,8 @@ class HeldOutMap:
 def settings_of(model: Model, device: str, tta: str = "none") -> Settings:
     """The settings with which ``predict --backend torch`` runs a model."""
     bands = tuple(range(1, len(model.bands) + 1))
-    return resolve_settings(
-        model,
-        bands,
-        chip_size=None,
-        overlap=None,
-        batch_size=None,
-        block_size=BLOCK_SIZE,
-        backend="torch",
-        device=device,
-        precision="auto",
-        tta=tta,
-        forwards=None,
-    )
+    asked = AskedSettings(block_size=BLOCK_SIZE, backend="torch", device=device, tta=tta)
+    return resolve_settings(model, bands, asked)
 
 
 def map_held_out(
@@ -145,7 +135,7 @@ def _paint(
     backend = make_backend(model, settings)
     grid = Grid(ground.shape, settings.chip_size, settings.overlap)
     for region in regions:
-        stitcher = Stitcher(
+        ingredients = Ingredients(
             source=ground.scene,
             backend=backend,
             grid=grid,
@@ -156,17 +146,16 @@ def _paint(
         window = region.window.intersection(Window.from_shape(ground.shape))
         if window is None:
             continue
-        for stitched in stitcher.run(grid.blocks(BLOCK_SIZE, window), settings.forwards):
+        for stitched in Stitcher(ingredients).run(grid.blocks(BLOCK_SIZE, window), settings.forwards):
             _keep(canvas, stitched, window, model)
         bar.advance(window.pixels / 1e6)
 
 
 def _keep(canvas: NDArray[np.uint8], stitched: StitchedBlock, window: Window, model: Model) -> None:
     common = stitched.block.core.intersection(window)
-    if common is None or stitched.sums is None:
+    decision = None if common is None else stitched.decide(common)
+    if common is None or decision is None:
         return
-    inside = common.slices(stitched.block.core)
-    decision = decide(stitched.sums[(slice(None), *inside)], stitched.valid[inside])
     for layer, kind in zip(canvas, _kinds(model), strict=True):
         target = layer[common.slices()]
         target[decision.valid] = NODATA - kind.render(decision)[0][decision.valid]

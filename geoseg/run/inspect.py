@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from geoseg.models import ModelCard, load_card
 from geoseg.run.choose import Candidate, examine_bundled, reason_for, ways_out
 from geoseg.run.doctor import Diagnosis, examine
-from geoseg.run.prepare import PathLike
+from geoseg.run.request import PathLike
 from geoseg.scene import Scene, open_scene
 
 _SIGNS = {"stop": "STOP", "warn": "warning", "note": "note"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date as calendar_date
 from pathlib import Path
@@ -14,16 +12,15 @@ from geoseg.inference.conversion import Say
 from geoseg.models import Model, open_model
 from geoseg.polygons.simplify import Borders
 from geoseg.polygons.writers import SUFFIXES, check_target
-from geoseg.run.borders import check_borders
+from geoseg.run.borders import borders_of, check_borders
 from geoseg.run.choose import choose_model
 from geoseg.run.doctor import Diagnosis
 from geoseg.run.outputs import RASTERS, Outputs, check_outputs
-from geoseg.run.refinement import Asked, resolve_refinement
+from geoseg.run.refinement import resolve_refinement
+from geoseg.run.request import PathLike, PredictRequest
 from geoseg.run.settings import Settings, resolve_settings
 from geoseg.scene import Scene, open_scene
 from geoseg.scene.area import Area, read_area
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -59,82 +56,33 @@ class Job:
     overwrite: bool
 
 
-def prepare(
-    scene: PathLike | Sequence[PathLike],
-    output: PathLike | None,
-    *,
-    model: PathLike | None,
-    polygons: PathLike | None,
-    confidence: PathLike | None,
-    probabilities: PathLike | None,
-    report: PathLike | None,
-    bands: Sequence[str | int] | None,
-    aoi: PathLike | None,
-    date: str | None,
-    nodata: float | None,
-    scale: float | None,
-    offset: float | None,
-    warp: bool,
-    force: bool,
-    chip_size: int | None,
-    overlap: int | None,
-    batch_size: int | None,
-    block_size: int | None,
-    backend: str,
-    device: str,
-    precision: str,
-    tta: str,
-    forwards: int | None,
-    refine: Asked,
-    borders: Borders | None,
-    overwrite: bool,
-    say: Say,
-) -> Job:
-    """Open, examine and resolve; arguments as in ``geoseg.predict``, refine steps by argument.
+def prepare(request: PredictRequest, say: Say) -> Job:
+    """Open, examine and resolve.
+
+    Args:
+        request: What was asked for.
+        say: Told what was chosen, and what takes a while.
 
     Raises:
         InputError: Naming what is wrong and what mends it; nothing was written.
     """
-    opened = open_scene(scene, nodata=nodata, scale=scale, offset=offset, warp=warp)
-    outputs = name_outputs(opened, output, polygons, confidence, probabilities, report)
-    check_outputs(
-        _by_option(outputs),
-        opened.paths,
-        endings=dict.fromkeys(("-o", "--confidence", "--probabilities"), RASTERS)
-        | {"--polygons": SUFFIXES, "--report": (".json",)},
-        overwrite=overwrite,
+    borders = borders_of(request.simplify, request.smooth_borders)
+    opened = open_scene(
+        request.scene, nodata=request.nodata, scale=request.scale, offset=request.offset, warp=request.warp
     )
-    if outputs.polygons is not None and opened.georeference.needs_warp:
-        raise MismatchError(
-            f"{opened.name}: only GCPs or RPCs say where its pixels lie, so polygons would have no "
-            "coordinates; --warp makes a regular grid of them"
-        )
-    if outputs.polygons is not None:
-        check_target(outputs.polygons, opened.georeference.crs)
+    outputs = name_outputs(opened, request)
+    _check_outputs(outputs, opened, overwrite=request.overwrite)
     check_borders(borders, outputs.polygons, opened)
-    choice = choose_model(opened, model, bands=bands, force=force)
+    choice = choose_model(opened, request.model, bands=request.bands, force=request.force)
     if choice.reason is not None:
         say(f"model {choice.reason}")
-    warnings = judge(choice.diagnosis, opened, force=force)
+    warnings = judge(choice.diagnosis, opened, force=request.force)
     assert choice.diagnosis.match is not None  # judge() has refused scenes without the bands
     numbers = choice.diagnosis.match.numbers
     loaded = open_model(choice.model)
-    settings = resolve_settings(
-        loaded,
-        numbers,
-        chip_size=chip_size,
-        overlap=overlap,
-        batch_size=batch_size,
-        block_size=block_size,
-        backend=backend,
-        device=device,
-        precision=precision,
-        tta=tta,
-        forwards=forwards,
-        refine=resolve_refinement(refine, loaded.classes, loaded.card.name, opened),
-        say=say,
-    )
-    area = None if aoi is None else read_area(aoi, opened)
+    refine = resolve_refinement(request.refine, loaded.classes, loaded.card.name, opened)
+    settings = resolve_settings(loaded, numbers, request, refine=refine, say=say)
+    area = None if request.aoi is None else read_area(request.aoi, opened)
     return Job(
         scene=opened.select(numbers, invalid_where=loaded.card.invalid_where),
         model=loaded,
@@ -145,9 +93,9 @@ def prepare(
         area=area,
         outputs=outputs,
         borders=borders,
-        date=check_date(date) or opened.date,
+        date=check_date(request.date) or opened.date,
         warnings=warnings,
-        overwrite=overwrite,
+        overwrite=request.overwrite,
     )
 
 
@@ -169,26 +117,38 @@ def judge(diagnosis: Diagnosis, scene: Scene, *, force: bool) -> tuple[str, ...]
     )
 
 
-def name_outputs(
-    scene: Scene,
-    output: PathLike | None,
-    polygons: PathLike | None,
-    confidence: PathLike | None,
-    probabilities: PathLike | None,
-    report: PathLike | None,
-) -> Outputs:
+def name_outputs(scene: Scene, request: PredictRequest) -> Outputs:
     """Where a run writes; the class map is named after the scene, in the current folder, by default."""
 
     def path(given: PathLike | None) -> Path | None:
         return None if given is None else Path(given)
 
     return Outputs(
-        classes=path(output) or Path(f"{scene.name}_classes.tif"),
-        confidence=path(confidence),
-        probabilities=path(probabilities),
-        polygons=path(polygons),
-        report=path(report),
+        classes=path(request.output) or Path(f"{scene.name}_classes.tif"),
+        confidence=path(request.confidence),
+        probabilities=path(request.probabilities),
+        polygons=path(request.polygons),
+        report=path(request.report),
     )
+
+
+def _check_outputs(outputs: Outputs, scene: Scene, *, overwrite: bool) -> None:
+    options = {"classes": "-o"}
+    check_outputs(
+        {options.get(name, f"--{name}"): path for name, path in outputs.named().items()},
+        scene.paths,
+        endings=dict.fromkeys(("-o", "--confidence", "--probabilities"), RASTERS)
+        | {"--polygons": SUFFIXES, "--report": (".json",)},
+        overwrite=overwrite,
+    )
+    if outputs.polygons is None:
+        return
+    if scene.georeference.needs_warp:
+        raise MismatchError(
+            f"{scene.name}: only GCPs or RPCs say where its pixels lie, so polygons would have no "
+            "coordinates; --warp makes a regular grid of them"
+        )
+    check_target(outputs.polygons, scene.georeference.crs)
 
 
 def check_date(date: str | None) -> str | None:
@@ -203,8 +163,3 @@ def check_date(date: str | None) -> str | None:
         return calendar_date.fromisoformat(date).isoformat()
     except ValueError as error:
         raise SettingsError(f"--date {date} is not a date; write it as YYYY-MM-DD") from error
-
-
-def _by_option(outputs: Outputs) -> dict[str, Path]:
-    options = {"classes": "-o"}
-    return {options.get(name, f"--{name}"): path for name, path in outputs.named().items()}

@@ -6,12 +6,18 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from geoseg._version import __version__
+from geoseg.inference.tally import Tally
 from geoseg.models import Model
+from geoseg.run.borders import borders_to_json
+from geoseg.run.prepare import Job
+from geoseg.run.statistics import ClassStatistics
 from geoseg.scene import Scene
 
 REPORT_VERSION = 1
@@ -65,6 +71,50 @@ def describe_model(model: Model, tta: str) -> dict[str, Any]:
         "calibrated": tta in card.temperatures,
         "license": card.license,
     }
+
+
+def report_of_run(
+    job: Job,
+    tally: Tally,
+    seconds: Mapping[str, float],
+    *,
+    statistics: ClassStatistics,
+    borders: dict[str, Any] | None,
+    blocks: int,
+    since: float,
+) -> dict[str, Any]:
+    """The report of a prediction.
+
+    Args:
+        job: The run.
+        tally: What its blocks took.
+        seconds: Stage -> seconds, of stages that are not in the tally.
+        statistics: What the map holds.
+        borders: What was done to the borders of polygons, None if nothing.
+        blocks: Blocks of the run.
+        since: When it began (``perf_counter``).
+    """
+    total = perf_counter() - since
+    content = {
+        "report_version": REPORT_VERSION,
+        "scene": describe_scene(job.scene) | {"date": job.date},
+        "model": describe_model(job.model, job.settings.tta) | {"chosen": job.chosen},
+        "outputs": {name: os.fspath(path) for name, path in job.outputs.named().items()},
+        "settings": job.settings.to_json() | borders_to_json(job.borders),
+        "shape": list(job.window.shape),
+        "pixels_valid": statistics.pixels_valid,
+        "chips": tally.chips,
+        "chips_skipped": tally.chips_skipped,
+        "blocks": blocks,
+        "blocks_resumed": 0,
+        "seconds": {"total": total} | tally.seconds() | dict(seconds),
+        "megapixels_per_second": job.window.pixels / 1e6 / total,
+        "peak_memory_bytes": peak_memory(),
+        "classes": statistics.rows(),
+        "warnings": list(job.warnings),
+        "versions": versions(),
+    }
+    return content if borders is None else content | {"borders": borders}
 
 
 def peak_memory() -> int | None:

@@ -69,6 +69,33 @@ class Settings:
         return asdict(self) | {"bands": list(self.bands), "refine": refine}
 
 
+@dataclass(frozen=True, kw_only=True)
+class AskedSettings:
+    """What the user wants of the settings; None and ``"auto"`` leave it to the model and this machine.
+
+    Attributes:
+        chip_size: See ``Settings``, as for all of these.
+        overlap: At most half a chip.
+        batch_size: At least 1.
+        block_size: At least 1.
+        backend: One of ``choose.BACKENDS``.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+        precision: One of ``device.PRECISIONS``.
+        tta: A key of ``SYMMETRIES``.
+        forwards: At least 1.
+    """
+
+    chip_size: int | None = None
+    overlap: int | None = None
+    batch_size: int | None = None
+    block_size: int | None = None
+    backend: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    tta: str = "none"
+    forwards: int | None = None
+
+
 def _keep_quiet(_message: str) -> None:
     """Whom nothing need be told."""
 
@@ -76,16 +103,8 @@ def _keep_quiet(_message: str) -> None:
 def resolve_settings(
     model: Model,
     bands: tuple[int, ...],
+    asked: AskedSettings,
     *,
-    chip_size: int | None,
-    overlap: int | None,
-    batch_size: int | None,
-    block_size: int | None,
-    backend: str,
-    device: str,
-    precision: str,
-    tta: str,
-    forwards: int | None,
     refine: Refinement | None = None,
     say: Say = _keep_quiet,
 ) -> Settings:
@@ -93,26 +112,34 @@ def resolve_settings(
 
     A backend that runs a converted network gets it now, so that what cannot be converted is known in time.
 
+    Args:
+        model: The model.
+        bands: The scene's band numbers, in the model's order.
+        asked: What the user wants.
+        refine: Refine steps, or None.
+        say: Told what takes a while.
+
     Raises:
         SettingsError: If a setting cannot work.
         ModelError: If the backend cannot run the network.
     """
-    chip_size = model.chip_size if chip_size is None else chip_size
-    if overlap is None:
-        overlap = min(model.overlap, chip_size // 2)
-    for flag, value in (("--batch-size", batch_size), ("--block-size", block_size), ("--forwards", forwards)):
+    chip_size = model.chip_size if asked.chip_size is None else asked.chip_size
+    overlap = min(model.overlap, chip_size // 2) if asked.overlap is None else asked.overlap
+    for name in ("batch_size", "block_size", "forwards"):
+        value = getattr(asked, name)
         if value is not None and value < 1:
-            raise SettingsError(f"{flag} must be at least 1, not {value}")
+            raise SettingsError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
     model.check_chip_size(chip_size)
+    tta = asked.tta
     if tta not in SYMMETRIES:
         raise SettingsError(f"--tta {tta}: use one of {', '.join(SYMMETRIES)}")
     resolved, device, precision = resolve_backend(
-        backend, device, precision, has_torch=model.config is not None
+        asked.backend, asked.device, asked.precision, has_torch=model.config is not None
     )
     on_cpu = device == "cpu"
-    batch_size = batch_size or (1 if on_cpu else GPU_BATCH_SIZE)
+    batch_size = asked.batch_size or (1 if on_cpu else GPU_BATCH_SIZE)
     shape = ChipShape(batch_size, len(model.bands), chip_size)
-    chosen = backend == "auto"
+    chosen = asked.backend == "auto"
     return Settings(
         bands=bands,
         chip_size=chip_size,
@@ -123,8 +150,8 @@ def resolve_settings(
         precision=precision,
         tta=tta,
         temperature=model.card.temperatures.get(tta, 1.0),
-        block_size=block_size or BLOCK_SIZE,
-        forwards=forwards or (cores() if on_cpu else 2),
+        block_size=asked.block_size or BLOCK_SIZE,
+        forwards=asked.forwards or (cores() if on_cpu else 2),
         refine=refine,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,8 @@ from geoseg.grid import Window
 from geoseg.maps.decide import CONFIDENCE_ONE, NODATA, Decision, to_bytes
 from geoseg.models.card import LandClass
 from geoseg.polygons.surface import Surface
+
+Counts = Mapping[str, Sequence[int]]
 
 
 @dataclass
@@ -44,6 +46,20 @@ class ClassStatistics:
         """Count one window of finished maps: class ids and confidence in percent, 255 where not valid."""
         ids = np.array([item.id for item in self.classes])
         self._count(window, np.searchsorted(ids, classes), confidence, classes != NODATA)
+
+    def add_counts(self, counts: Counts) -> None:
+        """Add what ``counts`` of another gave for other pixels of the map."""
+        self._pixels += np.array(counts["pixels"], np.int64)
+        self._confidence += np.array(counts["confidence"], np.int64)
+        self._area += np.array(counts["area"], np.int64)
+
+    def counts(self) -> Counts:
+        """The sums of each class as plain numbers: pixels, percent of confidence, and units of area."""
+        return {
+            "pixels": self._pixels.tolist(),
+            "confidence": self._confidence.tolist(),
+            "area": self._area.tolist(),
+        }
 
     def _count(
         self,

@@ -36,7 +36,7 @@ def measure(model: str, backend: str, precision: str, keep: bool, side: int, cou
     from geoseg.inference.memory import keep_memory
     from geoseg.models import open_model
     from geoseg.run.report import peak_memory
-    from geoseg.run.settings import make_backend, resolve_settings
+    from geoseg.run.settings import AskedSettings, make_backend, resolve_settings
 
     if keep:
         keep_memory()
@@ -44,15 +44,7 @@ def measure(model: str, backend: str, precision: str, keep: bool, side: int, cou
     settings = resolve_settings(
         opened,
         tuple(range(1, len(opened.bands) + 1)),
-        chip_size=side,
-        overlap=None,
-        batch_size=None,
-        block_size=None,
-        backend=backend,
-        device="cpu",
-        precision=precision,
-        tta="none",
-        forwards=None,
+        AskedSettings(chip_size=side, backend=backend, device="cpu", precision=precision),
     )
     runner = make_backend(opened, settings)
     chip = np.random.default_rng(0).normal(size=(1, len(opened.bands), side, side)).astype(np.float32)

@@ -113,7 +113,7 @@ def test_an_interrupt_exits_with_130(monkeypatch, scene, tmp_path, tiny_model, c
     def interrupt(*_args, **_kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("geoseg.run.predict.publish", interrupt)
+    monkeypatch.setattr("geoseg.run.mapping.publish", interrupt)
     monkeypatch.chdir(tmp_path)
     assert run(["predict", str(scene), "--model", str(tiny_model), "--force"]) == 130
     assert "interrupted" in capsys.readouterr().err

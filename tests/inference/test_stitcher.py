@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from geoseg.grid import Grid, Window
 from geoseg.inference.blend import SUM_ONE
+from geoseg.inference.compute import Ingredients
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.stitcher import Stitcher
 from geoseg.inference.torch_backend import TorchBackend
@@ -86,13 +87,14 @@ def stitch(
     bands = scene.values.shape[0]
     unit = Normalisation(np.zeros(bands, np.float32), np.ones(bands, np.float32))
     backend = FakeBackend(function, batch_size=batch)
-    stitcher = Stitcher(scene, backend, grid, unit, classes, area)
+    stitcher = Stitcher(Ingredients(scene, backend, grid, unit, classes, area))
     sums = np.zeros((classes, *grid.shape), np.int64)
     valid = np.zeros(grid.shape, bool)
     for part in stitcher.run(grid.blocks(block, window), forwards):
-        assert not (part.sums is None and part.valid.any())
-        if part.sums is not None:
-            sums[(slice(None), *part.block.core.slices())] = part.sums
+        decision = part.decide(part.block.core, with_sums=True)
+        assert not (decision is None and part.valid.any())
+        if decision is not None:
+            sums[(slice(None), *part.block.core.slices())] = decision.sums
         valid[part.block.core.slices()] = part.valid
     return sums, valid, backend, stitcher.tally
 
@@ -190,8 +192,9 @@ def test_a_real_network_agrees_with_naive_whole_array_stitching():
     grid = Grid((131, 97), 32, 12)
     unit = Normalisation(np.zeros(3, np.float32), np.ones(3, np.float32))
     sums = np.zeros((4, 131, 97))
-    for part in Stitcher(scene, backend, grid, unit, 4).run(grid.blocks(50), 2):
-        sums[(slice(None), *part.block.core.slices())] = part.sums
+    for part in Stitcher(Ingredients(scene, backend, grid, unit, 4)).run(grid.blocks(50), 2):
+        core = part.block.core
+        sums[(slice(None), *core.slices())] = part.decide(core, with_sums=True).sums
 
     def softmax(chip):
         return torch.softmax(network(torch.from_numpy(chip)[None]), 1)[0].numpy()

@@ -17,7 +17,7 @@ from geoseg.inference import choose
 from geoseg.inference.device import has_bf16
 from geoseg.models import open_model
 from geoseg.run.export import export_model
-from geoseg.run.settings import make_backend, resolve_settings
+from geoseg.run.settings import AskedSettings, make_backend, resolve_settings
 from tests.conftest import SAMPLES, make_scene
 
 
@@ -65,9 +65,10 @@ def test_the_backend_is_made_as_the_settings_say(tiny_model, backend, precision)
     if (backend, precision) == ("openvino", "bf16") and not has_bf16("cpu"):
         pytest.skip("no bf16 on this processor")
     model = open_model(tiny_model)
-    asked = dict.fromkeys(("overlap", "block_size"))
-    asked |= {"chip_size": 32, "batch_size": 2, "device": "cpu", "tta": "none", "forwards": 3}
-    settings = resolve_settings(model, (1, 2), backend=backend, precision=precision, **asked)
+    asked = AskedSettings(
+        chip_size=32, batch_size=2, device="cpu", forwards=3, backend=backend, precision=precision
+    )
+    settings = resolve_settings(model, (1, 2), asked)
     made = make_backend(model, settings)
     assert (made.name, made.precision, made.batch_size, made.device) == (backend, precision, 2, "cpu")
     assert made.temperature == settings.temperature

@@ -24,7 +24,7 @@ class TestAllOrNothing:
             def fail(*_args, **_kwargs):
                 raise error
 
-            monkeypatch.setattr("geoseg.run.predict.polygons_of_run", fail)
+            monkeypatch.setattr("geoseg.run.mapping.polygons_of_run", fail)
 
         return break_at
 

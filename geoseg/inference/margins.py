@@ -1,0 +1,77 @@
+"""Margins: what a block computed of pixels that the blocks to the right and below own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.grid import Block, Window
+
+Index = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MarginPlace:
+    """Where a margin comes from and goes to.
+
+    Attributes:
+        giver: Index of the block that computed it.
+        taker: Index of the block that owns its pixels.
+        window: Those pixels.
+    """
+
+    giver: Index
+    taker: Index
+    window: Window
+
+
+@dataclass(frozen=True)
+class Margin:
+    """Sums that a block hands to the block that owns their pixels.
+
+    Attributes:
+        place: Where they come from and go to.
+        sums: int32 (classes, rows, columns) in units of ``blend.SUM_ONE``.
+    """
+
+    place: MarginPlace
+    sums: NDArray[np.int32]
+
+
+def margin_places(block: Block) -> tuple[MarginPlace, ...]:
+    """The margins that a block hands on: to the right, below and at the corner, as far as there are any."""
+    core, reach = block.core, block.reach
+    row, col = block.index
+    right = Window.from_bounds(core.row, core.col_stop, core.row_stop, reach.col_stop)
+    below = Window.from_bounds(core.row_stop, core.col, reach.row_stop, core.col_stop)
+    corner = Window.from_bounds(core.row_stop, core.col_stop, reach.row_stop, reach.col_stop)
+    takers = {(row, col + 1): right, (row + 1, col): below, (row + 1, col + 1): corner}
+    return tuple(MarginPlace(block.index, taker, window) for taker, window in takers.items() if window.pixels)
+
+
+class MarginExchange(Protocol):
+    """Brings margins from the blocks that computed them to those that own them."""
+
+    def hand_on(self, margin: Margin) -> None:
+        """Keep a margin for its taker."""
+
+    def take(self, block: Block) -> list[Margin]:
+        """The margins that were handed to a block; they are handed out once."""
+
+
+@dataclass
+class MarginsInMemory:
+    """Margins on their way within one process; see ``MarginExchange``."""
+
+    _waiting: dict[Index, list[Margin]] = field(default_factory=dict)
+
+    def hand_on(self, margin: Margin) -> None:
+        """Keep a margin for its taker."""
+        self._waiting.setdefault(margin.place.taker, []).append(margin)
+
+    def take(self, block: Block) -> list[Margin]:
+        """The margins that were handed to a block."""
+        return self._waiting.pop(block.index, [])

@@ -1,0 +1,52 @@
+"""Counts and busy seconds of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+from time import perf_counter
+
+STAGES = ("read", "forward", "stitch", "write")
+
+
+@dataclass
+class Tally:
+    """Counts and busy seconds; the seconds of several threads add up.
+
+    Attributes:
+        chips: Chips that went through the network.
+        chips_skipped: Chips without a pixel to map.
+        read: Seconds spent reading and normalising.
+        forward: Seconds spent in forwards.
+        stitch: Seconds spent blending.
+        write: Seconds spent deciding, rendering and writing.
+    """
+
+    chips: int = 0
+    chips_skipped: int = 0
+    read: float = 0.0
+    forward: float = 0.0
+    stitch: float = 0.0
+    write: float = 0.0
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    @contextmanager
+    def spend(self, stage: str) -> Iterator[None]:
+        """Add the seconds until the context ends to a stage."""
+        since = perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                setattr(self, stage, getattr(self, stage) + perf_counter() - since)
+
+    def add(self, other: Tally) -> None:
+        """Add another tally to this one."""
+        for name in ("chips", "chips_skipped", *STAGES):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def seconds(self) -> dict[str, float]:
+        """Stage -> busy seconds."""
+        return {stage: getattr(self, stage) for stage in STAGES}

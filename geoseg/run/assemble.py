@@ -1,0 +1,80 @@
+"""The rasters of a run while they are written: finished blocks go in by rows, complete files come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind, ProbabilityMap
+from geoseg.maps.writer import MapWriter, StagedFile
+from geoseg.polygons.surface import measure_surface
+from geoseg.run.finished import BlockRenderer, FinishedBlock
+from geoseg.run.prepare import Job
+from geoseg.run.progress import Progress
+from geoseg.run.provenance import provenance
+from geoseg.run.refinement import REFINE_TAG
+from geoseg.run.statistics import ClassStatistics
+
+
+def make_renderer(job: Job) -> BlockRenderer:
+    """What renders the blocks of a run."""
+    place = job.scene.georeference.cut(job.window.row, job.window.col)
+    origin = (job.window.row, job.window.col)
+    surface = measure_surface(place.crs, place.transform, job.window.shape, origin)
+    return BlockRenderer(_kinds(job), job.model.classes, job.window, surface)
+
+
+class Assembly:
+    """Writes the maps of a run.
+
+    Args:
+        job: The run.
+        renderer: What rendered its blocks.
+        scratch: Where the writers may keep what is unfinished.
+
+    Attributes:
+        statistics: Of the blocks that were added.
+    """
+
+    def __init__(self, job: Job, renderer: BlockRenderer, scratch: Path) -> None:
+        self.statistics = ClassStatistics(job.model.classes, job.window, renderer.surface)
+        self._wanted: Sequence[str] = tuple(job.outputs.rasters)
+        tags = provenance(job)
+        not_refined = {key: value for key, value in tags.items() if key != REFINE_TAG}
+        self._writers = {
+            kind.name: MapWriter(
+                kind,
+                job.outputs.rasters.get(kind.name, scratch / "unused.tif"),
+                scratch,
+                job.window,
+                job.scene.georeference,
+                not_refined if kind.name == "probabilities" else tags,
+            )
+            for kind in renderer.kinds
+        }
+
+    def add(self, block: FinishedBlock) -> None:
+        """Write a finished block; blocks come in row order."""
+        self.statistics.add_counts(block.counts)
+        for name, pixels in block.maps.items():
+            assert block.window is not None  # it has maps
+            self._writers[name].write(block.window, pixels)
+
+    def close(self) -> dict[str, Path]:
+        """End writing; kind of map -> raster that can be read, and refined, until ``finish``."""
+        return {name: writer.close() for name, writer in self._writers.items()}
+
+    def finish(self, progress: Progress) -> Iterator[StagedFile]:
+        """Complete files under temporary names, as they are made; those of each raster after its sidecars."""
+        for name, writer in self._writers.items():
+            if name in self._wanted:
+                progress.say(f"finishing {writer.final}")
+                yield from writer.finish()
+
+
+def _kinds(job: Job) -> tuple[MapKind, ...]:
+    """The maps to render: those that were asked for, and all where later steps read them."""
+    classes = job.model.classes
+    kinds: tuple[MapKind, ...] = (ClassMap(classes), ConfidenceMap(), ProbabilityMap(classes))
+    is_read_again = job.outputs.polygons is not None or job.settings.refine is not None
+    return tuple(kind for kind in kinds if kind.name in job.outputs.rasters or is_read_again)

@@ -1,0 +1,21 @@
+"""The tags of a map: what changed the answer, and nothing else."""
+
+from __future__ import annotations
+
+from geoseg._version import __version__
+from geoseg.polygons.rasters import DATE_TAG, ORIGIN_TAG
+from geoseg.run.prepare import Job
+
+
+def provenance(job: Job) -> dict[str, str]:
+    """Tag -> text; never a time, a path, or what a run may choose freely."""
+    tags = {
+        "GEOSEG_VERSION": __version__,
+        "GEOSEG_MODEL": f"{job.model.card.name} {job.model.card.version}",
+        "GEOSEG_MODEL_HASH": job.model.hash,
+    }
+    if job.date is not None:
+        tags[DATE_TAG] = job.date
+    if job.area is not None:
+        tags[ORIGIN_TAG] = f"{job.window.row},{job.window.col}"
+    return tags | {f"GEOSEG_{k.upper()}": v for k, v in job.settings.that_change_the_answer().items()}
