@@ -49,6 +49,9 @@ class OpenVinoBackend:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_compiled", self._compile())
+        # The bindings look numpy up when they first see an array. Two threads that are both the first can
+        # wait for each other for ever, one with Python's lock, one with the bindings'. So it is done here.
+        import_openvino().Tensor(np.zeros(1, np.float32), shared_memory=True)
 
     @property
     def batch_size(self) -> int:

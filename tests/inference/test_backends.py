@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -251,6 +252,22 @@ print({backend}(network).probabilities(np.zeros((1, {BANDS}, 48, 48), np.float32
     )
     assert done.returncode == 0, done.stderr
     assert abs(float(done.stdout) - 48 * 48) < 0.1
+
+
+def test_openvino_has_seen_an_array_before_threads_show_it_theirs(make, monkeypatch):
+    # two threads that are the first have been seen waiting for each other for ever
+    import openvino
+
+    seen = []
+
+    class Tensor(openvino.Tensor):
+        def __init__(self, *given, **options):
+            seen.append(threading.current_thread() is threading.main_thread())
+            super().__init__(*given, **options)
+
+    monkeypatch.setattr(openvino, "Tensor", Tensor)
+    make("openvino")
+    assert seen[:1] == [True]
 
 
 def test_openvino_tells_nobody_that_it_is_used():
