@@ -27,6 +27,10 @@ class MapKind(Protocol):
         """GDAL's resampling for overviews."""
 
     @property
+    def effort(self) -> int:
+        """How hard to compress: a level of deflate, 1 to 9."""
+
+    @property
     def descriptions(self) -> tuple[str, ...]:
         """Name of each band."""
 
@@ -58,6 +62,7 @@ class ClassMap:
     classes: Sequence[LandClass]
     name: str = "classes"
     overviews: str = "MODE"
+    effort: int = 5
     descriptions: tuple[str, ...] = ("class",)
     scale: float = 1.0
 
@@ -85,6 +90,7 @@ class ConfidenceMap:
 
     name: str = "confidence"
     overviews: str = "AVERAGE"
+    effort: int = 1  # more effort hardly makes noise smaller
     descriptions: tuple[str, ...] = ("confidence",)
     scale: float = 1 / CONFIDENCE_ONE
 
@@ -114,6 +120,7 @@ class ProbabilityMap:
     classes: Sequence[LandClass]
     name: str = "probabilities"
     overviews: str = "AVERAGE"
+    effort: int = 1  # more effort hardly makes noise smaller
     scale: float = 1 / PROBABILITY_BYTE_ONE
 
     @property

@@ -1,4 +1,4 @@
-"""Writes one map window by window, then turns it into a Cloud Optimized GeoTIFF with its sidecars."""
+"""Writes one map window by window: a Cloud Optimized GeoTIFF and its sidecars."""
 
 from __future__ import annotations
 
@@ -7,29 +7,23 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import rasterio
-import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import RunError
 from geoseg.grid import Window
+from geoseg.maps.cog import StreamedCog
 from geoseg.maps.decide import NODATA
 from geoseg.maps.kinds import MapKind
+from geoseg.maps.overviews import HALVE
+from geoseg.maps.pyramid import TILE
+from geoseg.maps.scratch import ScratchRaster
 from geoseg.scene.georeference import Georeference
 
-TILE = 512
-_COG = {
-    "driver": "COG",
-    "compress": "DEFLATE",
-    "level": "6",
-    "blocksize": str(TILE),
-    "bigtiff": "IF_SAFER",
-    "num_threads": "ALL_CPUS",
-}
+__all__ = ["TILE", "MapWriter", "StagedFile", "stale_sidecars"]
 
 
 @dataclass(frozen=True)
@@ -48,16 +42,19 @@ class StagedFile:
 class MapWriter:
     """One raster being written.
 
-    Windows go to an uncompressed scratch raster, so a block may begin and end anywhere; ``finish`` makes the
-    compressed COG in one pass. The bytes depend on the pixels and tags alone, not on the order of writing.
+    Tiles are compressed in a thread of their own as soon as they are complete, so a block may begin and end
+    anywhere, and little is left to do at the end. The bytes depend on the pixels and tags alone, not on the
+    order of writing.
 
     Args:
         kind: What is written.
         final: Where the raster will be.
-        scratch: Folder for the scratch raster.
+        scratch: Folder for what is unfinished.
         window: The part of the scene's grid that the raster covers.
         georeference: The scene's georeferencing; cut to ``window``.
         tags: Provenance.
+        read_again: Whether the pixels will be read, or changed, before ``finish``: then they wait in an
+            uncompressed raster, and are compressed at the end.
     """
 
     def __init__(
@@ -68,58 +65,50 @@ class MapWriter:
         window: Window,
         georeference: Georeference,
         tags: Mapping[str, str],
+        *,
+        read_again: bool = False,
     ) -> None:
         self.kind = kind
         self.final = final
         self.window = window
+        self.read_again = read_again
         self.georeference = georeference.cut(window.row, window.col)
         self._tags = dict(tags)
-        self._scratch = scratch / f"{kind.name}.tif"
+        self._folder = scratch
         self._staged: list[StagedFile] = []
-        with _quiet():
-            self._dataset = rasterio.open(
-                self._scratch,
-                "w",
-                driver="GTiff",
-                dtype="uint8",
-                count=len(kind.descriptions),
-                height=window.height,
-                width=window.width,
-                nodata=NODATA,
-                tiled=True,
-                blockxsize=TILE,
-                blockysize=TILE,
-                interleave="band",
-                sparse_ok=True,
-                bigtiff="IF_SAFER",
-            )
-            self._describe(self.georeference)
+        self._cog: StreamedCog | None = None
+        self._raster: ScratchRaster | None = None
+        if read_again:
+            path = scratch / f"{kind.name}.tif"
+            self._raster = ScratchRaster(path, window.shape, len(kind.descriptions), self._describe)
+        else:
+            self._cog = self._stream()
 
     def write(self, window: Window, pixels: NDArray[np.uint8]) -> None:
         """Write one window.
 
         Args:
-            window: On the scene's grid, inside the map's window.
-            pixels: uint8 (bands, rows, columns) from ``kind.render``.
+            window: On the scene's grid, inside the map's window; no pixel may come twice.
+            pixels: uint8 (bands, rows, columns) from ``kind.render``, not to be changed afterwards.
 
         Raises:
             RunError: If the disk is full.
         """
-        place = RasterioWindow(
-            window.col - self.window.col, window.row - self.window.row, window.width, window.height
-        )
+        place = Window(window.row - self.window.row, window.col - self.window.col, *window.shape)
+        target = self._raster or self._cog
+        assert target is not None
         try:
-            self._dataset.write(pixels, window=place)
-        except RasterioError as error:
-            raise self._unwritable(self._scratch, error) from error
+            target.write(place, pixels)
+        except (OSError, RasterioError) as error:
+            raise self._unwritable(self._folder, error) from error
 
     def close(self) -> Path:
-        """End writing; returns the scratch raster, which can be read until ``finish`` or ``discard``."""
-        self._dataset.close()
-        return self._scratch
+        """End writing what is read again; returns the raster, there until ``finish`` or ``discard``."""
+        assert self._raster is not None
+        return self._raster.close()
 
     def finish(self) -> list[StagedFile]:
-        """Make the COG and its sidecars under temporary names beside their final place.
+        """Complete the raster and its sidecars under temporary names beside their final place.
 
         Returns:
             The staged files, sidecars first, the raster last.
@@ -127,12 +116,15 @@ class MapWriter:
         Raises:
             RunError: If the disk is full or the folder cannot be written.
         """
-        self.close()
         raster = self._stage(self.final)
         try:
-            with _quiet():
-                rasterio.shutil.copy(self._scratch, raster, overview_resampling=self.kind.overviews, **_COG)
-            self._scratch.unlink()
+            if self._raster is not None:
+                self._cog = self._stream()
+                for place, pixels in self._raster.strips(TILE):
+                    self._cog.write(place, pixels)
+                self._raster.remove()
+            assert self._cog is not None
+            self._cog.finish(raster)
             for final, text in self._sidecars():
                 self._stage(final).write_text(text, encoding="utf-8")
         except (OSError, RasterioError) as error:
@@ -142,16 +134,35 @@ class MapWriter:
 
     def discard(self) -> None:
         """Remove everything written so far."""
-        self._dataset.close()
-        for path in (self._scratch, *(file.staged for file in self._staged)):
-            path.unlink(missing_ok=True)
+        if self._cog is not None:
+            self._cog.close()
+        if self._raster is not None:
+            self._raster.remove()
+        for file in self._staged:
+            file.staged.unlink(missing_ok=True)
+
+    def _stream(self) -> StreamedCog:
+        try:
+            with _quiet():
+                return StreamedCog(
+                    self.window.shape,
+                    len(self.kind.descriptions),
+                    halve=HALVE[self.kind.overviews],
+                    level=self.kind.effort,
+                    spool=self._folder / f"{self.kind.name}.tiles",
+                    describe=self._describe,
+                    describe_overview=self._describe_overview,
+                )
+        except (OSError, RasterioError) as error:
+            raise self._unwritable(self._folder, error) from error
 
     @staticmethod
     def _unwritable(path: Path, error: Exception) -> RunError:
         return RunError(f"{path} cannot be written ({error}); is the disk full?")
 
-    def _describe(self, georeference: Georeference) -> None:
-        dataset = self._dataset
+    def _describe(self, dataset: Any) -> None:
+        self._describe_overview(dataset)
+        georeference = self.georeference
         if georeference.transform is not None:
             dataset.transform = georeference.transform
         if georeference.crs is not None:
@@ -160,12 +171,16 @@ class MapWriter:
             dataset.gcps = (list(georeference.gcps), georeference.gcps_crs)
         if georeference.rpcs is not None:
             dataset.rpcs = georeference.rpcs
+        tags = self._tags
         if georeference.area_or_point:
-            self._tags["AREA_OR_POINT"] = georeference.area_or_point
-        dataset.update_tags(**self._tags)
+            tags = tags | {"AREA_OR_POINT": georeference.area_or_point}
+        dataset.update_tags(**tags)
         dataset.scales = [self.kind.scale] * dataset.count
         for band, description in enumerate(self.kind.descriptions, 1):
             dataset.set_band_description(band, description)
+
+    def _describe_overview(self, dataset: Any) -> None:
+        dataset.nodata = NODATA
         palette = self.kind.palette()
         if palette is not None:
             dataset.write_colormap(1, palette)

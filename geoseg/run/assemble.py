@@ -49,6 +49,7 @@ class Assembly:
                 job.window,
                 job.scene.georeference,
                 not_refined if kind.name == "probabilities" else tags,
+                read_again=is_read_again(job),
             )
             for kind in renderer.kinds
         }
@@ -61,8 +62,16 @@ class Assembly:
             self._writers[name].write(block.window, pixels)
 
     def close(self) -> dict[str, Path]:
-        """End writing; kind of map -> raster that can be read, and refined, until ``finish``."""
-        return {name: writer.close() for name, writer in self._writers.items()}
+        """End writing; kind of map -> raster that can be read, and refined, until ``finish``.
+
+        Only where polygons or refine steps read it (``is_read_again``).
+        """
+        return {name: writer.close() for name, writer in self._writers.items() if writer.read_again}
+
+    def discard(self) -> None:
+        """Remove what is unfinished."""
+        for writer in self._writers.values():
+            writer.discard()
 
     def finish(self, progress: Progress) -> Iterator[StagedFile]:
         """Complete files under temporary names, as they are made; those of each raster after its sidecars."""
@@ -72,9 +81,13 @@ class Assembly:
                 yield from writer.finish()
 
 
+def is_read_again(job: Job) -> bool:
+    """Whether later steps read the pixels of the maps."""
+    return job.outputs.polygons is not None or job.settings.refine is not None
+
+
 def _kinds(job: Job) -> tuple[MapKind, ...]:
     """The maps to render: those that were asked for, and all where later steps read them."""
     classes = job.model.classes
     kinds: tuple[MapKind, ...] = (ClassMap(classes), ConfidenceMap(), ProbabilityMap(classes))
-    is_read_again = job.outputs.polygons is not None or job.settings.refine is not None
-    return tuple(kind for kind in kinds if kind.name in job.outputs.rasters or is_read_again)
+    return tuple(kind for kind in kinds if kind.name in job.outputs.rasters or is_read_again(job))

@@ -40,7 +40,7 @@ def map_scene(job: Job, progress: Progress, since: float) -> dict[str, Any]:
         cleanup.callback(lambda: discard(staged))
         scratch = cleanup.enter_context(work_folder(job.outputs.work_folder, overwrite=job.overwrite))
         assembly = Assembly(job, renderer, scratch)
-        cleanup.callback(assembly.close)
+        cleanup.callback(assembly.discard)
         with progress.stage("predicting", job.window.pixels / 1e6, "Mpx") as bar:
             for block in run_locally(job, renderer, blocks):
                 with tally.spend("write"):

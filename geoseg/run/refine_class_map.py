@@ -124,7 +124,7 @@ def sources_of(
             yield Sources(paths[0], None if confidence is None else paths[1], legend, kept)
         finally:
             for writer in writers:
-                writer.close()
+                writer.discard()
 
 
 def _refine(
@@ -154,7 +154,9 @@ def _refine(
             [ClassMap(legend)] if confidence is None else [ClassMap(legend), ConfidenceMap()]
         )
         whole, georeference = Window.from_shape(info.shape), Georeference.of(dataset)
-        writers = [MapWriter(kind, final, scratch, whole, georeference, tags) for kind in kinds]
+        writers = [
+            MapWriter(kind, final, scratch, whole, georeference, tags, read_again=True) for kind in kinds
+        ]
         changed = 0
         for part in given.rows(
             refinement.steps(surface, info.shape[1], bands=bands, folder=scratch), progress

@@ -22,6 +22,8 @@ from geoseg.grid import Window
 from geoseg.inference.blend import SUM_ONE
 from geoseg.maps.decide import decide, to_bytes
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, ProbabilityMap
+from geoseg.maps.scratch import ScratchRaster
+from geoseg.maps.tiles import Spool
 from geoseg.maps.writer import MapWriter
 from geoseg.models.card import LandClass
 from geoseg.scene.georeference import Georeference
@@ -196,16 +198,24 @@ def test_confidence_is_the_probability_of_the_class_shown(tmp_path):
     assert np.abs(percent - decision.sums.max(0) / SUM_ONE).max() <= 0.005 + 1e-9
 
 
-def test_a_full_disk_while_writing_says_so(tmp_path, monkeypatch):
-    writer = MapWriter(ConfidenceMap(), tmp_path / "x.tif", tmp_path, Window(0, 0, 60, 60), UTM, {})
+@pytest.mark.parametrize("read_again", [False, True])
+def test_a_full_disk_while_writing_says_so(read_again, tmp_path, monkeypatch):
+    whole = Window(0, 0, 600, 600)
+    writer = MapWriter(ConfidenceMap(), tmp_path / "x.tif", tmp_path, whole, UTM, {}, read_again=read_again)
 
-    class Full:
-        def write(self, *_args, **_options):
-            raise rasterio.errors.RasterioIOError("Write failed")
+    def full(*_args, **_options):
+        raise rasterio.errors.RasterioIOError("Write failed") if read_again else OSError(28, "No space left")
 
-        def close(self):
-            pass
+    if read_again:
+        monkeypatch.setattr(ScratchRaster, "write", full)
+    else:
+        monkeypatch.setattr(Spool, "_append", full)
 
-    monkeypatch.setattr(writer, "_dataset", Full())
-    with pytest.raises(RunError, match=r"confidence\.tif cannot be written .*disk full"):
-        writer.write(Window(0, 0, 60, 60), np.zeros((1, 60, 60), np.uint8))
+    def write():
+        for row in range(600):
+            writer.write(Window(row, 0, 1, 600), np.zeros((1, 1, 600), np.uint8))
+
+    with pytest.raises(RunError, match=r"cannot be written .*disk full"):
+        write()
+    writer.discard()
+    assert list(tmp_path.iterdir()) == []

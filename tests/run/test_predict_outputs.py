@@ -5,11 +5,11 @@ from __future__ import annotations
 import geopandas
 import pytest
 import rasterio
-import rasterio.shutil
 from shapely.geometry import box
 
 import geoseg
 from geoseg.errors import InputError, MismatchError, OutputError, RunError, SettingsError
+from geoseg.maps.tiles import Spool
 from tests.conftest import make_scene
 from tests.run.test_predict import run
 
@@ -36,7 +36,7 @@ class TestAllOrNothing:
         assert self.files(tmp_path / "a") == []
 
     def test_a_full_disk_while_finishing_leaves_nothing(self, scene, tiny_model, tmp_path, monkeypatch):
-        copy, calls = rasterio.shutil.copy, []
+        copy, calls = Spool.copy, []
 
         def full_at_the_second_raster(*args, **options):
             calls.append(args)
@@ -44,7 +44,7 @@ class TestAllOrNothing:
                 raise OSError(28, "No space left on device")
             return copy(*args, **options)
 
-        monkeypatch.setattr("rasterio.shutil.copy", full_at_the_second_raster)
+        monkeypatch.setattr(Spool, "copy", full_at_the_second_raster)
         with pytest.raises(RunError, match="No space left"):
             run(scene, tiny_model, tmp_path / "a")
         assert self.files(tmp_path / "a") == []
