@@ -22,8 +22,6 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from turns import GEOSEG, ROOT, Taken, in_turns, make_scene, middle, ratio, run_command
 
 sys.path.insert(0, str(ROOT))
@@ -40,11 +38,8 @@ def alone(scene: str, model: str, backend: str, precision: str, chip: int, count
 
     keep_memory()
     opened = open_model(model)
-    settings = resolve_settings(
-        opened,
-        tuple(range(1, len(opened.bands) + 1)),
-        AskedSettings(chip_size=chip, backend=backend, device="cpu", precision=precision),
-    )
+    asked = AskedSettings(chip_size=chip, backend=backend, device="cpu", precision=precision)
+    settings = resolve_settings(opened, tuple(range(1, len(opened.bands) + 1)), asked)
     runner = make_backend(opened, settings)
     chips = some_chips(scene, opened, chip)
     with ThreadPoolExecutor(settings.forwards, initializer=runner.prepare_thread) as pool:
