@@ -13,7 +13,7 @@ from geoseg.inference.decision import Decision
 from geoseg.inference.stitcher import StitchedBlock
 from geoseg.inference.tally import Tally
 from geoseg.maps.decide import NODATA
-from geoseg.maps.kinds import MapKind
+from geoseg.maps.kinds import ConfidenceMap, MapKind
 from geoseg.models.card import LandClass
 from geoseg.polygons.surface import Surface
 from geoseg.run.statistics import ClassStatistics, Counts
@@ -100,15 +100,16 @@ class Canvas:
     def paint(self, window: Window, decision: Decision) -> None:
         """Render a window of the core; each pixel once."""
         assert self.window is not None  # a block outside the map has nothing to decide on
-        self.statistics.add(window, decision)
-        for kind in self.renderer.kinds:
-            pixels = kind.render(decision)
+        rendered = {kind.name: kind.render(decision) for kind in self.renderer.kinds}
+        confidence = rendered["confidence"] if "confidence" in rendered else ConfidenceMap().render(decision)
+        self.statistics.add(window, rendered["classes"][0], confidence[0])
+        for name, pixels in rendered.items():
             if window == self.window:
-                self.maps[kind.name] = pixels
+                self.maps[name] = pixels
                 continue
-            if kind.name not in self.maps:
-                self.maps[kind.name] = np.full((len(pixels), *self.window.shape), NODATA, np.uint8)
-            self.maps[kind.name][(slice(None), *window.slices(self.window))] = pixels
+            if name not in self.maps:
+                self.maps[name] = np.full((len(pixels), *self.window.shape), NODATA, np.uint8)
+            self.maps[name][(slice(None), *window.slices(self.window))] = pixels
 
     def finish(self, tally: Tally) -> FinishedBlock:
         """The finished block."""

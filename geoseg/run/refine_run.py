@@ -42,7 +42,7 @@ def refine_run(
     for part in _rewrite(steps, rasters, bands, progress):
         window = Window(job.window.row + part.row, job.window.col, len(part.classes), width)
         assert part.confidence is not None  # a run that is refined always has it
-        refined.add_maps(window, part.classes, part.confidence)
+        refined.add(window, part.classes, part.confidence)
         changed += part.changed
     progress.say(f"refining changed {changed:,} pixels")
     return refined

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
-from geoseg.maps.decide import CONFIDENCE_ONE, NODATA, Decision, to_bytes
+from geoseg.maps.decide import CONFIDENCE_ONE
 from geoseg.models.card import LandClass
 from geoseg.polygons.surface import Surface
 
 Counts = Mapping[str, Sequence[int]]
+_ROWS = 64
+"""Rows counted at once."""
 
 
 @dataclass
@@ -37,15 +39,34 @@ class ClassStatistics:
     def __post_init__(self) -> None:
         self._pixels, self._confidence, self._area = np.zeros((3, len(self.classes)), np.int64)
 
-    def add(self, window: Window, decision: Decision) -> None:
-        """Count one window of the map; the sums are whole numbers, so the order does not matter."""
-        stored = to_bytes(decision.top, CONFIDENCE_ONE, decision.valid)
-        self._count(window, decision.winner, stored, decision.valid)
+    def add(self, window: Window, classes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> None:
+        """Count one window of the map; the sums are whole numbers, so the order does not matter.
 
-    def add_maps(self, window: Window, classes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> None:
-        """Count one window of finished maps: class ids and confidence in percent, 255 where not valid."""
-        ids = np.array([item.id for item in self.classes])
-        self._count(window, np.searchsorted(ids, classes), confidence, classes != NODATA)
+        Args:
+            window: Its place on the scene's grid.
+            classes: uint8 (rows, columns), class ids, 255 where not valid.
+            confidence: uint8 (rows, columns), percent.
+        """
+        ids = [item.id for item in self.classes]
+        both, areas = np.zeros((256, 256), np.int64), np.zeros(256)
+        for first in range(0, window.height, _ROWS):  # what is made of these rows stays in the cache
+            rows = slice(first, first + _ROWS)
+            index = classes[rows].astype(np.intp)
+            if self.surface is not None:
+                areas += np.bincount(index.ravel(), self._areas(window, rows).ravel(), 256)
+            index <<= 8
+            index |= confidence[rows]
+            found = np.bincount(index.ravel())
+            both.ravel()[: len(found)] += found
+        self._pixels += both.sum(axis=1)[ids]
+        self._confidence += (both @ np.arange(256))[ids]
+        self._area += areas.astype(np.int64)[ids]
+
+    def _areas(self, window: Window, rows: slice) -> NDArray[np.float64]:
+        assert self.surface is not None
+        row, col = window.row - self.window.row, window.col - self.window.col
+        height = min(rows.stop, window.height) - rows.start
+        return self.surface.pixel_areas(row + rows.start, col, height, window.width)
 
     def add_counts(self, counts: Counts) -> None:
         """Add what ``counts`` of another gave for other pixels of the map."""
@@ -60,22 +81,6 @@ class ClassStatistics:
             "confidence": self._confidence.tolist(),
             "area": self._area.tolist(),
         }
-
-    def _count(
-        self,
-        window: Window,
-        index: NDArray[np.integer],
-        confidence: NDArray[np.uint8],
-        valid: NDArray[np.bool_],
-    ) -> None:
-        winner = index[valid]
-        count = len(self.classes)
-        self._pixels += np.bincount(winner, minlength=count)
-        self._confidence += np.bincount(winner, confidence[valid], count).astype(np.int64)
-        if self.surface is not None:
-            row, col = window.row - self.window.row, window.col - self.window.col
-            areas = self.surface.pixel_areas(row, col, *window.shape)[valid]
-            self._area += np.bincount(winner, areas, count).astype(np.int64)
 
     @property
     def pixels_valid(self) -> int:
