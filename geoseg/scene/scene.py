@@ -19,6 +19,8 @@ from geoseg.scene.source import close
 from geoseg.scene.stack import Layer, Raw, read_stack
 
 INVALID_WHERE = ("all", "any")
+_ROWS = 64
+"""Rows turned into physical units at once: what is made of them in between stays in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,12 @@ class Scene:
         """
         raw = self.read_raw(window)
         values = np.empty((len(self.layers), *window.shape), np.float32)
-        for i, layer in enumerate(self.layers):
-            values[i] = layer.band.physical(raw.stored[i])
-        values[raw.missing | raw.hidden] = np.nan
+        for first in range(0, window.height, _ROWS):
+            rows = slice(first, first + _ROWS)
+            for i, layer in enumerate(self.layers):
+                part = values[i, rows]
+                part[...] = layer.band.physical(raw.stored[i][rows])
+                np.copyto(part, np.nan, where=raw.missing[i, rows] | raw.hidden[rows])
         return values, raw.valid(self.invalid_where)
 
     def read_raw(self, window: Window) -> Raw:
@@ -124,6 +129,8 @@ class Scene:
         if inside != window:
             rows, cols = self.shape
             raise SceneError(f"{window} is not inside the scene of {rows} rows x {cols} columns")
+        if len({layer.stack for layer in self.layers}) == 1:
+            return read_stack(self.stacks[self.layers[0].stack], self.layers, window)
         raw = Raw(
             stored=[np.empty(0)] * len(self.layers),
             missing=np.empty((len(self.layers), *window.shape), bool),
