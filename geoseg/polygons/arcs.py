@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from geoseg.polygons.groups import group_starts, spread
 from geoseg.polygons.rings import EAST, NORTH, SOUTH, WEST
-from geoseg.polygons.store import Polygons
+from geoseg.polygons.rows import Polygons
 
 _ROW_SHIFT = 33
 """An end is known by row, column and direction in one integer: row << 33 | column << 2 | direction."""

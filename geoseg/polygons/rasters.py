@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,10 +18,13 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import SceneError, SettingsError
+from geoseg.grid import Window
 from geoseg.models.card import LandClass
 from geoseg.polygons.components import NODATA
 from geoseg.polygons.legend import read_legend
-from geoseg.polygons.trace import BlockValues
+from geoseg.polygons.same_grid import require_same_grid
+from geoseg.polygons.trace_block import BlockValues
+from geoseg.polygons.zonal import Zonal
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -57,6 +61,15 @@ class MapInfo:
     origin: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Open files: the class map, and what was given with it."""
+
+    classes: Any
+    confidence: Any | None
+    probabilities: Any | None
+
+
 class MapRasters:
     """A class map and what belongs to it, opened; a context manager.
 
@@ -75,20 +88,39 @@ class MapRasters:
         confidence: str | PathLike[str] | None = None,
         probabilities: str | PathLike[str] | None = None,
     ) -> None:
-        with ExitStack() as opened:
-            self._classes = _open(opened, classes, "class map", CLASS_DTYPES, one_band=True)
-            self._confidence = self._probabilities = None
-            if confidence is not None:
-                self._confidence = _open(opened, confidence, "confidence raster", ("uint8",), one_band=True)
-                _require_same_grid(self._classes, self._confidence)
-            if probabilities is not None:
-                self._probabilities = _open(opened, probabilities, "probability raster", ("uint8",))
-                _require_same_grid(self._classes, self._probabilities)
-            self.info = _describe(self._classes)
-            self._nodata = self._classes.nodata
-            masked = MaskFlags.per_dataset in self._classes.mask_flag_enums[0]
-            self._masked = masked and MaskFlags.nodata not in self._classes.mask_flag_enums[0]
-            self._opened = opened.pop_all()
+        self._paths = (classes, confidence, probabilities)
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._opened = ExitStack()
+        with ExitStack() as failed:
+            failed.push(self._opened)
+            files = self._of_thread()
+            for other in (files.confidence, files.probabilities):
+                if other is not None:
+                    require_same_grid(files.classes, other)
+            self.info = _describe(files.classes)
+            self._nodata = files.classes.nodata
+            self._probabilities = files.probabilities
+            masked = MaskFlags.per_dataset in files.classes.mask_flag_enums[0]
+            self._masked = masked and MaskFlags.nodata not in files.classes.mask_flag_enums[0]
+            failed.pop_all()
+
+    def _of_thread(self) -> _Files:
+        """The files as this thread has them open: GDAL's handles are not to be shared."""
+        files: _Files | None = getattr(self._local, "files", None)
+        if files is None:
+            classes, confidence, probabilities = self._paths
+            with self._lock:
+                files = self._local.files = _Files(
+                    _open(self._opened, classes, "class map", CLASS_DTYPES, one_band=True),
+                    None
+                    if confidence is None
+                    else _open(self._opened, confidence, "confidence raster", ("uint8",), one_band=True),
+                    None
+                    if probabilities is None
+                    else _open(self._opened, probabilities, "probability raster", ("uint8",)),
+                )
+        return files
 
     def __enter__(self) -> Self:
         return self
@@ -124,34 +156,52 @@ class MapRasters:
             raise SceneError(f"{self._probabilities.name}: its bands are not in the order of the class ids")
         return np.array(found, dtype=np.uint8)
 
-    def blocks(self, size: int) -> Iterator[BlockValues]:
-        """Read everything block by block, from left to right and from top to bottom."""
+    def places(self, size: int) -> Iterator[Window]:
+        """The blocks from left to right and from top to bottom."""
         rows, columns = self.info.shape
         for row in range(0, rows, size):
             for column in range(0, columns, size):
-                yield self._read(row, column, min(size, rows - row), min(size, columns - column))
+                yield Window(row, column, min(size, rows - row), min(size, columns - column))
+
+    def block(self, place: Window, zonal: Zonal | None = None) -> BlockValues:
+        """Read everything in a block, from any thread.
+
+        Args:
+            place: The block.
+            zonal: Read its values too.
+        """
+        block = self._read(place)
+        if zonal is None:
+            return block
+        values = zonal.read(place.row, place.col, place.height, place.width)
+        return replace(block, zonal=values)
+
+    def blocks(self, size: int) -> Iterator[BlockValues]:
+        """Read everything block by block, from left to right and from top to bottom."""
+        return map(self._read, self.places(size))
 
     def rows(self, row: int, height: int) -> BlockValues:
         """Read everything in whole rows."""
-        return self._read(row, 0, height, self.info.shape[1])
+        return self._read(Window(row, 0, height, self.info.shape[1]))
 
     def n_blocks(self, size: int) -> int:
         """How many blocks there are."""
         rows, columns = self.info.shape
         return -(-rows // size) * -(-columns // size)
 
-    def _read(self, row: int, column: int, height: int, width: int) -> BlockValues:
-        window = RasterioWindow(column, row, width, height)
+    def _read(self, place: Window) -> BlockValues:
+        window = RasterioWindow(place.col, place.row, place.width, place.height)
+        opened = self._of_thread()
         try:
-            classes = self._classes.read(1, window=window)
-            mask = self._classes.read_masks(1, window=window) if self._masked else None
-            confidence = None if self._confidence is None else self._confidence.read(1, window=window)
-            probabilities = None if self._probabilities is None else self._probabilities.read(window=window)
+            classes = opened.classes.read(1, window=window)
+            mask = opened.classes.read_masks(1, window=window) if self._masked else None
+            confidence = None if opened.confidence is None else opened.confidence.read(1, window=window)
+            probabilities = None if opened.probabilities is None else opened.probabilities.read(window=window)
         except RasterioError as error:
             raise SceneError(
-                f"{self._classes.name} or a raster given with it cannot be read: {error}"
+                f"{opened.classes.name} or a raster given with it cannot be read: {error}"
             ) from error
-        return BlockValues(row, column, self._as_bytes(classes, mask), confidence, probabilities)
+        return BlockValues(place.row, place.col, self._as_bytes(classes, mask), confidence, probabilities)
 
     def _as_bytes(
         self, classes: NDArray[np.integer[Any]], mask: NDArray[np.uint8] | None
@@ -166,7 +216,7 @@ class MapRasters:
         wrong = ~empty & ((classes < 0) | (classes >= NODATA))
         if wrong.any():
             raise SceneError(
-                f"{self._classes.name} holds the value {int(classes[wrong][0])}, which is no class: "
+                f"{fspath(self._paths[0])} holds the value {int(classes[wrong][0])}, which is no class: "
                 "class ids are 0 to 254; reclassify it or set the file's nodata value"
             )
         return np.where(empty, NODATA, classes).astype(np.uint8)
@@ -196,7 +246,8 @@ def _open(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = opened.enter_context(rasterio.open(fspath(path)))
+            dataset = rasterio.open(fspath(path))
+            opened.callback(dataset.close)  # by any thread, which leaving its context could not be
     except RasterioError as error:
         raise SceneError(f"the {what} {fspath(path)} cannot be opened: {error}") from error
     if one_band and dataset.count != 1:
@@ -205,31 +256,6 @@ def _open(
         held = ", ".join(sorted(set(dataset.dtypes))) or "no bands"
         raise SceneError(f"the {what} {dataset.name} holds {held}; it must be {' or '.join(dtypes)}")
     return dataset
-
-
-def _require_same_grid(classes: Any, other: Any) -> None:
-    if other.shape != classes.shape:
-        raise SceneError(
-            f"{other.name} has {other.height} x {other.width} pixels, {classes.name} {classes.height} x "
-            f"{classes.width} (rows x columns); give the raster of the same run"
-        )
-    corners = [(0, 0), (classes.width, 0), (0, classes.height)]
-    pixel = max(map(abs, classes.transform[:6][:2] + classes.transform[:6][3:5]))
-    shift = max(
-        max(abs(a - b) for a, b in zip(_at(classes.transform, *c), _at(other.transform, *c), strict=True))
-        for c in corners
-    )
-    if shift > 0.01 * pixel or (classes.crs and other.crs and classes.crs != other.crs):
-        raise SceneError(
-            f"{other.name} does not lie on the grid of {classes.name}; give the raster of the same run"
-        )
-
-
-def _at(transform: Affine, column: float, row: float) -> tuple[float, float]:
-    return (
-        column * transform.a + row * transform.b + transform.c,
-        column * transform.d + row * transform.e + transform.f,
-    )
 
 
 def _describe(dataset: Any) -> MapInfo:

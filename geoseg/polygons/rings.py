@@ -38,7 +38,7 @@ class SideLengths(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """Nodes in row order.
+    """Nodes in row order, or polygon by polygon, each polygon's in row order.
 
     Attributes:
         rows: Row of each corner, int32; 0 is the upper edge of the raster.
@@ -46,12 +46,15 @@ class Nodes:
         quadrants: Label of the four pixels around it, int32 (nodes, 4): north-east, north-west, south-west,
             south-east. 0 is nodata or outside the raster.
         junctions: Whether more than two boundaries meet there, bool; None if nobody asked.
+        owners: Which polygon each node stands for, counted from 0, int32, where nodes come polygon by
+            polygon and there are several.
     """
 
     rows: NDArray[np.int32]
     columns: NDArray[np.int32]
     quadrants: NDArray[np.int32]
     junctions: NDArray[np.bool_] | None = None
+    owners: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return int(self.rows.size)
@@ -59,18 +62,19 @@ class Nodes:
     def where(self, chosen: NDArray[np.bool_]) -> Nodes:
         """Only the chosen nodes."""
         junctions = None if self.junctions is None else self.junctions[chosen]
-        return Nodes(self.rows[chosen], self.columns[chosen], self.quadrants[chosen], junctions)
+        owners = None if self.owners is None else self.owners[chosen]
+        return Nodes(self.rows[chosen], self.columns[chosen], self.quadrants[chosen], junctions, owners)
 
     @staticmethod
     def join(parts: list[Nodes]) -> Nodes:
-        """All nodes of several sets, in row order."""
-        rows = np.concatenate([part.rows for part in parts])
-        columns = np.concatenate([part.columns for part in parts])
-        quadrants = np.concatenate([part.quadrants for part in parts])
+        """All nodes of several sets, one set after the other."""
         flags = [part.junctions for part in parts if part.junctions is not None]
-        order = np.lexsort((columns, rows))
-        junctions = np.concatenate(flags)[order] if flags else None
-        return Nodes(rows[order], columns[order], quadrants[order], junctions)
+        return Nodes(
+            np.concatenate([part.rows for part in parts]),
+            np.concatenate([part.columns for part in parts]),
+            np.concatenate([part.quadrants for part in parts]),
+            np.concatenate(flags) if flags else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,8 @@ def _heads(nodes: Nodes, node: NDArray[np.int32], direction: NDArray[np.int8]) -
     if count and int(columns.max()) < 2**16:
         columns = columns.astype(np.uint16)  # numpy sorts 16-bit integers by radix, many times faster
     by_column = np.argsort(columns, kind="stable").astype(np.int32)
+    if nodes.owners is not None:
+        by_column = by_column[np.argsort(nodes.owners[by_column], kind="stable")]
     south = np.zeros(count, dtype=np.int32)
     south[by_column[:-1]] = by_column[1:]
     north = np.zeros(count, dtype=np.int32)

@@ -7,15 +7,17 @@ name, type, unit or meaning. A reader that knows version 1 reads every 1.x and t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from geoseg.errors import InputError
+from geoseg.polygons.zonal import ZonalColumn
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "1.1"
 VERSION_KEY = "GEOSEG_POLYGONS_SCHEMA"
 """Where the version stands in a file's metadata."""
 LAYER = "polygons"
@@ -55,16 +57,28 @@ COLUMNS = (
 )
 
 
-def arrow_schema() -> pa.Schema:
-    """The columns as Arrow has them."""
+def statistic_column(column: ZonalColumn) -> Column:
+    """The column of a statistic of another raster, which tables have where it was asked for (version 1.1)."""
+    if column.statistic == "count":
+        return Column(column.name, "int64", "pixels")
+    return Column(column.name, "float64", "its raster's", may_be_null=True)
+
+
+def arrow_schema(statistics: Iterable[ZonalColumn] = ()) -> pa.Schema:
+    """The columns as Arrow has them.
+
+    Args:
+        statistics: Statistics of other rasters: their columns stand before the geometry.
+    """
     import pyarrow as pa
 
+    columns = (*COLUMNS[:-1], *map(statistic_column, statistics), COLUMNS[-1])
     types = {"bool": pa.bool_(), "date32": pa.date32()}
     return pa.schema(
         pa.field(
             column.name, types.get(column.kind) or pa.type_for_alias(column.kind), nullable=column.may_be_null
         )
-        for column in COLUMNS
+        for column in columns
     )
 
 

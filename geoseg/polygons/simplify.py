@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from geoseg.errors import SettingsError
 from geoseg.polygons.arcs import Arcs, cut_arcs, end_position
 from geoseg.polygons.groups import spread
+from geoseg.polygons.rows import Polygons
 from geoseg.polygons.simplify_arcs import Simplifier
 from geoseg.polygons.simplify_clashes import Junctions
 from geoseg.polygons.simplify_rings import rebuild
 from geoseg.polygons.simplify_rounds import settle
 from geoseg.polygons.slants import pixel_sides
 from geoseg.polygons.smooth_arcs import Smoother
-from geoseg.polygons.store import Polygons
 from geoseg.polygons.units import Length
 
 MAX_ROUNDS = 4

@@ -14,9 +14,9 @@ from geoseg.errors import RunError
 from geoseg.polygons.arcs import Arcs, Lines
 from geoseg.polygons.borders import STEPS
 from geoseg.polygons.groups import group_starts, spread
+from geoseg.polygons.rows import Polygons, scratch_file
 from geoseg.polygons.simplify_areas import doubled_areas
 from geoseg.polygons.slants import slanted_lengths
-from geoseg.polygons.store import Polygons, scratch_file
 from geoseg.polygons.surface import Surface
 
 PORTION = 2**19

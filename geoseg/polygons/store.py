@@ -1,100 +1,46 @@
-"""Finished polygons: their columns in memory, their vertices in a temporary file."""
+"""Takes finished polygons as they come: all about them goes to temporary files, sorted run by run."""
 
 from __future__ import annotations
 
-import tempfile
-from dataclasses import dataclass, fields, replace
-from itertools import pairwise
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.groups import group_starts, spread
+from geoseg.polygons.groups import group_starts
 from geoseg.polygons.rings import Traced
+from geoseg.polygons.rows import Columns, Polygons, scratch_file
+from geoseg.polygons.stored import Records, StoredPolygons
 from geoseg.polygons.surface import Surface
 from geoseg.polygons.tally import Tally
 
 if TYPE_CHECKING:
     from affine import Affine
 
-BATCH_VERTICES = 2**19
-BATCH_POLYGONS = 2**14
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Columns:
-    """One value a polygon; integers as they were added up.
-
-    Attributes:
-        row: Row of the polygon's first pixel in the raster, int32.
-        column: Column of that pixel, int32.
-        class_ids: Class, uint8.
-        pixels: Number of pixels, int64.
-        touches_edge: Borders on nodata or the raster's edge, bool.
-        runner_up: Second class, int16, -1 unknown.
-        rings: Number of rings, int64.
-        first_ring: Where its rings begin among the sizes of all rings, int64.
-        vertices: Number of vertices, int64.
-        first_vertex: Where its vertices begin among all vertices, int64.
-        areas: Area in the surface's unit, int64, or None.
-        perimeters: Perimeter in the surface's unit, int64, or None.
-        confidence: Sum of stored confidence, int64, or None.
-        confident: Pixels with a confidence, int64, or None.
-        least: Least stored confidence, uint8, or None.
-    """
-
-    row: NDArray[np.int32]
-    column: NDArray[np.int32]
-    class_ids: NDArray[np.uint8]
-    pixels: NDArray[np.int64]
-    touches_edge: NDArray[np.bool_]
-    runner_up: NDArray[np.int16]
-    rings: NDArray[np.int64]
-    first_ring: NDArray[np.int64]
-    vertices: NDArray[np.int64]
-    first_vertex: NDArray[np.int64]
-    areas: NDArray[np.int64] | None = None
-    perimeters: NDArray[np.int64] | None = None
-    confidence: NDArray[np.int64] | None = None
-    confident: NDArray[np.int64] | None = None
-    least: NDArray[np.uint8] | None = None
-
-    def __len__(self) -> int:
-        return int(self.row.size)
-
-    def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Columns:
-        """Only the chosen polygons."""
-        return replace(self, **{name: column[chosen] for name, column in self._present().items()})
-
-    @staticmethod
-    def join(parts: list[Columns]) -> Columns:
-        """The polygons of all parts."""
-        present = [part._present() for part in parts]
-        return replace(parts[0], **{n: np.concatenate([part[n] for part in present]) for n in present[0]})
-
-    def _present(self) -> dict[str, NDArray[Any]]:
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+RUN = 2**16
+"""Polygons that are sorted and written at once."""
 
 
 class PolygonStore:
     """Collects finished polygons in any order; a ``Sink`` of the tracer.
 
-    Vertices go to a nameless temporary file, so that memory holds about a hundred bytes a polygon.
+    Memory holds some thousands of polygons that wait to be sorted; the rest is in nameless temporary files.
 
     Args:
         class_ids: Class of each probability band, ascending, uint8; empty without probabilities.
-        folder: Where the temporary file is made; None for the system's place.
+        folder: Where the temporary files are made; None for the system's place.
     """
 
     def __init__(self, class_ids: NDArray[np.uint8], folder: Path | None = None) -> None:
         self._class_ids = class_ids
         self._folder = folder
         self._file = scratch_file(folder)
+        self._sizes = scratch_file(folder)
         self._junctions: IO[bytes] | None = None
+        self._records = Records(scratch_file(folder))
         self._parts: list[Columns] = []
-        self._ring_sizes: list[NDArray[np.int64]] = []
+        self._n_waiting = 0
         self._n_rings = 0
         self._n_vertices = 0
 
@@ -120,146 +66,63 @@ class PolygonStore:
                 confidence=tally.confidence,
                 confident=tally.confident,
                 least=tally.least,
+                zonal=tally.zonal,
+                zonal_least=tally.zonal_least,
+                zonal_most=tally.zonal_most,
             )
         )
-        self._ring_sizes.append(traced.ring_sizes)
+        self._n_waiting += len(traced)
         self._n_rings += traced.ring_sizes.size
         self._n_vertices += len(traced.vertices)
+        self._sizes.write(np.ascontiguousarray(traced.ring_sizes).data)
         self._file.write(np.ascontiguousarray(traced.vertices).data)
         if traced.junctions is not None:
             self._junctions = self._junctions or scratch_file(self._folder)
             self._junctions.write(np.ascontiguousarray(traced.junctions).data)
+        if self._n_waiting >= RUN:
+            self._sort()
 
     def finish(
         self, surface: Surface | None, transform: Affine | None, origin: tuple[int, int] = (0, 0)
     ) -> Polygons:
+        """All polygons taken so far in memory, else as ``finish_on_disk``."""
+        return self.finish_on_disk(surface, transform, origin).load()
+
+    def finish_on_disk(
+        self,
+        surface: Surface | None,
+        transform: Affine | None,
+        origin: tuple[int, int] = (0, 0),
+        shape: tuple[int, int] | None = None,
+    ) -> StoredPolygons:
         """All polygons taken so far, ordered by their first pixel; the store is used up.
 
         Args:
             surface: Sizes of the raster's pixels, or None.
             transform: Pixel to CRS; None puts x = column, y = -row.
             origin: Row and column of the raster's first pixel on the scene's grid.
+            shape: Rows and columns of the raster, or None.
         """
         from affine import Affine
 
-        self._file.flush()
+        self._sort()
+        for file in (self._file, self._sizes, self._junctions):
+            if file is not None:
+                file.flush()
         transform = transform if transform is not None else Affine(1, 0, 0, 0, -1, 0)
-        none = np.zeros(0, dtype=np.int64)
-        columns = Columns(
-            *[none.astype(t) for t in ("i4", "i4", "u1", "i8", "?", "i2", "i8", "i8", "i8", "i8")]
+        return StoredPolygons(
+            self._records,
+            self._sizes,
+            self._file,
+            surface,
+            transform,
+            origin,
+            junctions=self._junctions,
+            shape=shape,
         )
-        sizes = none
-        if self._parts:
-            columns = Columns.join(self._parts)
-            sizes = np.concatenate(self._ring_sizes)
-        self._parts, self._ring_sizes = [], []
-        columns = columns.take(np.lexsort((columns.column, columns.row)))
-        if self._junctions is not None:
-            self._junctions.flush()
-        return Polygons(columns, sizes, self._file, surface, transform, origin, self._junctions)
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Polygons:
-    """The polygons of a map, ordered by their first pixel.
-
-    Attributes:
-        columns: One value a polygon.
-        ring_sizes: Vertices of every ring, in the order in which polygons were finished, int64.
-        file: The vertices in that order, int32 pairs of row and column.
-        surface: Sizes of the raster's pixels, or None.
-        transform: Pixel to CRS.
-        origin: Row and column of the raster's first pixel on the scene's grid.
-        junctions: Whether more than two boundaries meet at each vertex of ``file``, one byte each; or None.
-        steps: What vertices count: 1 for pixels, 32 for 32nds of a pixel.
-        shape: Rows and columns of the raster, or None where nobody asked.
-    """
-
-    columns: Columns
-    ring_sizes: NDArray[np.int64]
-    file: IO[bytes]
-    surface: Surface | None
-    transform: Affine
-    origin: tuple[int, int]
-    junctions: IO[bytes] | None = None
-    steps: int = 1
-    shape: tuple[int, int] | None = None
-
-    def __len__(self) -> int:
-        return len(self.columns)
-
-    def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Polygons:
-        """Only the chosen polygons, in the order given."""
-        return replace(self, columns=self.columns.take(chosen))
-
-    def batches(self) -> list[Polygons]:
-        """The polygons in portions of bounded size; where they are cut depends on the polygons alone."""
-        if len(self) == 0:
-            return []
-        portion = (np.cumsum(self.columns.vertices) - 1) // BATCH_VERTICES
-        portion += np.arange(len(self)) // BATCH_POLYGONS
-        edges = [0, *(np.flatnonzero(np.diff(portion)) + 1).tolist(), len(self)]
-        return [self.take(slice(start, stop)) for start, stop in pairwise(edges)]
-
-    def coordinates(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-        """The polygons as ragged arrays.
-
-        Returns:
-            Coordinates in the CRS, float64 (vertices, 2); where each ring begins, and the end; where each
-            polygon begins among the rings, and the end. Rings are closed, exteriors counter-clockwise.
-        """
-        columns = self.columns
-        sizes = self.ring_sizes[spread(columns.first_ring, columns.rings)]
-        corners = self._corners(spread(columns.first_vertex, columns.vertices))
-        t = self.transform
-        if t.a * t.e - t.b * t.d > 0:  # the affine mirrors what is seen on screen, so turn the rings around
-            corners = corners[_reverse_groups(sizes)]
-        rows, cols = corners[:, 0].astype(np.float64), corners[:, 1].astype(np.float64)
-        points = np.empty((len(corners), 2))
-        # Steps are a power of two, so dividing the coefficients rounds nothing.
-        points[:, 0] = cols * (t.a / self.steps) + rows * (t.b / self.steps) + t.c
-        points[:, 1] = cols * (t.d / self.steps) + rows * (t.e / self.steps) + t.f
-        return points, np.append(0, np.cumsum(sizes)), np.append(0, np.cumsum(columns.rings))
-
-    def geometries(self) -> NDArray[np.object_]:
-        """The polygons as shapely geometries."""
-        import shapely
-
-        if len(self) == 0:
-            return np.zeros(0, dtype=object)
-        points, rings, polygons = self.coordinates()
-        made: NDArray[np.object_] = shapely.from_ragged_array(
-            shapely.GeometryType.POLYGON, points, (rings, polygons)
-        )
-        return made
-
-    def bounds(self) -> tuple[float, float, float, float] | None:
-        """Least and greatest coordinates: (x min, y min, x max, y max); None without polygons."""
-        lows, highs = [], []
-        for batch in self.batches():
-            points = batch.coordinates()[0]
-            lows.append(points.min(axis=0))
-            highs.append(points.max(axis=0))
-        if not lows:
-            return None
-        low, high = np.min(lows, axis=0), np.max(highs, axis=0)
-        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
-
-    def _corners(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
-        if indices.size == 0:
-            return np.zeros((0, 2), dtype=np.int32)
-        stored: NDArray[np.int32] = np.memmap(self.file, dtype=np.int32, mode="r").reshape(-1, 2)
-        return np.asarray(stored[indices])
-
-
-def scratch_file(folder: Path | None) -> IO[bytes]:
-    """A nameless temporary file that is gone when nobody holds it any more."""
-    made: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-")  # noqa: SIM115 - lives on
-    return made
-
-
-def _reverse_groups(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Indices that turn the order inside each group around."""
-    starts = group_starts(sizes)
-    last = np.repeat(starts + sizes - 1, sizes)
-    return last - (np.arange(last.size) - np.repeat(starts, sizes))
+    def _sort(self) -> None:
+        """Write the waiting polygons as one sorted run."""
+        if self._n_waiting:
+            self._records.add(Columns.join(self._parts).in_order())
+            self._parts, self._n_waiting = [], 0

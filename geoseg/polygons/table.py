@@ -17,12 +17,35 @@ from numpy.typing import NDArray
 from geoseg.errors import SettingsError
 from geoseg.models.card import LandClass
 from geoseg.polygons.components import NODATA
+from geoseg.polygons.rows import Columns, Polygons
 from geoseg.polygons.schema import arrow_schema
-from geoseg.polygons.store import Columns, Polygons
+from geoseg.polygons.stored import StoredPolygons
+from geoseg.polygons.threads import in_order
 from geoseg.polygons.units import AreaLimit
+from geoseg.polygons.zonal import Zonal
+from geoseg.polygons.zonal_tally import ZonalSums, zonal_arrays
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSums:
+    """Sums over the polygons of a class.
+
+    Attributes:
+        id: Class id.
+        polygons: How many.
+        pixels: Their pixels.
+        area_ha: Their area in hectares; None without one.
+        mean_confidence: Of their pixels, 0-1; None if none has one.
+    """
+
+    id: int
+    polygons: int
+    pixels: int
+    area_ha: float | None
+    mean_confidence: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,18 +53,20 @@ class PolygonTable:
     """The polygons of a map with what their columns need.
 
     Attributes:
-        polygons: The polygons.
+        polygons: The polygons, on disk or in memory.
         legend: Every class of the map, by ascending id.
         crs: The map's CRS (anything pyproj understands), or None.
         date: Acquisition date, or None.
         provenance: What made the map: kept once in a file's metadata.
+        zonal: The statistics of other rasters that have columns, or None.
     """
 
-    polygons: Polygons
+    polygons: Polygons | StoredPolygons
     legend: tuple[LandClass, ...]
     crs: Any
     date: datetime.date | None
     provenance: Mapping[str, str]
+    zonal: Zonal | None = None
 
     def __len__(self) -> int:
         return len(self.polygons)
@@ -69,33 +94,68 @@ class PolygonTable:
         Raises:
             SettingsError: If ``min_area`` is in hectares and the map has no areas.
         """
-        columns = self.polygons.columns
-        keep = np.ones(len(self), dtype=bool)
-        if classes is not None:
-            keep &= np.isin(columns.class_ids, sorted(classes))
-        if min_area is not None and min_area.in_pixels:
-            keep &= columns.pixels >= min_area.amount
-        elif min_area is not None:
-            areas = self.areas_ha()
-            if areas is None:
-                raise SettingsError(
-                    "the map has no CRS that ties it to the Earth, so its polygons have no area in hectares; "
-                    "give the least area in pixels, as in 20px"
-                )
-            keep &= areas >= min_area.amount
-        return keep
+        if min_area is not None and not min_area.in_pixels and self.polygons.surface is None:
+            raise SettingsError(
+                "the map has no CRS that ties it to the Earth, so its polygons have no area in hectares; "
+                "give the least area in pixels, as in 20px"
+            )
+        found = [np.zeros(0, dtype=bool)]
+        for portion in self.polygons.portions():
+            columns = portion.columns
+            keep = np.ones(len(columns), dtype=bool)
+            if classes is not None:
+                keep &= np.isin(columns.class_ids, sorted(classes))
+            if min_area is not None:
+                areas = None if min_area.in_pixels else _areas(portion)
+                keep &= (columns.pixels if areas is None else areas) >= min_area.amount
+            found.append(keep)
+        return np.concatenate(found)
 
     def areas_ha(self) -> NDArray[np.float64] | None:
         """Ellipsoidal area of every polygon in hectares, float64; None if the map has none.
 
         Areas are whole multiples of a power of two, so sums of them are exact.
         """
-        return _areas(self.polygons)
+        if self.polygons.surface is None:
+            return None
+        parts = [np.zeros(0), *(_areas(portion) for portion in self.polygons.portions())]
+        return np.concatenate([part for part in parts if part is not None])
+
+    def class_sums(self) -> list[ClassSums]:
+        """Sums over the polygons of every class of the legend, in its order."""
+        sums = np.zeros((4, 256), dtype=np.int64)  # polygons, pixels, confidence, pixels with a confidence
+        areas = np.zeros(256)
+        for portion in self.polygons.portions():
+            columns, ids = portion.columns, portion.columns.class_ids
+            sums[0] += np.bincount(ids, minlength=256)
+            for total, column in zip(
+                sums[1:], (columns.pixels, columns.confidence, columns.confident), strict=True
+            ):
+                if column is not None:
+                    np.add.at(total, ids, column)
+            hectares = _areas(portion)
+            if hectares is not None:
+                areas += np.bincount(ids, hectares, minlength=256)
+        known = self.polygons.surface is not None
+        return [
+            ClassSums(
+                item.id,
+                int(sums[0, item.id]),
+                int(sums[1, item.id]),
+                float(areas[item.id]) if known else None,
+                int(sums[2, item.id]) / int(sums[3, item.id]) / 100.0 if sums[3, item.id] else None,
+            )
+            for item in self.legend
+        ]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the rows."""
+        return arrow_schema(() if self.zonal is None else self.zonal.columns)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in order, in portions of bounded size that depend on the polygons alone."""
-        for portion in self.polygons.batches():
-            yield self._batch(portion)
+        return in_order(self._batch, self.polygons.batches())
 
     def _batch(self, portion: Polygons) -> pa.RecordBatch:
         import pyarrow as pa
@@ -120,9 +180,15 @@ class PolygonTable:
             pa.array(names[second], pa.string()),
             pa.array(columns.touches_edge),
             pa.array([self.date] * rows, pa.date32()),
+            *self._statistics(columns),
             pa.array(shapely.to_wkb(portion.geometries()), pa.binary()),
         )
-        return pa.record_batch(list(values), schema=arrow_schema())
+        return pa.record_batch(list(values), schema=self.schema)
+
+    def _statistics(self, columns: Columns) -> list[pa.Array]:
+        if self.zonal is None or columns.zonal is None:
+            return []
+        return zonal_arrays(self.zonal, ZonalSums(columns.zonal, columns.zonal_least, columns.zonal_most))
 
 
 def _ids(portion: Polygons) -> list[str]:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.components import NODATA, Runs, sum_by_group
+from geoseg.polygons.zonal import ZonalValues
+from geoseg.polygons.zonal_tally import sum_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,9 @@ class Tally:
         confident: Pixels that have a confidence, int64.
         least: Least stored confidence, uint8; 255 where no pixel has one.
         probabilities: Sums of the stored probability, int64 (parts, classes); None without them.
+        zonal: Sums of other rasters, int64 (parts, measures, 2 or 4); see ``ZonalSums``, as for the next two.
+        zonal_least: int32 (parts, measures).
+        zonal_most: int32 (parts, measures).
     """
 
     class_ids: NDArray[np.uint8]
@@ -32,6 +37,9 @@ class Tally:
     confident: NDArray[np.int64] | None = None
     least: NDArray[np.uint8] | None = None
     probabilities: NDArray[np.int64] | None = None
+    zonal: NDArray[np.int64] | None = None
+    zonal_least: NDArray[np.int32] | None = None
+    zonal_most: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return int(self.class_ids.size)
@@ -62,9 +70,12 @@ class Tally:
             if name == "class_ids":
                 total = np.empty(n_groups, dtype=np.uint8)
                 total[group] = column
-            elif name == "least":
-                total = np.full(n_groups, NODATA, dtype=np.uint8)
+            elif name in ("least", "zonal_least"):
+                total = np.full((n_groups, *column.shape[1:]), np.iinfo(column.dtype).max, column.dtype)
                 np.minimum.at(total, group, column)
+            elif name == "zonal_most":
+                total = np.full((n_groups, *column.shape[1:]), np.iinfo(column.dtype).min, column.dtype)
+                np.maximum.at(total, group, column)
             else:
                 total = np.zeros((n_groups, *column.shape[1:]), dtype=np.int64)
                 np.add.at(total, group, column)
@@ -96,6 +107,7 @@ def tally_block(
     areas: NDArray[np.float64] | None,
     confidence: NDArray[np.uint8] | None,
     probabilities: NDArray[np.uint8] | None,
+    zonal: ZonalValues | None = None,
 ) -> Tally:
     """Add up over the components of a block.
 
@@ -104,6 +116,7 @@ def tally_block(
         areas: Whole-number area of each pixel, float64 (rows, columns), or None.
         confidence: Stored confidence 0-100, 255 unknown, uint8 (rows, columns), or None.
         probabilities: Stored probabilities 0-250, 255 unknown, uint8 (classes, rows, columns), or None.
+        zonal: Values of other rasters, or None.
 
     Returns:
         One part a component, those of nodata included.
@@ -137,4 +150,7 @@ def tally_block(
     if probabilities is not None:
         sums = [gather(over_runs(np.where(band == NODATA, 0, band))) for band in probabilities]
         tally = replace(tally, probabilities=np.stack(sums, axis=1))
+    if zonal is not None:
+        found = sum_block(runs, zonal)
+        tally = replace(tally, zonal=found.sums, zonal_least=found.least, zonal_most=found.most)
     return tally

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -12,21 +13,33 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
+) -> Generator[Result]:
     """Do the same to every item, some at once, and give the results in the order of the items.
 
     Args:
         work: Must not depend on what it is called with before.
         items: Taken a few ahead of the result that is asked for.
+        workers: Threads; default one a core. With one nothing is done ahead.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = workers or cores()
     waiting = iter(items)
-    if cores == 1:
+    if count == 1:
         yield from map(work, waiting)
         return
-    with ThreadPoolExecutor(cores, thread_name_prefix="geoseg-borders") as workers:
-        running = [workers.submit(work, item) for item in islice(waiting, 2 * cores)]
-        while running:
-            done = running.pop(0).result()
-            running += [workers.submit(work, item) for item in islice(waiting, 1)]
-            yield done
+    with ThreadPoolExecutor(count, thread_name_prefix="geoseg-polygons") as pool:
+        running = deque(pool.submit(work, item) for item in islice(waiting, count + 1))
+        try:
+            while running:
+                done = running.popleft().result()
+                running += [pool.submit(work, item) for item in islice(waiting, 1)]
+                yield done
+        finally:
+            for task in running:
+                task.cancel()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from geoseg.errors import SettingsError
+from geoseg.grid import Window
 from geoseg.models.card import LandClass
 from geoseg.polygons.components import NODATA
 from geoseg.polygons.legend import complete_legend
@@ -19,7 +21,10 @@ from geoseg.polygons.schema import SCHEMA_VERSION, VERSION_KEY
 from geoseg.polygons.store import PolygonStore
 from geoseg.polygons.surface import measure_surface
 from geoseg.polygons.table import PolygonTable
+from geoseg.polygons.threads import in_order
 from geoseg.polygons.trace import Tracer
+from geoseg.polygons.trace_block import TracedBlock, trace_block
+from geoseg.polygons.zonal import Zonal, with_steps
 
 Progress = Callable[[int, int], None]
 """Called after every block with the blocks done and all blocks."""
@@ -53,6 +58,8 @@ def polygons_from_maps(
     block_size: int | None = None,
     folder: Path | None = None,
     junctions: bool = False,
+    zonal: Zonal | None = None,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> PolygonTable:
     """Trace all polygons of a map, one block of its rasters at a time.
@@ -69,8 +76,11 @@ def polygons_from_maps(
             ``GEOSEG_ORIGIN``, else (0, 0).
         provenance: What made the map; default the class map's tags.
         block_size: Side of a block in pixels; changes memory and time, never the answer.
-        folder: Where vertices wait in a nameless temporary file; default the system's place.
+        folder: Where polygons wait in nameless temporary files; default the system's place.
         junctions: Keep what ``change_borders`` needs.
+        zonal: Statistics of other rasters to compute over the pixels of every polygon.
+        workers: Blocks that are read and traced at once, each in a thread; default one a core. Changes memory
+            and time, never the answer.
         progress: Called after every block.
 
     Returns:
@@ -87,16 +97,26 @@ def polygons_from_maps(
         known = info.legend if legend is None else complete_legend(legend, ())
         origin = info.origin if origin is None else origin
         surface = measure_surface(info.crs, info.transform, info.shape, origin)
+        zonal = None if zonal is None else with_steps(zonal, info.shape)
         store = PolygonStore(rasters.band_classes(known), folder)
-        tracer = Tracer(info.shape, surface, store, junctions=junctions)
+        tracer = Tracer(info.shape, surface, store, junctions=junctions, folder=folder)
         total = rasters.n_blocks(size)
-        for done, block in enumerate(rasters.blocks(size), start=1):
-            tracer.add(block)
-            if progress is not None:
-                progress(done, total)
-        polygons = replace(store.finish(surface, info.transform, origin), shape=info.shape)
-    classes = complete_legend(known, np.unique(polygons.columns.class_ids).tolist(), colors=info.colors)
-    return PolygonTable(polygons, classes, info.crs, day, _provenance(info, provenance))
+        seen = np.zeros(256, dtype=bool)
+
+        def work(place: Window) -> TracedBlock:
+            block = rasters.block(place, zonal)
+            return trace_block(block, info.shape, surface, junctions=junctions)
+
+        with closing(in_order(work, rasters.places(size), workers)) as blocks:
+            for done, traced in enumerate(blocks, start=1):
+                tracer.add_traced(traced)
+                seen[traced.class_ids] = True
+                if progress is not None:
+                    progress(done, total)
+        polygons = store.finish_on_disk(surface, info.transform, origin, info.shape)
+    seen[NODATA] = False
+    classes = complete_legend(known, np.flatnonzero(seen).tolist(), colors=info.colors)
+    return PolygonTable(polygons, classes, info.crs, day, _provenance(info, provenance), zonal)
 
 
 def class_areas(

@@ -76,7 +76,8 @@ def with_borders(
     """
     if borders is None:
         return table, None
-    polygons, change = change_borders(table.polygons, borders, folder)
+    table = replace(table, polygons=table.polygons.load())
+    polygons, change = change_borders(table.polygons.load(), borders, folder)
     settings = {}
     if borders.tolerance is not None:
         settings["GEOSEG_SIMPLIFY"] = str(borders.tolerance)
@@ -92,7 +93,7 @@ def _describe(
     table: PolygonTable, new: PolygonTable, borders: Borders, change: BorderChange
 ) -> dict[str, Any]:
     """Vertices, the farthest move, and what every class gained or lost."""
-    columns, before, after = table.polygons.columns, table.areas_ha(), new.areas_ha()
+    columns, before, after = table.polygons.load().columns, table.areas_ha(), new.areas_ha()
     classes: list[dict[str, Any]] = []
     for item in table.legend:
         mine = columns.class_ids == item.id

@@ -10,8 +10,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from geoseg.polygons.rasters import MapRasters, resolve_block_size
 from geoseg.polygons.table import PolygonTable
 from geoseg.polygons.units import parse_area
@@ -224,23 +222,17 @@ def _report(
 
 def _class_rows(table: PolygonTable, kept: PolygonTable) -> list[dict[str, Any]]:
     """Sums over all polygons of each class, also those left out."""
-    columns = table.polygons.columns
-    areas = table.areas_ha()
+    left = kept.class_sums()
     rows: list[dict[str, Any]] = []
-    for item in table.legend:
-        mine = columns.class_ids == item.id
-        confident = 0 if columns.confident is None else int(columns.confident[mine].sum())
-        mean = None
-        if confident and columns.confidence is not None:
-            mean = int(columns.confidence[mine].sum()) / confident / 100.0
+    for item, sums in zip(table.legend, table.class_sums(), strict=True):
         rows.append(
             {
                 "id": item.id,
                 "name": item.name,
-                "pixels": int(columns.pixels[mine].sum()),
-                "area_ha": None if areas is None else float(areas[mine].sum()),
-                "mean_confidence": mean,
-                "polygons": int(np.count_nonzero(kept.polygons.columns.class_ids == item.id)),
+                "pixels": sums.pixels,
+                "area_ha": sums.area_ha,
+                "mean_confidence": sums.mean_confidence,
+                "polygons": next(other.polygons for other in left if other.id == item.id),
             }
         )
     return rows

@@ -32,10 +32,12 @@ from geoseg.grid import Window
 from geoseg.models.card import LandClass
 from geoseg.polygons.groups import group_starts
 from geoseg.polygons.rings import Traced
-from geoseg.polygons.store import Polygons, PolygonStore
+from geoseg.polygons.rows import Polygons
+from geoseg.polygons.store import PolygonStore
 from geoseg.polygons.surface import Surface
 from geoseg.polygons.tally import Tally
-from geoseg.polygons.trace import BlockValues, Tracer
+from geoseg.polygons.trace import Tracer
+from geoseg.polygons.trace_block import BlockValues
 from geoseg.scene.labels import Labels
 from geoseg.training.disputes import PERCENT, Disputes, Pair, count_disputes
 from geoseg.training.ground import grow

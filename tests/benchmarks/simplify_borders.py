@@ -17,9 +17,11 @@ import numpy as np
 import shapely
 from scipy import ndimage
 
+from geoseg.polygons.rows import Polygons
 from geoseg.polygons.simplify import Borders, change_borders
-from geoseg.polygons.store import Polygons, PolygonStore
-from geoseg.polygons.trace import BlockValues, Tracer
+from geoseg.polygons.store import PolygonStore
+from geoseg.polygons.trace import Tracer
+from geoseg.polygons.trace_block import BlockValues
 from geoseg.polygons.units import Length
 
 CLASSES = 6

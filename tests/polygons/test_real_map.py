@@ -43,7 +43,7 @@ def part(tmp_path):
 def test_polygons_cover_a_real_map_exactly(part):
     path, values, nodata = part
     table = polygons_from_maps(path, block_size=256)
-    shapes, columns = table.polygons.geometries(), table.polygons.columns
+    shapes, columns = table.polygons.load().geometries(), table.polygons.load().columns
     assert len(table) > 1000
     assert shapely.is_valid(shapes).all()
     assert shapely.coverage_is_valid(shapes)
@@ -60,11 +60,11 @@ def test_polygons_cover_a_real_map_exactly(part):
 def test_a_real_map_with_simpler_borders_is_a_valid_coverage(part, tolerance, rounds):
     path, _, _ = part
     table = polygons_from_maps(path, junctions=True)
-    polygons, change = change_borders(table.polygons, Borders(Length(tolerance, False), rounds))
+    polygons, change = change_borders(table.polygons.load(), Borders(Length(tolerance, False), rounds))
     shapes = polygons.geometries()
     assert shapely.is_valid(shapes).all()
     assert shapely.coverage_is_valid(shapes)
-    before = table.polygons.columns
+    before = table.polygons.load().columns
     assert np.array_equal(polygons.columns.pixels, before.pixels)
     assert 0.5 * tolerance < change.moved <= (2.1 if rounds else 1.0001) * tolerance
     for item in class_areas(path):
@@ -72,7 +72,7 @@ def test_a_real_map_with_simpler_borders_is_a_valid_coverage(part, tolerance, ro
         limit = 0.02 + 2 / np.sqrt(mine.sum())  # few small patches change more
         assert change.pixels[mine].sum() == pytest.approx(item.pixels, rel=limit)
     again = change_borders(
-        polygons_from_maps(path, junctions=True, block_size=256).polygons,
+        polygons_from_maps(path, junctions=True, block_size=256).polygons.load(),
         Borders(Length(tolerance, False), rounds),
     )[0]
     assert np.array_equal(shapely.to_wkb(again.geometries()), shapely.to_wkb(shapes))

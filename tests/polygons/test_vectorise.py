@@ -73,7 +73,7 @@ def test_block_size_never_changes_the_table(small_map, block_size):
 
 def test_classes_add_up_to_the_maps_areas_exactly(small_map):
     table = polygons_from_maps(small_map.class_map)
-    areas, columns = table.areas_ha(), table.polygons.columns
+    areas, columns = table.areas_ha(), table.polygons.load().columns
     for block_size in (3, None):
         for item in class_areas(small_map.class_map, block_size=block_size):
             assert item.area_ha == areas[columns.class_ids == item.id].sum()

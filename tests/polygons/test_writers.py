@@ -19,7 +19,7 @@ import pytest
 import shapely
 
 from geoseg.errors import OutputError, RunError
-from geoseg.polygons import store
+from geoseg.polygons import rows
 from geoseg.polygons.schema import arrow_schema
 from geoseg.polygons.units import AreaLimit
 from geoseg.polygons.vectorise import polygons_from_maps
@@ -106,7 +106,7 @@ def test_provenance_is_kept_once(table, tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
     write_polygons(table, path)
     assert provenance(path) == {
-        "GEOSEG_POLYGONS_SCHEMA": "1",
+        "GEOSEG_POLYGONS_SCHEMA": "1.1",
         "GEOSEG_MODEL": "dakota-crops 1.0",
         "ACQUISITION_DATE": "2024-07-31",
     }
@@ -173,14 +173,14 @@ def test_what_a_killed_writer_left_goes_with_the_hidden_file(tmp_path):
 
 @every_format
 def test_rows_are_never_held_all_at_once(small_map, tmp_path, suffix, monkeypatch):
-    monkeypatch.setattr(store, "BATCH_POLYGONS", 5)
+    monkeypatch.setattr(rows, "BATCH_POLYGONS", 5)
     table = polygons_from_maps(small_map.class_map, **small_map.rasters)
     alive, most = [], 0
 
     class Watched(np.ndarray):
         """Unlike its base class, an array that can be watched while it goes."""
 
-    original = type(table.polygons).geometries
+    original = type(table.polygons.load()).geometries
 
     def geometries(portion):
         nonlocal most
@@ -190,7 +190,7 @@ def test_rows_are_never_held_all_at_once(small_map, tmp_path, suffix, monkeypatc
         most = max(most, sum(alive))
         return made
 
-    monkeypatch.setattr(type(table.polygons), "geometries", geometries)
+    monkeypatch.setattr(type(table.polygons.load()), "geometries", geometries)
     write_polygons(table, tmp_path / f"out{suffix}")
     assert 5 <= most <= 15 < len(table)
 

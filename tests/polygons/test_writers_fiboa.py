@@ -94,10 +94,10 @@ def test_an_unknown_date_is_null(table, tmp_path):
 
 
 def test_a_polygon_without_a_size_has_null(table, tmp_path):
-    columns = table.polygons.columns
+    columns = table.polygons.load().columns
     nowhere = np.arange(len(columns)) == 3  # as outside the CRS's domain
     columns = replace(columns, areas=np.where(nowhere, 0, columns.areas))
-    nothing = replace(table, polygons=replace(table.polygons, columns=columns))
+    nothing = replace(table, polygons=replace(table.polygons.load(), columns=columns))
     write_polygons(nothing, tmp_path / "a.parquet", fiboa=True)
     stored = pq.read_table(tmp_path / "a.parquet")
     assert (np.isnan(stored["metrics:area"].to_numpy()) == nowhere).all()

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from geoseg.polygons import store
+from geoseg.polygons import rows
 from geoseg.polygons.vectorise import polygons_from_maps
 from geoseg.polygons.writers import publish_polygons, stage_polygons, write_polygons
 
@@ -27,7 +27,7 @@ def table(small_map):
 
 def inside(table):
     """Ids of the rows whose box meets the region."""
-    boxes = shapely.box(*shapely.bounds(table.polygons.geometries()).T)
+    boxes = shapely.box(*shapely.bounds(table.polygons.load().geometries()).T)
     met = shapely.intersects(boxes, shapely.box(*REGION))
     return {row for row, hit in zip(ids(table), met, strict=True) if hit}
 
@@ -74,7 +74,7 @@ def test_geopandas_reads_geoparquet_by_region(table, tmp_path):
 
 
 def test_row_groups_are_strips_of_the_map(small_map, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "BATCH_POLYGONS", 12)
+    monkeypatch.setattr(rows, "BATCH_POLYGONS", 12)
     table = polygons_from_maps(small_map.class_map, **small_map.rasters)
     path = tmp_path / "out.parquet"
     write_polygons(table, path)
@@ -126,7 +126,7 @@ def test_duckdb_spatial_reads_geometries(table, tmp_path, suffix):
     source, column = (f"'{path}'", "geometry") if suffix == ".parquet" else (f"ST_Read('{path}')", None)
     column = column or ("geometry" if suffix == ".gpkg" else "geom")
     rows = connection.execute(f"SELECT id, ST_Area({column}), ST_IsValid({column}) FROM {source}").fetchall()
-    areas = dict(zip(ids(table), shapely.area(table.polygons.geometries()), strict=True))
+    areas = dict(zip(ids(table), shapely.area(table.polygons.load().geometries()), strict=True))
     assert {row[0]: row[1] for row in rows} == pytest.approx(areas)
     assert all(row[2] for row in rows)
 

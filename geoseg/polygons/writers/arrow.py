@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.polygons.schema import GEOMETRY, LAYER, arrow_schema
+from geoseg.polygons.schema import GEOMETRY, LAYER
 from geoseg.polygons.table import PolygonTable
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def write_with_gdal(
 
     crs = None if table.crs is None else pyproj.CRS.from_user_input(table.crs).to_wkt()
     failed: list[Exception] = []
-    schema = _with_text_for_days(arrow_schema()) if days_as_text else arrow_schema()
+    schema = _with_text_for_days(table.schema) if days_as_text else table.schema
     reader = pa.RecordBatchReader.from_batches(schema, _watched(table, schema, failed))
     with _fixed_clock(), _told_apart(failed), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoseg.errors import SettingsError
-from geoseg.polygons.schema import COLUMNS, GEOMETRY, arrow_schema
+from geoseg.polygons.schema import COLUMNS, GEOMETRY, statistic_column
 from geoseg.polygons.table import PolygonTable
 from geoseg.polygons.writers.geoparquet import write_geoparquet
 
@@ -57,9 +57,9 @@ class Fiboa:
         write_geoparquet(
             table,
             path,
-            schema=_schema(),
+            schema=_schema(table),
             batches=_batches(table),
-            metadata={"collection": json.dumps(_collection(self.collection))},
+            metadata={"collection": json.dumps(_collection(self.collection, table))},
             bbox_may_be_null=True,  # as fiboa has it; it never is
         )
 
@@ -76,7 +76,7 @@ def _check_sizes(table: PolygonTable) -> None:
     )
 
 
-def _schema() -> pa.Schema:
+def _schema(table: PolygonTable) -> pa.Schema:
     """The table's columns with fiboa's before the geometry."""
     import pyarrow as pa
 
@@ -86,14 +86,14 @@ def _schema() -> pa.Schema:
         pa.field("determination:datetime", pa.timestamp("ms", tz="UTC")),
         pa.field("determination:method", pa.string()),
     ]
-    ours = arrow_schema()
+    ours = table.schema
     return pa.schema([*(f for f in ours if f.name != GEOMETRY), *added, ours.field(GEOMETRY)])
 
 
 def _batches(table: PolygonTable) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
-    schema = _schema()
+    schema = _schema(table)
     moment = None
     if table.date is not None:
         moment = datetime.datetime.combine(table.date, datetime.time(), datetime.UTC)
@@ -118,9 +118,10 @@ def _positive(values: pa.Array, factor: float) -> pa.Array:
     return pa.array(numbers.astype(np.float32), mask=~(numbers > 0))
 
 
-def _collection(name: str) -> dict[str, Any]:
+def _collection(name: str, table: PolygonTable) -> dict[str, Any]:
     """What the file's metadata says of the collection: its schemas, and what our own columns hold."""
-    ours = [column for column in COLUMNS if column.name not in ("id", GEOMETRY)]
+    added = () if table.zonal is None else map(statistic_column, table.zonal.columns)
+    ours = [column for column in (*COLUMNS, *added) if column.name not in ("id", GEOMETRY)]
     return {
         "collection": name,
         "schemas": {name: [VECOREL, FIBOA]},

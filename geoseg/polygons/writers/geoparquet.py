@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.polygons.schema import GEOMETRY, arrow_schema
+from geoseg.polygons.schema import GEOMETRY
 from geoseg.polygons.table import PolygonTable
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class GeoParquet:
 
     def write(self, table: PolygonTable, path: Path) -> None:
         """Write all rows, in order."""
-        write_geoparquet(table, path, schema=arrow_schema(), batches=table.batches())
+        write_geoparquet(table, path, schema=table.schema, batches=table.batches())
 
 
 def write_geoparquet(

@@ -1,0 +1,94 @@
+"""Spectral indices by name: what bands they need and how they are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+LARGEST = 1000.0
+"""An index beyond this, where its denominator is next to nothing, is no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A spectral index.
+
+    Attributes:
+        bands: Common names of its bands, in the order that ``formula`` takes them.
+        formula: From bands to the index, pixel by pixel.
+        reflectance: Whether bands must be reflectance (0-1): where it adds a constant to bands. Other indices
+            are ratios, which any common factor leaves alone.
+        source: Where it was published.
+    """
+
+    bands: tuple[str, ...]
+    formula: Callable[..., Values]
+    reflectance: bool
+    source: str
+
+
+def compute(index: Index, bands: list[Values]) -> Values:
+    """The index of every pixel.
+
+    Args:
+        index: Which one.
+        bands: float64 arrays of one shape in the order of ``index.bands``, NaN where there is no value.
+
+    Returns:
+        float64, same shape; NaN where a band has no value or a denominator is (next to) nothing.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        values = index.formula(*bands)
+        return np.where(np.abs(values) <= LARGEST, values, np.nan)
+
+
+def _difference(a: Values, b: Values) -> Values:
+    return (a - b) / (a + b)
+
+
+def _evi(nir: Values, red: Values, blue: Values) -> Values:
+    return 2.5 * (nir - red) / (nir + 6.0 * red - 7.5 * blue + 1.0)
+
+
+def _evi2(nir: Values, red: Values) -> Values:
+    return 2.5 * (nir - red) / (nir + 2.4 * red + 1.0)
+
+
+def _savi(nir: Values, red: Values) -> Values:
+    return 1.5 * (nir - red) / (nir + red + 0.5)
+
+
+def _msavi(nir: Values, red: Values) -> Values:
+    return (2.0 * nir + 1.0 - np.sqrt((2.0 * nir + 1.0) ** 2 - 8.0 * (nir - red))) / 2.0
+
+
+def _bsi(swir: Values, red: Values, nir: Values, blue: Values) -> Values:
+    return ((swir + red) - (nir + blue)) / ((swir + red) + (nir + blue))
+
+
+def _ratio(bands: tuple[str, ...], source: str) -> Index:
+    """A normalised difference (a - b) / (a + b)."""
+    return Index(bands, _difference, False, source)
+
+
+INDICES: dict[str, Index] = {
+    "ndvi": _ratio(("nir", "red"), "Rouse et al. 1974, NASA SP-351"),
+    "gndvi": _ratio(("nir", "green"), "Gitelson et al. 1996, Remote Sensing of Environment 58"),
+    "ndre": _ratio(("nir", "rededge071"), "Gitelson & Merzlyak 1994, J. Plant Physiology 143"),
+    "ndwi": _ratio(("green", "nir"), "McFeeters 1996, Int. J. Remote Sensing 17 (open water)"),
+    "mndwi": _ratio(("green", "swir16"), "Xu 2006, Int. J. Remote Sensing 27 (open water)"),
+    "ndmi": _ratio(("nir", "swir16"), "Gao 1996, Remote Sensing of Environment 58 (water in plants)"),
+    "nbr": _ratio(("nir", "swir22"), "Key & Benson 2006, FIREMON, RMRS-GTR-164 (burned areas)"),
+    "ndsi": _ratio(("green", "swir16"), "Hall et al. 1995, Remote Sensing of Environment 54 (snow)"),
+    "ndbi": _ratio(("swir16", "nir"), "Zha et al. 2003, Int. J. Remote Sensing 24 (built-up)"),
+    "bsi": Index(("swir16", "red", "nir", "blue"), _bsi, False, "Rikimaru et al. 2002, Tropical Ecology 43"),
+    "evi": Index(("nir", "red", "blue"), _evi, True, "Huete et al. 2002, Remote Sensing of Environment 83"),
+    "evi2": Index(("nir", "red"), _evi2, True, "Jiang et al. 2008, Remote Sensing of Environment 112"),
+    "savi": Index(("nir", "red"), _savi, True, "Huete 1988, Remote Sensing of Environment 25 (L = 0.5)"),
+    "msavi": Index(("nir", "red"), _msavi, True, "Qi et al. 1994, Remote Sensing of Environment 48 (MSAVI2)"),
+}
+"""What ``--stats`` knows by name. Normalised differences are (first - second) / (first + second)."""
