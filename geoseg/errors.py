@@ -47,3 +47,7 @@ class MismatchError(InputError):
 
 class OutputError(InputError):
     """An output cannot be written where it was asked for."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user ended a run that can be gone on with; the message says how."""

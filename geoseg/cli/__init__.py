@@ -67,8 +67,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("geoseg: interrupted; no output was written", err=True)
+    except (KeyboardInterrupt, click.Abort) as error:
+        said = str(error.__cause__ or error)  # click puts its own error around a KeyboardInterrupt
+        click.echo(f"geoseg: interrupted; {said or 'no output was written'}", err=True)
         return INTERRUPTED
     except Exception as error:
         if "--debug" in arguments:

@@ -76,6 +76,7 @@ Examples:
 )
 @refine_options
 @border_options
+@click.option("--resume", is_flag=True, help="Go on with a run that was cut short, if there is one.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files and unfinished work.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, write nothing.")
 @click.option(

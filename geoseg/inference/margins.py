@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -50,6 +51,36 @@ def margin_places(block: Block) -> tuple[MarginPlace, ...]:
     corner = Window.from_bounds(core.row_stop, core.col_stop, reach.row_stop, reach.col_stop)
     takers = {(row, col + 1): right, (row + 1, col): below, (row + 1, col + 1): corner}
     return tuple(MarginPlace(block.index, taker, window) for taker, window in takers.items() if window.pixels)
+
+
+class BlockGraph:
+    """The blocks of a run and the margins that pass between them.
+
+    Args:
+        blocks: All blocks of the run, in row order (``Grid.blocks``).
+
+    Attributes:
+        blocks: Index -> block, in the same order.
+    """
+
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        self.blocks = {block.index: block for block in blocks}
+
+    def given(self, index: Index) -> tuple[MarginPlace, ...]:
+        """The margins that a block hands to other blocks of the run."""
+        return tuple(place for place in margin_places(self.blocks[index]) if place.taker in self.blocks)
+
+    def taken(self, index: Index) -> tuple[MarginPlace, ...]:
+        """The margins that a block gets from those above and to the left."""
+        row, col = index
+        givers = [(row - 1, col - 1), (row - 1, col), (row, col - 1)]
+        return tuple(
+            place
+            for giver in givers
+            if giver in self.blocks
+            for place in margin_places(self.blocks[giver])
+            if place.taker == index
+        )
 
 
 class MarginExchange(Protocol):

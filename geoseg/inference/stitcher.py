@@ -47,6 +47,14 @@ class StitchedBlock:
         return self.total.decide(window, self.valid[window.slices(self.block.core)], with_sums=with_sums)
 
 
+def hand_on_margins(computed: ComputedBlock, margins: MarginExchange) -> None:
+    """Hand on what a block's own chips computed of its neighbours' pixels."""
+    if computed.total is None:
+        return
+    for place in margin_places(computed.block):
+        margins.hand_on(Margin(place, computed.total.margin(place.window)))
+
+
 def join(computed: ComputedBlock, margins: MarginExchange) -> StitchedBlock:
     """Hand on a block's margins, and complete its core with those it gets.
 
@@ -56,10 +64,8 @@ def join(computed: ComputedBlock, margins: MarginExchange) -> StitchedBlock:
         computed: The block.
         margins: Where margins go to and come from; those of its neighbours above and to the left are there.
     """
+    hand_on_margins(computed, margins)
     total = computed.total
-    if total is not None:
-        for place in margin_places(computed.block):
-            margins.hand_on(Margin(place, total.margin(place.window)))
     for margin in margins.take(computed.block):
         if total is not None:
             total.add(margin.place.window, margin.sums)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from time import perf_counter
+from typing import Any
 
 STAGES = ("read", "forward", "stitch", "write")
 
@@ -46,6 +47,15 @@ class Tally:
         """Add another tally to this one."""
         for name in ("chips", "chips_skipped", *STAGES):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def to_json(self) -> dict[str, float]:
+        """The numbers by name."""
+        return {name: getattr(self, name) for name in ("chips", "chips_skipped", *STAGES)}
+
+    @classmethod
+    def from_json(cls, numbers: Mapping[str, Any]) -> Tally:
+        """The tally that ``to_json`` wrote."""
+        return cls(**numbers)
 
     def seconds(self) -> dict[str, float]:
         """Stage -> busy seconds."""

@@ -31,15 +31,16 @@ class Assembly:
         job: The run.
         renderer: What rendered its blocks.
         scratch: Where the writers may keep what is unfinished.
+        answer: The hash of what the maps depend on, for their tags.
 
     Attributes:
         statistics: Of the blocks that were added.
     """
 
-    def __init__(self, job: Job, renderer: BlockRenderer, scratch: Path) -> None:
+    def __init__(self, job: Job, renderer: BlockRenderer, scratch: Path, answer: str) -> None:
         self.statistics = ClassStatistics(job.model.classes, job.window, renderer.surface)
         self._wanted: Sequence[str] = tuple(job.outputs.rasters)
-        tags = provenance(job)
+        tags = provenance(job, answer)
         not_refined = {key: value for key, value in tags.items() if key != REFINE_TAG}
         self._writers = {
             kind.name: MapWriter(
@@ -74,8 +75,8 @@ class Assembly:
             writer.discard()
 
     def finish(self, progress: Progress) -> Iterator[StagedFile]:
-        """Complete files under temporary names, as they are made; those of each raster after its sidecars."""
-        for name, writer in self._writers.items():
+        """Complete files under temporary names, as they are made; the class map is the last of all."""
+        for name, writer in reversed(self._writers.items()):
             if name in self._wanted:
                 progress.say(f"finishing {writer.final}")
                 yield from writer.finish()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator
+from dataclasses import dataclass, field
 
+from geoseg.errors import RunError
 from geoseg.grid import Block
-from geoseg.inference.compute import Ingredients
+from geoseg.inference.compute import BlockComputer, Ingredients
+from geoseg.inference.margins import BlockGraph, Margin, MarginsInMemory
 from geoseg.inference.normalise import Normalisation
-from geoseg.inference.stitcher import Stitcher
+from geoseg.inference.stitcher import hand_on_margins, join
 from geoseg.run.finished import BlockRenderer, FinishedBlock
+from geoseg.run.keeper import Keeper
 from geoseg.run.prepare import Job
 from geoseg.run.settings import make_backend
+from geoseg.run.standing import Standing
+from geoseg.run.work_store import WorkStore
 
 
 def ingredients_of(job: Job) -> Ingredients:
@@ -26,16 +32,74 @@ def ingredients_of(job: Job) -> Ingredients:
     )
 
 
-def run_locally(job: Job, renderer: BlockRenderer, blocks: Sequence[Block]) -> Iterator[FinishedBlock]:
-    """Finish blocks in this process.
+@dataclass(frozen=True)
+class _KeptMargins:
+    """Margins that pass in memory and are kept on disk as well, for the case that the run is cut short."""
+
+    graph: BlockGraph
+    store: WorkStore
+    standing: Standing
+    keeper: Keeper
+    memory: MarginsInMemory = field(default_factory=MarginsInMemory)
+
+    def hand_on(self, margin: Margin) -> None:
+        taker = margin.place.taker
+        if taker in self.graph.blocks and taker not in self.standing.finished:
+            self.memory.hand_on(margin)
+            self.keeper.tell(self.store.put_margin, margin)
+
+    def take(self, block: Block) -> list[Margin]:
+        """From memory; from disk what blocks left that were not computed in this process."""
+        places = [place for place in self.graph.taken(block.index) if not self._computed_here(place.giver)]
+        kept = [margin for margin in map(self.store.margin, places) if margin is not None]
+        return self.memory.take(block) + kept
+
+    def _computed_here(self, index: tuple[int, int]) -> bool:
+        return self.standing.must_compute(index)
+
+
+def run_locally(
+    job: Job, renderer: BlockRenderer, graph: BlockGraph, store: WorkStore, standing: Standing
+) -> Generator[FinishedBlock, None, None]:
+    """Finish blocks in this process and keep them.
 
     Args:
         job: The run.
         renderer: Renders its blocks.
-        blocks: All blocks of the run in row order.
+        graph: Its blocks.
+        store: Where finished blocks and margins are kept.
+        standing: What is there already.
 
     Yields:
-        The finished blocks in the same order.
+        All finished blocks in row order.
     """
-    for stitched in Stitcher(ingredients_of(job)).run(blocks, job.settings.forwards):
-        yield renderer.render(stitched)
+    wanted = [block for index, block in graph.blocks.items() if standing.must_compute(index)]
+    if not wanted:  # and no network is needed
+        yield from (reload(store, block) for block in graph.blocks.values())
+        return
+    with Keeper() as keeper, BlockComputer(ingredients_of(job), job.settings.forwards) as computer:
+        margins = _KeptMargins(graph, store, standing, keeper)
+        computed = computer.run(wanted)
+        for index, block in graph.blocks.items():
+            if index in standing.finished:
+                if index in standing.again:
+                    hand_on_margins(next(computed), margins)
+                yield reload(store, block)
+                continue
+            finished = renderer.render(join(next(computed), margins))
+            keeper.tell(store.put_finished, finished)
+            for place in graph.taken(index):
+                keeper.tell(store.drop_margin, place)
+            yield finished
+
+
+def reload(store: WorkStore, block: Block) -> FinishedBlock:
+    """A block that was finished before.
+
+    Raises:
+        RunError: If its file was damaged meanwhile.
+    """
+    finished = store.finished(block.index)
+    if finished is None:
+        raise RunError(f"{store.folder}: a finished block was damaged meanwhile; --resume computes it again")
+    return finished

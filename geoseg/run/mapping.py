@@ -1,21 +1,29 @@
-"""A prepared run from its first block to published files."""
+"""A prepared run from its first block to published files, and what is left if it is cut short."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from time import perf_counter
 from typing import Any
 
-from geoseg.inference.tally import Tally
+from geoseg.errors import InputError, Interrupted, RunError
+from geoseg.inference.margins import BlockGraph
 from geoseg.maps.writer import StagedFile
 from geoseg.run.assemble import Assembly, make_renderer
+from geoseg.run.fingerprint import answer_of, fingerprint_of
+from geoseg.run.finished import BlockRenderer
 from geoseg.run.local import run_locally
-from geoseg.run.outputs import discard, publish, work_folder
+from geoseg.run.outputs import discard, publish, refuse_existing, remove_leftovers
 from geoseg.run.polygons import polygons_of_run
 from geoseg.run.prepare import Job
 from geoseg.run.progress import Progress
 from geoseg.run.refine_run import refine_run
-from geoseg.run.report import report_of_run, write_json
+from geoseg.run.report import Progressed, report_of_run, stage_json
+from geoseg.run.resume import finished_report, is_finished
+from geoseg.run.standing import Standing, survey
+from geoseg.run.work_folder import WorkFolder, open_work_folder
+from geoseg.run.work_store import WorkStore
 
 
 def map_scene(job: Job, progress: Progress, since: float) -> dict[str, Any]:
@@ -31,22 +39,38 @@ def map_scene(job: Job, progress: Progress, since: float) -> dict[str, Any]:
 
     Raises:
         RunError: If the run failed; no output appears under its final name.
+        Interrupted: If the user ended it and there is something to go on with.
     """
-    staged: list[StagedFile] = []
     renderer = make_renderer(job)
-    blocks = job.grid.blocks(job.settings.block_size, job.window)
-    tally = Tally()
+    fingerprint = fingerprint_of(job, [kind.name for kind in renderer.kinds])
+    answer = answer_of(fingerprint)
+    if job.resume and is_finished(job, answer):
+        progress.say(f"{job.outputs.classes} is finished already; there is nothing to do")
+        return finished_report(job)
+    graph = BlockGraph(job.grid.blocks(job.settings.block_size, job.window))
+    work = open_work_folder(job.outputs.work_folder, fingerprint, resume=job.resume, overwrite=job.overwrite)
+    with _saying_what_is_kept(job, graph, progress), work as folder:
+        if not folder.may_replace:
+            refuse_existing(job.outputs)
+        return _run(job, renderer, graph, folder, progress, answer, since)
+
+
+def _run(
+    job: Job,
+    renderer: BlockRenderer,
+    graph: BlockGraph,
+    work: WorkFolder,
+    progress: Progress,
+    answer: str,
+    since: float,
+) -> dict[str, Any]:
+    staged: list[StagedFile] = []
+    remove_leftovers(job.outputs)
     with ExitStack() as cleanup:
         cleanup.callback(lambda: discard(staged))
-        scratch = cleanup.enter_context(work_folder(job.outputs.work_folder, overwrite=job.overwrite))
-        assembly = Assembly(job, renderer, scratch)
+        assembly = Assembly(job, renderer, work.scratch, answer)
         cleanup.callback(assembly.discard)
-        with progress.stage("predicting", job.window.pixels / 1e6, "Mpx") as bar:
-            for block in run_locally(job, renderer, blocks):
-                with tally.spend("write"):
-                    assembly.add(block)
-                tally.add(block.tally)
-                bar.advance(block.window.pixels / 1e6 if block.window else 0.0)
+        done = _predict(job, renderer, graph, work.store, assembly, progress)
         seconds = {"polygons": 0.0}
         rasters = assembly.close()
         statistics, borders = assembly.statistics, None
@@ -59,14 +83,70 @@ def map_scene(job: Job, progress: Progress, since: float) -> dict[str, Any]:
             files, borders = polygons_of_run(job, rasters, progress)
             staged += files
             seconds["polygons"] = perf_counter() - began
-        with tally.spend("write"):
+        with done.tally.spend("write"):
             for file in assembly.finish(progress):
                 staged.append(file)
-            publish(staged)
+        content = report_of_run(job, done, seconds, statistics=statistics, borders=borders, since=since)
+        if job.outputs.report is not None:
+            staged.insert(0, stage_json(job.outputs.report, content))
+        work.begin_publishing()
+        publish(staged)
         staged.clear()
-    content = report_of_run(
-        job, tally, seconds, statistics=statistics, borders=borders, blocks=len(blocks), since=since
-    )
-    if job.outputs.report is not None:
-        write_json(job.outputs.report, content)
     return content
+
+
+def _predict(
+    job: Job,
+    renderer: BlockRenderer,
+    graph: BlockGraph,
+    store: WorkStore,
+    assembly: Assembly,
+    progress: Progress,
+) -> Progressed:
+    """Bring every block into the maps, those that were finished before without computing them."""
+    standing = survey(store, graph) if job.resume else Standing()
+    done = Progressed(blocks=len(graph.blocks), blocks_resumed=len(standing.finished))
+    if standing.finished:
+        progress.say(f"{len(standing.finished)} of {len(graph.blocks)} blocks were finished before")
+    with (
+        progress.stage("predicting", job.window.pixels / 1e6, "Mpx") as bar,
+        closing(run_locally(job, renderer, graph, store, standing)) as blocks,
+    ):
+        for block in blocks:
+            with done.tally.spend("write"):
+                assembly.add(block)
+            done.add(block.tally, is_resumed=block.index in standing.finished)
+            bar.advance(block.window.pixels / 1e6 if block.window else 0.0)
+    return done
+
+
+@contextmanager
+def _saying_what_is_kept(job: Job, graph: BlockGraph, progress: Progress) -> Iterator[None]:
+    """Tell the user of a run that was cut short whether, and how, it can be gone on with."""
+    try:
+        yield
+    except InputError:
+        raise
+    except KeyboardInterrupt as error:
+        kept = _kept(job, graph)
+        if kept is None:
+            raise
+        raise Interrupted(kept) from error
+    except RunError as error:
+        kept = _kept(job, graph)
+        if kept is None:
+            raise
+        raise RunError(f"{error}; {kept}") from error
+    except Exception:
+        kept = _kept(job, graph)
+        if kept is not None:
+            progress.say(kept)
+        raise
+
+
+def _kept(job: Job, graph: BlockGraph) -> str | None:
+    folder = job.outputs.work_folder
+    finished = sum(index in graph.blocks for index in WorkStore(folder).indices())
+    if not finished:
+        return None
+    return f"{finished} of {len(graph.blocks)} blocks are kept in {folder}, --resume goes on with them"

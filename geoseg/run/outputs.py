@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,9 +14,12 @@ from pathlib import Path
 from geoseg.errors import OutputError
 from geoseg.maps.writer import StagedFile
 from geoseg.maps.writer import stale_sidecars as stale_beside_raster
+from geoseg.polygons.writers import SUFFIXES
 from geoseg.polygons.writers import stale_sidecars as stale_beside_polygons
 
 RASTERS = (".tif", ".tiff")
+_STAGED = re.compile(r"(\.\w+)*\.(?P<pid>\d+)\.part(\.\w+)*")
+"""What follows the stem in the name of a file that is not complete yet: its process's number, for one."""
 PathLike = str | os.PathLike[str]
 
 
@@ -105,11 +110,42 @@ def work_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
                 "--overwrite removes it"
             )
         shutil.rmtree(folder)
-    folder.mkdir()
     try:
+        folder.mkdir()
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_existing(outputs: Outputs) -> None:
+    """Refuse to replace files that are not this run's.
+
+    Raises:
+        OutputError: Naming the first of them.
+    """
+    for path in outputs.named().values():
+        if path.exists():
+            raise OutputError(f"{path} exists; --overwrite replaces it")
+
+
+def remove_leftovers(outputs: Outputs) -> None:
+    """Remove files under temporary names that a killed process left beside the outputs."""
+    for path in outputs.named().values():
+        for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part*"):
+            match = _STAGED.fullmatch(left.name.removeprefix(f".{path.stem}"))
+            if match is not None and not is_alive(int(match["pid"])):
+                left.unlink(missing_ok=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine is running."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
 
 
 def publish(files: Iterable[StagedFile]) -> None:
@@ -117,12 +153,18 @@ def publish(files: Iterable[StagedFile]) -> None:
     files = list(files)
     fresh = {file.final for file in files}
     for file in files:
-        is_raster = file.final.suffix.lower() in RASTERS
-        for stale in (stale_beside_raster if is_raster else stale_beside_polygons)(file.final):
+        for stale in _stale_beside(file.final):
             if stale not in fresh:
                 stale.unlink(missing_ok=True)
     for file in files:
         os.replace(file.staged, file.final)
+
+
+def _stale_beside(final: Path) -> tuple[Path, ...]:
+    suffix = final.suffix.lower()
+    if suffix in RASTERS:
+        return stale_beside_raster(final)
+    return stale_beside_polygons(final) if suffix in SUFFIXES else ()
 
 
 def discard(files: Iterable[StagedFile]) -> None:

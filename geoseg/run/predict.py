@@ -13,6 +13,7 @@ from geoseg.run.plan import Plan, make_plan
 from geoseg.run.prepare import prepare
 from geoseg.run.progress import Progress, Silent
 from geoseg.run.request import PathLike, PredictRequest
+from geoseg.run.resume import as_begun, check_flags
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def predict(
     simplify: str | float | None = None,
     smooth_borders: int | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     dry_run: bool = False,
     report: PathLike | None = None,
     progress: Progress | None = None,
@@ -106,7 +108,8 @@ def predict(
         sieve: Merge smaller patches into their best neighbour: a size as ``fill_holes``.
         simplify: Move borders of polygons by at most this to simplify them: ``"10m"``, ``"2px"`` or metres.
         smooth_borders: Then cut the corners of borders this often, 1 to 4 times.
-        overwrite: Replace existing files.
+        overwrite: Replace existing files and unfinished work.
+        resume: Go on with unfinished work of a run that was cut short; begin where there is none.
         dry_run: Only check and plan.
         report: Write the run report here, JSON.
         progress: Shows how far the run is.
@@ -126,7 +129,8 @@ def predict(
 def run_request(request: PredictRequest, progress: Progress) -> PredictResult:
     """Do what ``predict`` was asked for."""
     since = perf_counter()
-    job = prepare(request, progress.say)
+    check_flags(request)
+    job = as_begun(prepare(request, progress.say), request)
     for warning in job.warnings:
         progress.say(f"warning: {warning}")
     plan = make_plan(job)

@@ -40,6 +40,7 @@ class Job:
         date: Acquisition date, ISO 8601, or None.
         warnings: What the user should know.
         overwrite: Whether finished files and unfinished work may be replaced.
+        resume: Whether to go on with unfinished work.
     """
 
     scene: Scene
@@ -54,6 +55,7 @@ class Job:
     date: str | None
     warnings: tuple[str, ...]
     overwrite: bool
+    resume: bool
 
 
 def prepare(request: PredictRequest, say: Say) -> Job:
@@ -71,7 +73,7 @@ def prepare(request: PredictRequest, say: Say) -> Job:
         request.scene, nodata=request.nodata, scale=request.scale, offset=request.offset, warp=request.warp
     )
     outputs = name_outputs(opened, request)
-    _check_outputs(outputs, opened, overwrite=request.overwrite)
+    _check_outputs(outputs, opened, overwrite=request.overwrite or request.resume)
     check_borders(borders, outputs.polygons, opened)
     choice = choose_model(opened, request.model, bands=request.bands, force=request.force)
     if choice.reason is not None:
@@ -96,6 +98,7 @@ def prepare(request: PredictRequest, say: Say) -> Job:
         date=check_date(request.date) or opened.date,
         warnings=warnings,
         overwrite=request.overwrite,
+        resume=request.resume,
     )
 
 

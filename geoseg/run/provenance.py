@@ -6,13 +6,22 @@ from geoseg._version import __version__
 from geoseg.polygons.rasters import DATE_TAG, ORIGIN_TAG
 from geoseg.run.prepare import Job
 
+ANSWER_TAG = "GEOSEG_ANSWER"
+"""Tag with a hash of all that a map's pixels depend on: scene, model, settings, area, date and version."""
 
-def provenance(job: Job) -> dict[str, str]:
-    """Tag -> text; never a time, a path, or what a run may choose freely."""
+
+def provenance(job: Job, answer: str) -> dict[str, str]:
+    """Tag -> text; never a time, a path, or what a run may choose freely.
+
+    Args:
+        job: The run.
+        answer: The hash that ``ANSWER_TAG`` holds.
+    """
     tags = {
         "GEOSEG_VERSION": __version__,
         "GEOSEG_MODEL": f"{job.model.card.name} {job.model.card.version}",
         "GEOSEG_MODEL_HASH": job.model.hash,
+        ANSWER_TAG: answer,
     }
     if job.date is not None:
         tags[DATE_TAG] = job.date

@@ -7,13 +7,16 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from geoseg._version import __version__
+from geoseg.errors import RunError
 from geoseg.inference.tally import Tally
+from geoseg.maps.writer import StagedFile
 from geoseg.models import Model
 from geoseg.run.borders import borders_to_json
 from geoseg.run.prepare import Job
@@ -73,25 +76,49 @@ def describe_model(model: Model, tta: str) -> dict[str, Any]:
     }
 
 
+@dataclass
+class Progressed:
+    """The blocks of a run.
+
+    Attributes:
+        blocks: All of them.
+        blocks_resumed: Those that were finished by a run that was cut short.
+        chips: Chips of the map that went through the network, in this run or before.
+        chips_skipped: Chips of the map without a pixel to map.
+        tally: What this run did itself.
+    """
+
+    blocks: int
+    blocks_resumed: int
+    chips: int = 0
+    chips_skipped: int = 0
+    tally: Tally = field(default_factory=Tally)
+
+    def add(self, tally: Tally, *, is_resumed: bool) -> None:
+        """Count a finished block."""
+        self.chips += tally.chips
+        self.chips_skipped += tally.chips_skipped
+        if not is_resumed:
+            self.tally.add(tally)
+
+
 def report_of_run(
     job: Job,
-    tally: Tally,
+    done: Progressed,
     seconds: Mapping[str, float],
     *,
     statistics: ClassStatistics,
     borders: dict[str, Any] | None,
-    blocks: int,
     since: float,
 ) -> dict[str, Any]:
     """The report of a prediction.
 
     Args:
         job: The run.
-        tally: What its blocks took.
+        done: Its blocks and what they took.
         seconds: Stage -> seconds, of stages that are not in the tally.
         statistics: What the map holds.
         borders: What was done to the borders of polygons, None if nothing.
-        blocks: Blocks of the run.
         since: When it began (``perf_counter``).
     """
     total = perf_counter() - since
@@ -103,11 +130,12 @@ def report_of_run(
         "settings": job.settings.to_json() | borders_to_json(job.borders),
         "shape": list(job.window.shape),
         "pixels_valid": statistics.pixels_valid,
-        "chips": tally.chips,
-        "chips_skipped": tally.chips_skipped,
-        "blocks": blocks,
-        "blocks_resumed": 0,
-        "seconds": {"total": total} | tally.seconds() | dict(seconds),
+        "chips": done.chips,
+        "chips_resumed": done.chips - done.tally.chips,
+        "chips_skipped": done.chips_skipped,
+        "blocks": done.blocks,
+        "blocks_resumed": done.blocks_resumed,
+        "seconds": {"total": total} | done.tally.seconds() | dict(seconds),
         "megapixels_per_second": job.window.pixels / 1e6 / total,
         "peak_memory_bytes": peak_memory(),
         "classes": statistics.rows(),
@@ -127,8 +155,21 @@ def peak_memory() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def stage_json(path: Path, content: dict[str, Any]) -> StagedFile:
+    """Write JSON under a temporary name.
+
+    Raises:
+        RunError: If it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise RunError(f"{path} cannot be written ({error}); is the disk full?") from error
+    return StagedFile(part, path)
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON so that the file is either the old one or the whole new one."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    os.replace(stage_json(path, content).staged, path)

@@ -38,6 +38,7 @@ class PredictRequest(AskedSettings):
     simplify: str | float | None = None
     smooth_borders: int | None = None
     overwrite: bool = False
+    resume: bool = False
     dry_run: bool = False
     report: PathLike | None = None
 

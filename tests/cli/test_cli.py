@@ -116,8 +116,8 @@ def test_an_interrupt_exits_with_130(monkeypatch, scene, tmp_path, tiny_model, c
     monkeypatch.setattr("geoseg.run.mapping.publish", interrupt)
     monkeypatch.chdir(tmp_path)
     assert run(["predict", str(scene), "--model", str(tiny_model), "--force"]) == 130
-    assert "interrupted" in capsys.readouterr().err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["scene.tif"]
+    assert "interrupted; 1 of 1 blocks are kept" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scene.tif", "scene_classes.tif.geoseg-work"]
 
 
 def test_inspect_says_what_to_do(tmp_path, tiny_model):

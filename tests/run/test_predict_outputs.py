@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import geopandas
 import pytest
 import rasterio
@@ -12,6 +14,8 @@ from geoseg.errors import InputError, MismatchError, OutputError, RunError, Sett
 from geoseg.maps.tiles import Spool
 from tests.conftest import make_scene
 from tests.run.test_predict import run
+
+WORK = "map.tif.geoseg-work"
 
 
 class TestAllOrNothing:
@@ -29,13 +33,28 @@ class TestAllOrNothing:
         return break_at
 
     @pytest.mark.parametrize("error", [RunError("disk full"), KeyboardInterrupt(), ValueError("bug")])
-    def test_a_run_that_ends_early_leaves_nothing(self, scene, tiny_model, tmp_path, breaking, error):
+    def test_a_run_that_ends_early_leaves_its_finished_blocks(
+        self, scene, tiny_model, tmp_path, breaking, error
+    ):
         breaking(error)
         with pytest.raises(type(error)):
             run(scene, tiny_model, tmp_path / "a")
+        assert self.files(tmp_path / "a") == [WORK]
+
+    def test_a_run_that_ends_before_its_first_block_leaves_nothing(
+        self, scene, tiny_model, tmp_path, monkeypatch
+    ):
+        def fail(*_args, **_kwargs):
+            raise RunError("device lost")
+
+        monkeypatch.setattr("geoseg.run.local.make_backend", fail)
+        with pytest.raises(RunError, match=r"^device lost$"):
+            run(scene, tiny_model, tmp_path / "a")
         assert self.files(tmp_path / "a") == []
 
-    def test_a_full_disk_while_finishing_leaves_nothing(self, scene, tiny_model, tmp_path, monkeypatch):
+    def test_a_full_disk_while_finishing_leaves_finished_blocks(
+        self, scene, tiny_model, tmp_path, monkeypatch
+    ):
         copy, calls = Spool.copy, []
 
         def full_at_the_second_raster(*args, **options):
@@ -45,9 +64,9 @@ class TestAllOrNothing:
             return copy(*args, **options)
 
         monkeypatch.setattr(Spool, "copy", full_at_the_second_raster)
-        with pytest.raises(RunError, match="No space left"):
+        with pytest.raises(RunError, match=r"No space left.*1 of 1 blocks are kept.*--resume"):
             run(scene, tiny_model, tmp_path / "a")
-        assert self.files(tmp_path / "a") == []
+        assert self.files(tmp_path / "a") == [WORK]
 
     def test_a_failing_run_does_not_harm_what_it_would_replace(self, scene, tiny_model, tmp_path, breaking):
         result = run(scene, tiny_model, tmp_path / "a")
@@ -55,6 +74,7 @@ class TestAllOrNothing:
         breaking(RunError("disk full"))
         with pytest.raises(RunError):
             run(scene, tiny_model, tmp_path / "a", overwrite=True)
+        shutil.rmtree(tmp_path / "a" / WORK)
         assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
         assert result.outputs["classes"].exists()
 
@@ -83,7 +103,7 @@ class TestAllOrNothing:
 
     def test_unfinished_work_of_another_run_is_not_touched(self, scene, tiny_model, tmp_path):
         (tmp_path / "map.tif.geoseg-work").mkdir()
-        with pytest.raises(OutputError, match=r"unfinished work.*--overwrite"):
+        with pytest.raises(OutputError, match=r"unfinished work.*--resume.*--overwrite"):
             geoseg.predict(scene, tmp_path / "map.tif", model=tiny_model, force=True)
         geoseg.predict(scene, tmp_path / "map.tif", model=tiny_model, force=True, overwrite=True)
 
