@@ -17,6 +17,7 @@ Examples:
   geoseg polygonize scene_classes.tif -o fields.gpkg --min-area 0.5ha
   geoseg polygonize scene_classes.tif -o fields.gpkg --sieve 0.5ha --simplify 10m
   geoseg polygonize scene_classes.tif -o crops.parquet --confidence sure.tif --classes corn,soybeans
+  geoseg polygonize scene_classes.tif -o fields.gpkg --stats ndvi,nir:std --stats-from scene.tif
 """
 
 
@@ -42,6 +43,19 @@ Examples:
     "--refined", type=FILE, metavar="OUT.tif", help="Also write the class map that these steps made."
 )
 @border_options
+@click.option(
+    "--stats",
+    metavar="S,S,...",
+    callback=split_list,
+    help="Columns of statistics over every polygon's pixels: ndvi,B8:std,nir:max "
+    "(mean, std, min, max or count of a band or index).",
+)
+@click.option(
+    "--stats-from",
+    multiple=True,
+    metavar="SCENE.tif",
+    help="The raster that --stats is computed of, on the map's grid; again for more files.",
+)
 @click.option("--fiboa", is_flag=True, help="Add fiboa's columns of crop fields (.parquet only).")
 @click.option(
     "--block-size", type=int, metavar="N", help="Pixels a side traced at once; only changes memory."

@@ -21,6 +21,7 @@ from geoseg.run.outputs import RASTERS, check_outputs, discard, publish
 from geoseg.run.progress import Progress, Silent
 from geoseg.run.refine_class_map import check_refined, refinement_of, sources_of
 from geoseg.run.report import REPORT_VERSION, peak_memory, versions, write_json
+from geoseg.run.zonal import paths_of, zonal_of_map, zonal_to_json
 
 PathLike = str | os.PathLike[str]
 
@@ -59,6 +60,8 @@ def polygonize(
     refined: PathLike | None = None,
     simplify: str | float | None = None,
     smooth_borders: int | None = None,
+    stats: Sequence[str] | None = None,
+    stats_from: PathLike | Sequence[PathLike] | None = None,
     fiboa: bool = False,
     block_size: int | None = None,
     overwrite: bool = False,
@@ -83,6 +86,9 @@ def polygonize(
         refined: Write the class map as these steps left it here.
         simplify: Move borders by at most this to simplify them: ``"10m"``, ``"2px"`` or metres.
         smooth_borders: Then cut the corners of borders this often, 1 to 4 times.
+        stats: Add columns with statistics of bands or indices over the pixels of every polygon: ``"ndvi"``,
+            ``"B8:std"``, ``"3:max"`` (mean, std, min, max or count).
+        stats_from: The scene that holds these bands, one file or several, on the grid of the map.
         fiboa: Add fiboa's columns of crop fields; ``.parquet`` only.
         block_size: Side of a block in pixels. Never changes the answer, only memory.
         overwrite: Replace existing files.
@@ -101,6 +107,7 @@ def polygonize(
     options = {"-o": output, "--refined": refined, "--report": report}
     written = {option: Path(path) for option, path in options.items() if path is not None}
     inputs = [os.fspath(path) for path in (class_map, confidence, probabilities) if path is not None]
+    inputs += paths_of(stats_from)
     endings: dict[str, Sequence[str]] = {"-o": SUFFIXES, "--refined": RASTERS, "--report": (".json",)}
     check_outputs(written, inputs, endings=endings, overwrite=overwrite)
     refinement = refinement_of(
@@ -119,6 +126,7 @@ def polygonize(
     limit = None if min_area is None else parse_area(min_area)
     day = parse_date(date)
     chosen = _check_map(class_map, classes, output, fiboa=fiboa)
+    zonal = zonal_of_map(stats, stats_from, class_map)
 
     with ExitStack() as cleanup:
         sources = cleanup.enter_context(
@@ -143,6 +151,7 @@ def polygonize(
                 block_size=block_size,
                 folder=output.parent,
                 junctions=borders is not None,
+                zonal=zonal,
                 progress=advance,
             )
         keep = table.matching(min_area=limit, classes=chosen)
@@ -160,7 +169,7 @@ def polygonize(
             "date": None if table.date is None else table.date.isoformat(),
             "refine": None if refinement is None else refinement.to_json(),
             "block_size": resolve_block_size(block_size),
-        } | borders_to_json(borders)
+        } | (borders_to_json(borders) | zonal_to_json(zonal))
         if changed is not None:
             content["borders"] = changed
         if report is not None:
