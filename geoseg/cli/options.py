@@ -97,6 +97,16 @@ def border_options(command: Command) -> Command:
     return command
 
 
+def stats_option(command: Command) -> Command:
+    """Which statistics polygons get: shared by predict and polygonize."""
+    return click.option(
+        "--stats",
+        metavar="S,S,...",
+        callback=split_list,
+        help="Add columns to polygons: ndvi,B8:std (mean, std, min, max or count of a band or index).",
+    )(command)
+
+
 def talk_options(command: Command) -> Command:
     """How much is said: shared by all verbs that run for a while."""
     for option in (

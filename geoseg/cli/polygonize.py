@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import border_options, refine_options, split_list, talk_options
+from geoseg.cli.options import border_options, refine_options, split_list, stats_option, talk_options
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -43,16 +43,11 @@ Examples:
     "--refined", type=FILE, metavar="OUT.tif", help="Also write the class map that these steps made."
 )
 @border_options
-@click.option(
-    "--stats",
-    metavar="S,S,...",
-    callback=split_list,
-    help="Columns of statistics over every polygon's pixels: ndvi,B8:std,nir:max "
-    "(mean, std, min, max or count of a band or index).",
-)
+@stats_option
 @click.option(
     "--stats-from",
     multiple=True,
+    callback=lambda _context, _parameter, paths: list(paths) or None,
     metavar="SCENE.tif",
     help="The raster that --stats is computed of, on the map's grid; again for more files.",
 )

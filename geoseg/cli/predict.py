@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import border_options, refine_options, scene_options, talk_options
+from geoseg.cli.options import border_options, refine_options, scene_options, stats_option, talk_options
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -76,6 +76,7 @@ Examples:
 )
 @refine_options
 @border_options
+@stats_option
 @click.option("--resume", is_flag=True, help="Go on with a run that was cut short, if there is one.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files and unfinished work.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, write nothing.")

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from geoseg._version import __version__
+from geoseg.polygons.zonal import column_names
 from geoseg.run.borders import borders_to_json
 from geoseg.run.prepare import Job
 from geoseg.scene import Scene
@@ -23,7 +24,7 @@ Fingerprint = Mapping[str, str]
 
 BLOCK_SIZE = "--block-size"
 _FILES = "scene files"
-_NOT_IN_ANSWER = (_FILES, "maps", "--simplify", "--smooth-borders", BLOCK_SIZE)
+_NOT_IN_ANSWER = (_FILES, "maps", "--simplify", "--smooth-borders", "--stats", BLOCK_SIZE)
 _SHORT = 16
 _PATIENCE = 10.0  # seconds
 
@@ -47,6 +48,7 @@ def fingerprint_of(job: Job, maps: Iterable[str]) -> dict[str, str]:
         BLOCK_SIZE: str(job.settings.block_size),
     }
     settings = job.settings.that_change_the_answer() | borders_to_json(job.borders)
+    settings["stats"] = None if job.zonal is None else ", ".join(column_names(job.zonal.columns))
     return kept | {f"--{name.replace('_', '-')}": str(value) for name, value in settings.items()}
 
 

@@ -41,6 +41,7 @@ def polygons_of_run(
             legend=job.model.classes,
             folder=final.parent,
             junctions=job.borders is not None,
+            zonal=job.zonal,
             progress=lambda _done, _total: bar.advance(1),
         )
     table, changed = with_borders(table, job.borders, final.parent, progress)

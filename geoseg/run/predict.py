@@ -64,6 +64,7 @@ def predict(
     sieve: str | float | None = None,
     simplify: str | float | None = None,
     smooth_borders: int | None = None,
+    stats: Sequence[str] | None = None,
     overwrite: bool = False,
     resume: bool = False,
     dry_run: bool = False,
@@ -108,6 +109,8 @@ def predict(
         sieve: Merge smaller patches into their best neighbour: a size as ``fill_holes``.
         simplify: Move borders of polygons by at most this to simplify them: ``"10m"``, ``"2px"`` or metres.
         smooth_borders: Then cut the corners of borders this often, 1 to 4 times.
+        stats: Add columns with statistics of bands or indices over the pixels of every polygon: ``"ndvi"``,
+            ``"B8:std"``, ``"3:max"`` (mean, std, min, max or count).
         overwrite: Replace existing files and unfinished work.
         resume: Go on with unfinished work of a run that was cut short; begin where there is none.
         dry_run: Only check and plan.

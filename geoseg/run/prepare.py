@@ -12,6 +12,7 @@ from geoseg.inference.conversion import Say
 from geoseg.models import Model, open_model
 from geoseg.polygons.simplify import Borders
 from geoseg.polygons.writers import SUFFIXES, check_target
+from geoseg.polygons.zonal import Zonal
 from geoseg.run.borders import borders_of, check_borders
 from geoseg.run.choose import choose_model
 from geoseg.run.doctor import Diagnosis
@@ -19,6 +20,7 @@ from geoseg.run.outputs import RASTERS, Outputs, check_outputs
 from geoseg.run.refinement import resolve_refinement
 from geoseg.run.request import PathLike, PredictRequest
 from geoseg.run.settings import Settings, resolve_settings
+from geoseg.run.zonal import zonal_of_run
 from geoseg.scene import Scene, open_scene
 from geoseg.scene.area import Area, read_area
 
@@ -37,6 +39,7 @@ class Job:
         area: The area of interest, or None.
         outputs: Where to write.
         borders: What becomes of the borders of polygons, or None.
+        zonal: Statistics of the scene that polygons get, or None.
         date: Acquisition date, ISO 8601, or None.
         warnings: What the user should know.
         overwrite: Whether finished files and unfinished work may be replaced.
@@ -52,6 +55,7 @@ class Job:
     area: Area | None
     outputs: Outputs
     borders: Borders | None
+    zonal: Zonal | None
     date: str | None
     warnings: tuple[str, ...]
     overwrite: bool
@@ -85,16 +89,19 @@ def prepare(request: PredictRequest, say: Say) -> Job:
     refine = resolve_refinement(request.refine, loaded.classes, loaded.card.name, opened)
     settings = resolve_settings(loaded, numbers, request, refine=refine, say=say)
     area = None if request.aoi is None else read_area(request.aoi, opened)
+    window = Window.from_shape(opened.shape) if area is None else area.window
+    selected = opened.select(numbers, invalid_where=loaded.card.invalid_where)
     return Job(
-        scene=opened.select(numbers, invalid_where=loaded.card.invalid_where),
+        scene=selected,
         model=loaded,
         chosen=choice.reason,
         settings=settings,
         grid=Grid(opened.shape, settings.chip_size, settings.overlap),
-        window=Window.from_shape(opened.shape) if area is None else area.window,
+        window=window,
         area=area,
         outputs=outputs,
         borders=borders,
+        zonal=zonal_of_run(request.stats, outputs.polygons, selected, loaded.card.band_names, window),
         date=check_date(request.date) or opened.date,
         warnings=warnings,
         overwrite=request.overwrite,

@@ -21,6 +21,7 @@ from geoseg.models import Model
 from geoseg.run.borders import borders_to_json
 from geoseg.run.prepare import Job
 from geoseg.run.statistics import ClassStatistics
+from geoseg.run.zonal import stats_asked
 from geoseg.scene import Scene
 
 REPORT_VERSION = 1
@@ -127,7 +128,7 @@ def report_of_run(
         "scene": describe_scene(job.scene) | {"date": job.date},
         "model": describe_model(job.model, job.settings.tta) | {"chosen": job.chosen},
         "outputs": {name: os.fspath(path) for name, path in job.outputs.named().items()},
-        "settings": job.settings.to_json() | borders_to_json(job.borders),
+        "settings": job.settings.to_json() | borders_to_json(job.borders) | {"stats": stats_asked(job.zonal)},
         "shape": list(job.window.shape),
         "pixels_valid": statistics.pixels_valid,
         "chips": done.chips,

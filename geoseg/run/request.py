@@ -37,6 +37,7 @@ class PredictRequest(AskedSettings):
     sieve: str | float | None = None
     simplify: str | float | None = None
     smooth_borders: int | None = None
+    stats: Sequence[str] | None = None
     overwrite: bool = False
     resume: bool = False
     dry_run: bool = False

@@ -16,7 +16,15 @@ from geoseg.polygons.indices import INDICES, Index
 from geoseg.polygons.rasters import MapInfo, MapRasters
 from geoseg.polygons.same_grid import corner_on
 from geoseg.polygons.schema import COLUMNS
-from geoseg.polygons.zonal import STATISTICS, Measure, Zonal, ZonalColumn, band_measure, index_measure
+from geoseg.polygons.zonal import (
+    STATISTICS,
+    Measure,
+    Zonal,
+    ZonalColumn,
+    band_measure,
+    column_names,
+    index_measure,
+)
 from geoseg.scene import Scene, open_scene
 from geoseg.scene.match import match_bands, missing_bands, resolve
 from geoseg.scene.scene import describe
@@ -53,6 +61,29 @@ def zonal_of_map(
     with MapRasters(class_map) as rasters:
         info = rasters.info
     return zonal_of_scene(stats, scene, _corner(scene, info, os.fspath(class_map)))
+
+
+def zonal_of_run(
+    stats: Sequence[str] | None, polygons: PathLike | None, scene: Scene, bands: Sequence[str], window: Window
+) -> Zonal | None:
+    """The statistics of its scene that the polygons of a prediction get; None if nobody asked.
+
+    Args:
+        stats: See ``zonal_of_map``.
+        polygons: Where the polygons go.
+        scene: The scene, its bands in the network's order.
+        bands: What the network calls these bands.
+        window: The part of the scene that is mapped.
+
+    Raises:
+        SettingsError: If no polygons are asked for, or a statistic cannot be understood.
+        SceneError: If a band is missing.
+    """
+    if stats is None:
+        return None
+    if polygons is None:
+        raise SettingsError("--stats adds columns to polygons; give --polygons OUT.gpkg too")
+    return zonal_of_scene(stats, named_as(scene, bands), (window.row, window.col))
 
 
 def zonal_of_scene(stats: Sequence[str], scene: Scene, corner: tuple[int, int]) -> Zonal:
@@ -92,9 +123,12 @@ def paths_of(stats_from: PathLike | Sequence[PathLike] | None) -> list[str]:
 
 def zonal_to_json(zonal: Zonal | None) -> dict[str, Any]:
     """The settings as the report holds them."""
-    if zonal is None:
-        return {"stats": None}
-    return {"stats": [column.name for column in zonal.columns], "stats_from": list(zonal.scene.paths)}
+    return {"stats": stats_asked(zonal), "stats_from": None if zonal is None else list(zonal.scene.paths)}
+
+
+def stats_asked(zonal: Zonal | None) -> list[str] | None:
+    """Names of the columns that were asked for."""
+    return None if zonal is None else list(column_names(zonal.columns))
 
 
 def named_as(scene: Scene, names: Sequence[str]) -> Scene:

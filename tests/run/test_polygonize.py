@@ -97,6 +97,8 @@ def test_the_report_says_what_was_done(class_map, tmp_path):
         "refine": None,
         "simplify": None,
         "smooth_borders": 0,
+        "stats": None,
+        "stats_from": None,
         "fiboa": False,
         "block_size": 7,
     }
