@@ -77,6 +77,11 @@ Examples:
 @refine_options
 @border_options
 @stats_option
+@click.option(
+    "--max-memory",
+    metavar="4GB",
+    help="Memory that the run may take, GB or GiB; never changes the answer [default: half of what is free].",
+)
 @click.option("--resume", is_flag=True, help="Go on with a run that was cut short, if there is one.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files and unfinished work.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, write nothing.")
@@ -92,9 +97,12 @@ def predict(quiet: bool, scene: tuple[str, ...], **options: Any) -> None:
     """
     from geoseg.cli.progress import choose_progress
     from geoseg.inference.memory import keep_memory
+    from geoseg.run.memory import bound_gdal_cache
     from geoseg.run.predict import predict as run
 
     keep_memory()
+    if options["max_memory"] is not None:
+        bound_gdal_cache(options["max_memory"])
     result = run(list(scene), **options, progress=choose_progress(quiet=quiet))
     if options["dry_run"]:
         click.echo(result.plan.summary())

@@ -38,6 +38,14 @@ class Keeper:
         self._settle(_MOST_WAITING)
         self._waiting.append(self._thread.submit(what, *arguments))
 
+    def settle(self) -> None:
+        """Wait until all that was told is done.
+
+        Raises:
+            RunError: If something could not be done.
+        """
+        self._settle(0)
+
     def _settle(self, most: int) -> None:
         """Wait until at most so many things are left to do, and raise what went wrong."""
         while self._waiting and (len(self._waiting) > most or self._waiting[0].done()):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from geoseg.errors import RunError
 from geoseg.grid import Block
 from geoseg.inference.compute import BlockComputer, Ingredients
-from geoseg.inference.margins import BlockGraph, Margin, MarginsInMemory
+from geoseg.inference.margins import BlockGraph, Margin, MarginPlace, MarginsInMemory
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.stitcher import hand_on_margins, join
 from geoseg.run.finished import BlockRenderer, FinishedBlock
@@ -34,25 +34,39 @@ def ingredients_of(job: Job) -> Ingredients:
 
 @dataclass(frozen=True)
 class _KeptMargins:
-    """Margins that pass in memory and are kept on disk as well, for the case that the run is cut short."""
+    """Margins that pass in memory and are kept on disk as well, for the case that the run is cut short.
+
+    With ``on_disk`` only those to the right pass in memory: a row of margins of a wide scene is large.
+    """
 
     graph: BlockGraph
     store: WorkStore
     standing: Standing
     keeper: Keeper
+    on_disk: bool
     memory: MarginsInMemory = field(default_factory=MarginsInMemory)
 
     def hand_on(self, margin: Margin) -> None:
         taker = margin.place.taker
         if taker in self.graph.blocks and taker not in self.standing.finished:
-            self.memory.hand_on(margin)
+            if not self._is_below(margin.place):
+                self.memory.hand_on(margin)
             self.keeper.tell(self.store.put_margin, margin)
 
     def take(self, block: Block) -> list[Margin]:
-        """From memory; from disk what blocks left that were not computed in this process."""
-        places = [place for place in self.graph.taken(block.index) if not self._computed_here(place.giver)]
+        """From memory; from disk what was not computed in this process, or waits there alone."""
+        places = [
+            place
+            for place in self.graph.taken(block.index)
+            if self._is_below(place) or not self._computed_here(place.giver)
+        ]
+        if self.on_disk:
+            self.keeper.settle()
         kept = [margin for margin in map(self.store.margin, places) if margin is not None]
         return self.memory.take(block) + kept
+
+    def _is_below(self, place: MarginPlace) -> bool:
+        return self.on_disk and place.taker[0] > place.giver[0]
 
     def _computed_here(self, index: tuple[int, int]) -> bool:
         return self.standing.must_compute(index)
@@ -78,7 +92,7 @@ def run_locally(
         yield from (reload(store, block) for block in graph.blocks.values())
         return
     with Keeper() as keeper, BlockComputer(ingredients_of(job), job.settings.forwards) as computer:
-        margins = _KeptMargins(graph, store, standing, keeper)
+        margins = _KeptMargins(graph, store, standing, keeper, job.margins_on_disk)
         computed = computer.run(wanted)
         for index, block in graph.blocks.items():
             if index in standing.finished:

@@ -1,27 +1,32 @@
-"""What a run is expected to take, said before it starts."""
+"""What a run is expected to take, said before it starts, and what keeps it within its memory."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from geoseg.errors import SettingsError
+from geoseg.inference.conversion import Say
+from geoseg.run.cost import Work, wall_seconds
+from geoseg.run.demand import Demand, measured_demand, usual_demand
+from geoseg.run.fit import Choice, chosen, fit, shape_of
+from geoseg.run.memory import (
+    default_limit,
+    free_memory,
+    gdal_cache,
+    parse_memory,
+    resident_memory,
+    show_memory,
+)
 from geoseg.run.prepare import Job
+from geoseg.run.request import PredictRequest
+from geoseg.run.settings import BLOCK_SIZE
 
-_TORCH_BYTES = 930_000_000
-"""Resident memory with torch (the CUDA build), GDAL and a small network loaded, measured on Linux."""
-_BASE_BYTES = 300_000_000
-"""The same with OpenVINO or ONNX Runtime instead of torch."""
-_GDAL_BYTES = 256_000_000
-"""GDAL's block cache, as the command line sets it."""
-_CHIP_PLANES = {
-    "torch": 190,
-    "onnx": 197,
-    "openvino fp32": 135,
-    "openvino bf16": 88,
-    "openvino int8": 62,
-}
-"""float32 planes of a chip that one forward holds: measured for a U-Net resnet18, torch in bf16."""
+_WORTH_MEASURING = 100
+"""Chips from which on a network is measured, although nobody asked for a limit."""
+_COMPRESSED = 0.5
+"""Of a map's bytes, what it takes compressed, with overviews, at most: maps of crops take 0.1 to 0.4."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +39,21 @@ class Plan:
         chips: Chips that cover them; those without a valid pixel will be skipped.
         blocks: Blocks they are stitched in.
         computed_per_pixel: Pixels that go through the network for each pixel of the map.
-        memory_bytes: Estimated peak of resident memory.
-        disk_bytes: Scratch space beside the class map while the run lasts.
+        memory_bytes: Expected peak of resident memory.
+        memory_limit_bytes: What ``--max-memory`` says, or half of what was free.
+        memory: The expected peak by what it is for, see ``footprint.Footprint``.
+        disk_bytes: Scratch space beside the class map while the run lasts, at most.
+        seconds: Expected wall time.
         model: The model's name.
         chip_size: Side of a chip.
         overlap: Pixels that neighbouring chips share.
+        block_size: Side of a block.
+        forwards: Forwards in flight at once.
+        margins_on_disk: Whether margins to the next row of blocks wait on disk, not in memory.
         backend: What runs the network.
         device: Where it runs.
         precision: What it computes in.
+        measured: Whether memory and seconds of the network were measured on this machine.
     """
 
     scene: str
@@ -50,22 +62,31 @@ class Plan:
     blocks: int
     computed_per_pixel: float
     memory_bytes: int
+    memory_limit_bytes: int
+    memory: dict[str, int]
     disk_bytes: int
+    seconds: float
     model: str
     chip_size: int
     overlap: int
+    block_size: int
+    forwards: int
+    margins_on_disk: bool
     backend: str
     device: str
     precision: str
+    measured: bool
 
     def summary(self) -> str:
         """The plan in one line."""
         rows, cols = self.shape
         return (
             f"{self.scene}: {rows} x {cols} pixels, {self.chips} chips of {self.chip_size} with "
-            f"{self.overlap} overlap in {self.blocks} blocks, model {self.model}, {self.backend} "
-            f"{self.device} {self.precision}, about {self.memory_bytes / 1e9:.1f} GB memory, "
-            f"{self.disk_bytes / 1e9:.2f} GB scratch"
+            f"{self.overlap} overlap ({self.computed_per_pixel:.2f} pixels computed for each) in "
+            f"{self.blocks} blocks of {self.block_size}, model {self.model}, {self.backend} {self.device} "
+            f"{self.precision}, {self.forwards} at once, about {show_memory(self.memory_bytes)} memory of "
+            f"{show_memory(self.memory_limit_bytes)}, {show_memory(self.disk_bytes)} scratch, "
+            f"{_duration(self.seconds)}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -73,46 +94,141 @@ class Plan:
         return asdict(self) | {"shape": list(self.shape)}
 
 
-def make_plan(job: Job) -> Plan:
-    """Work out the size of a run from its settings alone."""
+def plan_run(job: Job, request: PredictRequest, say: Say) -> tuple[Job, Plan]:
+    """Choose blocks and forwards in flight so that a run stays within its limit, and say what it will take.
+
+    Args:
+        job: What was prepared; its block size stands where the user, or unfinished work, decided it.
+        request: What was asked for.
+        say: Told what takes a while, and what is unusual.
+
+    Returns:
+        The job with what was chosen, and the plan.
+
+    Raises:
+        SettingsError: If the limit is too low, with the least that works.
+    """
+    limit = default_limit() if request.max_memory is None else parse_memory(request.max_memory)
+    chips = _chips(job)
+    is_worth_it = chips >= _WORTH_MEASURING or request.max_memory is not None
+    demand = (
+        measured_demand(job.model, job.settings, say)
+        if is_worth_it
+        else usual_demand(job.model, job.settings)
+    )
+    demand = _with_what_is_loaded(demand, job.settings.backend)
+    choice = _choose(job, request, demand, limit, say)
+    job = replace(chosen(job, choice), margins_on_disk=choice.margins_on_disk)
+    plan = make_plan(job, choice, demand, limit, chips)
+    return replace(job, planned=plan.to_json()), plan
+
+
+def make_plan(job: Job, choice: Choice, demand: Demand, limit: int, chips: int) -> Plan:
+    """The size of a run whose settings stand."""
     settings = job.settings
-    blocks = job.grid.blocks(settings.block_size, job.window)
-    chips = sum((b.chips[2] - b.chips[0]) * (b.chips[3] - b.chips[1]) for b in blocks)
+    blocks = len(job.grid.blocks(settings.block_size, job.window))
+    shape = shape_of(job, _map_bytes(job), streamed=not _is_read_again(job))
+    work = Work(
+        pixels=job.window.pixels,
+        chips=chips,
+        chip=settings.chip_size,
+        bands=shape.bands,
+        itemsize=shape.itemsize,
+        classes=shape.classes,
+        maps=shape.maps,
+        blocks=blocks,
+        block=settings.block_size,
+        overlap=settings.overlap,
+        polygons=shape.polygons,
+    )
     return Plan(
         scene=job.scene.name,
         shape=job.window.shape,
         chips=chips,
-        blocks=len(blocks),
+        blocks=blocks,
         computed_per_pixel=chips * settings.chip_size**2 / job.window.pixels,
-        memory_bytes=_memory(job, max(b.reach.pixels for b in blocks)),
-        disk_bytes=_scratch_bands(job) * job.window.pixels,
+        memory_bytes=choice.footprint.total,
+        memory_limit_bytes=limit,
+        memory=choice.footprint.to_json(),
+        disk_bytes=_scratch(job),
+        seconds=wall_seconds(work, demand.seconds / settings.batch_size, settings.forwards),
         model=job.model.card.name,
         chip_size=settings.chip_size,
         overlap=settings.overlap,
+        block_size=settings.block_size,
+        forwards=settings.forwards,
+        margins_on_disk=choice.margins_on_disk,
         backend=settings.backend,
         device=settings.device,
         precision=settings.precision,
+        measured=demand.measured,
     )
 
 
-def _memory(job: Job, block_pixels: int) -> int:
-    """Three blocks of input, two of results in steps, one of sums, a row of margins, and the forwards.
+def _choose(job: Job, request: PredictRequest, demand: Demand, limit: int, say: Say) -> Choice:
+    """What fits; without a limit of the user's, what fits into all that is free will do."""
+    settings = job.settings
+    begun_otherwise = job.resume and job.settings.block_size != BLOCK_SIZE
 
-    Within 11 % of the measured peak on a 57-megapixel scene at blocks of 600, 1000 and 2048 pixels.
-    """
-    bands, classes, settings = len(job.settings.bands), len(job.model.classes), job.settings
-    margins = job.window.width * settings.overlap * classes * 4
-    blocks = block_pixels * (3 * 4 * bands + 2 * 2 * classes + 3 * 4 * classes)
-    planes = _CHIP_PLANES.get(settings.backend) or _CHIP_PLANES[f"openvino {settings.precision}"]
-    chips = planes * 4 * settings.chip_size**2 * settings.forwards * settings.batch_size
-    has_torch = settings.backend == "torch" or "torch" in sys.modules  # to convert the network, for one
-    base = _TORCH_BYTES if has_torch else _BASE_BYTES
-    return base + _GDAL_BYTES + blocks + margins + chips
+    def within(bytes_: int) -> Choice:
+        return fit(
+            job.grid,
+            job.window,
+            shape_of(job, _map_bytes(job), streamed=not _is_read_again(job)),
+            demand,
+            bytes_,
+            block_size=settings.block_size if request.block_size or begun_otherwise else None,
+            forwards=settings.forwards,
+            fixed_forwards=request.forwards is not None,
+            cache=gdal_cache(),
+        )
+
+    try:
+        return within(limit)
+    except SettingsError:
+        free = free_memory()
+        if request.max_memory is not None or free is None:
+            raise
+        say(f"warning: half of the {show_memory(free)} that are free is too little; using more of it")
+        return within(free)
 
 
-def _scratch_bands(job: Job) -> int:
-    refining = 2 if job.settings.refine is not None else 0  # the map before and after a step
-    if job.outputs.polygons is not None or refining:
-        return 2 + len(job.model.classes) + refining
+def _with_what_is_loaded(demand: Demand, backend: str) -> Demand:
+    """The demand in this process, where more may be loaded than a run needs: torch, to convert a network."""
+    now, runtime = resident_memory(), {"onnx": "onnxruntime"}.get(backend, backend)
+    expected = demand.base if runtime in sys.modules else demand.bare
+    extra = 0 if now is None else max(0, now - expected - gdal_cache())
+    return replace(demand, base=demand.base + extra)
+
+
+def _chips(job: Job) -> int:
+    blocks = job.grid.blocks(job.settings.block_size, job.window)
+    return sum((block.chips[2] - block.chips[0]) * (block.chips[3] - block.chips[1]) for block in blocks)
+
+
+def _is_read_again(job: Job) -> bool:
+    return job.outputs.polygons is not None or job.settings.refine is not None
+
+
+def _map_bytes(job: Job) -> int:
+    """Bytes a pixel of all maps that are made."""
+    if _is_read_again(job):
+        return 2 + len(job.model.classes)
     counts = {"classes": 1, "confidence": 1, "probabilities": len(job.model.classes)}
     return sum(counts[name] for name in job.outputs.rasters)
+
+
+def _scratch(job: Job) -> int:
+    """Finished blocks, margins on their way, maps that are being made or read again, and compressed ones."""
+    maps, pixels, settings = _map_bytes(job), job.window.pixels, job.settings
+    margins = 4 * len(job.model.classes) * settings.overlap * (job.window.width + 4 * settings.block_size)
+    refining = 2 if settings.refine is not None else 0  # the map before and after a step
+    again = maps + refining if _is_read_again(job) else 0
+    return int(pixels * (maps + again + 2 * maps * _COMPRESSED)) + margins
+
+
+def _duration(seconds: float) -> str:
+    """``"40 s"``, ``"12 min"``, ``"3.5 h"``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from geoseg.run.mapping import map_scene
-from geoseg.run.plan import Plan, make_plan
+from geoseg.run.plan import Plan, plan_run
 from geoseg.run.prepare import prepare
 from geoseg.run.progress import Progress, Silent
 from geoseg.run.request import PathLike, PredictRequest
@@ -65,6 +65,7 @@ def predict(
     simplify: str | float | None = None,
     smooth_borders: int | None = None,
     stats: Sequence[str] | None = None,
+    max_memory: str | int | None = None,
     overwrite: bool = False,
     resume: bool = False,
     dry_run: bool = False,
@@ -111,6 +112,8 @@ def predict(
         smooth_borders: Then cut the corners of borders this often, 1 to 4 times.
         stats: Add columns with statistics of bands or indices over the pixels of every polygon: ``"ndvi"``,
             ``"B8:std"``, ``"3:max"`` (mean, std, min, max or count).
+        max_memory: Resident memory that the whole process may take: ``"4GB"``, ``"2GiB"`` or bytes; default
+            half of what is free. Never changes the answer, only blocks and how many forwards run at once.
         overwrite: Replace existing files and unfinished work.
         resume: Go on with unfinished work of a run that was cut short; begin where there is none.
         dry_run: Only check and plan.
@@ -136,7 +139,7 @@ def run_request(request: PredictRequest, progress: Progress) -> PredictResult:
     job = as_begun(prepare(request, progress.say), request)
     for warning in job.warnings:
         progress.say(f"warning: {warning}")
-    plan = make_plan(job)
+    job, plan = plan_run(job, request, progress.say)
     progress.say(plan.summary())
     if request.dry_run:
         return PredictResult({}, plan, plan.to_json())

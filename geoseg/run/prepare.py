@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date as calendar_date
 from pathlib import Path
+from typing import Any
 
 from geoseg.errors import MismatchError, SettingsError
 from geoseg.grid import Grid, Window
@@ -44,6 +46,8 @@ class Job:
         warnings: What the user should know.
         overwrite: Whether finished files and unfinished work may be replaced.
         resume: Whether to go on with unfinished work.
+        margins_on_disk: Whether margins to the next row of blocks wait on disk alone, not in memory.
+        planned: What it is expected to take, as JSON values.
     """
 
     scene: Scene
@@ -60,6 +64,8 @@ class Job:
     warnings: tuple[str, ...]
     overwrite: bool
     resume: bool
+    margins_on_disk: bool = False
+    planned: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def prepare(request: PredictRequest, say: Say) -> Job:

@@ -138,6 +138,7 @@ def report_of_run(
         "blocks_resumed": done.blocks_resumed,
         "seconds": {"total": total} | done.tally.seconds() | dict(seconds),
         "megapixels_per_second": job.window.pixels / 1e6 / total,
+        "plan": dict(job.planned),
         "peak_memory_bytes": peak_memory(),
         "classes": statistics.rows(),
         "warnings": list(job.warnings),

@@ -38,6 +38,7 @@ class PredictRequest(AskedSettings):
     simplify: str | float | None = None
     smooth_borders: int | None = None
     stats: Sequence[str] | None = None
+    max_memory: str | int | None = None
     overwrite: bool = False
     resume: bool = False
     dry_run: bool = False

@@ -1,0 +1,211 @@
+"""What a network takes on this machine, measured once and kept: memory of a forward in flight, and seconds.
+
+A network's peak depends on its layers and on the runtime that fuses them, so it is not guessed: processes of
+their own run a few forwards, one and two at once, and say how much memory that took. That takes some seconds
+for a model, chip shape, backend and precision, once; the figures are kept beside the converted networks. They
+never change an answer, only how many forwards run at once and how large blocks are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pickle
+import platform
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.inference.backend import Backend
+from geoseg.inference.conversion import Say
+from geoseg.models import Model
+from geoseg.models.cache import cache_folder
+from geoseg.run.memory import resident_memory
+from geoseg.run.settings import Settings, make_backend
+
+_REVISION = 1
+"""To be raised when something else is measured."""
+_TIMEOUT = 300
+_ROUNDS = 2
+_PACKAGES = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
+
+# float32 planes of a chip that one forward holds, and bytes of a process with the runtime and the network: of
+# a U-Net resnet18, for where nothing can be measured, or is not worth it.
+_PLANES = {
+    "torch": 190,
+    "onnx": 197,
+    "openvino fp32": 135,
+    "openvino bf16": 88,
+    "openvino int8": 62,
+}
+_BASE = {"torch": 750_000_000, "onnx": 330_000_000, "openvino": 330_000_000}
+_BARE = 130_000_000
+_SECONDS = 0.5e-6
+"""Of a core, a pixel: a U-Net resnet18 in bf16."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a network takes.
+
+    Attributes:
+        bare: Bytes resident of a process before the network's runtime is loaded.
+        base: Bytes resident with runtime and network, without forwards in flight.
+        forward: Bytes that every forward in flight adds.
+        seconds: Core seconds of a forward.
+        measured: Whether this was measured on this machine, or is the figure of a usual network.
+    """
+
+    bare: int
+    base: int
+    forward: int
+    seconds: float
+    measured: bool = True
+
+
+def usual_demand(model: Model, settings: Settings) -> Demand:
+    """What a usual network takes."""
+    pixels = settings.batch_size * settings.chip_size**2
+    planes = _PLANES.get(settings.backend) or _PLANES[f"openvino {settings.precision}"]
+    forward = (planes + len(model.bands) + 2 * len(model.classes)) * 4 * pixels
+    return Demand(_BARE, _BASE[settings.backend], forward, _SECONDS * pixels, measured=False)
+
+
+def measured_demand(model: Model, settings: Settings, say: Say) -> Demand:
+    """What this network takes: kept figures, else measured now in a process of its own.
+
+    Args:
+        model: The model.
+        settings: The run's; only what a forward depends on matters.
+        say: Told when something is measured.
+    """
+    path = cache_folder().with_name("measured") / f"{_key(model, settings)}.json"
+    kept = _recall(path)
+    if kept is not None:
+        return kept
+    since = perf_counter()
+    found = _measure_elsewhere(model, settings)
+    if found is None:
+        return usual_demand(model, settings)
+    say(f"measured what the network takes, once: {perf_counter() - since:.1f} s")
+    _keep(path, found)
+    return found
+
+
+def measure(backend: Backend, forwards: int, chips: NDArray[np.float32]) -> tuple[int, float]:
+    """Run a few forwards in this process, which must not have computed before.
+
+    Args:
+        backend: With room for so many forwards.
+        forwards: How many run at once.
+        chips: The input of a forward.
+
+    Returns:
+        The most bytes that were resident; core seconds of a forward.
+    """
+    with ThreadPoolExecutor(forwards, initializer=backend.prepare_thread) as pool:
+        for _ in range(_ROUNDS):
+            since = process_time()
+            for done in [pool.submit(_forward, backend, chips) for _ in range(forwards)]:
+                done.result()
+            seconds = (process_time() - since) / forwards  # of the last round: the first one warms up
+    return _peak(), seconds
+
+
+def _forward(backend: Backend, chips: NDArray[np.float32]) -> None:
+    backend.probabilities(chips.copy())
+
+
+def _now() -> int:
+    return resident_memory() or 0
+
+
+def _peak() -> int:
+    """The most bytes that were resident so far; what is resident now where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    from geoseg.run.report import peak_memory
+
+    return peak_memory() or 0
+
+
+def _key(model: Model, settings: Settings) -> str:
+    package = _PACKAGES[settings.backend]
+    try:
+        installed = version(package)
+    except PackageNotFoundError:
+        installed = "none"
+    parts = (model.hash, settings.backend, settings.device, settings.precision, settings.tta)
+    shape = (settings.batch_size, len(model.bands), settings.chip_size)
+    where = (platform.node(), platform.machine(), installed, sys.version_info[:2], _REVISION)
+    return hashlib.sha256(repr((parts, shape, where)).encode()).hexdigest()[:40]
+
+
+def _recall(path: Path) -> Demand | None:
+    try:
+        return Demand(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _keep(path: Path, demand: Demand) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part.write_text(json.dumps(asdict(demand)), encoding="utf-8")
+        os.replace(part, path)
+
+
+def _measure_elsewhere(model: Model, settings: Settings) -> Demand | None:
+    """Two processes, one forward in flight and two: runtimes make room for all when they load a network."""
+    if not sys.executable or not _peak():
+        return None
+    try:
+        one, two = (_measured(model, replace(settings, forwards=forwards)) for forwards in (1, 2))
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, IndexError):
+        return None
+    # Threads that happened to take turns would look as if the second took nothing.
+    forward = max(two["peak"] - one["peak"], (one["peak"] - one["loaded"]) // 4)
+    return Demand(one["bare"], one["peak"] - forward, forward, one["seconds"])
+
+
+def _measured(model: Model, settings: Settings) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-c", "from geoseg.run.demand import main; main()"],
+        input=pickle.dumps((sys.path, model, settings)),
+        capture_output=True,
+        timeout=_TIMEOUT,
+        check=True,
+        cwd=Path(__file__).parents[2],  # where this geoseg is found, installed or not
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Measure what standard input describes, and print it."""
+    from geoseg.inference.memory import keep_memory
+
+    keep_memory()
+    path, model, settings = pickle.load(sys.stdin.buffer)  # noqa: S301 -- of the process that started this one
+    sys.path[:] = path
+    import geoseg.run.mapping  # noqa: F401 -- what a run has loaded
+
+    bare = _now()
+    backend = make_backend(model, settings)
+    loaded = _now()
+    shape = (settings.batch_size, len(model.bands), settings.chip_size, settings.chip_size)
+    chips = np.random.default_rng(0).standard_normal(shape, np.float32)
+    peak, seconds = measure(backend, settings.forwards, chips)
+    print(json.dumps({"bare": bare, "loaded": loaded, "peak": peak, "seconds": seconds}))  # noqa: T201

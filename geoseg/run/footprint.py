@@ -1,0 +1,132 @@
+"""How much memory a run needs at most, part by part, so that its blocks can be chosen to fit.
+
+Every part follows from how blocks pass through a process (see ``inference.compute``): three blocks of
+pixels, the one that is being read with what the file stores, two blocks of sums, a few of rendered maps; and
+from what grows with the width of the scene alone: a row of margins, a row of tiles of every map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from geoseg.grid import Block
+from geoseg.maps.pyramid import TILE
+from geoseg.run.demand import Demand
+
+_PIXEL_BLOCKS = 3
+_SUM_BLOCKS = 2
+_MAP_BLOCKS = 4
+_SLACK = 1.08
+"""What the allocator cannot use of what was freed: holes between pieces of other sizes. Measured."""
+_TILE_BATCHES = 2 * 16
+"""Tiles on their way through the thread of a map that compresses."""
+POLYGONS = 350_000_000
+"""What tracing and writing polygons takes beside the network; their tables wait on disk."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a run its memory depends on, apart from what can be chosen.
+
+    Attributes:
+        bands: Bands read.
+        itemsize: Bytes of a stored value.
+        classes: Classes of the network.
+        width: Columns to be mapped.
+        pixels: Pixels to be mapped.
+        overlap: Pixels that chips share.
+        chip: Side of a chip.
+        batch: Chips a forward.
+        maps: Bytes a pixel of all maps that are made.
+        streamed: Whether the maps are compressed while they are made.
+        polygons: Whether polygons are made.
+    """
+
+    bands: int
+    itemsize: int
+    classes: int
+    width: int
+    pixels: int
+    overlap: int
+    chip: int
+    batch: int
+    maps: int
+    streamed: bool
+    polygons: bool
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of memory at the peak of a run, by what they are for.
+
+    Attributes:
+        program: Python, libraries, the runtime with its network.
+        forwards: Forwards in flight.
+        pixels: What is read.
+        sums: Blended probabilities.
+        maps: Rendered blocks.
+        margins: What blocks hand to the row below.
+        tiles: Tiles of the maps that wait for pixels.
+        cache: GDAL's cache.
+        polygons: Tracing.
+    """
+
+    program: int
+    forwards: int
+    pixels: int
+    sums: int
+    maps: int
+    margins: int
+    tiles: int
+    cache: int
+    polygons: int
+
+    @property
+    def total(self) -> int:
+        """All of it. Polygons come after the blocks, whose memory they use again."""
+        blocks = self.forwards + self.pixels + self.sums + self.maps + self.margins + self.tiles
+        return self.program + self.cache + max(int(blocks * _SLACK), self.polygons)
+
+    def to_json(self) -> dict[str, int]:
+        """The parts and their total as JSON values."""
+        return asdict(self) | {"total": self.total}
+
+
+def footprint(
+    shape: Shape, demand: Demand, block: Block, *, forwards: int, cache: int, margins_on_disk: bool
+) -> Footprint:
+    """What a run needs.
+
+    Args:
+        shape: The run.
+        demand: Its network's.
+        block: Its largest block.
+        forwards: Forwards in flight.
+        cache: Bytes that GDAL's cache may take.
+        margins_on_disk: Whether margins to the row below wait in the work folder.
+    """
+    reach, core = block.reach.pixels, block.core.pixels
+    read = shape.bands * (shape.itemsize + 1) + 1
+    chip = shape.batch * shape.chip**2
+    right = block.reach.height * shape.overlap
+    below = 2 * block.reach.width if margins_on_disk else shape.width
+    return Footprint(
+        program=demand.base,
+        # The network's own, its input, its answer while it is blended.
+        forwards=forwards * (demand.forward + 4 * chip * shape.bands + 8 * shape.chip**2),
+        pixels=reach * (_PIXEL_BLOCKS * (4 * shape.bands + 1) + read),
+        sums=reach * _SUM_BLOCKS * 4 * shape.classes,
+        maps=core * (_MAP_BLOCKS * shape.maps + 5),
+        margins=4 * shape.classes * (2 * right + shape.overlap * below),
+        tiles=_tiles(shape) if shape.streamed else 0,
+        cache=min(cache, shape.pixels * (shape.bands * shape.itemsize + shape.maps * (not shape.streamed))),
+        polygons=POLYGONS if shape.polygons else 0,
+    )
+
+
+def _tiles(shape: Shape) -> int:
+    """A row of tiles of every map and of its overviews, each half as wide, and what is being compressed."""
+    across = -(-shape.width // TILE)
+    down = -(-shape.pixels // (shape.width * TILE))
+    rows = 2 * across if down > 1 else 1
+    return (rows + min(_TILE_BATCHES, across * down)) * TILE**2 * shape.maps
