@@ -18,6 +18,7 @@ from geoseg.inference.backend import Backend
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.pixels import BlockPixels, PixelSource
 from geoseg.inference.tally import Tally
+from geoseg.inference.throttle import Throttle
 
 T = TypeVar("T")
 
@@ -81,6 +82,7 @@ class BlockComputer:
     def __init__(self, ingredients: Ingredients, forwards: int | None = None) -> None:
         self._ingredients = ingredients
         backend = ingredients.backend
+        self._throttle = Throttle(forwards or backend.forwards)
         self._forwards = ThreadPoolExecutor(
             forwards or backend.forwards, "geoseg-forward", initializer=backend.prepare_thread
         )
@@ -138,15 +140,16 @@ class BlockComputer:
         total = begin_block(parts.backend, parts.grid, pixels.block, parts.classes)
         size = parts.backend.batch_size
         batches = [chips[i : i + size] for i in range(0, len(chips), size)]
-        forwards = [self._forwards.submit(_forward, total, pixels, batch, tally) for batch in batches]
+        forwards = [self._forwards.submit(self._forward, total, pixels, batch, tally) for batch in batches]
         return _Running(pixels, total, forwards, tally)
 
-
-def _forward(total: AccumulatedBlock, pixels: BlockPixels, chips: Sequence[Chip], tally: Tally) -> None:
-    with tally.spend("forward"):
-        answer = total.forward(pixels, chips)
-    with tally.spend("stitch"):
-        total.stitch(chips, answer)
+    def _forward(
+        self, total: AccumulatedBlock, pixels: BlockPixels, chips: Sequence[Chip], tally: Tally
+    ) -> None:
+        with tally.spend("forward"):
+            answer = self._throttle.run(lambda: total.forward(pixels, chips), tally.retry)
+        with tally.spend("stitch"):
+            total.stitch(chips, answer)
 
 
 def _finish(running: _Running) -> ComputedBlock:

@@ -9,6 +9,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Any
 
+COUNTS = ("chips", "chips_skipped", "retried")
 STAGES = ("read", "forward", "stitch", "write")
 
 
@@ -19,6 +20,7 @@ class Tally:
     Attributes:
         chips: Chips that went through the network.
         chips_skipped: Chips without a pixel to map.
+        retried: Forwards that were run again because memory ran out.
         read: Seconds spent reading and normalising.
         forward: Seconds spent in forwards.
         stitch: Seconds spent blending.
@@ -27,6 +29,7 @@ class Tally:
 
     chips: int = 0
     chips_skipped: int = 0
+    retried: int = 0
     read: float = 0.0
     forward: float = 0.0
     stitch: float = 0.0
@@ -43,14 +46,19 @@ class Tally:
             with self._lock:
                 setattr(self, stage, getattr(self, stage) + perf_counter() - since)
 
+    def retry(self) -> None:
+        """Count a forward that is run again."""
+        with self._lock:
+            self.retried += 1
+
     def add(self, other: Tally) -> None:
         """Add another tally to this one."""
-        for name in ("chips", "chips_skipped", *STAGES):
+        for name in (*COUNTS, *STAGES):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def to_json(self) -> dict[str, float]:
         """The numbers by name."""
-        return {name: getattr(self, name) for name in ("chips", "chips_skipped", *STAGES)}
+        return {name: getattr(self, name) for name in (*COUNTS, *STAGES)}
 
     @classmethod
     def from_json(cls, numbers: Mapping[str, Any]) -> Tally:

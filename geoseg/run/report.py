@@ -141,10 +141,20 @@ def report_of_run(
         "plan": dict(job.planned),
         "peak_memory_bytes": peak_memory(),
         "classes": statistics.rows(),
-        "warnings": list(job.warnings),
+        "warnings": [*job.warnings, *_shortage(done.tally, job.settings.forwards)],
         "versions": versions(),
     }
     return content if borders is None else content | {"borders": borders}
+
+
+def _shortage(tally: Tally, forwards: int) -> list[str]:
+    """What to say where memory ran out."""
+    if not tally.retried:
+        return []
+    return [
+        f"memory ran out {tally.retried} times: fewer than {forwards} forwards ran at once after that "
+        "(give a smaller --max-memory or --forwards)"
+    ]
 
 
 def peak_memory() -> int | None:
