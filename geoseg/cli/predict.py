@@ -50,6 +50,8 @@ Examples:
 @click.option(
     "--forwards", type=int, metavar="N", help="Forwards at once; only changes speed [default: the cores]."
 )
+@click.option("--workers", type=int, metavar="N", help="Compute in N processes, each with one thread.")
+@click.option("--dask", metavar="tcp://HOST:PORT", help="Compute on the workers of a Dask cluster.")
 @click.option(
     "--backend",
     type=click.Choice(["auto", "torch", "openvino", "onnx"]),

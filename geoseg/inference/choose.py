@@ -20,7 +20,7 @@ _X86 = ("x86_64", "AMD64")
 
 
 def resolve_backend(
-    backend: str, device: str, precision: str, *, has_torch: bool = True
+    backend: str, device: str, precision: str, *, has_torch: bool = True, elsewhere: bool = False
 ) -> tuple[str, str, str]:
     """Choose what runs a network, where, and in which precision.
 
@@ -29,6 +29,8 @@ def resolve_backend(
         device: As for ``resolve_device``.
         precision: As for ``resolve_precision``.
         has_torch: Whether the model has weights for torch; a lone ONNX file has none.
+        elsewhere: Whether other machines compute: a GPU that is asked for by name is taken to be there, and
+            to compute in bf16.
 
     Returns:
         Backend, device and precision, none of them ``"auto"``.
@@ -39,7 +41,11 @@ def resolve_backend(
     if backend not in BACKENDS:
         raise SettingsError(f"--backend {backend}: use one of {', '.join(BACKENDS)}")
     converted = backend in RUNTIMES or precision == "int8" or not has_torch
-    device = resolve_device("cpu" if converted and device == "auto" else device)
+    if elsewhere and device.startswith("cuda"):
+        device = "cuda:0" if device == "cuda" else device
+        precision = "bf16" if precision == "auto" else precision
+    else:
+        device = resolve_device("cpu" if converted and device == "auto" else device)
     if converted and device != "cpu":
         asked = f"--backend {backend}" if backend in RUNTIMES else "a converted network"
         raise SettingsError(

@@ -83,11 +83,15 @@ class BlockGraph:
         )
 
 
-class MarginExchange(Protocol):
-    """Brings margins from the blocks that computed them to those that own them."""
+class MarginTarget(Protocol):
+    """Where margins go."""
 
     def hand_on(self, margin: Margin) -> None:
         """Keep a margin for its taker."""
+
+
+class MarginExchange(MarginTarget, Protocol):
+    """Brings margins from the blocks that computed them to those that own them."""
 
     def take(self, block: Block) -> list[Margin]:
         """The margins that were handed to a block; they are handed out once."""

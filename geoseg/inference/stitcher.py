@@ -12,7 +12,7 @@ from geoseg.grid import Block, Window
 from geoseg.inference.accumulate import AccumulatedBlock
 from geoseg.inference.compute import BlockComputer, ComputedBlock, Ingredients
 from geoseg.inference.decision import Decision
-from geoseg.inference.margins import Margin, MarginExchange, MarginsInMemory, margin_places
+from geoseg.inference.margins import Margin, MarginExchange, MarginsInMemory, MarginTarget, margin_places
 from geoseg.inference.tally import Tally
 
 
@@ -47,7 +47,7 @@ class StitchedBlock:
         return self.total.decide(window, self.valid[window.slices(self.block.core)], with_sums=with_sums)
 
 
-def hand_on_margins(computed: ComputedBlock, margins: MarginExchange) -> None:
+def hand_on_margins(computed: ComputedBlock, margins: MarginTarget) -> None:
     """Hand on what a block's own chips computed of its neighbours' pixels."""
     if computed.total is None:
         return

@@ -97,6 +97,13 @@ class Canvas:
     statistics: ClassStatistics
     maps: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, renderer: BlockRenderer, block: FinishedBlock) -> Canvas:
+        """A canvas on which some of a block is painted already."""
+        statistics = ClassStatistics(renderer.classes, renderer.window, renderer.surface)
+        statistics.add_counts(block.counts)
+        return cls(renderer, block.index, block.window, statistics, dict(block.maps))
+
     def paint(self, window: Window, decision: Decision) -> None:
         """Render a window of the core; each pixel once."""
         assert self.window is not None  # a block outside the map has nothing to decide on

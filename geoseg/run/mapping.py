@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from time import perf_counter
 from typing import Any
@@ -12,7 +12,7 @@ from geoseg.inference.margins import BlockGraph
 from geoseg.maps.writer import StagedFile
 from geoseg.run.assemble import Assembly, make_renderer
 from geoseg.run.fingerprint import answer_of, fingerprint_of
-from geoseg.run.finished import BlockRenderer
+from geoseg.run.finished import BlockRenderer, FinishedBlock
 from geoseg.run.local import run_locally
 from geoseg.run.outputs import discard, publish, refuse_existing, remove_leftovers
 from geoseg.run.polygons import polygons_of_run
@@ -110,7 +110,7 @@ def _predict(
         progress.say(f"{len(standing.finished)} of {len(graph.blocks)} blocks were finished before")
     with (
         progress.stage("predicting", job.window.pixels / 1e6, "Mpx") as bar,
-        closing(run_locally(job, renderer, graph, store, standing)) as blocks,
+        closing(_finish_blocks(job, renderer, graph, store, standing, progress)) as blocks,
     ):
         for block in blocks:
             with done.tally.spend("write"):
@@ -118,6 +118,22 @@ def _predict(
             done.add(block.tally, is_resumed=block.index in standing.finished)
             bar.advance(block.window.pixels / 1e6 if block.window else 0.0)
     return done
+
+
+def _finish_blocks(
+    job: Job,
+    renderer: BlockRenderer,
+    graph: BlockGraph,
+    store: WorkStore,
+    standing: Standing,
+    progress: Progress,
+) -> Generator[FinishedBlock, None, None]:
+    """All finished blocks in row order, by whoever does the work."""
+    if not job.workers.are_elsewhere:
+        return run_locally(job, renderer, graph, store, standing)
+    from geoseg.run.dask_run import run_on_dask
+
+    return run_on_dask(job, renderer, graph, store, standing, progress)
 
 
 @contextmanager

@@ -21,7 +21,6 @@ from geoseg.run.memory import (
 )
 from geoseg.run.prepare import Job
 from geoseg.run.request import PredictRequest
-from geoseg.run.settings import BLOCK_SIZE
 
 _WORTH_MEASURING = 100
 """Chips from which on a network is measured, although nobody asked for a limit."""
@@ -168,7 +167,6 @@ def make_plan(job: Job, choice: Choice, demand: Demand, limit: int, chips: int) 
 def _choose(job: Job, request: PredictRequest, demand: Demand, limit: int, say: Say) -> Choice:
     """What fits; without a limit of the user's, what fits into all that is free will do."""
     settings = job.settings
-    begun_otherwise = job.resume and job.settings.block_size != BLOCK_SIZE
 
     def within(bytes_: int) -> Choice:
         return fit(
@@ -177,7 +175,7 @@ def _choose(job: Job, request: PredictRequest, demand: Demand, limit: int, say: 
             shape_of(job, _map_bytes(job), streamed=not _is_read_again(job)),
             demand,
             bytes_,
-            block_size=settings.block_size if request.block_size or begun_otherwise else None,
+            block_size=settings.block_size if request.block_size or job.begun else None,
             forwards=settings.forwards,
             fixed_forwards=request.forwards is not None,
             cache=gdal_cache(),

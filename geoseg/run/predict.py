@@ -57,6 +57,8 @@ def predict(
     precision: str = "auto",
     tta: str = "none",
     forwards: int | None = None,
+    workers: int | None = None,
+    dask: str | None = None,
     smooth: int | None = None,
     opening: str | None = None,
     closing: str | None = None,
@@ -103,6 +105,10 @@ def predict(
         tta: Test-time augmentation: ``none``, ``flips`` (four views of every chip) or ``d4`` (eight):
             steadier, and as many times slower.
         forwards: Forwards in flight at once; default one a core. Never changes the answer.
+        workers: Compute in this many processes of this machine, each with one thread, instead of this one. A
+            script that asks for them must keep its own work under ``if __name__ == "__main__":``.
+        dask: Compute on the workers of an existing Dask cluster, given its scheduler's address, as in
+            ``tcp://host:8786``; see docs/cluster.md.
         smooth: Give every pixel the most frequent class of this many pixels a side around it (odd).
         opening: Remove what is narrower than N pixels from classes, given as ``"corn,water:3"``.
         closing: Fill what is narrower than N pixels between parts of classes, given as ``opening``.

@@ -22,6 +22,7 @@ from geoseg.run.outputs import RASTERS, Outputs, check_outputs
 from geoseg.run.refinement import resolve_refinement
 from geoseg.run.request import PathLike, PredictRequest
 from geoseg.run.settings import Settings, resolve_settings
+from geoseg.run.workers import Workers, check_workers, choose_workers
 from geoseg.run.zonal import zonal_of_run
 from geoseg.scene import Scene, open_scene
 from geoseg.scene.area import Area, read_area
@@ -46,6 +47,8 @@ class Job:
         warnings: What the user should know.
         overwrite: Whether finished files and unfinished work may be replaced.
         resume: Whether to go on with unfinished work.
+        workers: Which processes compute.
+        begun: Whether its blocks are those of unfinished work.
         margins_on_disk: Whether margins to the next row of blocks wait on disk alone, not in memory.
         planned: What it is expected to take, as JSON values.
     """
@@ -64,6 +67,8 @@ class Job:
     warnings: tuple[str, ...]
     overwrite: bool
     resume: bool
+    workers: Workers
+    begun: bool = False
     margins_on_disk: bool = False
     planned: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -78,6 +83,7 @@ def prepare(request: PredictRequest, say: Say) -> Job:
     Raises:
         InputError: Naming what is wrong and what mends it; nothing was written.
     """
+    check_workers(request)
     borders = borders_of(request.simplify, request.smooth_borders)
     opened = open_scene(
         request.scene, nodata=request.nodata, scale=request.scale, offset=request.offset, warp=request.warp
@@ -95,6 +101,7 @@ def prepare(request: PredictRequest, say: Say) -> Job:
     refine = resolve_refinement(request.refine, loaded.classes, loaded.card.name, opened)
     settings = resolve_settings(loaded, numbers, request, refine=refine, say=say)
     area = None if request.aoi is None else read_area(request.aoi, opened)
+    grid = Grid(opened.shape, settings.chip_size, settings.overlap)
     window = Window.from_shape(opened.shape) if area is None else area.window
     selected = opened.select(numbers, invalid_where=loaded.card.invalid_where)
     return Job(
@@ -102,7 +109,7 @@ def prepare(request: PredictRequest, say: Say) -> Job:
         model=loaded,
         chosen=choice.reason,
         settings=settings,
-        grid=Grid(opened.shape, settings.chip_size, settings.overlap),
+        grid=grid,
         window=window,
         area=area,
         outputs=outputs,
@@ -112,6 +119,7 @@ def prepare(request: PredictRequest, say: Say) -> Job:
         warnings=warnings,
         overwrite=request.overwrite,
         resume=request.resume,
+        workers=choose_workers(request, settings.device, len(grid.blocks(settings.block_size, window))),
     )
 
 

@@ -28,7 +28,7 @@ def as_begun(job: Job, request: PredictRequest) -> Job:
         size = int(begun[BLOCK_SIZE])
     except (KeyError, ValueError):
         return job
-    return replace(job, settings=replace(job.settings, block_size=size))
+    return replace(job, begun=True, settings=replace(job.settings, block_size=size))
 
 
 def check_flags(request: PredictRequest) -> None:

@@ -83,6 +83,8 @@ class AskedSettings:
         precision: One of ``device.PRECISIONS``.
         tta: A key of ``SYMMETRIES``.
         forwards: At least 1.
+        workers: Processes to start on this machine.
+        dask: Address of a scheduler; its workers have devices that this machine may lack.
     """
 
     chip_size: int | None = None
@@ -94,6 +96,8 @@ class AskedSettings:
     precision: str = "auto"
     tta: str = "none"
     forwards: int | None = None
+    workers: int | None = None
+    dask: str | None = None
 
 
 def _keep_quiet(_message: str) -> None:
@@ -134,7 +138,11 @@ def resolve_settings(
     if tta not in SYMMETRIES:
         raise SettingsError(f"--tta {tta}: use one of {', '.join(SYMMETRIES)}")
     resolved, device, precision = resolve_backend(
-        asked.backend, asked.device, asked.precision, has_torch=model.config is not None
+        asked.backend,
+        asked.device,
+        asked.precision,
+        has_torch=model.config is not None,
+        elsewhere=asked.dask is not None,
     )
     on_cpu = device == "cpu"
     batch_size = asked.batch_size or (1 if on_cpu else GPU_BATCH_SIZE)

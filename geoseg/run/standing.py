@@ -13,12 +13,14 @@ class Standing:
     """What need not be done any more.
 
     Attributes:
-        finished: Blocks that are finished; their chips are not computed again ...
-        again: ... but for these, whose margins were lost before all who need them were finished. It takes a
+        finished: Blocks that are finished; their chips are not computed again, but for those in ``again``.
+        silent: Those of them that had no chip to run, and so have left no margins.
+        again: Those of them whose margins were lost before all who need them were finished. It takes a
             damaged disk.
     """
 
     finished: frozenset[Index] = frozenset()
+    silent: frozenset[Index] = frozenset()
     again: frozenset[Index] = frozenset()
 
     def must_compute(self, index: Index) -> bool:
@@ -44,4 +46,5 @@ def survey(store: WorkStore, graph: BlockGraph) -> Standing:
         for place in graph.taken(index)
         if has_margins.get(place.giver) and store.margin(place) is None
     }
-    return Standing(frozenset(has_margins), frozenset(again))
+    silent = (index for index, gave in has_margins.items() if not gave)
+    return Standing(frozenset(has_margins), frozenset(silent), frozenset(again))
