@@ -186,7 +186,7 @@ def _runtime_unfit(wanted: Requirements, *, has_gpu: bool) -> str | None:
     settings, here = wanted.settings, _version(wanted.runtime)
     if here != wanted.version:
         return (
-            f"it has {wanted.runtime} {here or '(none)'}, not {wanted.version}; install the same everywhere"
+            f"it has {wanted.runtime} {here or '(none)'}, not {wanted.version}; install the same there"
         )
     if settings.device.startswith("cuda") and not has_gpu:
         return "it does not offer the resource GPU; start it with --resources GPU=1"
