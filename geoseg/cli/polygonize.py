@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import border_options, refine_options, split_list, stats_option, talk_options
+from geoseg.cli.options import border_options, refine_options, stats_option, talk_options
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -35,7 +35,10 @@ Examples:
 @click.option("--probabilities", metavar="PROB.tif", help="Probability raster of the same map.")
 @click.option("--min-area", metavar="0.5ha|450m2|20px", help="Leave out smaller polygons.")
 @click.option(
-    "--classes", metavar="C,C,...", callback=split_list, help="Keep only these classes, by name or id."
+    "--classes",
+    metavar="C,C,...",
+    callback=lambda _context, _parameter, text: None if text is None else [text],
+    help="Keep only these classes, by name or id.",
 )
 @click.option("--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the map says].")
 @refine_options
@@ -55,6 +58,12 @@ Examples:
 @click.option(
     "--block-size", type=int, metavar="N", help="Pixels a side traced at once; only changes memory."
 )
+@click.option(
+    "--max-memory", metavar="4GB", help="Memory that the process may take [default: half of what is free]."
+)
+@click.option(
+    "--workers", type=int, metavar="N", help="Blocks traced at once; only changes speed [default: the cores]."
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--report", type=FILE, metavar="OUT.json", help="Write what was done and what came out.")
 @talk_options
@@ -68,8 +77,11 @@ def polygonize(quiet: bool, class_map: str, output: Path, **options: Any) -> Non
     judge polygons by the area of their pixels.
     """
     from geoseg.cli.progress import choose_progress
+    from geoseg.run.memory import bound_gdal_cache
     from geoseg.run.polygonize import polygonize as run
 
+    if options["max_memory"] is not None:
+        bound_gdal_cache(options["max_memory"])
     result = run(class_map, output, **options, progress=choose_progress(quiet=quiet))
     click.echo(result.output)
     if options["report"] is not None:

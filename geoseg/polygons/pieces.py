@@ -104,6 +104,16 @@ class WaitingPieces:
         if not held.any():
             self._end = 0  # what is in the file is not needed any more
 
+    def largest(self, last: Pieces) -> int:
+        """Nodes of the largest of some polygons.
+
+        Args:
+            last: The last pieces of the polygons, one each.
+        """
+        sizes = np.zeros(max(int(last.labels.max()), int(self._labels.max(initial=0))) + 1, dtype=np.int64)
+        np.add.at(sizes, self._labels, self._counts)
+        return int((sizes[last.labels] + last.counts).max())
+
     def finish(self, last: Pieces, *, junctions: bool) -> Iterator[Nodes]:
         """All nodes of polygons, a bounded number of them at a time, whole polygons only.
 

@@ -130,6 +130,11 @@ class MapRasters:
     ) -> None:
         self._opened.close()
 
+    @property
+    def n_probabilities(self) -> int:
+        """Bands of the probability raster, 0 without one."""
+        return 0 if self._probabilities is None else int(self._probabilities.count)
+
     def band_classes(self, legend: tuple[LandClass, ...]) -> NDArray[np.uint8]:
         """The class of each probability band, ascending; empty without probabilities.
 

@@ -139,6 +139,11 @@ class Polygons:
     def __len__(self) -> int:
         return len(self.columns)
 
+    @property
+    def vertices(self) -> int:
+        """Vertices of all of them."""
+        return int(self.columns.vertices.sum())
+
     def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Polygons:
         """Only the chosen polygons, in the order given."""
         return replace(self, columns=self.columns.take(chosen))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 PORTION = 2**16
 """Polygons that are read at once, about; never less than those that begin in one row of pixels."""
+_VERTEX = 8
 _MARK = 256
 """The place of every 256th polygon of a run is kept in memory."""
 
@@ -121,6 +123,11 @@ class StoredPolygons:
 
     def __len__(self) -> int:
         return len(self.records) if self.kept is None else int(np.count_nonzero(self.kept))
+
+    @property
+    def vertices(self) -> int:
+        """Vertices of all polygons of the map, also of those that are not meant."""
+        return os.fstat(self.file.fileno()).st_size // _VERTEX
 
     def take(self, chosen: NDArray[np.bool_]) -> StoredPolygons:
         """Only the chosen polygons; one bool for each."""

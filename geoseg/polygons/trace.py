@@ -9,6 +9,7 @@ were: its nodes are decided by the values of four pixels, its sums are exact.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.components import NODATA
-from geoseg.polygons.pieces import Pieces, WaitingPieces
+from geoseg.polygons.pieces import PORTION, Pieces, WaitingPieces
 from geoseg.polygons.rings import Nodes, Traced, link_rings
 from geoseg.polygons.surface import Surface
 from geoseg.polygons.tally import Tally
@@ -42,6 +43,7 @@ class Tracer:
         sink: Takes the polygons.
         junctions: Also tell the sink at which vertices more than two boundaries meet.
         folder: Where nodes wait in a nameless temporary file; None for the system's place.
+        check: Told the vertices of a large polygon before it is put together; may raise an error.
     """
 
     def __init__(
@@ -52,11 +54,13 @@ class Tracer:
         *,
         junctions: bool = False,
         folder: Path | None = None,
+        check: Callable[[int], None] | None = None,
     ) -> None:
         self._shape = shape
         self._junctions = junctions
         self._surface = surface
         self._sink = sink
+        self._check = check
         self._above = self._below = Line.outside(shape[1])
         self._left = Line.outside(0)
         self._nodes: list[Nodes] = []
@@ -167,6 +171,9 @@ class Tracer:
         """Trace polygons whose last pieces these are; ``tally`` has a part for each label from 1 on."""
         if last.labels.size == 0:
             return
+        largest = self._pieces.largest(last)
+        if self._check is not None and largest > PORTION:
+            self._check(largest)
         for nodes in self._pieces.finish(last, junctions=self._junctions):
             traced = link_rings(nodes, nodes.quadrants > 0, self._surface)
             self._sink.add(traced, tally.take(traced.labels - 1))

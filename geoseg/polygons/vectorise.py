@@ -60,6 +60,7 @@ def polygons_from_maps(
     junctions: bool = False,
     zonal: Zonal | None = None,
     workers: int | None = None,
+    check: Callable[[int], None] | None = None,
     progress: Progress | None = None,
 ) -> PolygonTable:
     """Trace all polygons of a map, one block of its rasters at a time.
@@ -81,6 +82,7 @@ def polygons_from_maps(
         zonal: Statistics of other rasters to compute over the pixels of every polygon.
         workers: Blocks that are read and traced at once, each in a thread; default one a core. Changes memory
             and time, never the answer.
+        check: Told the vertices of a large polygon before it is put together; may raise an error.
         progress: Called after every block.
 
     Returns:
@@ -99,7 +101,7 @@ def polygons_from_maps(
         surface = measure_surface(info.crs, info.transform, info.shape, origin)
         zonal = None if zonal is None else with_steps(zonal, info.shape)
         store = PolygonStore(rasters.band_classes(known), folder)
-        tracer = Tracer(info.shape, surface, store, junctions=junctions, folder=folder)
+        tracer = Tracer(info.shape, surface, store, junctions=junctions, folder=folder, check=check)
         total = rasters.n_blocks(size)
         seen = np.zeros(256, dtype=bool)
 

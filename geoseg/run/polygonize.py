@@ -14,10 +14,12 @@ from geoseg.polygons.rasters import MapRasters, resolve_block_size
 from geoseg.polygons.table import PolygonTable
 from geoseg.polygons.units import parse_area
 from geoseg.polygons.vectorise import parse_date, polygons_from_maps
-from geoseg.polygons.writers import SUFFIXES, check_target, discard_polygons, publish_polygons, stage_polygons
+from geoseg.polygons.writers import SUFFIXES, discard_polygons, publish_polygons, stage_polygons
+from geoseg.polygons.zonal import Zonal
 from geoseg.run.borders import borders_of, borders_to_json, with_borders
-from geoseg.run.class_names import class_ids
+from geoseg.run.check_map import check_metres, classes_of
 from geoseg.run.outputs import RASTERS, check_outputs, discard, publish
+from geoseg.run.polygons_memory import TracePlan, plan_tracing
 from geoseg.run.progress import Progress, Silent
 from geoseg.run.refine_class_map import check_refined, refinement_of, sources_of
 from geoseg.run.report import REPORT_VERSION, peak_memory, versions, write_json
@@ -64,6 +66,8 @@ def polygonize(
     stats_from: PathLike | Sequence[PathLike] | None = None,
     fiboa: bool = False,
     block_size: int | None = None,
+    max_memory: str | int | None = None,
+    workers: int | None = None,
     overwrite: bool = False,
     report: PathLike | None = None,
     progress: Progress | None = None,
@@ -76,7 +80,8 @@ def polygonize(
         confidence: Confidence raster of the same map: uint8, 0-100, 255 unknown.
         probabilities: Probability raster of the same map: uint8, one band a class, 0-250, 255 unknown.
         min_area: Leave out smaller polygons: ``"0.5ha"``, ``"450m2"``, ``"20px"`` or hectares.
-        classes: Keep only polygons of these classes, by name or id.
+        classes: Keep only polygons of these classes, by name or id; several may stand in one text, between
+            commas.
         date: Acquisition date, ``YYYY-MM-DD``; default the class map's tag ``ACQUISITION_DATE``.
         smooth: First give every pixel the most frequent class of this many pixels a side around it (odd).
         opening: Remove what is narrower than N pixels from classes, given as ``"corn,water:3"``.
@@ -91,6 +96,10 @@ def polygonize(
         stats_from: The scene that holds these bands, one file or several, on the grid of the map.
         fiboa: Add fiboa's columns of crop fields; ``.parquet`` only.
         block_size: Side of a block in pixels. Never changes the answer, only memory.
+        max_memory: Memory that the process may take: ``"4GB"`` (10^9), ``"2GiB"`` (2^30) or bytes; default
+            half of what is free. Blocks and workers are chosen to fit.
+        workers: Blocks that are read and traced at once, each in a thread; default one a core, fewer where
+            memory is short. Never changes the answer.
         overwrite: Replace existing files.
         report: Write the run report here, JSON.
         progress: Shows how far the run is.
@@ -125,8 +134,10 @@ def polygonize(
     borders = borders_of(simplify, smooth_borders)
     limit = None if min_area is None else parse_area(min_area)
     day = parse_date(date)
-    chosen = _check_map(class_map, classes, output, fiboa=fiboa)
+    chosen = classes_of(class_map, classes, output, fiboa=fiboa)
+    check_metres(class_map, limit, borders)
     zonal = zonal_of_map(stats, stats_from, class_map)
+    plan = _plan(class_map, probabilities, max_memory, block_size, workers, zonal)
 
     with ExitStack() as cleanup:
         sources = cleanup.enter_context(
@@ -141,20 +152,23 @@ def polygonize(
                 progress=progress,
             )
         )
-        with _Blocks(class_map, block_size, progress) as advance:
+        with _Blocks(class_map, plan.block_size, progress) as advance:
             table = polygons_from_maps(
                 sources.classes,
                 confidence=sources.confidence,
                 probabilities=probabilities,
                 legend=sources.legend,
                 date=day,
-                block_size=block_size,
+                block_size=plan.block_size,
+                workers=plan.workers,
+                check=plan.check_largest,
                 folder=output.parent,
                 junctions=borders is not None,
                 zonal=zonal,
                 progress=advance,
             )
         keep = table.matching(min_area=limit, classes=chosen)
+        plan.check_borders(table.polygons, borders)
         new, changed = with_borders(table, borders, output.parent, progress)
         kept = new.take(keep)
         rasters = sources.finish()
@@ -168,7 +182,9 @@ def polygonize(
             "fiboa": fiboa,
             "date": None if table.date is None else table.date.isoformat(),
             "refine": None if refinement is None else refinement.to_json(),
-            "block_size": resolve_block_size(block_size),
+            "block_size": plan.block_size,
+            "workers": plan.workers,
+            "max_memory": plan.limit,
         } | (borders_to_json(borders) | zonal_to_json(zonal))
         if changed is not None:
             content["borders"] = changed
@@ -177,6 +193,20 @@ def polygonize(
         publish(rasters)
         publish_polygons(staged, output)
     return PolygonizeResult(output, len(kept), len(table) - len(kept), content)
+
+
+def _plan(
+    class_map: PathLike,
+    probabilities: PathLike | None,
+    max_memory: str | int | None,
+    block_size: int | None,
+    workers: int | None,
+    zonal: Zonal | None,
+) -> TracePlan:
+    """Blocks and workers that fit into memory."""
+    with MapRasters(class_map, None, probabilities) as rasters:
+        bands = 1 + rasters.n_probabilities + (0 if zonal is None else 3 * len(zonal.measures))
+        return plan_tracing(max_memory, block_size, workers, width=rasters.info.shape[1], bands=bands)
 
 
 class _Blocks:
@@ -193,21 +223,6 @@ class _Blocks:
 
     def __exit__(self, *error: Any) -> None:
         self._stage.__exit__(*error)
-
-
-def _check_map(
-    class_map: PathLike, classes: Sequence[str | int] | None, output: Path, *, fiboa: bool
-) -> set[int] | None:
-    """Ids of classes given by name or id, None for all, after a look whether the output can hold the map.
-
-    Raises:
-        OutputError: If the format cannot.
-        SettingsError: Naming the classes that there are.
-    """
-    with MapRasters(class_map) as rasters:
-        info = rasters.info
-    check_target(output, info.crs, fiboa=fiboa)
-    return None if classes is None else set(class_ids(classes, info.legend, os.fspath(class_map)))
 
 
 def _report(

@@ -101,6 +101,8 @@ def test_the_report_says_what_was_done(class_map, tmp_path):
         "stats_from": None,
         "fiboa": False,
         "block_size": 7,
+        "workers": result.report["settings"]["workers"],
+        "max_memory": result.report["settings"]["max_memory"],
     }
     assert (report["polygons"], report["polygons_left_out"]) == (2, 1)
     assert {row["name"]: (row["pixels"], row["polygons"]) for row in report["classes"]} == {
