@@ -9,6 +9,7 @@ from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind, ProbabilityMap
 from geoseg.maps.writer import MapWriter, StagedFile
 from geoseg.polygons.surface import measure_surface
 from geoseg.run.finished import BlockRenderer, FinishedBlock
+from geoseg.run.polygons import TracedRun
 from geoseg.run.prepare import Job
 from geoseg.run.progress import Progress
 from geoseg.run.provenance import provenance
@@ -35,6 +36,7 @@ class Assembly:
 
     Attributes:
         statistics: Of the blocks that were added.
+        traced: Their polygons, where these are wanted and nothing will be refined; else None.
     """
 
     def __init__(self, job: Job, renderer: BlockRenderer, scratch: Path, answer: str) -> None:
@@ -50,27 +52,36 @@ class Assembly:
                 job.window,
                 job.scene.georeference,
                 not_refined if kind.name == "probabilities" else tags,
-                read_again=is_read_again(job),
+                read_again=job.settings.refine is not None,
             )
             for kind in renderer.kinds
+            if kind.name in self._wanted or job.settings.refine is not None
         }
+        self.traced: TracedRun | None = None
+        if job.outputs.polygons is not None and job.settings.refine is None:
+            self.traced = TracedRun(job, tags)
 
     def add(self, block: FinishedBlock) -> None:
         """Write a finished block; blocks come in row order."""
         self.statistics.add_counts(block.counts)
-        for name, pixels in block.maps.items():
-            assert block.window is not None  # it has maps
-            self._writers[name].write(block.window, pixels)
+        if self.traced is not None:
+            self.traced.add(block)
+        for name, writer in self._writers.items():
+            if name in block.maps:
+                assert block.window is not None  # it has maps
+                writer.write(block.window, block.maps[name])
 
     def close(self) -> dict[str, Path]:
         """End writing; kind of map -> raster that can be read, and refined, until ``finish``.
 
-        Only where polygons or refine steps read it (``is_read_again``).
+        Only where refine steps read it.
         """
         return {name: writer.close() for name, writer in self._writers.items() if writer.read_again}
 
     def discard(self) -> None:
         """Remove what is unfinished."""
+        if self.traced is not None:
+            self.traced.close()
         for writer in self._writers.values():
             writer.discard()
 
@@ -82,13 +93,9 @@ class Assembly:
                 yield from writer.finish()
 
 
-def is_read_again(job: Job) -> bool:
-    """Whether later steps read the pixels of the maps."""
-    return job.outputs.polygons is not None or job.settings.refine is not None
-
-
 def _kinds(job: Job) -> tuple[MapKind, ...]:
     """The maps to render: those that were asked for, and all where later steps read them."""
     classes = job.model.classes
     kinds: tuple[MapKind, ...] = (ClassMap(classes), ConfidenceMap(), ProbabilityMap(classes))
-    return tuple(kind for kind in kinds if kind.name in job.outputs.rasters or is_read_again(job))
+    all_are_read = job.outputs.polygons is not None or job.settings.refine is not None
+    return tuple(kind for kind in kinds if kind.name in job.outputs.rasters or all_are_read)

@@ -80,9 +80,11 @@ def _run(
             seconds["refine"] = perf_counter() - began
         if job.outputs.polygons is not None:
             began = perf_counter()
-            files, borders = polygons_of_run(job, rasters, progress)
+            files, borders = polygons_of_run(job, rasters, progress, assembly.traced)
             staged += files
             seconds["polygons"] = perf_counter() - began
+            if assembly.traced is not None:
+                seconds["polygons"] += assembly.traced.seconds
         with done.tally.spend("write"):
             for file in assembly.finish(progress):
                 staged.append(file)
