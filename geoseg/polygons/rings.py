@@ -105,6 +105,13 @@ class Traced:
         return int(self.labels.size)
 
 
+def any_quadrant(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether any of the four quadrants of a node is marked; bool (nodes,) of bool (nodes, 4)."""
+    four = np.ascontiguousarray(marked).view(np.uint32).ravel()  # much faster than any()
+    found: NDArray[np.bool_] = four != 0
+    return found
+
+
 def link_rings(nodes: Nodes, ready: NDArray[np.bool_], lengths: SideLengths | None) -> Traced:
     """Trace the polygons that are ready.
 
@@ -171,7 +178,7 @@ def _half_edges(nodes: Nodes, ready: NDArray[np.bool_]) -> _HalfEdges:
     direction = (exists & 3).astype(np.int8)
     node = (exists >> 2).astype(np.int32)
     head = _heads(nodes, node, direction)
-    turned = _turns(quadrants)[head, direction]
+    turned = _TURNS[(_patterns(quadrants)[head] << 2) | direction.view(np.uint8)]
     number = np.zeros(quadrants.size, dtype=np.int32)
     number[exists] = np.arange(exists.size, dtype=np.int32)
     following = number[(head.astype(np.int64) << 2) | turned]
@@ -201,33 +208,49 @@ def _heads(nodes: Nodes, node: NDArray[np.int32], direction: NDArray[np.int8]) -
     by_column = np.argsort(columns, kind="stable").astype(np.int32)
     if nodes.owners is not None:
         by_column = by_column[np.argsort(nodes.owners[by_column], kind="stable")]
-    south = np.zeros(count, dtype=np.int32)
-    south[by_column[:-1]] = by_column[1:]
-    north = np.zeros(count, dtype=np.int32)
-    north[by_column[1:]] = by_column[:-1]
-    head: NDArray[np.int32] = node + (direction == EAST) - (direction == WEST)
-    going_south = direction == SOUTH
-    head[going_south] = south[node[going_south]]
-    going_north = direction == NORTH
-    head[going_north] = north[node[going_north]]
+    place = np.empty(count, dtype=np.int32)
+    place[by_column] = np.arange(count, dtype=np.int32)
+    head: NDArray[np.int32] = node + _ALONG_ROW[direction]
+    upright = np.flatnonzero(direction & 1)
+    head[upright] = by_column[place[node[upright]] + _ALONG_COLUMN[direction[upright]]]
     return head
 
 
-def _turns(quadrants: NDArray[np.int32]) -> NDArray[np.int8]:
-    """The direction in which a boundary leaves a node, for each direction it can arrive in.
+_ALONG_ROW = np.array([1, 0, -1, 0], dtype=np.int32)  # east, north, west, south
+_ALONG_COLUMN = np.array([0, -1, 0, 1], dtype=np.int32)
+
+
+def _patterns(quadrants: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Which of the four pixels around each node belong together, six bits, one a pair of pixels."""
+    pattern = np.zeros(len(quadrants), dtype=np.uint8)
+    columns = [np.ascontiguousarray(quadrants[:, place]) for place in range(4)]
+    for bit, (one, other) in enumerate(_PAIRS):
+        pattern |= (columns[one] == columns[other]).view(np.uint8) << np.uint8(bit)
+    return pattern
+
+
+_PAIRS = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
+
+
+def _turns() -> NDArray[np.int8]:
+    """The direction in which a boundary leaves a node, by pattern and by the direction it arrives in.
 
     Right if the pixel ahead on the right belongs to the polygon, else straight on if the one ahead on the
     left does, else left. Where a polygon touches itself at a corner, turning right splits the ring there, so
     that no ring ever passes a corner twice: what it encloses becomes a hole that touches the exterior.
     """
-    turns = np.empty(quadrants.shape, dtype=np.int8)
-    for direction in range(4):
-        right, left = (direction - 1) & 3, (direction + 1) & 3
-        own = quadrants[:, left]
-        turns[:, direction] = np.where(
-            quadrants[:, right] == own, right, np.where(quadrants[:, direction] == own, direction, left)
-        )
-    return turns
+    turns = np.empty((64, 4), dtype=np.int8)
+    for pattern in range(64):
+        alike = {pair for bit, pair in enumerate(_PAIRS) if pattern >> bit & 1}
+        for direction in range(4):
+            right, left = (direction - 1) & 3, (direction + 1) & 3
+            ahead = (min(direction, left), max(direction, left))
+            across = (min(right, left), max(right, left))
+            turns[pattern, direction] = right if across in alike else direction if ahead in alike else left
+    return turns.ravel()
+
+
+_TURNS = _turns()
 
 
 def _cycles(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.components import NODATA, Runs, sum_by_group
+from geoseg.polygons.run_sums import sum_runs
 from geoseg.polygons.zonal import ZonalValues
 from geoseg.polygons.zonal_tally import sum_block
 
@@ -126,29 +127,20 @@ def tally_block(
     def gather(amounts: NDArray[np.int64]) -> NDArray[np.int64]:
         return sum_by_group(runs.component, amounts, count)
 
-    def over_runs(pixels: NDArray[np.generic]) -> NDArray[np.int64]:
-        # Sums over a run are below 2^53 in both dtypes, so they are exact.
-        dtype = np.float64 if pixels.dtype == np.float64 else np.uint32
-        sums: NDArray[np.int64] = np.add.reduceat(pixels.ravel(), runs.starts, dtype=dtype).astype(np.int64)
-        return sums
-
     class_ids = np.empty(count, dtype=np.uint8)
     class_ids[runs.component] = runs.values
     tally = Tally(class_ids, gather(runs.lengths))
     if areas is not None:
-        tally = replace(tally, areas=gather(over_runs(areas)))
+        # Sums over a run are whole numbers below 2^53, so they are exact.
+        sizes = np.add.reduceat(areas.ravel(), runs.starts).astype(np.int64)
+        tally = replace(tally, areas=gather(sizes))
     if confidence is not None:
-        known = confidence != NODATA
         least = np.full(count, NODATA, dtype=np.uint8)
         np.minimum.at(least, runs.component, np.minimum.reduceat(confidence.ravel(), runs.starts))
-        tally = replace(
-            tally,
-            confidence=gather(over_runs(np.where(known, confidence, 0))),
-            confident=gather(over_runs(known)),
-            least=least,
-        )
+        total, known = sum_runs([confidence, (confidence != NODATA).view(np.uint8)], runs)
+        tally = replace(tally, confidence=gather(total), confident=gather(known), least=least)
     if probabilities is not None:
-        sums = [gather(over_runs(np.where(band == NODATA, 0, band))) for band in probabilities]
+        sums = [gather(total) for total in sum_runs(probabilities, runs)]
         tally = replace(tally, probabilities=np.stack(sums, axis=1))
     if zonal is not None:
         found = sum_block(runs, zonal)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from geoseg.polygons.components import NODATA
 from geoseg.polygons.pieces import PORTION, Pieces, WaitingPieces
-from geoseg.polygons.rings import Nodes, Traced, link_rings
+from geoseg.polygons.rings import Nodes, Traced, any_quadrant, link_rings
 from geoseg.polygons.surface import Surface
 from geoseg.polygons.tally import Tally
 from geoseg.polygons.trace_block import BlockValues, Line, TracedBlock, find_nodes, trace_block
@@ -129,7 +129,7 @@ class Tracer:
         values = np.stack([line.values for line in lines])
         labels = np.stack([line.labels for line in lines])
         nodes = find_nodes(values, labels, row, column, junctions=self._junctions)
-        return nodes.where(np.logical_or.reduce(nodes.quadrants > 0, axis=1))
+        return nodes.where(any_quadrant(nodes.quadrants > 0))
 
     def _end_row(self, *, last: bool) -> None:
         """Join what waits across the seams, finish what does not reach the next row of blocks."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.components import NODATA, Runs, find_runs
-from geoseg.polygons.rings import Nodes, Traced, link_rings
+from geoseg.polygons.rings import Nodes, Traced, any_quadrant, link_rings
 from geoseg.polygons.surface import Surface
 from geoseg.polygons.tally import Tally, tally_block
 from geoseg.polygons.zonal import ZonalValues
@@ -132,9 +132,9 @@ def trace_block(
     )
     del labels
     done = nodes.quadrants < 0
-    chosen = np.logical_or.reduce(done, axis=1)
+    chosen = any_quadrant(done)
     finished = link_rings(nodes.where(chosen), done[chosen], surface)
-    waiting = nodes.where(np.logical_or.reduce(nodes.quadrants > 0, axis=1))
+    waiting = nodes.where(any_quadrant(nodes.quadrants > 0))
     np.maximum(waiting.quadrants, -1, out=waiting.quadrants)
     return TracedBlock(
         block.row,

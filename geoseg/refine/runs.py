@@ -51,7 +51,8 @@ def find_runs(values: NDArray[np.uint8]) -> Runs:
     Returns:
         The runs in row order.
     """
-    return _connect(values, *_split(values))
+    begins, starts, run_of_pixel = _split(values)
+    return _connect(values, begins, starts, run_of_pixel)
 
 
 def find_runs_and_contacts(values: NDArray[np.uint8]) -> tuple[Runs, Contacts]:
@@ -63,8 +64,8 @@ def find_runs_and_contacts(values: NDArray[np.uint8]) -> tuple[Runs, Contacts]:
     Returns:
         The runs in row order; contacts between rows, then those inside rows.
     """
-    begins, run_of_pixel = _split(values)
-    runs = _connect(values, begins, run_of_pixel)
+    begins, starts, run_of_pixel = _split(values)
+    runs = _connect(values, begins, starts, run_of_pixel)
     rows, columns = values.shape
     # Between two rows, a contact begins wherever a run begins in one of them.
     at = np.flatnonzero(begins[1:] | begins[:-1])
@@ -79,20 +80,25 @@ def find_runs_and_contacts(values: NDArray[np.uint8]) -> tuple[Runs, Contacts]:
     )
 
 
-def _split(values: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-    """Where runs begin, bool (rows, columns), and the run of every pixel, int32 (pixels,)."""
+def _split(values: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int32]]:
+    """Where runs begin, bool (rows, columns) and as indices, and the run of every pixel, int32 (pixels,)."""
     begins = np.ones(values.shape, dtype=bool)
     np.not_equal(values[:, 1:], values[:, :-1], out=begins[:, 1:])
     starts = np.flatnonzero(begins)
-    return begins, np.repeat(np.arange(starts.size, dtype=np.int32), np.diff(starts, append=values.size))
+    runs = np.repeat(np.arange(starts.size, dtype=np.int32), np.diff(starts, append=values.size))
+    return begins, starts, runs
 
 
-def _connect(values: NDArray[np.uint8], begins: NDArray[np.bool_], run_of_pixel: NDArray[np.int32]) -> Runs:
+def _connect(
+    values: NDArray[np.uint8],
+    begins: NDArray[np.bool_],
+    starts: NDArray[np.int64],
+    run_of_pixel: NDArray[np.int32],
+) -> Runs:
     """The runs, two that lie above each other and share a value linked where their overlap begins."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
-    starts = np.flatnonzero(begins)
     linked = values[1:] == values[:-1]
     linked &= begins[1:] | begins[:-1]
     above = np.flatnonzero(linked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,9 @@ def _write_layers(path: Path, split: Split, grounds: Sequence[Ground]) -> None:
             geometry=[_on_ground(region, ground) for region in regions],
             crs=crs.to_wkt() if crs is not None else None,
         )
-        table.to_file(path, layer=name, driver="GPKG", engine="pyogrio")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="'crs' was not provided")
+            table.to_file(path, layer=name, driver="GPKG", engine="pyogrio")
 
 
 def _on_ground(region: Region, ground: Ground) -> Any:

@@ -305,6 +305,7 @@ def test_many_polygons_are_compared_in_portions(tmp_path, recipe, monkeypatch):
     assert whole.contradicted == pytest.approx(inside.area / 100)
 
 
+@pytest.mark.filterwarnings("ignore:'crs' was not provided")
 def test_polygons_without_a_crs_on_a_scene_without_one(tmp_path, recipe):
     """X = column, y = -row, as QGIS draws such a scene; there are no hectares."""
     with rasterio.open(tmp_path / "scene.tif") as source:
