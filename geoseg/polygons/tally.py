@@ -140,7 +140,7 @@ def tally_block(
         total, known = sum_runs([confidence, (confidence != NODATA).view(np.uint8)], runs)
         tally = replace(tally, confidence=gather(total), confident=gather(known), least=least)
     if probabilities is not None:
-        sums = [gather(total) for total in sum_runs(probabilities, runs)]
+        sums = [gather(total) for total in sum_runs(list(probabilities), runs)]
         tally = replace(tally, probabilities=np.stack(sums, axis=1))
     if zonal is not None:
         found = sum_block(runs, zonal)
