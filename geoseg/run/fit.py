@@ -69,12 +69,14 @@ def fit(
         SettingsError: If nothing fits, with the least that works.
     """
     sizes = [block_size] if block_size else _sizes(grid)
-    blocks = [(size, _largest(grid, window, size)) for size in sizes]
+    blocks = [(size, _largest(grid, window, size), _count(grid, window, size)) for size in sizes]
     least: Choice | None = None
     for count in [forwards] if fixed_forwards else range(forwards, 0, -1):
-        for size, block in blocks:
+        for size, block, many in blocks:
             for on_disk in (False, True):
-                needed = footprint(shape, demand, block, forwards=count, cache=cache, margins_on_disk=on_disk)
+                needed = footprint(
+                    shape, demand, block, blocks=many, forwards=count, cache=cache, margins_on_disk=on_disk
+                )
                 choice = Choice(size, count, on_disk, needed)
                 if needed.total <= limit * _RESERVE:
                     return choice
@@ -138,6 +140,12 @@ def _largest(grid: Grid, window: Window, size: int) -> Block:
     """The block with the largest reach; there are many, so only those of the corners are made."""
     span = 2 * max(size, grid.stride) + grid.chip_size
     return max(_some_blocks(grid, window, size, span), key=lambda block: block.reach.pixels)
+
+
+def _count(grid: Grid, window: Window, size: int) -> int:
+    """How many blocks there are, or a few more."""
+    step = max(1, size // grid.stride) * grid.stride
+    return (1 + (window.height - 1) // step) * (1 + (window.width - 1) // step)
 
 
 def _some_blocks(grid: Grid, window: Window, size: int, span: int) -> Iterator[Block]:

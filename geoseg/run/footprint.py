@@ -16,7 +16,7 @@ from geoseg.run.demand import Demand
 _PIXEL_BLOCKS = 3
 _SUM_BLOCKS = 2
 _MAP_BLOCKS = 4
-_SLACK = 1.08
+_SLACK = 1.12
 """What the allocator cannot use of what was freed: holes between pieces of other sizes. Measured."""
 _TILE_BATCHES = 2 * 16
 """Tiles on their way through the thread of a map that compresses."""
@@ -93,7 +93,14 @@ class Footprint:
 
 
 def footprint(
-    shape: Shape, demand: Demand, block: Block, *, forwards: int, cache: int, margins_on_disk: bool
+    shape: Shape,
+    demand: Demand,
+    block: Block,
+    *,
+    blocks: int,
+    forwards: int,
+    cache: int,
+    margins_on_disk: bool,
 ) -> Footprint:
     """What a run needs.
 
@@ -101,6 +108,7 @@ def footprint(
         shape: The run.
         demand: Its network's.
         block: Its largest block.
+        blocks: How many there are.
         forwards: Forwards in flight.
         cache: Bytes that GDAL's cache may take.
         margins_on_disk: Whether margins to the row below wait in the work folder.
@@ -114,9 +122,9 @@ def footprint(
         program=demand.base,
         # The network's own, its input, its answer while it is blended.
         forwards=forwards * (demand.forward + 4 * chip * shape.bands + 8 * shape.chip**2),
-        pixels=reach * (_PIXEL_BLOCKS * (4 * shape.bands + 1) + read),
-        sums=reach * _SUM_BLOCKS * 4 * shape.classes,
-        maps=core * (_MAP_BLOCKS * shape.maps + 5),
+        pixels=reach * (min(blocks, _PIXEL_BLOCKS) * (4 * shape.bands + 1) + read),
+        sums=reach * min(blocks, _SUM_BLOCKS) * 4 * shape.classes,
+        maps=core * (min(blocks, _MAP_BLOCKS) * shape.maps + 5),
         margins=4 * shape.classes * (2 * right + shape.overlap * below),
         tiles=_tiles(shape) if shape.streamed else 0,
         cache=min(cache, shape.pixels * (shape.bands * shape.itemsize + shape.maps * (not shape.streamed))),

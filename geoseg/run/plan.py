@@ -116,7 +116,7 @@ def plan_run(job: Job, request: PredictRequest, say: Say) -> tuple[Job, Plan]:
         else usual_demand(job.model, job.settings)
     )
     demand = _with_what_is_loaded(demand, job.settings.backend)
-    choice = _choose(job, request, demand, limit, say)
+    choice, limit = _choose(job, request, demand, limit, say)
     job = replace(chosen(job, choice), margins_on_disk=choice.margins_on_disk)
     plan = make_plan(job, choice, demand, limit, chips)
     return replace(job, planned=plan.to_json()), plan
@@ -164,8 +164,8 @@ def make_plan(job: Job, choice: Choice, demand: Demand, limit: int, chips: int) 
     )
 
 
-def _choose(job: Job, request: PredictRequest, demand: Demand, limit: int, say: Say) -> Choice:
-    """What fits; without a limit of the user's, what fits into all that is free will do."""
+def _choose(job: Job, request: PredictRequest, demand: Demand, limit: int, say: Say) -> tuple[Choice, int]:
+    """What fits, and into what; without a limit of the user's, all that is free will do."""
     settings = job.settings
 
     def within(bytes_: int) -> Choice:
@@ -182,13 +182,13 @@ def _choose(job: Job, request: PredictRequest, demand: Demand, limit: int, say: 
         )
 
     try:
-        return within(limit)
+        return within(limit), limit
     except SettingsError:
         free = free_memory()
         if request.max_memory is not None or free is None:
             raise
         say(f"warning: half of the {show_memory(free)} that are free is too little; using more of it")
-        return within(free)
+        return within(free), free
 
 
 def _with_what_is_loaded(demand: Demand, backend: str) -> Demand:

@@ -112,9 +112,15 @@ def test_every_part_grows_with_what_it_is_for():
     block = grid.blocks(900, window)[0]
     run = Shape(6, 2, 9, 9000, window.pixels, 64, 512, 1, 2, True, False)
 
-    def parts(block=block, demand=DEMAND, forwards=2, cache=CACHE, on_disk=False, **changes):
+    def parts(block=block, demand=DEMAND, blocks=9, forwards=2, cache=CACHE, on_disk=False, **changes):
         return footprint(
-            replace(run, **changes), demand, block, forwards=forwards, cache=cache, margins_on_disk=on_disk
+            replace(run, **changes),
+            demand,
+            block,
+            blocks=blocks,
+            forwards=forwards,
+            cache=cache,
+            margins_on_disk=on_disk,
         )
 
     usual = parts()
@@ -134,6 +140,8 @@ def test_every_part_grows_with_what_it_is_for():
     assert parts(batch=2).forwards > usual.forwards
     assert parts(cache=10).cache == 10
     assert parts(pixels=10).cache == 120
+    assert [parts(blocks=n).sums / usual.sums for n in (1, 2, 3)] == [0.5, 1, 1]
+    assert parts(blocks=1).pixels < parts(blocks=2).pixels < parts(blocks=3).pixels == usual.pixels
     assert parts(polygons=True).polygons > 0
     for changed in (parts(forwards=3), parts(width=18_000), parts(classes=18), parts(maps=11)):
         assert changed.total > usual.total
