@@ -19,6 +19,9 @@ CONFIDENCE_ONE = 100
 PROBABILITY_BYTE_ONE = 250
 """The stored 8-bit probability that stands for 1."""
 
+_ROWS = 32
+"""Rows rounded at once: they stay in the processor's cache."""
+
 
 def to_bytes(sums: NDArray[np.int32], one: int, valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Round blended sums half up to bytes.
@@ -32,13 +35,15 @@ def to_bytes(sums: NDArray[np.int32], one: int, valid: NDArray[np.bool_]) -> NDA
         uint8, the shape of ``sums``; ``NODATA`` where not valid.
     """
     rounded = np.empty(sums.shape, np.uint8)
-    # Band by band: the products need 64 bits, and eight times the memory of the result.
+    # With 1/2 added, what is cut off to whole numbers is a multiple of 1 / (2 * SUM_ONE). Half of that more
+    # keeps every value as far from being taken for its neighbour, and float64 errs by a thousandth of it.
+    step, half = one / SUM_ONE, 0.5 + 0.25 / SUM_ONE
     planes = sums.reshape(-1, *valid.shape)
     for plane, target in zip(planes, rounded.reshape(planes.shape), strict=True):
-        wide = plane.astype(np.int64)
-        wide *= 2 * one
-        wide += SUM_ONE
-        wide //= 2 * SUM_ONE
-        target[...] = wide
-        target[~valid] = NODATA
+        for first in range(0, len(plane), _ROWS):
+            rows = slice(first, first + _ROWS)
+            wide = plane[rows] * step
+            wide += half
+            np.copyto(target[rows], wide, casting="unsafe")
+        np.copyto(target, NODATA, where=~valid)
     return rounded

@@ -191,6 +191,17 @@ def test_rounding_is_half_up_and_exact(value, one):
     assert rounded == (2 * value * one + SUM_ONE) // (2 * SUM_ONE)
 
 
+@pytest.mark.parametrize("one", [100, 250])
+def test_every_step_begins_where_it_should(one):
+    """The least sum that is rounded to each byte, and the one below it."""
+    first = [-((1 - 2 * byte) * SUM_ONE // (2 * one)) for byte in range(1, one + 1)]
+    sums = np.array([[[value, value - 1] for value in first]], np.int32)
+    rounded = to_bytes(sums, one, np.ones(sums.shape[1:], bool))[0]
+    assert rounded.tolist() == [[byte, byte - 1] for byte in range(1, one + 1)]
+    edges = to_bytes(np.array([[0, SUM_ONE]], np.int32), one, np.ones((1, 2), bool))
+    assert edges.tolist() == [[0, one]]
+
+
 def test_confidence_is_the_probability_of_the_class_shown(tmp_path):
     path, decision = write(ConfidenceMap(), tmp_path)
     with rasterio.open(path) as raster:
