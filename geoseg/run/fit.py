@@ -50,6 +50,7 @@ def fit(
     block_size: int | None,
     forwards: int,
     fixed_forwards: bool = False,
+    one_at_a_time: bool = False,
     cache: int,
 ) -> Choice:
     """The fastest way that stays within a limit.
@@ -63,13 +64,17 @@ def fit(
         block_size: What the user asked for, or None.
         forwards: The most that are worth having in flight.
         fixed_forwards: Whether the user asked for so many.
+        one_at_a_time: Whether a process has one block in memory, as workers have.
         cache: Bytes that GDAL's cache may take.
 
     Raises:
         SettingsError: If nothing fits, with the least that works.
     """
     sizes = [block_size] if block_size else _sizes(grid)
-    blocks = [(size, _largest(grid, window, size), _count(grid, window, size)) for size in sizes]
+    blocks = [
+        (size, _largest(grid, window, size), 1 if one_at_a_time else _count(grid, window, size))
+        for size in sizes
+    ]
     least: Choice | None = None
     for count in [forwards] if fixed_forwards else range(forwards, 0, -1):
         for size, block, many in blocks:

@@ -8,7 +8,7 @@ from typing import Any
 
 from geoseg.errors import SettingsError
 from geoseg.inference.conversion import Say
-from geoseg.run.cost import Work, wall_seconds
+from geoseg.run.cost import Work, cluster_seconds, wall_seconds
 from geoseg.run.demand import Demand, measured_demand, usual_demand
 from geoseg.run.fit import Choice, chosen, fit, shape_of
 from geoseg.run.memory import (
@@ -24,6 +24,10 @@ from geoseg.run.request import PredictRequest
 
 _WORTH_MEASURING = 100
 """Chips from which on a network is measured, although nobody asked for a limit."""
+_DISTRIBUTED = 70_000_000
+"""What a worker's own parts take."""
+_FORWARDS_OF_A_WORKER = {False: 1, True: 2}
+"""By whether it computes on a GPU."""
 _COMPRESSED = 0.5
 """Of a map's bytes, what it takes compressed, with overviews, at most: maps of crops take 0.1 to 0.4."""
 
@@ -107,7 +111,7 @@ def plan_run(job: Job, request: PredictRequest, say: Say) -> tuple[Job, Plan]:
     Raises:
         SettingsError: If the limit is too low, with the least that works.
     """
-    limit = default_limit() if request.max_memory is None else parse_memory(request.max_memory)
+    limit = _limit(job, request)
     chips = _chips(job)
     is_worth_it = chips >= _WORTH_MEASURING or request.max_memory is not None
     demand = (
@@ -115,11 +119,21 @@ def plan_run(job: Job, request: PredictRequest, say: Say) -> tuple[Job, Plan]:
         if is_worth_it
         else usual_demand(job.model, job.settings)
     )
-    demand = _with_what_is_loaded(demand, job.settings.backend)
+    if job.workers.are_elsewhere:
+        demand = replace(demand, base=demand.base + _DISTRIBUTED)
+    else:
+        demand = _with_what_is_loaded(demand, job.settings.backend)
     choice, limit = _choose(job, request, demand, limit, say)
     job = replace(chosen(job, choice), margins_on_disk=choice.margins_on_disk)
     plan = make_plan(job, choice, demand, limit, chips)
     return replace(job, planned=plan.to_json()), plan
+
+
+def _limit(job: Job, request: PredictRequest) -> int:
+    """What each process that computes may take; by default the workers here share half of what is free."""
+    if request.max_memory is not None:
+        return parse_memory(request.max_memory)
+    return default_limit() // max(1, job.workers.count)
 
 
 def make_plan(job: Job, choice: Choice, demand: Demand, limit: int, chips: int) -> Plan:
@@ -150,7 +164,7 @@ def make_plan(job: Job, choice: Choice, demand: Demand, limit: int, chips: int) 
         memory_limit_bytes=limit,
         memory=choice.footprint.to_json(),
         disk_bytes=_scratch(job),
-        seconds=wall_seconds(work, demand.seconds / settings.batch_size, settings.forwards),
+        seconds=_seconds(job, work, demand.seconds / settings.batch_size),
         model=job.model.card.name,
         chip_size=settings.chip_size,
         overlap=settings.overlap,
@@ -164,9 +178,15 @@ def make_plan(job: Job, choice: Choice, demand: Demand, limit: int, chips: int) 
     )
 
 
+def _seconds(job: Job, work: Work, forward: float) -> float:
+    if job.workers.are_elsewhere:
+        return cluster_seconds(work, forward, max(1, job.workers.count))
+    return wall_seconds(work, forward, job.settings.forwards)
+
+
 def _choose(job: Job, request: PredictRequest, demand: Demand, limit: int, say: Say) -> tuple[Choice, int]:
     """What fits, and into what; without a limit of the user's, all that is free will do."""
-    settings = job.settings
+    settings, is_worker = job.settings, job.workers.are_elsewhere
 
     def within(bytes_: int) -> Choice:
         return fit(
@@ -176,8 +196,9 @@ def _choose(job: Job, request: PredictRequest, demand: Demand, limit: int, say: 
             demand,
             bytes_,
             block_size=settings.block_size if request.block_size or job.begun else None,
-            forwards=settings.forwards,
+            forwards=_FORWARDS_OF_A_WORKER[job.workers.on_gpu] if is_worker else settings.forwards,
             fixed_forwards=request.forwards is not None,
+            one_at_a_time=is_worker,
             cache=gdal_cache(),
         )
 

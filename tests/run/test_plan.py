@@ -183,3 +183,16 @@ def test_a_larger_chip_or_batch_is_expected_to_take_more(tiny):
         demand = usual_demand(model, larger)
         assert demand.forward == 4 * usual.forward
         assert demand.seconds == pytest.approx(4 * usual.seconds)
+
+
+def test_workers_are_planned_one_by_one(scene, tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(plans, "default_limit", lambda: 8 * 10**9)
+    options = {"model": tiny_model, "dry_run": True, "force": True, "block_size": 96}
+    alone, one_of_four = (
+        geoseg.predict(scene, tmp_path / "m.tif", **options, **more).plan for more in ({}, {"workers": 4})
+    )
+    assert one_of_four.memory_limit_bytes == alone.memory_limit_bytes / 4
+    assert one_of_four.forwards == 1
+    assert one_of_four.memory["pixels"] < alone.memory["pixels"]
+    asked = geoseg.predict(scene, tmp_path / "m.tif", **options, workers=4, max_memory="3GB").plan
+    assert asked.memory_limit_bytes == 3 * 10**9
