@@ -119,7 +119,8 @@ def predict(
         stats: Add columns with statistics of bands or indices over the pixels of every polygon: ``"ndvi"``,
             ``"B8:std"``, ``"3:max"`` (mean, std, min, max or count).
         max_memory: Resident memory that the process, or each worker, may take: ``"4GB"``, ``"2GiB"`` or
-            bytes; default half of what is free. Never changes the answer, only blocks and how many forwards run at once.
+            bytes; default half of what is free. Never changes the answer, only blocks and how many forwards
+            run at once.
         overwrite: Replace existing files and unfinished work.
         resume: Go on with unfinished work of a run that was cut short; begin where there is none.
         dry_run: Only check and plan.
