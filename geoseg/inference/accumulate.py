@@ -81,7 +81,7 @@ class Accumulates(Protocol):
 
 
 def begin_block(backend: Backend, grid: Grid, block: Block, classes: int) -> AccumulatedBlock:
-    """Begin a block where the backend wants it, else on the host; all sums are zero."""
-    if isinstance(backend, Accumulates):
+    """Begin a block on the backend's device where it can, else on the host; all sums are zero."""
+    if backend.device != "cpu" and isinstance(backend, Accumulates):
         return backend.accumulate(grid, block, classes)
     return BlockSum(backend, grid, block, classes)

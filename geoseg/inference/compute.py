@@ -22,6 +22,9 @@ from geoseg.inference.throttle import Throttle
 
 T = TypeVar("T")
 
+DEVICE_READERS = 4
+"""Blocks read at once for an accelerator, which computes them faster than one thread decodes them."""
+
 
 @dataclass(frozen=True)
 class ComputedBlock:
@@ -86,7 +89,8 @@ class BlockComputer:
         self._forwards = ThreadPoolExecutor(
             forwards or backend.forwards, "geoseg-forward", initializer=backend.prepare_thread
         )
-        self._reader = ThreadPoolExecutor(1, "geoseg-read")
+        self._readers = readers_for(backend.device)
+        self._reader = ThreadPoolExecutor(self._readers, "geoseg-read")
 
     def __enter__(self) -> BlockComputer:
         return self
@@ -104,8 +108,9 @@ class BlockComputer:
     def run(self, blocks: Iterable[Block]) -> Iterator[ComputedBlock]:
         """Compute blocks one after the other.
 
-        Reading runs one block ahead of the network, and the network one block ahead of who takes the blocks,
-        so at most three blocks are in memory whatever the size of the scene.
+        Reading runs one block ahead of the network (``DEVICE_READERS`` ahead of an accelerator), and the
+        network one block ahead of who takes the blocks, so no more than three blocks (six) are in memory
+        whatever the size of the scene.
 
         Args:
             blocks: Blocks of the grid.
@@ -113,7 +118,7 @@ class BlockComputer:
         Yields:
             The blocks in the same order.
         """
-        reads = _ahead(self._reader.submit(self._read, block) for block in blocks)
+        reads = _ahead((self._reader.submit(self._read, block) for block in blocks), self._readers)
         # `map` lets go of a block's pixels before the block is handed out; a loop's variable would not.
         yield from map(_finish, _ahead(self._start(*read.result()) for read in reads))
 
@@ -150,6 +155,11 @@ class BlockComputer:
             answer = self._throttle.run(lambda: total.forward(pixels, chips), tally.retry)
         with tally.spend("stitch"):
             total.stitch(chips, answer)
+
+
+def readers_for(device: str) -> int:
+    """How many blocks are read at once for a device."""
+    return 1 if device == "cpu" else DEVICE_READERS
 
 
 def _finish(running: _Running) -> ComputedBlock:

@@ -17,6 +17,16 @@ _LARGEST = 2**31 - 1
 _TOP_PAD = 64 * 2**20
 
 
+def environment_that_keeps_memory() -> dict[str, str]:
+    """Environment variables that tell glibc the same from the first thread of a process on."""
+    return {
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": str(_LARGEST),
+        "MALLOC_TOP_PAD_": str(_TOP_PAD),
+        "MALLOC_ARENA_MAX": "1",
+    }
+
+
 def keep_memory() -> bool:
     """Set glibc's allocator to keep freed memory for this process; harmless elsewhere, and when repeated.
 

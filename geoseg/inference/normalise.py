@@ -39,5 +39,7 @@ class Normalisation:
             for band, mean, std in zip(values[:, rows], self.means, self.stds, strict=True):
                 np.subtract(band, mean, out=band)
                 np.divide(band, std, out=band)
-                np.copyto(band, 0, where=np.isnan(band) | invalid)
+                gone = np.isnan(band) | invalid
+                if gone.any():
+                    np.copyto(band, 0, where=gone)
         return values

@@ -44,9 +44,12 @@ class BlockPixels:
         Returns:
             float32 (batch_size, bands, chip_size, chip_size).
         """
-        batch = np.zeros((batch_size, self.values.shape[0], chip_size, chip_size), np.float32)
+        batch = np.empty((batch_size, self.values.shape[0], chip_size, chip_size), np.float32)
+        batch[len(chips) :] = 0
         for slot, chip in zip(batch, chips, strict=False):
             inside = chip.window.intersection(self.block.reach)
+            if inside != chip.window:
+                slot[...] = 0
             if inside is not None:
                 source = (slice(None), *inside.slices(self.block.reach))
                 slot[(slice(None), *inside.slices(chip.window))] = self.values[source]

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.grid import Block, Grid
 from geoseg.inference.backend import Backend
+from geoseg.inference.device_sum import DeviceSum
+from geoseg.inference.torch_backend import TorchBackend
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 SYMMETRIES: dict[str, tuple[tuple[int, bool], ...]] = {
@@ -72,6 +79,33 @@ class SymmetricBackend:
             total = total + answer
         mean: NDArray[np.float32] = total / np.float32(len(SYMMETRIES[self.tta]))
         return mean
+
+    def accumulate(self, grid: Grid, block: Block, classes: int) -> DeviceSum:
+        """Begin a block whose sums stay on the device, where the inner backend runs on one.
+
+        Raises:
+            TypeError: If it does not.
+        """
+        inner = self.inner
+        if not isinstance(inner, TorchBackend):
+            raise TypeError(f"{inner.name} keeps nothing on a device")
+
+        def run(chips: Tensor) -> Tensor:
+            total = None
+            for answer in _each_view_on_device(inner.on_device, chips, self.tta):
+                total = answer if total is None else total.add_(answer)
+            assert total is not None  # every kind of augmentation has a view
+            return total.div_(len(SYMMETRIES[self.tta]))
+
+        return DeviceSum(run, self.device, self.batch_size, grid, block, classes)
+
+
+def _each_view_on_device(run: Callable[[Tensor], Tensor], chips: Tensor, tta: str) -> Iterator[Tensor]:
+    """As ``each_view``, for tensors."""
+    for turns, mirrored in SYMMETRIES[tta]:
+        seen = (chips.flip(-1) if mirrored else chips).rot90(turns, (-2, -1))
+        answer = run(seen).rot90(-turns, (-2, -1))
+        yield answer.flip(-1) if mirrored else answer.clone()
 
 
 def each_view(run: Forward, chips: NDArray[np.float32], tta: str) -> Iterator[NDArray[np.float32]]:

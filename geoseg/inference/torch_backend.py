@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import RunError
+from geoseg.grid import Block, Grid
 from geoseg.inference.device import cores
+from geoseg.inference.device_sum import DeviceSum
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,6 +48,8 @@ class TorchBackend:
     def __post_init__(self) -> None:
         import torch
 
+        if self.device.startswith("cuda"):  # fp32 means fp32: TF32 keeps ten bits of a number
+            torch.backends.cudnn.allow_tf32 = False
         self.network.eval().to(device=self.device, memory_format=torch.channels_last)
 
     @property
@@ -65,12 +69,23 @@ class TorchBackend:
         Raises:
             RunError: If the device runs out of memory.
         """
+        result: NDArray[np.float32] = self.on_device(self._upload(chips)).cpu().numpy()
+        return result
+
+    def on_device(self, chips: Tensor) -> Tensor:
+        """Run one forward where the network is; shapes as in ``Backend.probabilities``.
+
+        Raises:
+            RunError: If the device runs out of memory.
+        """
         import torch
 
         with torch.inference_mode(), self._autocast():
-            logits = self._forward(chips)
-            result: NDArray[np.float32] = torch.softmax(logits / self.temperature, dim=1).cpu().numpy()
-        return result
+            return torch.softmax(self._forward(chips) / self.temperature, dim=1)
+
+    def accumulate(self, grid: Grid, block: Block, classes: int) -> DeviceSum:
+        """Begin a block whose sums stay on the device."""
+        return DeviceSum(self.on_device, self.device, self.batch_size, grid, block, classes)
 
     def logits(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
         """What ``probabilities`` is made of: float32 as large, not divided by the temperature.
@@ -81,16 +96,20 @@ class TorchBackend:
         import torch
 
         with torch.inference_mode(), self._autocast():
-            result: NDArray[np.float32] = self._forward(chips).cpu().numpy()
+            result: NDArray[np.float32] = self._forward(self._upload(chips)).cpu().numpy()
         return result
 
-    def _forward(self, chips: NDArray[np.float32]) -> Tensor:
+    def _upload(self, chips: NDArray[np.float32]) -> Tensor:
+        import torch
+
+        return torch.from_numpy(chips).to(self.device, memory_format=torch.channels_last)
+
+    def _forward(self, chips: Tensor) -> Tensor:
         """Logits float32 (batch, classes, chip_size, chip_size) on the device."""
         import torch
 
         rows, cols = chips.shape[-2:]
-        batch = torch.from_numpy(chips).to(self.device, memory_format=torch.channels_last)
-        padded = _pad_to(batch, self.divisor)
+        padded = _pad_to(chips.contiguous(memory_format=torch.channels_last), self.divisor)
         try:
             logits = self.network(padded)
         except torch.cuda.OutOfMemoryError as error:
