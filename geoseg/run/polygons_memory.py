@@ -26,7 +26,7 @@ PIXEL, PIXEL_BAND = 90, 3
 """Bytes a pixel of every block that is traced; and for each raster read with it."""
 PIXEL_ROW = 4
 """Bytes a pixel of a row of blocks: borders that wait, on maps where most polygons are larger than blocks."""
-VERTEX = 250
+VERTEX = 180
 """Bytes a vertex of the largest polygon, while it is put together and written."""
 SIMPLER_VERTEX, SIMPLER_ROUND, SIMPLER_POLYGON = 30, 10, 300
 """Bytes a vertex of all, for each round of smoothing, and a polygon, while borders are made simpler."""

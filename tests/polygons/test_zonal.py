@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -171,6 +171,7 @@ def test_exactextract_agrees(tmp_path, class_map, bands):
         assert ours[mine].to_numpy(float) == pytest.approx(expected, rel=1e-6, abs=1e-6, nan_ok=True), mine
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(-(2**30), 2**30), min_size=1, max_size=40),
     st.booleans(),

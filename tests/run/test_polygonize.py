@@ -15,6 +15,7 @@ from geoseg.maps.sidecar import class_table_xml
 from geoseg.run import polygonize as module
 from geoseg.run.polygonize import polygonize
 from geoseg.run.progress import Silent
+from tests.polygons.conftest import write_raster
 
 NAMES = [(1, "corn", (255, 211, 0)), (2, "soybeans", (38, 112, 0)), (7, "water", (75, 112, 163))]
 
@@ -199,3 +200,13 @@ def test_the_style_has_the_maps_names(class_map, tmp_path):
     (style,) = database.execute("SELECT styleQML FROM layer_styles").fetchone()
     database.close()
     assert all(f'label="{name}"' in style for _, name, _ in NAMES)
+
+
+@pytest.mark.parametrize("given", [["grass, hay and pasture"], ["corn, Grass, hay and pasture"], ["1", 2]])
+def test_class_names_may_hold_commas(tmp_path, given):
+    path = write_raster(tmp_path / "map.tif", np.arange(16, dtype=np.uint8).reshape(4, 4) % 3)
+    names = [(0, "corn", (1, 2, 3)), (1, "grass, hay and pasture", (4, 5, 6)), (2, "hay", (7, 8, 9))]
+    (tmp_path / "map.tif.aux.xml").write_text(class_table_xml(names))
+    result = polygonize(path, tmp_path / "out.gpkg", classes=given)
+    expected = {"1": [1, 2]}.get(given[0], [0, 1] if "corn" in given[0] else [1])
+    assert result.report["settings"]["classes"] == expected

@@ -57,7 +57,7 @@ def test_what_the_user_says_is_kept_or_refused():
 def test_a_polygon_that_does_not_fit_is_refused():
     plan = TracePlan(1024, 1, 10**9)
     plan.check_largest(1_000_000)
-    with pytest.raises(SettingsError, match=r"10,000,000 vertices.* about 2\.79 GB.*--max-memory"):
+    with pytest.raises(SettingsError, match=r"10,000,000 vertices.* about 2\.09 GB.*--max-memory"):
         plan.check_largest(10_000_000)
 
 
