@@ -12,6 +12,7 @@ import os
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -27,7 +28,7 @@ from geoseg.models import Model
 from geoseg.run.finished import BlockRenderer
 from geoseg.run.part import finish_part, part_of
 from geoseg.run.settings import Settings, make_backend
-from geoseg.run.work_store import WorkStore
+from geoseg.run.work_store import WorkStore, patiently
 from geoseg.scene import Scene
 from geoseg.scene.area import Area
 
@@ -173,8 +174,9 @@ class Bench:
         """
         store, places = self.store, self.graph.taken(index)
         if not store.has_finished(index):
-            part = store.part(index)
-            margins = [store.margin(place) for place in places if place.giver in givers]
+            part = patiently(partial(store.part, index))
+            wanted = [place for place in places if place.giver in givers]
+            margins = [patiently(partial(store.margin, place)) for place in wanted]
             received = [margin for margin in margins if margin is not None]
             if part is None or len(received) < len(margins):
                 raise RunError(

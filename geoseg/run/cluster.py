@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from uuid import uuid4
 from geoseg.errors import GeosegError, SettingsError
 from geoseg.inference.conversion import RUNTIMES
 from geoseg.inference.device import has_bf16
-from geoseg.inference.memory import keep_memory
+from geoseg.inference.memory import environment_that_keeps_memory, keep_memory
 from geoseg.run.bench import Address, fetch
 from geoseg.run.progress import Progress
 from geoseg.run.settings import Settings
@@ -28,6 +29,8 @@ _THREADS_A_GPU = 2
 _PATIENCE = 60.0
 """Seconds to wait for a scheduler and its first worker."""
 _TOKEN = "token"
+_NO_PROFILE = {"distributed.worker.profile.enabled": False}
+"""Dask would look at every thread of a worker all the time."""
 
 
 @contextmanager
@@ -74,26 +77,42 @@ def _started(workers: Workers) -> Iterator[Any]:
     from distributed import Nanny, Scheduler, SpecCluster
 
     # Dask's own watch over memory is off: it would pause and kill workers that keep their memory for the next
-    # block, as they are told to (``memory.keep_memory``). Memory is bounded by planning.
+    # block, as they are told to. Memory is bounded by planning.
     options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
     if workers.on_gpu:
         options |= {"nthreads": _THREADS_A_GPU, "resources": {GPU: _THREADS_A_GPU}}
-    quiet = {"distributed.admin.log-length": 0, "distributed.comm.timeouts.connect": "60s"}
     specs = {
-        number: {"cls": Nanny, "options": options | {"env": _environment(number, workers)}}
+        number: {"cls": Nanny, "options": options | {"env": _gpu_of(number, workers)}}
         for number in range(workers.count)
     }
-    with dask.config.set(quiet):
-        place = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:8787"}
-        scheduler = {"cls": Scheduler, "options": place}
-        with SpecCluster(specs, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster:
-            yield cluster
+    place = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:8787"}
+    scheduler = {"cls": Scheduler, "options": place}
+    # Threads are the forwards', never a library's own.
+    before_start = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    before_start |= environment_that_keeps_memory()
+    with (
+        _same_environment_afterwards(),
+        dask.config.set({"distributed.nanny.pre-spawn-environ": before_start} | _NO_PROFILE),
+        SpecCluster(specs, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
+    ):
+        yield cluster
 
 
-def _environment(number: int, workers: Workers) -> dict[str, str]:
-    """What a worker's process is told before it starts: threads are the forwards', never a library's own."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    return threads | ({"CUDA_VISIBLE_DEVICES": str(number % workers.gpus)} if workers.gpus else {})
+@contextmanager
+def _same_environment_afterwards() -> Iterator[None]:
+    """What a nanny sets for its worker stays set in this process; take it back."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _gpu_of(number: int, workers: Workers) -> dict[str, str]:
+    """What shows a worker its GPU and no other."""
+    return {"CUDA_VISIBLE_DEVICES": str(number % workers.gpus)} if workers.gpus else {}
 
 
 @dataclass(frozen=True)
@@ -185,9 +204,7 @@ def _folder_unfit(wanted: Requirements) -> str | None:
 def _runtime_unfit(wanted: Requirements, *, has_gpu: bool) -> str | None:
     settings, here = wanted.settings, _version(wanted.runtime)
     if here != wanted.version:
-        return (
-            f"it has {wanted.runtime} {here or '(none)'}, not {wanted.version}; install the same there"
-        )
+        return f"it has {wanted.runtime} {here or '(none)'}, not {wanted.version}; install the same there"
     if settings.device.startswith("cuda") and not has_gpu:
         return "it does not offer the resource GPU; start it with --resources GPU=1"
     if settings.precision == "bf16" and not has_bf16(settings.device):

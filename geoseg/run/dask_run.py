@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
@@ -26,7 +27,7 @@ from geoseg.run.progress import Progress
 from geoseg.run.schedule import Schedule
 from geoseg.run.standing import Standing
 from geoseg.run.tasks import compute_block, join_block
-from geoseg.run.work_store import WorkStore
+from geoseg.run.work_store import WorkStore, patiently
 from geoseg.scene import Scene
 from geoseg.scene.file import SceneFile
 
@@ -71,7 +72,8 @@ def run_on_dask(
         crew = _Crew(client, address, job, progress)
         schedule = Schedule(graph, standing, ahead=_AHEAD * crew.slots)
         for index in _drive(schedule, crew):
-            yield reload(store, graph.blocks[index])
+            block = patiently(partial(store.finished, index))
+            yield reload(store, graph.blocks[index]) if block is None else block
 
 
 def _drive(schedule: Schedule, crew: _Crew) -> Iterator[Index]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from time import monotonic, sleep
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,24 @@ from geoseg.run.part import PartBlock, Strip
 from geoseg.run.work_file import PART, Content, read_work, write_work
 
 _BLOCK = re.compile(r"r(\d+)c(\d+)\.block")
+T = TypeVar("T")
 Maps = Mapping[str, NDArray[np.uint8]]
 _SUMS, _VALID, _MAP = "sums", "valid", "map "
+
+
+def patiently(look: Callable[[], T | None], seconds: float = 15.0) -> T | None:
+    """Look for something that another machine has written until it is seen.
+
+    File systems of clusters may show it seconds after it was given its name.
+
+    Args:
+        look: Gives it, or None.
+        seconds: After how long to give up.
+    """
+    until = monotonic() + seconds
+    while (found := look()) is None and monotonic() < until:
+        sleep(0.2)
+    return found
 
 
 class WorkStore:
