@@ -120,7 +120,9 @@ class Scene:
             for i, layer in enumerate(self.layers):
                 part = values[i, rows]
                 part[...] = layer.band.physical(raw.stored[i][rows])
-                np.copyto(part, np.nan, where=raw.missing[i, rows] | raw.hidden[rows])
+                gone = raw.missing[i, rows] | raw.hidden[rows]
+                if gone.any():
+                    np.copyto(part, np.nan, where=gone)
         return values, raw.valid(self.invalid_where)
 
     def read_raw(self, window: Window) -> Raw:
