@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from geoseg.run.batch import settle_batch
 from geoseg.run.mapping import map_scene
 from geoseg.run.plan import Plan, plan_run
 from geoseg.run.prepare import prepare
@@ -143,7 +144,7 @@ def run_request(request: PredictRequest, progress: Progress) -> PredictResult:
     """Do what ``predict`` was asked for."""
     since = perf_counter()
     check_flags(request)
-    job = as_begun(prepare(request, progress.say), request)
+    job = as_begun(settle_batch(prepare(request, progress.say)), request)
     for warning in job.warnings:
         progress.say(f"warning: {warning}")
     job, plan = plan_run(job, request, progress.say)
