@@ -79,6 +79,7 @@ def _started(workers: Workers) -> Iterator[Any]:
     # Dask's own watch over memory is off: it would pause and kill workers that keep their memory for the next
     # block, as they are told to. Memory is bounded by planning.
     options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
+    options["preload"] = ["geoseg.run.worker_start"]
     if workers.on_gpu:
         options |= {"nthreads": _THREADS_A_GPU, "resources": {GPU: _THREADS_A_GPU}}
     specs = {

@@ -24,7 +24,8 @@ Fingerprint = Mapping[str, str]
 
 BLOCK_SIZE = "--block-size"
 _FILES = "scene files"
-_NOT_IN_ANSWER = (_FILES, "maps", "--simplify", "--smooth-borders", "--stats", BLOCK_SIZE)
+_STATS = "--stats"
+_NOT_IN_ANSWER = (_FILES, "maps", _STATS, "--simplify", "--smooth-borders", "--stats", BLOCK_SIZE)
 _SHORT = 16
 _PATIENCE = 10.0  # seconds
 
@@ -45,6 +46,7 @@ def fingerprint_of(job: Job, maps: Iterable[str]) -> dict[str, str]:
         "--aoi": "none" if job.area is None else _digest([job.area.geometry.wkb, repr(job.window).encode()]),
         "--date": job.date or "none",
         "maps": ", ".join(maps),
+        _STATS: "none" if job.zonal is None else ", ".join(column.name for column in job.zonal.columns),
         BLOCK_SIZE: str(job.settings.block_size),
     }
     settings = job.settings.that_change_the_answer() | borders_to_json(job.borders)

@@ -110,11 +110,17 @@ def work_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
                 "--overwrite removes it"
             )
         shutil.rmtree(folder)
-    try:
-        folder.mkdir()
+    ours = True
+    try:  # before the folder is made, so that no signal comes in between
+        try:
+            folder.mkdir()
+        except FileExistsError as error:
+            ours = False
+            raise OutputError(f"{folder}: another run has just begun to write there") from error
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if ours:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_existing(outputs: Outputs) -> None:

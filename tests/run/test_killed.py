@@ -19,7 +19,7 @@ import os, signal, sys
 import geoseg
 from geoseg.run import work_folder
 
-folder, scene, model, moment = sys.argv[1:]
+folder, scene, model, moment, workers = sys.argv[1:]
 replace, rename, calls = os.replace, os.rename, []
 
 def dies(moves):
@@ -33,17 +33,17 @@ def dies(moves):
 os.replace, os.rename = dies(replace), dies(rename)
 geoseg.predict(
     scene, f"{folder}/map.tif", model=model, confidence=f"{folder}/sure.tif", polygons=f"{folder}/f.fgb",
-    report=f"{folder}/run.json", force=True, block_size=100, resume=True,
+    report=f"{folder}/run.json", force=True, block_size=100, resume=True, workers=int(workers) or None,
 )
 print(len(calls))
 """
 
 
-def start(folder, scene, model, moment="never"):
+def start(folder, scene, model, moment="never", workers=0):
     """Predict in a process that kills itself right before it gives a file its name for the nth time."""
     folder.mkdir(exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *map(str, (folder, scene, model, moment))],
+        [sys.executable, "-c", SCRIPT, *map(str, (folder, scene, model, moment, workers))],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -87,11 +87,12 @@ def test_killed_before_a_file_gets_its_name(whole, tiny_model, tmp_path, share):
     assert finished or share < 0.2, "late moments leave finished blocks"
 
 
-def test_killed_at_any_time(whole, tiny_model, tmp_path):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_at_any_time(whole, tiny_model, tmp_path, workers):
     scene, reference, _ = whole
     rng = random.Random()
-    for _ in range(2):
-        killed = start(tmp_path, scene, tiny_model)
+    for _ in range(2 - workers // 2):
+        killed = start(tmp_path, scene, tiny_model, workers=workers)
         deadline = time.monotonic() + 60
         while blocks_in(tmp_path) == 0 and killed.poll() is None and time.monotonic() < deadline:
             time.sleep(0.001)
