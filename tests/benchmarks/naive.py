@@ -82,12 +82,12 @@ def tasks_of(given: argparse.Namespace, scenes: Path, folder: Path) -> tuple[dic
         scene = make_scene(scenes, given.size)
         model = package(given.model, folder / "six")
         tasks["geoseg"] = partial(predict, scene, model, folder)
-        if against & {"naive", "monai", "torchgeo"}:
+        if against & {"naive", "monai", "torchgeo"} and not given.no_fast:
             fast = _fast(given, scenes, folder / "six-fast", None)
             tasks["geoseg fast"] = partial(predict, scene, fast, folder, "--precision", "int8")
         for way in [way for way in WAYS[:3] if way in against]:
             tasks[way] = partial(other, way, scene, model, folder)
-            pairs += [(way, "geoseg"), (way, "geoseg fast")]
+            pairs += [(way, one) for one in ("geoseg", "geoseg fast") if one in tasks]
         if "dask" in against:
             tasks["geoseg --workers 2"] = partial(predict, scene, model, folder, "--workers", "2")
             pairs += [("geoseg", "geoseg --workers 2")]
@@ -99,11 +99,12 @@ def tasks_of(given: argparse.Namespace, scenes: Path, folder: Path) -> tuple[dic
         scene = make_scene(scenes, given.size, ",".join(RGB))
         model = package(given.model, folder / "three", bands=RGB)
         export_for_geodeep(open_model(model), str(scene), folder / "geodeep.onnx")
-        fast = _fast(given, scenes, folder / "three-fast", RGB)
         tasks["geoseg, three bands"] = partial(predict, scene, model, folder)
-        tasks["geoseg fast, three bands"] = partial(predict, scene, fast, folder, "--precision", "int8")
+        if not given.no_fast:
+            fast = _fast(given, scenes, folder / "three-fast", RGB)
+            tasks["geoseg fast, three bands"] = partial(predict, scene, fast, folder, "--precision", "int8")
         tasks["geodeep"] = partial(other, "geodeep", scene, model, folder)
-        pairs += [("geodeep", "geoseg, three bands"), ("geodeep", "geoseg fast, three bands")]
+        pairs += [("geodeep", task) for task in tasks if task.endswith("three bands")]
     return tasks, pairs
 
 
@@ -121,6 +122,7 @@ def main() -> None:
     parser.add_argument("--model", default="dakota-crops")
     parser.add_argument("--fast-chip", type=int, default=1024)
     parser.add_argument("--against", nargs="+", choices=WAYS, default=list(WAYS[:4]))
+    parser.add_argument("--no-fast", action="store_true", help="without int8, which takes minutes to make")
     parser.add_argument("--folder", type=Path, help="where scenes are kept; default a temporary one")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="geoseg-naive-") as name:
