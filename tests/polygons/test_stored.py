@@ -121,3 +121,14 @@ def test_the_largest_is_told_before_it_is_put_together(monkeypatch):
     assert told
     assert max(told) >= largest * 0.9
     assert max(told) <= largest
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 3])
+def test_pieces_that_meet_at_a_corner_before_they_are_one(block_size):
+    """Around the diagonal of ones the zeros are two pieces until the last row joins them."""
+    classes = np.zeros((6, 9), np.uint8)
+    classes[1, 7] = classes[2, 6] = classes[3, 5] = classes[0, 8] = 1
+    found = on_disk(classes, block_size).load()
+    whole = trace(classes)
+    assert values(found.columns) == values(whole.columns)
+    assert np.array_equal(found.geometries(), whole.geometries())
