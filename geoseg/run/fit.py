@@ -105,13 +105,13 @@ def _too_little(limit: int, least: Choice, block_size: int | None, fixed_forward
     )
 
 
-def shape_of(job: Job, maps: int, *, streamed: bool) -> Shape:
+def shape_of(job: Job, maps: int, *, streamed: int) -> Shape:
     """What the memory of a run depends on.
 
     Args:
         job: The run.
         maps: Bytes a pixel of all maps that are made.
-        streamed: Whether they are compressed while they are made.
+        streamed: Of those that are compressed while they are made.
     """
     settings = job.settings
     return Shape(

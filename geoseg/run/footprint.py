@@ -38,7 +38,7 @@ class Shape:
         chip: Side of a chip.
         batch: Chips a forward.
         maps: Bytes a pixel of all maps that are made.
-        streamed: Whether the maps are compressed while they are made.
+        streamed: Bytes a pixel of the maps that are compressed while they are made.
         polygons: Whether polygons are made.
     """
 
@@ -51,7 +51,7 @@ class Shape:
     chip: int
     batch: int
     maps: int
-    streamed: bool
+    streamed: int
     polygons: bool
 
 
@@ -126,7 +126,7 @@ def footprint(
         sums=reach * min(blocks, _SUM_BLOCKS) * 4 * shape.classes,
         maps=core * (min(blocks, _MAP_BLOCKS) * shape.maps + 5),
         margins=4 * shape.classes * (2 * right + shape.overlap * below),
-        tiles=_tiles(shape) if shape.streamed else 0,
+        tiles=_tiles(shape),
         cache=min(cache, shape.pixels * (shape.bands * shape.itemsize + shape.maps * (not shape.streamed))),
         polygons=POLYGONS if shape.polygons else 0,
     )
@@ -137,4 +137,4 @@ def _tiles(shape: Shape) -> int:
     across = -(-shape.width // TILE)
     down = -(-shape.pixels // (shape.width * TILE))
     rows = 2 * across if down > 1 else 1
-    return (rows + min(_TILE_BATCHES, across * down)) * TILE**2 * shape.maps
+    return (rows + min(_TILE_BATCHES, across * down)) * TILE**2 * shape.streamed

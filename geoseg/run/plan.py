@@ -140,7 +140,7 @@ def make_plan(job: Job, choice: Choice, demand: Demand, limit: int, chips: int) 
     """The size of a run whose settings stand."""
     settings = job.settings
     blocks = len(job.grid.blocks(settings.block_size, job.window))
-    shape = shape_of(job, _map_bytes(job), streamed=not _is_read_again(job))
+    shape = shape_of(job, _map_bytes(job), streamed=_streamed_bytes(job))
     work = Work(
         pixels=job.window.pixels,
         chips=chips,
@@ -192,7 +192,7 @@ def _choose(job: Job, request: PredictRequest, demand: Demand, limit: int, say: 
         return fit(
             job.grid,
             job.window,
-            shape_of(job, _map_bytes(job), streamed=not _is_read_again(job)),
+            shape_of(job, _map_bytes(job), streamed=_streamed_bytes(job)),
             demand,
             bytes_,
             block_size=settings.block_size if request.block_size or job.begun else None,
@@ -225,25 +225,29 @@ def _chips(job: Job) -> int:
     return sum((block.chips[2] - block.chips[0]) * (block.chips[3] - block.chips[1]) for block in blocks)
 
 
-def _is_read_again(job: Job) -> bool:
-    return job.outputs.polygons is not None or job.settings.refine is not None
-
-
 def _map_bytes(job: Job) -> int:
-    """Bytes a pixel of all maps that are made."""
-    if _is_read_again(job):
+    """Bytes a pixel of all maps that are made: polygons and refine steps need all of them."""
+    if job.outputs.polygons is not None or job.settings.refine is not None:
         return 2 + len(job.model.classes)
+    return _output_bytes(job)
+
+
+def _output_bytes(job: Job) -> int:
     counts = {"classes": 1, "confidence": 1, "probabilities": len(job.model.classes)}
     return sum(counts[name] for name in job.outputs.rasters)
+
+
+def _streamed_bytes(job: Job) -> int:
+    """Bytes a pixel of the maps that are compressed while they are made; those to be refined wait."""
+    return 0 if job.settings.refine is not None else _output_bytes(job)
 
 
 def _scratch(job: Job) -> int:
     """Finished blocks, margins on their way, maps that are being made or read again, and compressed ones."""
     maps, pixels, settings = _map_bytes(job), job.window.pixels, job.settings
     margins = 4 * len(job.model.classes) * settings.overlap * (job.window.width + 4 * settings.block_size)
-    refining = 2 if settings.refine is not None else 0  # the map before and after a step
-    again = maps + refining if _is_read_again(job) else 0
-    return int(pixels * (maps + again + 2 * maps * _COMPRESSED)) + margins
+    again = maps + 2 if settings.refine is not None else 0  # and the map before and after a step
+    return int(pixels * (maps + again + 2 * _output_bytes(job) * _COMPRESSED)) + margins
 
 
 def _duration(seconds: float) -> str:

@@ -20,7 +20,7 @@ DEMAND = Demand(bare=100_000_000, base=200_000_000, forward=90_000_000, seconds=
 CACHE = 50_000_000
 
 
-def choose(limit, shape=(8192, 8192), chip=512, overlap=64, maps=2, streamed=True, demand=DEMAND, **given):
+def choose(limit, shape=(8192, 8192), chip=512, overlap=64, maps=2, streamed=2, demand=DEMAND, **given):
     grid, window = Grid(shape, chip, overlap), Window.from_shape(shape)
     run = Shape(
         bands=6,
@@ -134,8 +134,9 @@ def test_every_part_grows_with_what_it_is_for():
     assert parts(width=18_000).margins > usual.margins
     assert parts(width=18_000).tiles > 1.5 * usual.tiles
     assert parts(on_disk=True).margins < usual.margins / 2
-    assert parts(maps=11).tiles > 5 * usual.tiles
-    assert parts(streamed=False).tiles == 0
+    assert parts(maps=11).maps > 3 * usual.maps
+    assert parts(streamed=11).tiles > 5 * usual.tiles
+    assert parts(streamed=0).tiles == 0
     assert parts(forwards=3).forwards == usual.forwards * 3 // 2
     assert parts(batch=2).forwards > usual.forwards
     assert parts(cache=10).cache == 10
