@@ -1,53 +1,110 @@
-"""Score a per-pixel classifier on the test blocks: what a network has to beat.
+"""Cross-validate a per-pixel classifier on the folds of a recipe: what a network has to beat.
 
-Gradient-boosted trees see the six bands of one pixel and nothing around it.
+    python workflows/dakota/baseline.py RECIPE.toml [--into PACKAGE]
+
+Gradient-boosted trees see the bands of one pixel and nothing around it. They get the same folds, buffers and
+labels as ``geoseg train RECIPE.toml --cross-validate``. With ``--into`` the figures go into the card of a
+trained package, where ``geoseg models show`` prints them beside the network's.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from dakota import SCALE, load_scene, load_split
-from metrics import confusion, summarise
+from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
+
+from geoseg.assess.scores import score
+from geoseg.grid import Window
+from geoseg.models import load_model, save_model
+from geoseg.training.augment.chip import IGNORE
+from geoseg.training.ground import Ground
+from geoseg.training.prepare import Opened, open_training
+from geoseg.training.recipe import load_recipe
+
+METHOD = "scikit-learn HistGradientBoostingClassifier on the bands of each pixel"
+Pixels = tuple[NDArray[np.float32], NDArray[np.uint8]]
+"""Values (pixels, bands) and class indices (pixels,)."""
+
+
+def labelled(ground: Ground, mask: Callable[[Window], NDArray[np.bool_]]) -> Iterator[Pixels]:
+    """The labelled, valid pixels of a scene where a mask is True, window by window."""
+    for window in ground.windows():
+        labels = ground.read_labels(window)
+        chosen = (labels != IGNORE) & mask(window)
+        if chosen.any():
+            values, valid = ground.scene.read(window)
+            chosen &= valid
+            yield values[:, chosen].T, labels[chosen]
+
+
+def train_pixels(opened: Opened, fold: int, share: float, rng: np.random.Generator) -> Pixels:
+    """A random share of what trains when a fold is held out."""
+    split, parts = opened.split.holding_out(fold), []
+    for number, ground in enumerate(opened.grounds):
+        for values, labels in labelled(ground, lambda window, number=number: split.trains(number, window)):  # type: ignore[misc]
+            drawn = rng.random(len(labels)) < share
+            parts.append((values[drawn], labels[drawn]))
+    return np.concatenate([v for v, _ in parts]), np.concatenate([c for _, c in parts])
+
+
+def held_out_pixels(opened: Opened, fold: int) -> Iterator[Pixels]:
+    """All labelled pixels of a fold."""
+    for region in opened.split.of(fold):
+        ground = opened.grounds[region.scene]
+        yield from labelled(ground, lambda window, region=region: region.mask(window, 0))  # type: ignore[misc]
+
+
+def cross_validate(opened: Opened, pixels: int, seed: int) -> dict[str, Any]:
+    """Confusion over all folds, each predicted by trees that did not see it."""
+    classes = len(opened.recipe.classes)
+    matrix = np.zeros((classes, classes), np.int64)
+    total = sum(int(cells.classes.sum()) for cells in opened.every)
+    for fold in opened.split.folds:
+        values, labels = train_pixels(opened, fold, pixels / total, np.random.default_rng((seed, fold)))
+        trees = HistGradientBoostingClassifier(
+            max_iter=200, max_leaf_nodes=63, learning_rate=0.1, l2_regularization=1.0, random_state=seed
+        )
+        trees.fit(values, labels)
+        for seen, truth in held_out_pixels(opened, fold):
+            joint = truth.astype(np.int64) * classes + trees.predict(seen)
+            matrix += np.bincount(joint, minlength=classes**2).reshape(classes, classes)
+        print(
+            f"fold {fold}: {len(labels)} pixels trained, accuracy so far {score(matrix).accuracy:.4f}",
+            flush=True,
+        )
+    found = score(matrix)
+    names = [one.name for one in opened.recipe.classes]
+    return {
+        "method": METHOD,
+        "split": f"{len(opened.split.folds)}-fold cross-validation over the same blocks",
+        "pixels": int(matrix.sum()),
+        "accuracy": float(found.accuracy),
+        "miou": float(found.miou),
+        "iou": {name: float(value) for name, value in zip(names, found.iou, strict=True)},
+    }
 
 
 def main() -> None:
-    """Fit on training blocks, score on test blocks, write the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="folder with scene.tif and classes.tif")
-    parser.add_argument("output", type=Path, help="JSON file to write")
+    """Cross-validate, print, and write into a card."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--into", type=Path, metavar="PACKAGE", help="trained package that gets the figures")
     parser.add_argument("--pixels", type=int, default=1_000_000, help="training pixels, drawn at random")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-
-    scene, split = load_scene(args.data), load_split()
-    shape = scene.labels.shape
-    rng = np.random.default_rng(args.seed)
-    candidates = np.flatnonzero((scene.labels > 0) & split.mask("train", shape) & split.training_mask(shape))
-    chosen = rng.choice(candidates, min(args.pixels, candidates.size), replace=False)
-    table = scene.image.reshape(scene.image.shape[0], -1)
-
-    start = time.perf_counter()
-    trees = HistGradientBoostingClassifier(
-        max_iter=200, max_leaf_nodes=63, learning_rate=0.1, l2_regularization=1.0, random_state=args.seed
-    )
-    trees.fit(table[:, chosen].T * np.float32(SCALE), scene.labels.ravel()[chosen])
-    tested = np.flatnonzero((scene.labels > 0) & split.mask("test", shape))
-    predicted = trees.predict(table[:, tested].T * np.float32(SCALE))
-    result = {
-        "method": "scikit-learn HistGradientBoostingClassifier on the six bands of each pixel",
-        "training_pixels": int(chosen.size),
-        "iterations": int(trees.n_iter_),
-        "seconds": round(time.perf_counter() - start),
-        **summarise(confusion(scene.labels.ravel()[tested], predicted)),
-    }
-    args.output.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps({key: result[key] for key in ("accuracy", "miou", "seconds")}))
+    found = cross_validate(open_training(load_recipe(args.recipe)), args.pixels, args.seed)
+    print(json.dumps(found, indent=1))
+    if args.into is not None:
+        model = load_model(args.into)
+        card = replace(model.card, baseline=found)
+        save_model(args.into, card, model.network, precision="fp16")
 
 
 if __name__ == "__main__":
