@@ -6,8 +6,8 @@
 DATA holds scene.tif and classes.tif. Every network gets the recipe of crops.toml with the default
 augmentation, the same number of chips and the same validation fold; no weights are downloaded. What is
 finished is not trained again, so the comparison can be interrupted. The scores are those of the blended map
-of the fold, of the averaged weights of the last step: nothing was chosen on the fold. Speed is for each second
-of processor time, so that it can be measured on a machine that is not idle.
+of the fold, of the averaged weights of the last step: nothing was chosen on the fold. Speed is for each
+second of processor time, so that it can be measured on a machine that is not idle.
 """
 
 from __future__ import annotations
