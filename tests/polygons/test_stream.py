@@ -1,0 +1,89 @@
+"""Polygons traced while blocks come: the table that the finished rasters give."""
+
+from __future__ import annotations
+
+import threading
+
+import pyarrow as pa
+import pytest
+import rasterio
+
+from geoseg.errors import RunError
+from geoseg.models.card import LandClass
+from geoseg.polygons import stream
+from geoseg.polygons.schema import arrow_schema
+from geoseg.polygons.stream import PolygonStream, StreamedMap
+from geoseg.polygons.trace_block import BlockValues
+from geoseg.polygons.vectorise import parse_date, polygons_from_maps
+
+from .conftest import CLASSES
+
+
+def begin(small_map) -> PolygonStream:
+    with rasterio.open(small_map.class_map) as file:
+        info = StreamedMap(
+            shape=file.shape,
+            crs=file.crs,
+            transform=file.transform,
+            origin=(0, 0),
+            classes=tuple(LandClass(value, name, "#000000") for value, name, _ in CLASSES),
+            date=parse_date("2024-07-31"),
+            provenance={"GEOSEG_MODEL": "dakota-crops 1.0", "ACQUISITION_DATE": "2024-07-31"},
+        )
+    return PolygonStream(info, small_map.folder)
+
+
+def blocks(small_map, height, widths):
+    """Blocks of one height a row and of any widths."""
+    rows, cols = small_map.classes.shape
+    for row in range(0, rows, height):
+        col = 0
+        for width in [*widths, cols]:
+            at = (slice(row, row + height), slice(col, min(col + width, cols)))
+            if col < cols:
+                yield BlockValues(
+                    row,
+                    col,
+                    small_map.classes[at],
+                    small_map.confidence[at],
+                    small_map.probabilities[(slice(None), *at)],
+                )
+            col += width
+
+
+def read(table) -> pa.Table:
+    return pa.Table.from_batches(table.batches(), schema=arrow_schema())
+
+
+@pytest.mark.parametrize(("height", "widths"), [(36, []), (11, [7, 20]), (5, [54, 1])])
+def test_the_table_is_that_of_the_rasters(height, widths, small_map):
+    traced = begin(small_map)
+    for block in blocks(small_map, height, widths):
+        traced.add(block)
+    table, expected = traced.finish(), polygons_from_maps(small_map.class_map, **small_map.rasters)
+    assert read(table).equals(read(expected))
+    assert len(table) > 20
+    assert [item.id for item in table.legend] == [item.id for item in expected.legend]
+    assert (table.crs, table.date, table.provenance) == (expected.crs, expected.date, expected.provenance)
+    assert traced.seconds > 0
+
+
+def test_what_goes_wrong_in_the_thread_is_raised(small_map, monkeypatch):
+    def fail(*_args, **_options):
+        raise RunError("the disk is full")
+
+    monkeypatch.setattr(stream, "trace_block", fail)
+    traced = begin(small_map)
+    for block in blocks(small_map, 36, []):
+        traced.add(block)
+    with pytest.raises(RunError, match="disk is full"):
+        traced.finish()
+    traced.close()
+
+
+def test_closing_early_ends_the_thread(small_map):
+    before = threading.active_count()
+    traced = begin(small_map)
+    traced.add(next(blocks(small_map, 11, [7, 20])))
+    traced.close()
+    assert threading.active_count() == before
