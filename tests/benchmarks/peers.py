@@ -118,9 +118,12 @@ def torchgeo(scene: str, model, path: str) -> None:
                     round((transform.f - top) / -transform.e),
                     round((left - transform.c) / transform.a),
                 )
-                height, width = min(model.chip_size, rows - row), min(model.chip_size, cols - col)
-                total[:, row : row + height, col : col + width] += answer[:, :height, :width]
-                count[row : row + height, col : col + width] += 1
+                top, left = max(row, 0), max(col, 0)  # its grid may begin and end outside the scene
+                bottom, right = min(row + model.chip_size, rows), min(col + model.chip_size, cols)
+                if top < bottom and left < right:
+                    part = answer[:, top - row : bottom - row, left - col : right - col]
+                    total[:, top:bottom, left:right] += part
+                    count[top:bottom, left:right] += 1
     total /= np.maximum(count, 1)
     write_maps(path, profile, total)
 
