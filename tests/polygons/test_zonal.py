@@ -27,7 +27,9 @@ SHAPE = (61, 47)
 @pytest.fixture
 def bands():
     random = np.random.default_rng(3)
-    return random.integers(0, 10_000, (3, *SHAPE)).astype(np.uint16)
+    made = random.integers(1, 10_000, (3, *SHAPE)).astype(np.uint16)
+    made[0, 10:14] = made[1, :, 30:40] = made[2, 5:8, 5:8] = 0  # nodata, where a test says so
+    return made
 
 
 @pytest.fixture
