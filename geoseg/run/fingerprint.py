@@ -25,7 +25,7 @@ Fingerprint = Mapping[str, str]
 BLOCK_SIZE = "--block-size"
 _FILES = "scene files"
 _STATS = "--stats"
-_NOT_IN_ANSWER = (_FILES, "maps", _STATS, "--simplify", "--smooth-borders", "--stats", BLOCK_SIZE)
+_NOT_IN_ANSWER = (_FILES, "maps", _STATS, "--refine", "--simplify", "--smooth-borders", "--stats", BLOCK_SIZE)
 _SHORT = 16
 _PATIENCE = 10.0  # seconds
 
@@ -55,7 +55,7 @@ def fingerprint_of(job: Job, maps: Iterable[str]) -> dict[str, str]:
 
 
 def answer_of(fingerprint: Fingerprint) -> str:
-    """A hash of what the pixels of a map depend on: not of file times, other outputs, or how it was cut."""
+    """A hash of what a map depends on before it is refined: not of file times, other outputs, or blocks."""
     parts = [f"{key}={fingerprint[key]}".encode() for key in sorted(fingerprint) if key not in _NOT_IN_ANSWER]
     return _digest(parts)
 

@@ -7,7 +7,9 @@ from geoseg.polygons.rasters import DATE_TAG, ORIGIN_TAG
 from geoseg.run.prepare import Job
 
 ANSWER_TAG = "GEOSEG_ANSWER"
-"""Tag with a hash of all that a map's pixels depend on: scene, model, settings, area, date and version."""
+"""Tag with a hash of all that a map depends on: scene, model, settings, area, date and version.
+
+What refined it is not in the hash, but in a tag of its own: a map refined later is a map refined at once."""
 
 
 def provenance(job: Job, answer: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from geoseg.errors import OutputError, SettingsError
 from geoseg.run.fingerprint import BLOCK_SIZE
 from geoseg.run.prepare import Job
 from geoseg.run.provenance import ANSWER_TAG, provenance
+from geoseg.run.refinement import REFINE_TAG
 from geoseg.run.request import PredictRequest
 from geoseg.run.work_folder import read_fingerprint
 
@@ -85,9 +86,11 @@ def _unlike(job: Job, answer: str, path: str) -> str | None:
             tags = raster.tags()
     except rasterio.errors.RasterioError as error:
         return f"{path} cannot be read: {error}"
-    if tags.get(ANSWER_TAG) == answer:
-        return None
     wanted = provenance(job, answer)
+    if path == str(job.outputs.probabilities):  # they are never refined
+        wanted.pop(REFINE_TAG, None)
+    if all(tags.get(key) == wanted.get(key) for key in (ANSWER_TAG, REFINE_TAG)):
+        return None
     other = [
         f"{key} is {tags.get(key, 'missing')}, not {value}"
         for key, value in wanted.items()
