@@ -29,8 +29,12 @@ _THREADS_A_GPU = 2
 _PATIENCE = 60.0
 """Seconds to wait for a scheduler and its first worker."""
 _TOKEN = "token"
-_NO_PROFILE = {"distributed.worker.profile.enabled": False}
-"""Dask would look at every thread of a worker all the time."""
+_CALM = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.tick.limit": "60s",
+}
+"""Dask would look at every thread of a worker all the time, and wake every process fifty times a second."""
 
 
 @contextmanager
@@ -93,7 +97,7 @@ def _started(workers: Workers) -> Iterator[Any]:
     before_start |= environment_that_keeps_memory()
     with (
         _same_environment_afterwards(),
-        dask.config.set({"distributed.nanny.pre-spawn-environ": before_start} | _NO_PROFILE),
+        dask.config.set({"distributed.nanny.pre-spawn-environ": before_start} | _CALM),
         SpecCluster(specs, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
     ):
         yield cluster
