@@ -102,7 +102,7 @@ def quantize_model(
         truths: Sequence[PathLike | None] = labels or [None] * len(scenes)
         further |= {} if aoi is None else {"aoi": aoi}
         measured = _about(len(drawn), pictures) | _measure(
-            opened, staged, list(zip(scenes, truths, strict=True)), label_column, further, progress
+            staged, list(zip(scenes, truths, strict=True)), label_column, further, progress
         )
         shutil.rmtree(staged)
     return Quantized(write_package(opened, folder, [int8], measured), measured)
@@ -126,7 +126,6 @@ def _about(chips: int, scenes: Sequence[Scene]) -> dict[str, Any]:
 
 
 def _measure(
-    model: Model,
     staged: Path,
     pairs: Sequence[tuple[PathLike, PathLike | None]],
     label_column: str | None,
@@ -138,9 +137,10 @@ def _measure(
     with tempfile.TemporaryDirectory(prefix="geoseg-quantize-") as place:
         for number, (scene, _) in enumerate(pairs):
             both = (Path(place) / f"{number}-fp32.tif", Path(place) / f"{number}-int8.tif")
-            for path, precision, package in zip(both, ("fp32", "int8"), (model.path, staged), strict=True):
+            for path, precision in zip(both, ("fp32", "int8"), strict=True):
                 progress.say(f"mapping {os.fspath(scene)} in {precision}")
-                asked: dict[str, Any] = {"model": package, "backend": "openvino", "precision": precision}
+                # Never the package that was given: its path may also be the name of a bundled model.
+                asked: dict[str, Any] = {"model": staged, "backend": "openvino", "precision": precision}
                 predict(scene, path, **asked, **further)
             maps.append(both)
         measured = agreement(maps)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import geoseg
 from geoseg.errors import OutputError, SettingsError
 from geoseg.models import describe, load_card, open_model
 from geoseg.models.convert import ChipShape
+from geoseg.models.sources import BUNDLED
 from geoseg.run.quantize import quantize_model
 from tests.conftest import SAMPLES, make_scene, save_tiny
 
@@ -43,8 +46,22 @@ def test_what_it_costs_is_measured_and_shown(quantized):
     card = load_card(quantized.folder)
     assert dict(card.quantization) == measured
     assert "With --precision int8" in describe(card)
-    assert "With --precision int8" not in describe(load_card("dakota-crops"))
+    assert "With --precision int8" not in describe(replace(card, quantization={}))
     assert "network-int8.xml" in json.loads((quantized.folder / "mlm.json").read_text())["assets"]
+
+
+def test_a_folder_with_the_name_of_a_bundled_model_is_compared_with_itself(tmp_path, monkeypatch):
+    """Its path, as Python writes it, is the bundled model's name."""
+    mine = tmp_path / "dakota-crops"
+    shutil.copytree(BUNDLED / "dubai-landcover", mine)
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 90, 80), dtype=np.uint8)
+    with rasterio.open(
+        "scene.tif", "w", driver="GTiff", dtype="uint8", count=3, height=90, width=80
+    ) as raster:
+        raster.write(pixels)
+    made = quantize_model("./dakota-crops", ["scene.tif"], "out", chips=1, prediction={"bands": [1, 2, 3]})
+    assert made.measured["agreement"] > 0.9
 
 
 def test_the_package_stays_small(quantized):
