@@ -27,7 +27,7 @@ def list_models() -> None:
         card = load_card(name)
         bands = ", ".join(card.band_names)
         about = "about " if card.gsd_estimated else ""
-        gsd = "" if card.gsd is None else f" at {about}{card.gsd:g} m a pixel"
+        gsd = "" if card.gsd is None else f" at {about}{card.gsd:.3g} m a pixel"
         click.echo(
             f"{name}: {len(card.classes)} classes from {len(card.bands)} bands ({bands}), {card.units}{gsd}"
         )

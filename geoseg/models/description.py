@@ -46,7 +46,7 @@ def describe(card: ModelCard) -> str:
 
 def _network(card: ModelCard) -> list[str]:
     encoder = f" with encoder {card.encoder}" if card.encoder else ""
-    gsd = "unknown" if card.gsd is None else f"{card.gsd:g} m"
+    gsd = "unknown" if card.gsd is None else f"{card.gsd:.3g} m"
     if card.gsd_estimated:
         gsd = f"about {gsd}, estimated from what the training scenes show"
     invalid = "all of its bands are" if card.invalid_where == "all" else "any of its bands is"

@@ -53,7 +53,7 @@ def test_polygons_cover_a_real_map_exactly(part):
         assert columns.pixels[mine].sum() == item.pixels == (values == item.id).sum()
         assert table.areas_ha()[mine].sum() == item.area_ha
     whole = polygons_from_maps(path)
-    assert np.array_equal(shapely.to_wkb(whole.polygons.geometries()), shapely.to_wkb(shapes))
+    assert np.array_equal(shapely.to_wkb(whole.polygons.load().geometries()), shapely.to_wkb(shapes))
 
 
 @pytest.mark.parametrize(("tolerance", "rounds"), [(30.0, 0), (60.0, 0), (60.0, 2)])
