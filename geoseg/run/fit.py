@@ -13,6 +13,7 @@ import numpy as np
 
 from geoseg.errors import SettingsError
 from geoseg.grid import Block, Grid, Window
+from geoseg.inference.compute import readers_for
 from geoseg.run.demand import Demand
 from geoseg.run.footprint import Footprint, Shape, footprint
 from geoseg.run.memory import show_memory
@@ -126,6 +127,7 @@ def shape_of(job: Job, maps: int, *, streamed: int) -> Shape:
         maps=maps,
         streamed=streamed,
         polygons=job.outputs.polygons is not None,
+        readers=readers_for(settings.device),
     )
 
 

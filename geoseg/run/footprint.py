@@ -1,8 +1,9 @@
 """How much memory a run needs at most, part by part, so that its blocks can be chosen to fit.
 
-Every part follows from how blocks pass through a process (see ``inference.compute``): three blocks of
-pixels, the one that is being read with what the file stores, two blocks of sums, a few of rendered maps; and
-from what grows with the width of the scene alone: a row of margins, a row of tiles of every map.
+Every part follows from how blocks pass through a process (see ``inference.compute``): two blocks of pixels
+and one for each reader, those that are being read with what the file stores, two blocks of sums, a few of
+rendered maps; and from what grows with the width of the scene alone: a row of margins, a row of tiles of
+every map.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from geoseg.grid import Block
 from geoseg.maps.pyramid import TILE
 from geoseg.run.demand import Demand
 
-_PIXEL_BLOCKS = 3
+_PIXEL_BLOCKS = 2
 _SUM_BLOCKS = 2
 _MAP_BLOCKS = 4
 _SLACK = 1.12
@@ -40,6 +41,7 @@ class Shape:
         maps: Bytes a pixel of all maps that are made.
         streamed: Bytes a pixel of the maps that are compressed while they are made.
         polygons: Whether polygons are made.
+        readers: Blocks that are read at once.
     """
 
     bands: int
@@ -53,6 +55,7 @@ class Shape:
     maps: int
     streamed: int
     polygons: bool
+    readers: int = 1
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,8 @@ def footprint(
         margins_on_disk: Whether margins to the row below wait in the work folder.
     """
     reach, core = block.reach.pixels, block.core.pixels
-    read = shape.bands * (shape.itemsize + 1) + 1
+    read = min(blocks, shape.readers) * (shape.bands * (shape.itemsize + 1) + 1)
+    held = min(blocks, _PIXEL_BLOCKS + shape.readers) * (4 * shape.bands + 1)
     chip = shape.batch * shape.chip**2
     right = block.reach.height * shape.overlap
     below = 2 * block.reach.width if margins_on_disk else shape.width
@@ -122,7 +126,7 @@ def footprint(
         program=demand.base,
         # The network's own, its input, its answer while it is blended.
         forwards=forwards * (demand.forward + 4 * chip * shape.bands + 8 * shape.chip**2),
-        pixels=reach * (min(blocks, _PIXEL_BLOCKS) * (4 * shape.bands + 1) + read),
+        pixels=reach * (held + read),
         sums=reach * min(blocks, _SUM_BLOCKS) * 4 * shape.classes,
         maps=core * (min(blocks, _MAP_BLOCKS) * shape.maps + 5),
         margins=4 * shape.classes * (2 * right + shape.overlap * below),

@@ -146,3 +146,25 @@ def test_every_part_grows_with_what_it_is_for():
     assert parts(polygons=True).polygons > 0
     for changed in (parts(forwards=3), parts(width=18_000), parts(classes=18), parts(maps=11)):
         assert changed.total > usual.total
+
+
+def test_every_reader_holds_a_block():
+    """An accelerator reads four blocks at once."""
+    grid, window = Grid((9000, 9000), 512, 64), Window.from_shape((9000, 9000))
+    block, blocks = grid.blocks(2048)[0], len(grid.blocks(2048))
+    run = Shape(6, 2, 9, 9000, window.pixels, 64, 512, 1, 2, 2, polygons=False)
+    one, four = (
+        footprint(
+            replace(run, readers=readers),
+            DEMAND,
+            block,
+            blocks=blocks,
+            forwards=2,
+            cache=CACHE,
+            margins_on_disk=False,
+        )
+        for readers in (1, 4)
+    )
+    values, stored = 4 * 6 + 1, 6 * 3 + 1
+    assert four.pixels - one.pixels == 3 * block.reach.pixels * (values + stored)
+    assert replace(four, pixels=one.pixels) == one
