@@ -16,7 +16,7 @@ import numpy as np
 from geoseg.models.card import LandClass
 from geoseg.polygons.components import NODATA
 from geoseg.polygons.legend import complete_legend
-from geoseg.polygons.schema import SCHEMA_VERSION, VERSION_KEY
+from geoseg.polygons.provenance import table_provenance
 from geoseg.polygons.store import PolygonStore
 from geoseg.polygons.surface import measure_surface
 from geoseg.polygons.table import PolygonTable
@@ -100,7 +100,7 @@ class PolygonStream:
         polygons = self._store.finish_on_disk(self._surface, info.transform, info.origin, info.shape)
         self._seen[NODATA] = False
         classes = complete_legend(info.classes, np.flatnonzero(self._seen).tolist())
-        provenance = {VERSION_KEY: SCHEMA_VERSION} | dict(sorted(info.provenance.items()))
+        provenance = table_provenance(info.provenance, zonal=self._zonal)
         return PolygonTable(polygons, classes, info.crs, info.date, provenance, self._zonal)
 
     def close(self) -> None:

@@ -16,8 +16,8 @@ from geoseg.grid import Window
 from geoseg.models.card import LandClass
 from geoseg.polygons.components import NODATA
 from geoseg.polygons.legend import complete_legend
-from geoseg.polygons.rasters import DATE_TAG, MapInfo, MapRasters, resolve_block_size
-from geoseg.polygons.schema import SCHEMA_VERSION, VERSION_KEY
+from geoseg.polygons.provenance import table_provenance
+from geoseg.polygons.rasters import DATE_TAG, MapRasters, resolve_block_size
 from geoseg.polygons.store import PolygonStore
 from geoseg.polygons.surface import measure_surface
 from geoseg.polygons.table import PolygonTable
@@ -118,7 +118,13 @@ def polygons_from_maps(
         polygons = store.finish_on_disk(surface, info.transform, origin, info.shape)
     seen[NODATA] = False
     classes = complete_legend(known, np.flatnonzero(seen).tolist(), colors=info.colors)
-    return PolygonTable(polygons, classes, info.crs, day, _provenance(info, provenance), zonal)
+    tags = _kept_tags(info.tags) if provenance is None else dict(provenance)
+    if date is not None and day is not None:
+        tags[DATE_TAG] = day.isoformat()
+    given = {"confidence": confidence, "probabilities": probabilities}
+    without = [name for name, path in given.items() if path is None]
+    made_by = table_provenance(tags, zonal=zonal, without=without)
+    return PolygonTable(polygons, classes, info.crs, day, made_by, zonal)
 
 
 def class_areas(
@@ -171,6 +177,5 @@ def parse_date(date: str | datetime.date | None) -> datetime.date | None:
         raise SettingsError(f'"{date}" is not a date; write it as 2024-07-31') from None
 
 
-def _provenance(info: MapInfo, given: Mapping[str, str] | None) -> dict[str, str]:
-    tags = given if given is not None else {k: v for k, v in info.tags.items() if k.startswith(_KEPT_TAGS)}
-    return {VERSION_KEY: SCHEMA_VERSION} | {key: str(tags[key]) for key in sorted(tags)}
+def _kept_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in tags.items() if key.startswith(_KEPT_TAGS)}

@@ -60,6 +60,16 @@ def borders_to_json(borders: Borders | None) -> dict[str, Any]:
     }
 
 
+def border_tags(borders: Borders | None) -> dict[str, str]:
+    """What changed borders add to the provenance of polygons."""
+    found = {}
+    if borders is not None and borders.tolerance is not None:
+        found["GEOSEG_SIMPLIFY"] = str(borders.tolerance)
+    if borders is not None and borders.rounds:
+        found["GEOSEG_SMOOTH_BORDERS"] = str(borders.rounds)
+    return found
+
+
 def with_borders(
     table: PolygonTable, borders: Borders | None, folder: Path, progress: Progress
 ) -> tuple[PolygonTable, dict[str, Any] | None]:
@@ -78,12 +88,7 @@ def with_borders(
         return table, None
     table = replace(table, polygons=table.polygons.load())
     polygons, change = change_borders(table.polygons.load(), borders, folder)
-    settings = {}
-    if borders.tolerance is not None:
-        settings["GEOSEG_SIMPLIFY"] = str(borders.tolerance)
-    if borders.rounds:
-        settings["GEOSEG_SMOOTH_BORDERS"] = str(borders.rounds)
-    new = replace(table, polygons=polygons, provenance=dict(table.provenance) | settings)
+    new = replace(table, polygons=polygons, provenance=dict(table.provenance) | border_tags(borders))
     content = _describe(table, new, borders, change)
     progress.say(_line(content))
     return new, content

@@ -88,7 +88,9 @@ def _run(
         with done.tally.spend("write"):
             for file in assembly.finish(progress):
                 staged.append(file)
-        content = report_of_run(job, done, seconds, statistics=statistics, borders=borders, since=since)
+        content = report_of_run(
+            job, done, seconds, answer=answer, statistics=statistics, borders=borders, since=since
+        )
         if job.outputs.report is not None:
             staged.insert(0, stage_json(job.outputs.report, content))
         work.begin_publishing()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from geoseg.polygons.provenance import choice_tags
 from geoseg.polygons.rasters import MapRasters, resolve_block_size
 from geoseg.polygons.table import PolygonTable
 from geoseg.polygons.units import parse_area
@@ -170,7 +171,8 @@ def polygonize(
         keep = table.matching(min_area=limit, classes=chosen)
         plan.check_borders(table.polygons, borders)
         new, changed = with_borders(table, borders, output.parent, progress)
-        kept = new.take(keep)
+        made_by = dict(new.provenance) | choice_tags(limit, chosen, fiboa=fiboa)
+        kept = replace(new.take(keep), provenance=made_by)
         rasters = sources.finish()
         cleanup.callback(discard, rasters)
         staged = stage_polygons(kept, output, fiboa=fiboa)

@@ -1,9 +1,11 @@
-"""The tags of a map: what changed the answer, and nothing else."""
+"""What made the files of a run: what changed the answer, and nothing else."""
 
 from __future__ import annotations
 
 from geoseg._version import __version__
+from geoseg.polygons.provenance import table_provenance
 from geoseg.polygons.rasters import DATE_TAG, ORIGIN_TAG
+from geoseg.run.borders import border_tags
 from geoseg.run.prepare import Job
 
 ANSWER_TAG = "GEOSEG_ANSWER"
@@ -13,7 +15,7 @@ What refined it is not in the hash, but in a tag of its own: a map refined later
 
 
 def provenance(job: Job, answer: str) -> dict[str, str]:
-    """Tag -> text; never a time, a path, or what a run may choose freely.
+    """The tags of a map: tag -> text; never a time, a path, or what a run may choose freely.
 
     Args:
         job: The run.
@@ -30,3 +32,13 @@ def provenance(job: Job, answer: str) -> dict[str, str]:
     if job.area is not None:
         tags[ORIGIN_TAG] = f"{job.window.row},{job.window.col}"
     return tags | {f"GEOSEG_{k.upper()}": v for k, v in job.settings.that_change_the_answer().items()}
+
+
+def provenance_of_polygons(job: Job, answer: str) -> dict[str, str]:
+    """What the metadata of the polygons of a run say, whatever way they were traced; see ``provenance``."""
+    return table_provenance(provenance(job, answer), zonal=job.zonal) | border_tags(job.borders)
+
+
+def provenance_of_run(job: Job, answer: str) -> dict[str, str]:
+    """What the report says of all outputs of a run together; see ``provenance``."""
+    return provenance(job, answer) if job.outputs.polygons is None else provenance_of_polygons(job, answer)

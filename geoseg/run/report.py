@@ -20,6 +20,7 @@ from geoseg.maps.writer import StagedFile
 from geoseg.models import Model
 from geoseg.run.borders import borders_to_json
 from geoseg.run.prepare import Job
+from geoseg.run.provenance import provenance_of_run
 from geoseg.run.statistics import ClassStatistics
 from geoseg.run.zonal import stats_asked
 from geoseg.scene import Scene
@@ -108,6 +109,7 @@ def report_of_run(
     done: Progressed,
     seconds: Mapping[str, float],
     *,
+    answer: str,
     statistics: ClassStatistics,
     borders: dict[str, Any] | None,
     since: float,
@@ -118,6 +120,7 @@ def report_of_run(
         job: The run.
         done: Its blocks and what they took.
         seconds: Stage -> seconds, of stages that are not in the tally.
+        answer: The hash of what its maps depend on (``fingerprint.answer_of``).
         statistics: What the map holds.
         borders: What was done to the borders of polygons, None if nothing.
         since: When it began (``perf_counter``).
@@ -129,6 +132,7 @@ def report_of_run(
         "model": describe_model(job.model, job.settings.tta) | {"chosen": job.chosen},
         "outputs": {name: os.fspath(path) for name, path in job.outputs.named().items()},
         "settings": job.settings.to_json() | borders_to_json(job.borders) | {"stats": stats_asked(job.zonal)},
+        "provenance": provenance_of_run(job, answer),
         "shape": list(job.window.shape),
         "pixels_valid": statistics.pixels_valid,
         "chips": done.chips,
