@@ -48,7 +48,10 @@ Examples:
     "--block-size", type=int, metavar="N", help="Pixels a side stitched at once; only changes memory."
 )
 @click.option(
-    "--forwards", type=int, metavar="N", help="Forwards at once; only changes speed [default: the cores]."
+    "--forwards",
+    type=int,
+    metavar="N",
+    help="Forwards at once; only changes speed [default: what is fastest].",
 )
 @click.option("--workers", type=int, metavar="N", help="Compute in N processes, each with one thread.")
 @click.option("--dask", metavar="tcp://HOST:PORT", help="Compute on the workers of a Dask cluster.")

@@ -84,13 +84,6 @@ def has_bf16(device: str) -> bool:
     )
 
 
-def cores() -> int:
-    """Processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _may_have_accelerator() -> bool:
     """Whether torch could find an accelerator; False only where that is sure."""
     if sys.platform == "darwin":

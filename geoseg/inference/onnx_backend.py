@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ModelError
-from geoseg.inference.device import cores
+from geoseg.inference.processors import cores
 from geoseg.models.convert import INPUTS, OUTPUT
 from geoseg.models.converted import Converted
 from geoseg.models.onnx_file import read_metadata

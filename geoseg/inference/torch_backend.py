@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from geoseg.errors import RunError
 from geoseg.grid import Block, Grid
-from geoseg.inference.device import cores
 from geoseg.inference.device_sum import DeviceSum
+from geoseg.inference.processors import cores
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

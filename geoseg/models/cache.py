@@ -1,4 +1,4 @@
-"""Converted networks on this machine, so that a network is converted once.
+"""What was made or measured on this machine once: converted networks, and figures of how networks run.
 
 An entry is one file: the SHA-256 of what follows, then that. It is written beside its place and renamed, so a
 reader sees all of it or nothing, and an entry that was damaged counts as none.
@@ -16,30 +16,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _DIGEST = hashlib.sha256().digest_size
-_KEPT = 32
+NETWORKS, MEASURED = "networks", "measured"
+"""Kinds of entries, each in a folder of its own."""
+_KEPT = {NETWORKS: 32, MEASURED: 256}
 """Entries that are kept; the ones not used for longest go first."""
-_ENDING = ".network"
+_ENDINGS = {NETWORKS: ".network", MEASURED: ".figures"}
 
 
-def cache_folder() -> Path:
-    """Where this user's converted networks are kept; the folder need not be there."""
+def cache_folder(kind: str = NETWORKS) -> Path:
+    """Where this user's entries of a kind are kept; the folder need not be there."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
         base = "~/Library/Caches"
     else:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "geoseg" / "networks"
+    return Path(base).expanduser() / "geoseg" / kind
 
 
-def recall(key: str) -> bytes | None:
+def recall(key: str, kind: str = NETWORKS) -> bytes | None:
     """What was kept under a key; None if nothing was, or if it is damaged.
 
     Args:
         key: letters, digits and dashes.
+        kind: `NETWORKS` or `MEASURED`.
     """
-    for folder in _folders():
-        path = folder / f"{key}{_ENDING}"
+    for folder in _folders(kind):
+        path = folder / f"{key}{_ENDINGS[kind]}"
         try:
             content = path.read_bytes()
         except OSError:
@@ -52,32 +55,33 @@ def recall(key: str) -> bytes | None:
     return None
 
 
-def keep(key: str, data: bytes) -> Path | None:
+def keep(key: str, data: bytes, kind: str = NETWORKS) -> Path | None:
     """Keep bytes under a key.
 
     Args:
         key: letters, digits and dashes.
         data: anything.
+        kind: `NETWORKS` or `MEASURED`.
 
     Returns:
         The file, in the cache folder, or in a folder of this user among the temporary files where the cache
         folder cannot be written; None where neither can.
     """
-    for folder in _folders():
+    for folder in _folders(kind):
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path = _write(folder / f"{key}{_ENDING}", hashlib.sha256(data).digest() + data)
+            path = _write(folder / f"{key}{_ENDINGS[kind]}", hashlib.sha256(data).digest() + data)
         except OSError:
             continue
-        _prune(folder)
+        _prune(folder, kind)
         return path
     return None
 
 
-def _folders() -> Iterator[Path]:
-    yield cache_folder()
+def _folders(kind: str) -> Iterator[Path]:
+    yield cache_folder(kind)
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    temporary = Path(tempfile.gettempdir()) / f"geoseg-networks-{user}"
+    temporary = Path(tempfile.gettempdir()) / f"geoseg-{kind}-{user}"
     if _is_private(temporary):
         yield temporary
 
@@ -107,13 +111,13 @@ def _write(path: Path, content: bytes) -> Path:
     return path
 
 
-def _prune(folder: Path) -> None:
+def _prune(folder: Path, kind: str) -> None:
     def used(path: Path) -> float:
         try:
             return path.stat().st_mtime
         except OSError:
             return 0.0
 
-    for path in sorted(folder.glob(f"*{_ENDING}"), key=used, reverse=True)[_KEPT:]:
+    for path in sorted(folder.glob(f"*{_ENDINGS[kind]}"), key=used, reverse=True)[_KEPT[kind] :]:
         with contextlib.suppress(OSError):
             path.unlink()

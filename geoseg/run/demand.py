@@ -9,19 +9,11 @@ never change an answer, only how many forwards run at once and how large blocks 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
-import pickle
-import platform
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +21,13 @@ from numpy.typing import NDArray
 from geoseg.inference.backend import Backend
 from geoseg.inference.conversion import Say
 from geoseg.models import Model
-from geoseg.models.cache import cache_folder
+from geoseg.run.measured import Figures, keep_figures, key_of, measure_elsewhere, recall_figures
 from geoseg.run.memory import resident_memory
 from geoseg.run.settings import Settings, make_backend
 
-_REVISION = 1
+_REVISION = 2
 """To be raised when something else is measured."""
-_TIMEOUT = 300
 _ROUNDS = 2
-_PACKAGES = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
 
 # float32 planes of a chip that one forward holds, and bytes of a process with the runtime and the network: of
 # a U-Net resnet18, for where nothing can be measured, or is not worth it.
@@ -89,8 +79,8 @@ def measured_demand(model: Model, settings: Settings, say: Say) -> Demand:
         settings: The run's; only what a forward depends on matters.
         say: Told when something is measured.
     """
-    path = cache_folder().with_name("measured") / f"{_key(model, settings)}.json"
-    kept = _recall(path)
+    key = key_of("demand", model, settings, settings.tta, _REVISION)
+    kept = _recall(key)
     if kept is not None:
         return kept
     since = perf_counter()
@@ -98,7 +88,7 @@ def measured_demand(model: Model, settings: Settings, say: Say) -> Demand:
     if found is None:
         return usual_demand(model, settings)
     say(f"measured what the network takes, once: {perf_counter() - since:.1f} s")
-    _keep(path, found)
+    keep_figures(key, asdict(found))
     return found
 
 
@@ -140,66 +130,30 @@ def _peak() -> int:
     return peak_memory() or 0
 
 
-def _key(model: Model, settings: Settings) -> str:
-    package = _PACKAGES[settings.backend]
+def _recall(key: str) -> Demand | None:
     try:
-        installed = version(package)
-    except PackageNotFoundError:
-        installed = "none"
-    parts = (model.hash, settings.backend, settings.device, settings.precision, settings.tta)
-    shape = (settings.batch_size, len(model.bands), settings.chip_size)
-    where = (platform.node(), platform.machine(), installed, sys.version_info[:2], _REVISION)
-    return hashlib.sha256(repr((parts, shape, where)).encode()).hexdigest()[:40]
-
-
-def _recall(path: Path) -> Demand | None:
-    try:
-        return Demand(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return Demand(**(recall_figures(key) or {}))
+    except TypeError:
         return None
-
-
-def _keep(path: Path, demand: Demand) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part.write_text(json.dumps(asdict(demand)), encoding="utf-8")
-        os.replace(part, path)
 
 
 def _measure_elsewhere(model: Model, settings: Settings) -> Demand | None:
     """Two processes, one forward in flight and two: runtimes make room for all when they load a network."""
-    if not sys.executable or not _peak():
+    if not _peak():
         return None
     try:
-        one, two = (_measured(model, replace(settings, forwards=forwards)) for forwards in (1, 2))
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError, IndexError):
+        one, two = (
+            measure_elsewhere(_measure_here, model, replace(settings, forwards=forwards))
+            for forwards in (1, 2)
+        )
+    except (OSError, subprocess.SubprocessError, ValueError):
         return None
     # Threads that happened to take turns would look as if the second took nothing.
     forward = max(two["peak"] - one["peak"], (one["peak"] - one["loaded"]) // 4)
     return Demand(one["bare"], one["peak"] - forward, forward, one["seconds"])
 
 
-def _measured(model: Model, settings: Settings) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-c", "from geoseg.run.demand import main; main()"],
-        input=pickle.dumps((sys.path, model, settings)),
-        capture_output=True,
-        timeout=_TIMEOUT,
-        check=True,
-        cwd=Path(__file__).parents[2],  # where this geoseg is found, installed or not
-    )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def main() -> None:
-    """Measure what standard input describes, and print it."""
-    from geoseg.inference.memory import keep_memory
-
-    keep_memory()
-    path, model, settings = pickle.load(sys.stdin.buffer)  # noqa: S301 -- of the process that started this one
-    sys.path[:] = path
+def _measure_here(model: Model, settings: Settings) -> Figures:
     import geoseg.run.mapping  # noqa: F401 -- what a run has loaded
 
     bare = _now()
@@ -208,4 +162,4 @@ def main() -> None:
     shape = (settings.batch_size, len(model.bands), settings.chip_size, settings.chip_size)
     chips = np.random.default_rng(0).standard_normal(shape, np.float32)
     peak, seconds = measure(backend, settings.forwards, chips)
-    print(json.dumps({"bare": bare, "loaded": loaded, "peak": peak, "seconds": seconds}))  # noqa: T201
+    return {"bare": bare, "loaded": loaded, "peak": peak, "seconds": seconds}

@@ -133,7 +133,9 @@ def shape_of(job: Job, maps: int, *, streamed: int) -> Shape:
 
 def chosen(job: Job, choice: Choice) -> Job:
     """The job with what was chosen."""
-    settings = replace(job.settings, block_size=choice.block_size, forwards=choice.forwards)
+    settings = replace(job.settings, block_size=choice.block_size)
+    if choice.forwards < settings.forwards:
+        settings = replace(settings, forwards=choice.forwards, forwards_by="memory")
     return replace(job, settings=settings)
 
 

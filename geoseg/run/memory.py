@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from geoseg.errors import SettingsError
+from geoseg.inference.cgroups import CGROUPS, PROC, cgroup_folders, lines_of
 
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
@@ -19,8 +20,6 @@ _GDAL_MEGABYTES = 100_000
 """Numbers below this are megabytes to GDAL, others bytes."""
 _CACHE_SHARE = 10
 _LEAST_CACHE = 32 * 2**20
-_CGROUPS = Path("/sys/fs/cgroup")
-_PROC = Path("/proc")
 
 
 def parse_memory(text: str | int, option: str = "--max-memory") -> int:
@@ -56,7 +55,7 @@ def default_limit() -> int:
     return int((_UNKNOWN if free is None else free) * _SHARE)
 
 
-def free_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int | None:
+def free_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
     """Bytes that a new process could take without harm: what the system has, within limits of cgroups.
 
     Pages of files that the system only keeps because nobody needs the memory count as free.
@@ -71,11 +70,11 @@ def free_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int | None:
     found = [value for value in (_available(proc), *_cgroup_rooms(proc, cgroups)) if value is not None]
     if found:
         return max(0, min(found))
-    return _by_psutil() if proc == _PROC else None
+    return _by_psutil() if proc == PROC else None
 
 
 def _available(proc: Path) -> int | None:
-    for line in _lines(proc / "meminfo"):
+    for line in lines_of(proc / "meminfo"):
         name, _, value = line.partition(":")
         if name == "MemAvailable":
             return int(value.split()[0]) * 1024
@@ -84,25 +83,16 @@ def _available(proc: Path) -> int | None:
 
 def _cgroup_rooms(proc: Path, cgroups: Path) -> Iterator[int | None]:
     """What is left below every limit that this process is under, versions 1 and 2."""
-    for line in _lines(proc / "self" / "cgroup"):
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if controllers == "":
-            root, limit, used = cgroups, "memory.max", "memory.current"
-        elif "memory" in controllers.split(","):
-            root, limit, used = cgroups / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-        else:
-            continue
-        parts = [part for part in path.split("/") if part and part != ".."]
-        # In a container the path may be the host's, and its own cgroup the root of what it sees.
-        for depth in range(len(parts), -1, -1):
-            yield _room(root.joinpath(*parts[:depth]), limit, used)
+    for version, folder in cgroup_folders("memory", proc, cgroups):
+        names = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
+        yield _room(folder, *(f"memory.{name}" for name in names))
 
 
 def _room(folder: Path, limit: str, used: str) -> int | None:
     most, now = _number(folder / limit), _number(folder / used)
     if most is None or now is None or most >= 1 << 60:
         return None
-    kept = [line.split() for line in _lines(folder / "memory.stat")]
+    kept = [line.split() for line in lines_of(folder / "memory.stat")]
     reclaimable = max(
         (int(value) for name, value in kept if name in ("inactive_file", "total_inactive_file")), default=0
     )
@@ -110,15 +100,8 @@ def _room(folder: Path, limit: str, used: str) -> int | None:
 
 
 def _number(path: Path) -> int | None:
-    lines = _lines(path)
+    lines = lines_of(path)
     return int(lines[0]) if lines and lines[0].strip().isdecimal() else None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return []
 
 
 def _by_psutil() -> int | None:
@@ -132,7 +115,7 @@ def _by_psutil() -> int | None:
 
 def resident_memory() -> int | None:
     """Bytes of this process that are in memory now; None where the system does not say."""
-    for line in _lines(_PROC / "self" / "status"):
+    for line in lines_of(PROC / "self" / "status"):
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     return None
@@ -165,7 +148,7 @@ def bound_gdal_cache(limit: str | int) -> None:
 
 
 def _total() -> int:
-    for line in _lines(_PROC / "meminfo"):
+    for line in lines_of(PROC / "meminfo"):
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) * 1024
     return 4 * _UNKNOWN

@@ -26,8 +26,6 @@ _WORTH_MEASURING = 100
 """Chips from which on a network is measured, although nobody asked for a limit."""
 _DISTRIBUTED = 70_000_000
 """What a worker's own parts take."""
-_FORWARDS_OF_A_WORKER = {False: 1, True: 2}
-"""By whether it computes on a GPU."""
 _COMPRESSED = 0.5
 """Of a map's bytes, what it takes compressed, with overviews, at most: maps of crops take 0.1 to 0.4."""
 
@@ -196,7 +194,7 @@ def _choose(job: Job, request: PredictRequest, demand: Demand, limit: int, say: 
             demand,
             bytes_,
             block_size=settings.block_size if request.block_size or job.begun else None,
-            forwards=_FORWARDS_OF_A_WORKER[job.workers.on_gpu] if is_worker else settings.forwards,
+            forwards=settings.forwards,
             fixed_forwards=request.forwards is not None,
             one_at_a_time=is_worker,
             cache=gdal_cache(),

@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from geoseg.errors import SettingsError
+from geoseg.inference.processors import cores
 from geoseg.polygons.rasters import resolve_block_size
 from geoseg.polygons.rows import Polygons
 from geoseg.polygons.simplify import Borders
 from geoseg.polygons.stored import StoredPolygons
-from geoseg.polygons.threads import cores
 from geoseg.run.memory import default_limit, gdal_cache, parse_memory, show_memory
 
 BASE = 230_000_000

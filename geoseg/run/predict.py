@@ -9,8 +9,9 @@ from time import perf_counter
 from typing import Any
 
 from geoseg.run.batch import settle_batch
+from geoseg.run.forwards import plan_with_fastest_forwards
 from geoseg.run.mapping import map_scene
-from geoseg.run.plan import Plan, plan_run
+from geoseg.run.plan import Plan
 from geoseg.run.prepare import prepare
 from geoseg.run.progress import Progress, Silent
 from geoseg.run.request import PathLike, PredictRequest
@@ -105,7 +106,8 @@ def predict(
             quantized network with OpenVINO).
         tta: Test-time augmentation: ``none``, ``flips`` (four views of every chip) or ``d4`` (eight):
             steadier, and as many times slower.
-        forwards: Forwards in flight at once; default one a core. Never changes the answer.
+        forwards: Forwards in flight at once; default one for each processor, or what was measured to be
+            faster; see docs/backends.md. Never changes the answer.
         workers: Compute in this many processes of this machine, each with one thread, instead of this one. A
             script that asks for them must keep its own work under ``if __name__ == "__main__":``.
         dask: Compute on the workers of an existing Dask cluster, given its scheduler's address, as in
@@ -147,7 +149,7 @@ def run_request(request: PredictRequest, progress: Progress) -> PredictResult:
     job = as_begun(settle_batch(prepare(request, progress.say)), request)
     for warning in job.warnings:
         progress.say(f"warning: {warning}")
-    job, plan = plan_run(job, request, progress.say)
+    job, plan = plan_with_fastest_forwards(job, request, progress.say)
     progress.say(plan.summary())
     if request.dry_run:
         return PredictResult({}, plan, plan.to_json())

@@ -9,9 +9,9 @@ from geoseg.errors import SettingsError
 from geoseg.inference.backend import Backend
 from geoseg.inference.choose import convert_or_torch, resolve_backend
 from geoseg.inference.conversion import Say, converted_network
-from geoseg.inference.device import cores
 from geoseg.inference.onnx_backend import OnnxBackend
 from geoseg.inference.openvino_backend import OpenVinoBackend
+from geoseg.inference.processors import cores
 from geoseg.inference.symmetry import SYMMETRIES, SymmetricBackend
 from geoseg.inference.torch_backend import GPU_BATCH_SIZE, TorchBackend
 from geoseg.models import Model, size_divisor
@@ -38,6 +38,9 @@ class Settings:
         block_size: Side of a block in pixels; never changes the answer.
         forwards: Forwards in flight at once; never changes the answer.
         refine: Refine steps, or None.
+        forwards_by: How their number was chosen: ``"asked"``; ``"cores"``, one for each processor;
+            ``"measured"``, the fastest of several; ``"memory"``, fewer because that allows no more;
+            ``"workers"``, one for each of their threads; ``"device"``, two on an accelerator.
     """
 
     bands: tuple[int, ...]
@@ -52,11 +55,12 @@ class Settings:
     block_size: int
     forwards: int
     refine: Refinement | None = None
+    forwards_by: str = "cores"
 
     def that_change_the_answer(self) -> dict[str, str]:
         """The settings to keep with a map, as text; the device by its kind."""
         kept = asdict(self)
-        del kept["block_size"], kept["forwards"], kept["refine"]
+        del kept["block_size"], kept["forwards"], kept["forwards_by"], kept["refine"]
         kept["device"] = self.device.split(":")[0]
         kept["bands"] = ",".join(map(str, self.bands))
         if self.refine is not None:
@@ -148,6 +152,7 @@ def resolve_settings(
     batch_size = asked.batch_size or (1 if on_cpu else GPU_BATCH_SIZE)
     shape = ChipShape(batch_size, len(model.bands), chip_size)
     chosen = asked.backend == "auto"
+    forwards, forwards_by = _forwards(asked, on_cpu=on_cpu)
     return Settings(
         bands=bands,
         chip_size=chip_size,
@@ -159,9 +164,21 @@ def resolve_settings(
         tta=tta,
         temperature=model.card.temperatures.get(tta, 1.0),
         block_size=asked.block_size or BLOCK_SIZE,
-        forwards=asked.forwards or (cores() if on_cpu else 2),
+        forwards=forwards,
         refine=refine,
+        forwards_by=forwards_by,
     )
+
+
+def _forwards(asked: AskedSettings, *, on_cpu: bool) -> tuple[int, str]:
+    """The most forwards that are worth having in flight, and how they were chosen."""
+    if asked.forwards is not None:
+        return asked.forwards, "asked"
+    if not on_cpu:
+        return 2, "device"
+    if asked.workers is not None or asked.dask is not None:
+        return 1, "workers"
+    return cores(), "cores"
 
 
 def make_backend(model: Model, settings: Settings) -> Backend:

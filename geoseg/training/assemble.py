@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from geoseg.errors import SettingsError
-from geoseg.inference.device import cores
+from geoseg.inference.processors import cores
 from geoseg.models import check_chip_size, size_divisor
 from geoseg.training.loading import ChipData
 from geoseg.training.losses.combine import build_loss

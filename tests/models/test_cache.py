@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from geoseg.models import cache
-from geoseg.models.cache import cache_folder, keep, recall
+from geoseg.models.cache import MEASURED, NETWORKS, cache_folder, keep, recall
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +71,26 @@ def test_a_link_in_the_place_of_the_temporary_folder_is_not_followed(own):
     assert keep("a", b"network") is None
 
 
+def test_figures_lie_apart_from_networks_and_do_not_push_them_out(monkeypatch):
+    monkeypatch.setitem(cache._KEPT, MEASURED, 2)
+    keep("a", b"network")
+    for number in range(4):
+        os.utime(keep(f"a-{number}", b"figures", MEASURED), (1000 + number, 1000 + number))
+    keep("a", b"figures", MEASURED)
+    assert recall("a") == b"network"
+    assert recall("a", MEASURED) == b"figures"
+    assert recall("a-3", MEASURED) == b"figures"
+    assert recall("a-2", MEASURED) is None
+    assert len(list(cache_folder(MEASURED).iterdir())) == 2
+
+
+def test_figures_too_have_a_temporary_folder(own):
+    (own / "cache").write_text("no folder")
+    keep("a", b"figures", MEASURED)
+    assert recall("a", MEASURED) == b"figures"
+    assert recall("a") is None
+
+
 def test_many_writers_leave_one_whole_entry():
     data = [bytes([n]) * 200_000 for n in range(8)]
     with ThreadPoolExecutor(8) as pool:
@@ -80,7 +100,7 @@ def test_many_writers_leave_one_whole_entry():
 
 
 def test_the_entries_not_used_for_longest_go(monkeypatch):
-    monkeypatch.setattr(cache, "_KEPT", 3)
+    monkeypatch.setitem(cache._KEPT, NETWORKS, 3)
     for age, key in enumerate("abc"):
         os.utime(keep(key, b"network"), (1000 + age, 1000 + age))
     recall("a")

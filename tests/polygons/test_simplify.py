@@ -160,7 +160,7 @@ def test_portions_and_threads_do_not_change_anything(monkeypatch):
     monkeypatch.setattr("geoseg.polygons.simplify_rings.PORTION", 30)
     monkeypatch.setattr("geoseg.polygons.simplify_clashes.BAND_CELLS", 1)
     monkeypatch.setattr("geoseg.polygons.arcs.PORTION", 20)
-    monkeypatch.setattr("geoseg.polygons.threads.os.sched_getaffinity", lambda _: {0}, raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
     assert rows(changed(classes, 2.0, 1)[1]) == expected
 
 

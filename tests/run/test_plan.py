@@ -15,6 +15,7 @@ import pytest
 import geoseg
 from geoseg.errors import SettingsError
 from geoseg.models import open_model
+from geoseg.models.cache import MEASURED, keep
 from geoseg.run import demand as demands
 from geoseg.run import plan as plans
 from geoseg.run.demand import Demand, measured_demand, usual_demand
@@ -170,9 +171,9 @@ def test_damaged_figures_are_measured_again_and_others_are_usual(tiny, tmp_path,
     monkeypatch.setattr(demands, "_measure_elsewhere", lambda *_: next(figures))
     assert measured_demand(model, settings, str) == Demand(1, 2, 3, 4.0)
     (kept,) = (tmp_path / "cache" / "geoseg" / "measured").iterdir()
-    kept.write_text(kept.read_text()[:-5])
+    kept.write_bytes(kept.read_bytes()[:-5])
     assert measured_demand(model, settings, str) == usual_demand(model, settings)
-    kept.write_text('{"another": "revision"}')
+    keep(kept.stem, b'{"another": "revision"}', MEASURED)
     assert not measured_demand(model, settings, str).measured
 
 
