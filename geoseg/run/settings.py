@@ -11,6 +11,7 @@ from geoseg.inference.choose import convert_or_torch, resolve_backend
 from geoseg.inference.conversion import Say, converted_network
 from geoseg.inference.onnx_backend import OnnxBackend
 from geoseg.inference.openvino_backend import OpenVinoBackend
+from geoseg.inference.pending import PendingBackend
 from geoseg.inference.processors import cores
 from geoseg.inference.symmetry import SYMMETRIES, SymmetricBackend
 from geoseg.inference.torch_backend import GPU_BATCH_SIZE, TorchBackend
@@ -185,6 +186,20 @@ def make_backend(model: Model, settings: Settings) -> Backend:
     """The backend that runs ``model`` as ``settings`` say."""
     backend = _plain_backend(model, settings)
     return backend if settings.tta == "none" else SymmetricBackend(backend, settings.tta)
+
+
+def begin_backend(model: Model, settings: Settings) -> Backend:
+    """As ``make_backend``; on a CPU it is made in the background, and its first forward waits for it."""
+    if settings.device != "cpu":
+        return make_backend(model, settings)
+    return PendingBackend(
+        lambda: make_backend(model, settings),
+        name=settings.backend,
+        device=settings.device,
+        precision=settings.precision,
+        batch_size=settings.batch_size,
+        forwards=settings.forwards,
+    )
 
 
 def _plain_backend(model: Model, settings: Settings) -> Backend:

@@ -17,7 +17,7 @@ from geoseg.inference import choose
 from geoseg.inference.device import has_bf16
 from geoseg.models import open_model
 from geoseg.run.export import export_model
-from geoseg.run.settings import AskedSettings, make_backend, resolve_settings
+from geoseg.run.settings import AskedSettings, begin_backend, make_backend, resolve_settings
 from tests.conftest import SAMPLES, make_scene
 
 
@@ -74,6 +74,20 @@ def test_the_backend_is_made_as_the_settings_say(tiny_model, backend, precision)
     assert made.temperature == settings.temperature
     assert made.probabilities(np.zeros((2, 2, 32, 32), np.float32)).shape == (2, 3, 32, 32)
     assert backend == "torch" or made.forwards == 3
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("tta", ["none", "flips"])
+def test_a_backend_that_is_made_in_the_background_is_the_same(tiny_model, backend, tta):
+    model = open_model(tiny_model)
+    asked = AskedSettings(chip_size=32, device="cpu", forwards=3, backend=backend, precision="fp32", tta=tta)
+    settings = resolve_settings(model, (1, 2), asked)
+    made, begun = make_backend(model, settings), begin_backend(model, settings)
+    chips = np.random.default_rng(0).normal(size=(1, 2, 32, 32)).astype(np.float32)
+    assert (begun.probabilities(chips) == made.probabilities(chips)).all()
+    for fact in ("name", "device", "precision", "batch_size"):
+        assert getattr(begun, fact) == getattr(made, fact)
+    assert begun.forwards == 3
 
 
 def test_a_batch_of_several_chips(tiny_model, scene, tmp_path):
