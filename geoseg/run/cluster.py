@@ -63,10 +63,17 @@ def open_cluster(workers: Workers, progress: Progress) -> Iterator[Any]:
             try:
                 client.wait_for_workers(max(1, workers.count), timeout=_PATIENCE)
             except TimeoutError as error:
-                raise SettingsError(
-                    f"no worker came within {_PATIENCE:.0f} s; start workers that connect to the scheduler"
-                ) from error
+                raise SettingsError(_nobody_came(workers)) from error
             yield client
+
+
+def _nobody_came(workers: Workers) -> str:
+    if workers.count:
+        return f"--workers {workers.count}: they did not all start within {_PATIENCE:.0f} s"
+    return (
+        f"--dask {workers.address}: no worker came within {_PATIENCE:.0f} s; start workers that connect to "
+        "the scheduler"
+    )
 
 
 @contextmanager

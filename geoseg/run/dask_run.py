@@ -8,35 +8,27 @@ it was busy with; Dask gives them to another one.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
-from queue import Empty, SimpleQueue
-from time import monotonic
-from typing import Any
 
 from geoseg._version import __version__
-from geoseg.errors import GeosegError, RunError, SettingsError
 from geoseg.inference.margins import BlockGraph, Index
-from geoseg.run.bench import Address, Order, Outcome, post
-from geoseg.run.cluster import GPU, look_over, open_cluster, require
+from geoseg.run.bench import Order, Outcome, post
+from geoseg.run.cluster import open_cluster
+from geoseg.run.crew import Crew
 from geoseg.run.finished import BlockRenderer, FinishedBlock
 from geoseg.run.local import reload
 from geoseg.run.prepare import Job
 from geoseg.run.progress import Progress
 from geoseg.run.schedule import Schedule
 from geoseg.run.standing import Standing
-from geoseg.run.tasks import compute_block, join_block
 from geoseg.run.work_store import WorkStore, patiently
 from geoseg.scene import Scene
 from geoseg.scene.file import SceneFile
 
 _AHEAD = 8
 """Finished blocks that may wait on disk for an earlier one, for each block that is computed at once."""
-_BEAT = 1.0
-"""Seconds after which a quiet cluster is looked at."""
-_NEW_WORKERS = 15.0
-"""Seconds between two looks for workers that have joined."""
 
 
 def run_on_dask(
@@ -46,6 +38,7 @@ def run_on_dask(
     store: WorkStore,
     standing: Standing,
     progress: Progress,
+    note_peak: Callable[[str, int], None],
 ) -> Generator[FinishedBlock, None, None]:
     """Finish blocks on Dask workers.
 
@@ -56,27 +49,28 @@ def run_on_dask(
         store: Where everything large passes through; all workers see its folder.
         standing: What is there already.
         progress: Told where the dashboard is, and of workers that cannot take part.
+        note_peak: Told the name of a worker and the bytes of memory it took at most, after every task.
 
     Yields:
         All finished blocks in row order.
 
     Raises:
         SettingsError: If no worker can take part.
-        RunError: If a task failed, or the scheduler is gone.
+        RunError: If a task failed, the scheduler is gone, or no worker is left and none comes.
     """
     if not any(map(standing.must_compute, graph.blocks)):
         yield from (reload(store, block) for block in graph.blocks.values())
         return
     address = post(_order_of(job, renderer, graph), store.folder)
     with open_cluster(job.workers, progress) as client:
-        crew = _Crew(client, address, job, progress)
+        crew = Crew(client, address, job, progress, note_peak)
         schedule = Schedule(graph, standing, ahead=_AHEAD * crew.slots)
         for index in _drive(schedule, crew):
             block = patiently(partial(store.finished, index))
             yield reload(store, graph.blocks[index]) if block is None else block
 
 
-def _drive(schedule: Schedule, crew: _Crew) -> Iterator[Index]:
+def _drive(schedule: Schedule, crew: Crew) -> Iterator[Index]:
     """Keep the workers busy; the finished blocks in row order."""
     computing = 0
     yield from schedule.take()
@@ -94,87 +88,6 @@ def _drive(schedule: Schedule, crew: _Crew) -> Iterator[Index]:
         else:
             schedule.finished(done)
         yield from schedule.take()
-
-
-class _Crew:
-    """The workers of a cluster that can take part."""
-
-    def __init__(self, client: Any, address: Address, job: Job, progress: Progress) -> None:
-        self._client, self._address, self._progress = client, address, progress
-        self._wanted = require(address, job.settings)
-        self._resources = {GPU: 1} if job.settings.device.startswith("cuda") else None
-        self._done: SimpleQueue[Any] = SimpleQueue()
-        self._pending: set[Any] = set()
-        self._refused: set[str] = set()
-        self._known: set[str] = set()
-        self.slots = 0
-        self._look()
-        if not self.slots:
-            raise SettingsError("no Dask worker can take part in the run; see the warnings above")
-
-    def compute(self, index: Index) -> None:
-        """Have a block computed."""
-        name = f"compute-{index[0]}-{index[1]}"
-        self._submit(compute_block, self._address, index, name=name, resources=self._resources)
-
-    def join(self, index: Index, givers: list[Index]) -> None:
-        """Have a block joined, before any other is computed."""
-        name = f"join-{index[0]}-{index[1]}"
-        self._submit(join_block, self._address, index, givers, name=name, priority=1)
-
-    def next_done(self) -> Any:
-        """Wait for the next task; what it returned.
-
-        Raises:
-            RunError: If it failed, or the scheduler is gone.
-        """
-        while True:
-            if monotonic() - self._looked > _NEW_WORKERS:
-                self._look()
-            try:
-                future = self._done.get(timeout=_BEAT)
-            except Empty:
-                if self._client.status not in ("running", "connecting", "newly-created"):
-                    raise RunError("the connection to the Dask scheduler was lost") from None
-                continue
-            self._pending.discard(future)
-            return _result_of(future)
-
-    def _submit(
-        self,
-        function: Any,
-        *arguments: Any,
-        name: str,
-        priority: int = 0,
-        resources: dict[str, int] | None = None,
-    ) -> None:
-        allowed = sorted(self._known - self._refused) if self._refused else None
-        future = self._client.submit(
-            function,
-            *arguments,
-            key=f"geoseg-{name}-{self._wanted.token}",
-            priority=priority,
-            resources=resources,
-            workers=allowed,
-            pure=False,
-        )
-        self._pending.add(future)
-        future.add_done_callback(self._done.put)
-
-    def _look(self) -> None:
-        """Look over the workers when others are there than before."""
-        self._looked = monotonic()
-        now = set(self._client.nthreads())
-        if now == self._known:
-            return
-        found = look_over(self._client, self._wanted)
-        for worker, answer in found.items():
-            if answer.unfit is not None and worker not in self._refused:
-                self._refused.add(worker)
-                self._progress.say(f"warning: Dask worker {worker} is not used: {answer.unfit}")
-        self._known = set(found)
-        fit = [answer for answer in found.values() if answer.unfit is None]
-        self.slots = sum(min(answer.threads, 2) + 1 for answer in fit) or self.slots
 
 
 def _order_of(job: Job, renderer: BlockRenderer, graph: BlockGraph) -> Order:
@@ -201,16 +114,3 @@ def _by_absolute_paths(scene: Scene) -> Scene:
         return replace(file, source=replace(file.source, path=there))
 
     return replace(scene, stacks=tuple(tuple(map(absolute, files)) for files in scene.stacks))
-
-
-def _result_of(future: Any) -> Any:
-    if future.status == "finished":
-        return future.result()
-    if future.status != "error":
-        raise RunError(f"the Dask scheduler gave up a task ({future.status})")
-    error = future.exception()
-    if isinstance(error, GeosegError):
-        raise error
-    if type(error).__name__ == "KilledWorker":
-        raise RunError(f"workers died again and again over the same block ({error}); is memory too small?")
-    raise RunError(f"a Dask worker failed: {type(error).__name__}: {error}") from error

@@ -114,7 +114,7 @@ def _predict(
         progress.say(f"{len(standing.finished)} of {len(graph.blocks)} blocks were finished before")
     with (
         progress.stage("predicting", job.window.pixels / 1e6, "Mpx") as bar,
-        closing(_finish_blocks(job, renderer, graph, store, standing, progress)) as blocks,
+        closing(_finish_blocks(job, renderer, graph, store, standing, progress, done)) as blocks,
     ):
         for block in blocks:
             with done.tally.spend("write"):
@@ -131,13 +131,14 @@ def _finish_blocks(
     store: WorkStore,
     standing: Standing,
     progress: Progress,
+    done: Progressed,
 ) -> Generator[FinishedBlock, None, None]:
     """All finished blocks in row order, by whoever does the work."""
     if not job.workers.are_elsewhere:
         return run_locally(job, renderer, graph, store, standing)
     from geoseg.run.dask_run import run_on_dask
 
-    return run_on_dask(job, renderer, graph, store, standing, progress)
+    return run_on_dask(job, renderer, graph, store, standing, progress, done.note_peak)
 
 
 @contextmanager

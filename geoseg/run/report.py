@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -88,6 +89,7 @@ class Progressed:
         chips: Chips of the map that went through the network, in this run or before.
         chips_skipped: Chips of the map without a pixel to map.
         tally: What this run did itself.
+        peaks: Name of every worker -> the most bytes of memory that it took.
     """
 
     blocks: int
@@ -95,6 +97,11 @@ class Progressed:
     chips: int = 0
     chips_skipped: int = 0
     tally: Tally = field(default_factory=Tally)
+    peaks: dict[str, int] = field(default_factory=dict)
+
+    def note_peak(self, worker: str, peak: int) -> None:
+        """Keep how much memory a worker took at most; one that was started again keeps its name."""
+        self.peaks[worker] = max(peak, self.peaks.get(worker, 0))
 
     def add(self, tally: Tally, *, is_resumed: bool) -> None:
         """Count a finished block."""
@@ -143,7 +150,8 @@ def report_of_run(
         "seconds": {"total": total} | done.tally.seconds() | dict(seconds),
         "megapixels_per_second": job.window.pixels / 1e6 / total,
         "plan": dict(job.planned),
-        "peak_memory_bytes": peak_memory(),
+        "peak_memory_bytes": _peak_here(done.peaks if job.workers.count else {}),
+        "workers": [{"name": name, "peak_memory_bytes": done.peaks[name]} for name in sorted(done.peaks)],
         "classes": statistics.rows(),
         "warnings": [*job.warnings, *_shortage(done.tally, job.settings.forwards)],
         "versions": versions(),
@@ -161,8 +169,20 @@ def _shortage(tally: Tally, forwards: int) -> list[str]:
     ]
 
 
+def _peak_here(workers: Mapping[str, int]) -> int | None:
+    """What this process and the workers it started took at most, together if at different times."""
+    own = peak_memory()
+    return None if own is None else own + sum(workers.values())
+
+
 def peak_memory() -> int | None:
-    """Largest resident memory of this process so far, in bytes; None where the system does not say."""
+    """Largest resident memory of this process so far, in bytes; None where the system does not say.
+
+    ``getrusage`` counts what the process was forked from on Linux, so its own account comes first.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
     try:
         import resource
     except ImportError:

@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from threading import Lock
 
 from geoseg.inference.margins import Index
 from geoseg.run.bench import Address, Bench, Outcome
+from geoseg.run.report import peak_memory
 
 _lock = Lock()
 _benches: dict[Address, Bench] = {}
 
 
-def compute_block(address: Address, index: Index) -> Outcome:
+@dataclass(frozen=True)
+class Done:
+    """What a worker says when it has done a task.
+
+    Attributes:
+        result: What came of it: of a block that was computed its outcome, of one that was joined its index.
+        worker: The worker's name.
+        peak: The most bytes of memory that its process took so far; None where the system does not say.
+    """
+
+    result: Outcome | Index
+    worker: str
+    peak: int | None
+
+
+def compute_block(address: Address, index: Index) -> Done:
     """Compute a block; see ``Bench.compute``."""
-    return _bench(address).compute(index)
+    return _done(_bench(address).compute(index))
 
 
-def join_block(address: Address, index: Index, givers: Sequence[Index]) -> Index:
+def join_block(address: Address, index: Index, givers: Sequence[Index]) -> Done:
     """Join a block; see ``Bench.join``."""
     _bench(address).join(index, givers)
-    return index
+    return _done(index)
+
+
+def _done(result: Outcome | Index) -> Done:
+    from distributed import get_worker
+
+    return Done(result, str(get_worker().name), peak_memory())
 
 
 def _bench(address: Address) -> Bench:

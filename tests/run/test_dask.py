@@ -12,7 +12,8 @@ from distributed import LocalCluster
 
 import geoseg
 from geoseg.errors import RunError, SettingsError
-from geoseg.run import cluster, dask_run
+from geoseg.run import cluster, crew, dask_run
+from geoseg.run.report import peak_memory
 from tests.conftest import make_scene
 from tests.run.test_resume import CutError, cut_short, predict, rasters
 from tests.run.test_resume import cut as cut_fixture
@@ -52,6 +53,10 @@ def test_a_cluster_makes_the_same_bytes(whole, tiny_model, tmp_path, scheduler, 
     for key in ("classes", "chips", "chips_skipped", "pixels_valid"):
         assert report[key] == reference[key], key
     assert report["seconds"]["forward"] > 0, "workers tell how long they were busy"
+    peaks = [worker["peak_memory_bytes"] for worker in report["workers"]]
+    assert 1 <= len(peaks) <= 2
+    assert min(peaks) > 50e6
+    assert report["peak_memory_bytes"] <= peak_memory(), "workers of a cluster may be anywhere"
     assert not (tmp_path / WORK).exists()
 
 
@@ -80,13 +85,17 @@ def test_a_killed_worker_costs_nothing_but_time(whole, tiny_model, tmp_path, mon
             time.sleep(0.001)
         os.kill(process, signal.SIGKILL)
 
-    monkeypatch.setattr(dask_run, "look_over", watch)
+    monkeypatch.setattr(crew, "look_over", watch)
     said = Saying()
-    predict(
-        whole[0], tiny_model, tmp_path, workers=2, block_size=50, polygons=tmp_path / "f.fgb", progress=said
-    )
+    options = {"workers": 2, "block_size": 50, "polygons": tmp_path / "f.fgb"}
+    report = predict(whole[0], tiny_model, tmp_path, progress=said, **options).report
     assert killed
     same(tmp_path, whole)
+    assert [worker["name"] for worker in report["workers"]] == ["0", "1"], "one that came back is the same"
+    peaks = [worker["peak_memory_bytes"] for worker in report["workers"]]
+    assert min(peaks) > 50e6
+    assert report["peak_memory_bytes"] - sum(peaks) <= peak_memory()
+    assert report["peak_memory_bytes"] - sum(peaks) > 50e6, "of this process, which is counted too"
     assert any("Dask dashboard: http://" in line for line in said.lines)
 
 
@@ -201,7 +210,7 @@ class TestRefusals:
             (tmp_path / WORK / "token").write_text("of another run")
             return wanted
 
-        monkeypatch.setattr(dask_run, "require", elsewhere)
+        monkeypatch.setattr(crew, "require", elsewhere)
         said = Saying()
         with pytest.raises(SettingsError, match="no Dask worker"):
             predict(whole[0], tiny_model, tmp_path, dask=scheduler, progress=said)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from geoseg.errors import SettingsError
 from geoseg.inference.choose import resolve_backend
-from geoseg.run import cluster, dask_run, workers
+from geoseg.run import cluster, workers
 from geoseg.run.bench import Address
 from geoseg.run.cluster import Found, Requirements, introduce
 from geoseg.run.settings import AskedSettings
@@ -52,77 +52,6 @@ def test_a_gpu_of_the_cluster_need_not_be_here():
     assert resolve_backend("auto", "cuda", "fp32", elsewhere=True) == ("torch", "cuda:0", "fp32")
     with pytest.raises(SettingsError, match="cuda"):
         resolve_backend("openvino", "cuda", "fp32", elsewhere=True)
-
-
-@dataclass
-class FakeClient:
-    """Says what workers say, and remembers what was submitted."""
-
-    found: dict
-    status: str = "running"
-    submitted: list = field(default_factory=list)
-
-    def nthreads(self):
-        return dict.fromkeys(self.found, 1)
-
-    def run(self, *_args, **_options):
-        return self.found
-
-    def submit(self, function, *_arguments, **options):
-        self.submitted.append((function.__name__, options))
-        return FakeFuture()
-
-
-class FakeFuture:
-    def add_done_callback(self, done):
-        pass
-
-
-class Saying(list):
-    def say(self, message):
-        self.append(message)
-
-
-@pytest.fixture
-def crew(tmp_path):
-    def make(device, **found):
-        settings = SimpleNamespace(device=device, backend="torch")
-        said = Saying()
-        client = FakeClient(found)
-        address = Address(str(tmp_path), "digest")
-        return dask_run._Crew(client, address, SimpleNamespace(settings=settings), said), client, said
-
-    return make
-
-
-def test_only_computing_asks_for_a_gpu(crew):
-    made, client, _ = crew("cuda:0", a=Found(None, 2))
-    made.compute((0, 0))
-    made.join((0, 1), [(0, 0)])
-    assert [(name, options["resources"]) for name, options in client.submitted] == [
-        ("compute_block", {"GPU": 1}),
-        ("join_block", None),
-    ]
-    assert client.submitted[1][1]["priority"] > client.submitted[0][1]["priority"]
-    assert made.slots == 3, "two at once, and one in waiting"
-
-
-def test_workers_that_cannot_take_part_get_no_task(crew):
-    made, client, said = crew(
-        "cpu", good=Found(None, 1), bad=Found("it lacks something", 4), broken=OSError()
-    )
-    made.compute((0, 0))
-    assert client.submitted[0][1]["workers"] == ["good"]
-    assert made.slots == 2
-    assert sorted(line.split()[3] for line in said) == ["bad", "broken"]
-    client.found["late"] = Found(None, 1)
-    made._look()
-    assert made.slots == 4
-
-
-def test_no_worker_that_can_take_part_is_an_error(crew):
-    with pytest.raises(SettingsError, match="no Dask worker can take part"):
-        crew("cpu", bad=Found("it lacks something", 4))
 
 
 @pytest.mark.parametrize(
