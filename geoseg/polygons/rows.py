@@ -169,15 +169,15 @@ class Polygons:
         """
         columns = self.columns
         sizes = self.ring_sizes[spread(columns.first_ring, columns.rings)]
-        corners = self._corners(spread(columns.first_vertex, columns.vertices))
+        at = spread(columns.first_vertex, columns.vertices)
         t = self.transform
         if t.a * t.e - t.b * t.d > 0:  # the affine mirrors what is seen on screen, so turn the rings around
-            corners = corners[_reverse_groups(sizes)]
-        rows, cols = corners[:, 0].astype(np.float64), corners[:, 1].astype(np.float64)
+            at = at[_reverse_groups(sizes)]
+        corners = self._corners(at)
         points = np.empty((len(corners), 2))
-        # Steps are a power of two, so dividing the coefficients rounds nothing.
-        points[:, 0] = cols * (t.a / self.steps) + rows * (t.b / self.steps) + t.c
-        points[:, 1] = cols * (t.d / self.steps) + rows * (t.e / self.steps) + t.f
+        for axis, (across, down, offset) in enumerate(((t.a, t.b, t.c), (t.d, t.e, t.f))):
+            # Steps are a power of two, so dividing the coefficients rounds nothing.
+            points[:, axis] = _affine(corners, across / self.steps, down / self.steps, offset)
         return points, np.append(0, np.cumsum(sizes)), np.append(0, np.cumsum(columns.rings))
 
     def geometries(self) -> NDArray[np.object_]:
@@ -199,8 +199,9 @@ class Polygons:
     def _corners(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
         if indices.size == 0:
             return np.zeros((0, 2), dtype=np.int32)
-        stored: NDArray[np.int32] = np.memmap(self.file, dtype=np.int32, mode="r").reshape(-1, 2)
-        return np.asarray(stored[indices])
+        stored = np.memmap(self.file, dtype=np.int64, mode="r")  # row and column at once
+        corners: NDArray[np.int32] = np.take(stored, indices).view(np.int32).reshape(-1, 2)
+        return corners
 
 
 def scratch_file(folder: Path | None) -> IO[bytes]:
@@ -235,17 +236,37 @@ def cut_evenly(portions: Iterable[Polygons]) -> Iterator[Polygons]:
         yield _joined(held)
 
 
+def boxes_of(points: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Least and greatest coordinates of groups of points.
+
+    Args:
+        points: float64 (points, 2), group after group.
+        starts: Where each group begins, and the end.
+
+    Returns:
+        x min, y min, x max and y max, float64 (groups, 4).
+    """
+    sides = [found.reduceat(points, starts[:-1], axis=0) for found in (np.minimum, np.maximum)]
+    return np.concatenate(sides, axis=1)
+
+
 def bounds_of(batches: Iterable[Polygons]) -> tuple[float, float, float, float] | None:
     """Least and greatest coordinates of polygons: (x min, y min, x max, y max); None without any."""
-    lows, highs = [], []
-    for batch in batches:
-        points = batch.coordinates()[0]
-        lows.append(points.min(axis=0))
-        highs.append(points.max(axis=0))
-    if not lows:
+    found = (batch.coordinates()[0] for batch in batches)
+    boxes = [boxes_of(points, np.array([0, len(points)])) for points in found]
+    if not boxes:
         return None
-    low, high = np.min(lows, axis=0), np.max(highs, axis=0)
+    sides = np.concatenate(boxes)
+    low, high = sides[:, :2].min(axis=0), sides[:, 2:].max(axis=0)
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def _affine(corners: NDArray[np.int32], across: float, down: float, offset: float) -> NDArray[np.float64]:
+    """One coordinate of corners given as row and column."""
+    if across == 0.0 or down == 0.0:
+        axis, factor = (0, down) if across == 0.0 else (1, across)
+        return np.asarray(corners[:, axis] * factor + offset)
+    return np.asarray(corners[:, 1] * across + corners[:, 0] * down + offset)
 
 
 def _joined(parts: list[Polygons]) -> Polygons:

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from geoseg.errors import SettingsError
 from geoseg.models.card import LandClass
 from geoseg.polygons.components import NODATA
-from geoseg.polygons.rows import Columns, Polygons
+from geoseg.polygons.rows import Columns, Polygons, boxes_of
 from geoseg.polygons.schema import arrow_schema
 from geoseg.polygons.stored import StoredPolygons
 from geoseg.polygons.threads import in_order
 from geoseg.polygons.units import AreaLimit
+from geoseg.polygons.wkb import polygons_as_wkb
 from geoseg.polygons.zonal import Zonal
 from geoseg.polygons.zonal_tally import ZonalSums, zonal_arrays
 
@@ -157,31 +158,43 @@ class PolygonTable:
         """The rows in order, in portions of bounded size that depend on the polygons alone."""
         return in_order(self._batch, self.polygons.batches())
 
+    def batches_with_boxes(self) -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64]]]:
+        """As ``batches``, and of every row x min, y min, x max and y max, float64 (rows, 4)."""
+        return in_order(self._batch_with_boxes, self.polygons.batches())
+
     def _batch(self, portion: Polygons) -> pa.RecordBatch:
+        return self._rows(portion, polygons_as_wkb(*portion.coordinates()))
+
+    def _batch_with_boxes(self, portion: Polygons) -> tuple[pa.RecordBatch, NDArray[np.float64]]:
+        points, rings, polygons = portion.coordinates()
+        shapes = polygons_as_wkb(points, rings, polygons)
+        return self._rows(portion, shapes), boxes_of(points, rings[polygons])
+
+    def _rows(self, portion: Polygons, shapes: pa.Array) -> pa.RecordBatch:
         import pyarrow as pa
-        import shapely
 
         columns = portion.columns
         rows = len(portion)
         names = np.full(256, None, dtype=object)
         for item in self.legend:
             names[item.id] = item.name
+        known = pa.array(names, pa.string())
         mean, least = _confidence(columns)
         second = np.where(columns.runner_up >= 0, columns.runner_up, NODATA)
         values = (
-            pa.array(_ids(portion), pa.string()),
+            _ids(portion),
             pa.array(columns.class_ids.astype(np.int32)),
-            pa.array(names[columns.class_ids], pa.string()),
+            known.take(pa.array(columns.class_ids)),
             _nullable(_areas(portion), rows),
             _nullable(_perimeters(portion), rows),
             pa.array(columns.pixels),
             _nullable(mean, rows),
             _nullable(least, rows),
-            pa.array(names[second], pa.string()),
+            known.take(pa.array(second)),
             pa.array(columns.touches_edge),
-            pa.array([self.date] * rows, pa.date32()),
+            pa.repeat(pa.scalar(self.date, pa.date32()), rows),
             *self._statistics(columns),
-            pa.array(shapely.to_wkb(portion.geometries()), pa.binary()),
+            shapes,
         )
         return pa.record_batch(list(values), schema=self.schema)
 
@@ -191,10 +204,16 @@ class PolygonTable:
         return zonal_arrays(self.zonal, ZonalSums(columns.zonal, columns.zonal_least, columns.zonal_most))
 
 
-def _ids(portion: Polygons) -> list[str]:
-    rows = (portion.columns.row.astype(np.int64) + portion.origin[0]).tolist()
-    columns = (portion.columns.column.astype(np.int64) + portion.origin[1]).tolist()
-    return [f"r{row}c{column}" for row, column in zip(rows, columns, strict=True)]
+def _ids(portion: Polygons) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = portion.columns
+    row, column = (
+        pa.array(first.astype(np.int64) + before).cast(pa.string())
+        for first, before in zip((columns.row, columns.column), portion.origin, strict=True)
+    )
+    return pc.binary_join_element_wise("r", row, "c", column, "")
 
 
 def _areas(polygons: Polygons) -> NDArray[np.float64] | None:

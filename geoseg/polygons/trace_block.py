@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.components import NODATA, Runs, find_runs
+from geoseg.polygons.groups import repeat_each
 from geoseg.polygons.rings import Nodes, Traced, any_quadrant, link_rings
 from geoseg.polygons.surface import Surface
 from geoseg.polygons.tally import Tally, tally_block
@@ -124,7 +125,7 @@ def trace_block(
     tally = tally_block(runs, areas, block.confidence, block.probabilities, block.zonal)
     del areas
     names, at_seam = _name_components(block, shape, runs, tally)
-    labels: NDArray[np.int32] = np.repeat(names[runs.component], runs.lengths).reshape(block.classes.shape)
+    labels = repeat_each(names.take(runs.component), runs.lengths).reshape(block.classes.shape)
     nodes = _inner_nodes(block, labels, shape, junctions=junctions)
     top, bottom, left, right = (
         Line(block.classes[at].copy(), np.maximum(labels[at], -1))
@@ -133,7 +134,7 @@ def trace_block(
     del labels
     done = nodes.quadrants < 0
     chosen = any_quadrant(done)
-    finished = link_rings(nodes.where(chosen), done[chosen], surface)
+    finished = link_rings(nodes.where(chosen), done.take(np.flatnonzero(chosen), axis=0), surface)
     waiting = nodes.where(any_quadrant(nodes.quadrants > 0))
     np.maximum(waiting.quadrants, -1, out=waiting.quadrants)
     return TracedBlock(
@@ -214,11 +215,13 @@ def find_nodes(
     if plain.size == 0:
         rows = columns = np.zeros(0, dtype=np.int64)
     else:
-        rows, columns = np.divmod(np.flatnonzero(~plain), plain.shape[1])
+        corners = np.flatnonzero(~plain)
+        rows = corners // plain.shape[1]
+        columns = corners - rows * plain.shape[1]
     width = labels.shape[1]
     at = rows * width + columns
     flat = labels.ravel()
-    quadrants = np.stack([flat[at + 1], flat[at], flat[at + width], flat[at + width + 1]], axis=1)
+    quadrants = np.stack([flat.take(at + beside) for beside in (1, 0, width, width + 1)], axis=1)
     found = None
     if junctions:  # a plain corner has two sides of equal pixels, anything else fewer
         alike = level[rows, columns].astype(np.int8)

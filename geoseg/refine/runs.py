@@ -85,7 +85,8 @@ def _split(values: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.int
     begins = np.ones(values.shape, dtype=bool)
     np.not_equal(values[:, 1:], values[:, :-1], out=begins[:, 1:])
     starts = np.flatnonzero(begins)
-    runs = np.repeat(np.arange(starts.size, dtype=np.int32), np.diff(starts, append=values.size))
+    runs = np.cumsum(begins.ravel(), dtype=np.int32)  # faster than repeating
+    runs -= 1
     return begins, starts, runs
 
 
@@ -102,8 +103,8 @@ def _connect(
     linked = values[1:] == values[:-1]
     linked &= begins[1:] | begins[:-1]
     above = np.flatnonzero(linked)
-    upper = run_of_pixel[above]
-    lower = run_of_pixel[above + values.shape[1]]
+    upper = run_of_pixel.take(above)
+    lower = run_of_pixel.take(above + values.shape[1])
     pointers = np.zeros(starts.size + 1, dtype=np.int32)
     np.cumsum(np.bincount(upper, minlength=starts.size), out=pointers[1:])
     links = csr_array((np.ones(lower.size), lower, pointers), shape=(starts.size, starts.size))

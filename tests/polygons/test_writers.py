@@ -149,12 +149,15 @@ def test_the_file_appears_whole_or_not_at_all(table, tmp_path, suffix, monkeypat
     path.write_bytes(b"the old file")
     before = sorted(tmp_path.iterdir())
 
-    def fail(_table):
-        yield next(batches)
-        raise OSError("no space left on device")
+    def failing(batches):
+        def fail(_table):
+            yield next(batches)
+            raise OSError("no space left on device")
 
-    batches = iter(list(table.batches()))
-    monkeypatch.setattr(type(table), "batches", fail)
+        return fail
+
+    for name in ("batches", "batches_with_boxes"):
+        monkeypatch.setattr(type(table), name, failing(iter(list(getattr(table, name)()))))
     with pytest.raises(RunError, match="no space left"):
         write_polygons(table, path)
     assert sorted(tmp_path.iterdir()) == before
@@ -180,17 +183,18 @@ def test_rows_are_never_held_all_at_once(small_map, tmp_path, suffix, monkeypatc
     class Watched(np.ndarray):
         """Unlike its base class, an array that can be watched while it goes."""
 
-    original = type(table.polygons.load()).geometries
+    original = type(table.polygons.load()).coordinates
 
-    def geometries(portion):
+    def coordinates(portion):
         nonlocal most
-        made = original(portion).view(Watched)
-        alive.append(len(made))
-        weakref.finalize(made, alive.remove, len(made))
+        points, rings, polygons = original(portion)
+        points = points.view(Watched)
+        alive.append(len(portion))
+        weakref.finalize(points, alive.remove, len(portion))
         most = max(most, sum(alive))
-        return made
+        return points, rings, polygons
 
-    monkeypatch.setattr(type(table.polygons.load()), "geometries", geometries)
+    monkeypatch.setattr(type(table.polygons.load()), "coordinates", coordinates)
     write_polygons(table, tmp_path / f"out{suffix}")
     assert 5 <= most <= 15 < len(table)
 

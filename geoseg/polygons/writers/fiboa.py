@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.errors import SettingsError
 from geoseg.polygons.schema import COLUMNS, GEOMETRY, statistic_column
@@ -90,14 +91,14 @@ def _schema(table: PolygonTable) -> pa.Schema:
     return pa.schema([*(f for f in ours if f.name != GEOMETRY), *added, ours.field(GEOMETRY)])
 
 
-def _batches(table: PolygonTable) -> Iterator[pa.RecordBatch]:
+def _batches(table: PolygonTable) -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64]]]:
     import pyarrow as pa
 
     schema = _schema(table)
     moment = None
     if table.date is not None:
         moment = datetime.datetime.combine(table.date, datetime.time(), datetime.UTC)
-    for batch in table.batches():
+    for batch, boxes in table.batches_with_boxes():
         values = dict(zip(batch.schema.names, batch.columns, strict=True))
         values |= {
             "metrics:area": _positive(batch.column("area_ha"), _HECTARE),
@@ -107,7 +108,7 @@ def _batches(table: PolygonTable) -> Iterator[pa.RecordBatch]:
             ),
             "determination:method": pa.array([METHOD] * batch.num_rows, pa.string()),
         }
-        yield pa.record_batch([values[name] for name in schema.names], schema=schema)
+        yield pa.record_batch([values[name] for name in schema.names], schema=schema), boxes
 
 
 def _positive(values: pa.Array, factor: float) -> pa.Array:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geoseg.polygons.schema import GEOMETRY
 from geoseg.polygons.table import PolygonTable
 
@@ -32,7 +35,7 @@ class GeoParquet:
 
     def write(self, table: PolygonTable, path: Path) -> None:
         """Write all rows, in order."""
-        write_geoparquet(table, path, schema=table.schema, batches=table.batches())
+        write_geoparquet(table, path, schema=table.schema, batches=table.batches_with_boxes())
 
 
 def write_geoparquet(
@@ -40,7 +43,7 @@ def write_geoparquet(
     path: Path,
     *,
     schema: pa.Schema,
-    batches: Iterable[pa.RecordBatch],
+    batches: Iterable[tuple[pa.RecordBatch, NDArray[np.float64]]],
     metadata: Mapping[str, str] | None = None,
     bbox_may_be_null: bool = False,
 ) -> None:
@@ -50,7 +53,7 @@ def write_geoparquet(
         table: What the rows come from.
         path: A file that does not exist yet.
         schema: Columns of the rows; one is the geometry.
-        batches: The rows.
+        batches: The rows, and their boxes; see ``PolygonTable.batches_with_boxes``.
         metadata: Put into the file besides the provenance.
         bbox_may_be_null: Whether the schema allows null in the bbox column.
     """
@@ -60,8 +63,8 @@ def write_geoparquet(
     known = {"geo": json.dumps(_geo(table))} | dict(metadata or {}) | dict(table.provenance)
     schema = schema.append(pa.field(BBOX, _bbox_type(), nullable=bbox_may_be_null)).with_metadata(known)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for batch in batches:
-            columns = [*batch.columns, _bboxes(batch.column(GEOMETRY))]
+        for batch, boxes in batches:
+            columns = [*batch.columns, _bboxes(boxes)]
             writer.write_batch(pa.record_batch(columns, schema=schema), row_group_size=batch.num_rows)
 
 
@@ -90,10 +93,8 @@ def _bbox_type() -> pa.DataType:
     return pa.struct([pa.field(side, pa.float64(), nullable=False) for side in _SIDES])
 
 
-def _bboxes(geometries: pa.Array) -> pa.Array:
+def _bboxes(boxes: NDArray[np.float64]) -> pa.Array:
     """Least and greatest coordinates of every polygon."""
     import pyarrow as pa
-    import shapely
 
-    bounds = shapely.bounds(shapely.from_wkb(geometries.to_numpy(zero_copy_only=False)))
-    return pa.StructArray.from_arrays([pa.array(side) for side in bounds.T], fields=list(_bbox_type()))
+    return pa.StructArray.from_arrays([pa.array(side) for side in boxes.T], fields=list(_bbox_type()))
