@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,18 +12,22 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.grid import Block, Chip, Grid, Window
+from geoseg.grid import Block, Chip, Grid
 from geoseg.inference.accumulate import AccumulatedBlock, begin_block
 from geoseg.inference.backend import Backend
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.pixels import BlockPixels, PixelSource
+from geoseg.inference.reading import STRIP_ROWS, Area, BlockReaders, BlockReading, StripReader
 from geoseg.inference.tally import Tally
 from geoseg.inference.throttle import Throttle
 
 T = TypeVar("T")
 
 DEVICE_READERS = 4
-"""Blocks read at once for an accelerator, which computes them faster than one thread decodes them."""
+"""Blocks read ahead of an accelerator, which computes them faster than one thread decodes them."""
+
+_MANY_FORWARDS = 8
+"""Forwards in flight that compute faster than two threads decode."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Ingredients:
         normalisation: The package's normalisation.
         classes: Number of classes of the network.
         area: Gives the mask of pixels to map in a window (an area of interest); None for all.
+        strip_rows: Rows of the scene to read at once: whole tiles of its files.
     """
 
     source: PixelSource
@@ -71,7 +76,8 @@ class Ingredients:
     grid: Grid
     normalisation: Normalisation
     classes: int
-    area: Callable[[Window], NDArray[np.bool_]] | None = None
+    area: Area | None = None
+    strip_rows: int = STRIP_ROWS
 
 
 class BlockComputer:
@@ -85,12 +91,16 @@ class BlockComputer:
     def __init__(self, ingredients: Ingredients, forwards: int | None = None) -> None:
         self._ingredients = ingredients
         backend = ingredients.backend
-        self._throttle = Throttle(forwards or backend.forwards)
-        self._forwards = ThreadPoolExecutor(
-            forwards or backend.forwards, "geoseg-forward", initializer=backend.prepare_thread
+        forwards = forwards or backend.forwards
+        self._throttle = Throttle(forwards)
+        self._forwards = ThreadPoolExecutor(forwards, "geoseg-forward", initializer=backend.prepare_thread)
+        self._ahead = readers_for(backend.device)
+        self._readers = BlockReaders(
+            StripReader(ingredients.source, ingredients.normalisation),
+            ingredients.area,
+            ingredients.strip_rows,
+            max(self._ahead, 4 if forwards >= _MANY_FORWARDS else 2),
         )
-        self._readers = readers_for(backend.device)
-        self._reader = ThreadPoolExecutor(self._readers, "geoseg-read")
 
     def __enter__(self) -> BlockComputer:
         return self
@@ -102,7 +112,7 @@ class BlockComputer:
 
     def close(self) -> None:
         """End the threads; what has not begun never will."""
-        self._reader.shutdown(cancel_futures=True)
+        self._readers.close()
         self._forwards.shutdown(cancel_futures=True)
 
     def run(self, blocks: Iterable[Block]) -> Iterator[ComputedBlock]:
@@ -118,34 +128,26 @@ class BlockComputer:
         Yields:
             The blocks in the same order.
         """
-        reads = _ahead((self._reader.submit(self._read, block) for block in blocks), self._readers)
+        reads = _ahead(map(self._readers.begin, blocks), self._ahead)
         # `map` lets go of a block's pixels before the block is handed out; a loop's variable would not.
-        yield from map(_finish, _ahead(self._start(*read.result()) for read in reads))
+        yield from map(_finish, _ahead(map(self._start, reads)))
 
     def compute(self, block: Block) -> ComputedBlock:
         """Compute one block, read by the calling thread; several threads may do so at once."""
-        return _finish(self._start(*self._read(block)))
+        return _finish(self._start(self._readers.read(block)))
 
-    def _read(self, block: Block) -> tuple[BlockPixels, Tally]:
-        parts, tally = self._ingredients, Tally()
-        with tally.spend("read"):
-            values, valid = parts.source.read(block.reach)
-            wanted = valid if parts.area is None else valid & parts.area(block.reach)
-            if wanted.any():
-                parts.normalisation.apply(values, valid)
-        return BlockPixels(block, values, wanted), tally
-
-    def _start(self, pixels: BlockPixels, tally: Tally) -> _Running:
-        parts = self._ingredients
+    def _start(self, reading: BlockReading) -> _Running:
+        """Begin the forwards of a block, those of its first rows while the others are being read."""
+        parts, pixels, tally = self._ingredients, reading.pixels, reading.tally
         every = list(parts.grid.chips(pixels.block))
-        chips = [chip for chip in every if pixels.wants(chip)]
-        tally.chips, tally.chips_skipped = len(chips), len(every) - len(chips)
-        if not chips:
-            return _Running(pixels, None, (), tally)
-        total = begin_block(parts.backend, parts.grid, pixels.block, parts.classes)
-        size = parts.backend.batch_size
-        batches = [chips[i : i + size] for i in range(0, len(chips), size)]
-        forwards = [self._forwards.submit(self._forward, total, pixels, batch, tally) for batch in batches]
+        total: AccumulatedBlock | None = None
+        forwards = []
+        for batch in _batches(reading.chips(every), parts.backend.batch_size):
+            if total is None:
+                total = begin_block(parts.backend, parts.grid, pixels.block, parts.classes)
+            tally.chips += len(batch)
+            forwards.append(self._forwards.submit(self._forward, total, pixels, batch, tally))
+        tally.chips_skipped = len(every) - tally.chips
         return _Running(pixels, total, forwards, tally)
 
     def _forward(
@@ -158,8 +160,20 @@ class BlockComputer:
 
 
 def readers_for(device: str) -> int:
-    """How many blocks are read at once for a device."""
+    """How many blocks are read ahead of the one that a device computes."""
     return 1 if device == "cpu" else DEVICE_READERS
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of so many items, the last one of what is left, each as soon as it is full."""
+    batch: list[T] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _finish(running: _Running) -> ComputedBlock:

@@ -29,6 +29,7 @@ def ingredients_of(job: Job) -> Ingredients:
         normalisation=Normalisation(card.means, card.stds),
         classes=len(card.classes),
         area=None if job.area is None else job.area.mask,
+        strip_rows=job.scene.strip_rows,
     )
 
 

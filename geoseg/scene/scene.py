@@ -19,6 +19,7 @@ from geoseg.scene.source import close
 from geoseg.scene.stack import Layer, Raw, read_stack
 
 INVALID_WHERE = ("all", "any")
+_STRIP_ROWS = 512
 _ROWS = 64
 """Rows turned into physical units at once: what is made of them in between stays in the processor's cache."""
 
@@ -70,6 +71,12 @@ class Scene:
     def gsd(self) -> float | None:
         """Metres a pixel at the centre, the geometric mean of both directions; None if unknown."""
         return self.georeference.gsd(self.shape)
+
+    @property
+    def strip_rows(self) -> int:
+        """Rows worth reading at once: whole blocks of the first file, 512 or more."""
+        height = self.storage_block_shape[0]
+        return height * -(-_STRIP_ROWS // height)
 
     @property
     def is_geographic(self) -> bool:

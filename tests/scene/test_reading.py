@@ -217,3 +217,19 @@ def test_a_truncated_file_is_a_failed_run_with_one_clear_line(tmp_path):
     with pytest.raises(RunError, match=r"a\.tif: rows .* damaged or incomplete") as caught:
         read(scene)
     assert "\n" not in str(caught.value)
+
+
+class TestStrips:
+    @pytest.mark.parametrize(
+        ("profile", "rows"),
+        [
+            ({"tiled": True, "blockxsize": 256, "blockysize": 256}, 512),
+            ({"tiled": True, "blockxsize": 16, "blockysize": 400}, 800),
+            ({"blockysize": 1}, 512),
+            ({"blockysize": 900, "compress": "deflate"}, 900),
+        ],
+    )
+    def test_a_strip_is_whole_blocks_of_the_file(self, tmp_path, profile, rows):
+        scene = open_scene(write(tmp_path / "a.tif", ramp(1, 900, 20), **profile))
+        assert scene.strip_rows == rows
+        assert rows % scene.storage_block_shape[0] == 0

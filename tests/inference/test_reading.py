@@ -1,0 +1,131 @@
+"""Blocks are read in strips: every pixel once, chips as soon as their rows are there, nothing in vain."""
+
+from __future__ import annotations
+
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.errors import RunError
+from geoseg.grid import Grid, Window
+from geoseg.inference.normalise import Normalisation
+from geoseg.inference.reading import BlockReaders, StripReader, strips_of
+
+GRID = Grid((100, 70), 16, 4)
+UNIT = Normalisation(np.zeros(1, np.float32), np.ones(1, np.float32))
+
+
+class Source:
+    """A value for every pixel; remembers what was read by which thread, and waits where it is told to."""
+
+    def __init__(self, wait_from=None, broken_from=None):
+        self.seen, self.threads = [], {}
+        self.wait_from, self.broken_from = wait_from, broken_from
+        self.go = threading.Event()
+
+    def read(self, window):
+        if self.wait_from is not None and window.row >= self.wait_from:
+            assert self.go.wait(20)
+        if self.broken_from is not None and window.row >= self.broken_from:
+            raise RunError("the file is damaged")
+        self.seen.append(window)
+        self.threads.setdefault(window.row, set()).add(threading.get_ident())
+        rows, cols = np.indices(window.shape)
+        return ((rows + window.row) * 1000.0 + cols + window.col).astype(np.float32)[None], rows >= 0
+
+
+def whole_block():
+    (block,) = GRID.blocks(1000)
+    return block
+
+
+def readers(source, *, area=None, rows=20, threads=2):
+    return BlockReaders(StripReader(source, UNIT), area, rows, threads)
+
+
+@given(st.integers(0, 300), st.integers(1, 300), st.integers(1, 200))
+def test_strips_tile_a_window_and_end_at_multiples(row, height, rows):
+    window = Window(row, 5, height, 7)
+    strips = strips_of(window, rows)
+    assert (strips[0].row, strips[-1].row_stop) == (row, window.row_stop)
+    for upper, lower in pairwise(strips):
+        assert upper.row_stop == lower.row
+        assert lower.row % rows == 0
+    assert all(strip.height <= rows and (strip.col, strip.width) == (5, 7) for strip in strips)
+
+
+def test_a_block_is_read_whole_and_every_row_once():
+    source = Source()
+    reading = readers(source).begin(whole_block())
+    assert len(list(reading.chips(list(GRID.chips(whole_block()))))) == GRID.counts[0] * GRID.counts[1]
+    rows, cols = np.indices(GRID.shape)
+    assert np.array_equal(reading.pixels.values[0], rows * 1000.0 + cols)
+    assert sorted(window.row for window in source.seen) == [0, 20, 40, 60, 80]
+    assert reading.tally.read > 0
+
+
+def test_the_calling_thread_reads_the_same():
+    here, there = readers(Source()).read(whole_block()), readers(Source()).begin(whole_block())
+    chips = list(GRID.chips(whole_block()))
+    assert list(here.chips(chips)) == list(there.chips(chips)) == chips
+    assert np.array_equal(here.pixels.values, there.pixels.values)
+
+
+def test_chips_come_as_soon_as_their_rows_are_there():
+    source = Source(wait_from=40)
+    chips = list(GRID.chips(whole_block()))
+    coming = readers(source).begin(whole_block()).chips(chips)
+    early = [chip for chip in chips if chip.window.row_stop <= 40]
+    assert [next(coming) for _ in early] == early
+    assert {window.row for window in source.seen} == {0, 20}
+    source.go.set()
+    assert list(coming) == chips[len(early) :]
+
+
+def test_rows_stay_with_a_thread():
+    source = Source()
+    both = readers(source)
+    for block in GRID.blocks(36):
+        list(both.begin(block).chips(list(GRID.chips(block))))
+    both.close()
+    by_strip = {}
+    for row, threads in source.threads.items():
+        by_strip.setdefault(row // 20, set()).update(threads)
+    assert all(len(threads) == 1 for threads in by_strip.values())
+    assert len(set().union(*by_strip.values())) == 2
+
+
+def test_nothing_is_read_where_nothing_is_to_be_mapped():
+    source = Source()
+    block = whole_block()
+    reading = readers(source, area=lambda window: np.zeros(window.shape, bool)).begin(block)
+    assert list(reading.chips(list(GRID.chips(block)))) == []
+    assert source.seen == []
+
+
+def test_only_chips_with_a_pixel_of_the_area_come():
+    block = whole_block()
+    wanted = np.zeros(GRID.shape, bool)
+    wanted[50, 30] = True
+    reading = readers(Source(), area=lambda window: wanted[window.slices()].copy()).begin(block)
+    chips = list(reading.chips(list(GRID.chips(block))))
+    assert chips
+    assert all(chip.window.intersection(Window(50, 30, 1, 1)) for chip in chips)
+
+
+@pytest.mark.parametrize("rows", [0, 20, 80])
+def test_a_strip_that_cannot_be_read_is_told(rows):
+    reading = readers(Source(broken_from=rows)).begin(whole_block())
+    with pytest.raises(RunError, match="damaged"):
+        list(reading.chips(list(GRID.chips(whole_block()))))
+
+
+def test_rows_that_no_chip_waits_for_are_told_of_too():
+    source = Source(broken_from=80)
+    reading = readers(source).begin(whole_block())
+    with pytest.raises(RunError, match="damaged"):
+        list(reading.chips(list(GRID.chips(whole_block()))[:1]))
