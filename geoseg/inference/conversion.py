@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,10 +116,9 @@ def _convert(model: Model, backend: str, shape: ChipShape, say: Say) -> Converte
             f"--backend {backend}: converting a network needs the packages onnx and onnxscript; "
             f'run: pip install "geoseg[{backend}]"'
         )
-    since = perf_counter()
+    say(f"converting the network for {TITLES[backend]}, once (some seconds)")
     network = Converted(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(model.network, shape)})
     check_conversion(model, backend, network)
-    say(f"converted the network for {TITLES[backend]}, once: {perf_counter() - since:.1f} s")
     return network
 
 

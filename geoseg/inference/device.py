@@ -1,15 +1,18 @@
 """What this machine computes on and in, found out without torch where that can be known.
 
 Importing torch takes a second and more; a run with a converted network on a CPU does without it. So the
-system is asked first: where it has no driver of an accelerator at all, torch could not use one either.
+system is asked first: where it has no driver of an accelerator at all, or torch was built for none, torch
+could not use one.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from geoseg.errors import SettingsError
@@ -86,8 +89,10 @@ def has_bf16(device: str) -> bool:
 
 def _may_have_accelerator() -> bool:
     """Whether torch could find an accelerator; False only where that is sure."""
-    if sys.platform == "darwin":
-        return True
+    return sys.platform == "darwin" or (_has_driver() and not _torch_is_for_cpus())
+
+
+def _has_driver() -> bool:
     if any(os.path.exists(path) for path in _DEVICE_FILES):
         return True
     try:
@@ -95,6 +100,18 @@ def _may_have_accelerator() -> bool:
     except OSError:
         return False
     return True
+
+
+def _torch_is_for_cpus() -> bool:
+    """Whether the torch that is installed was built without accelerators: the usual one on Windows."""
+    found = find_spec("torch")
+    if found is None or found.origin is None:
+        return False
+    try:
+        built = Path(found.origin).with_name("version.py").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    return all(re.search(rf"^{kind}\b[^=\n]*= *None$", built, re.MULTILINE) for kind in ("cuda", "hip"))
 
 
 @cache

@@ -13,7 +13,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from time import perf_counter, process_time
+from time import process_time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,11 +83,10 @@ def measured_demand(model: Model, settings: Settings, say: Say) -> Demand:
     kept = _recall(key)
     if kept is not None:
         return kept
-    since = perf_counter()
+    say("measuring what the network takes, once (some seconds)")
     found = _measure_elsewhere(model, settings)
     if found is None:
         return usual_demand(model, settings)
-    say(f"measured what the network takes, once: {perf_counter() - since:.1f} s")
     keep_figures(key, asdict(found))
     return found
 

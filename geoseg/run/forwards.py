@@ -88,16 +88,14 @@ def fastest(model: Model, settings: Settings, chips: int, say: Say) -> int | Non
         return int(kept)
     if chips < _WORTH_MEASURING * settings.forwards * settings.batch_size:
         return None
-    since = perf_counter()
+    say(
+        f"measuring whether {' or '.join(map(str, candidates))} forwards at once are faster, once (some seconds)"
+    )
     try:
         found = measure_elsewhere(measure_here, model, replace(settings, tta="none"))
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
     keep_figures(key, found)
-    say(
-        f"measured how many forwards to run at once, once: {found['forwards']} of {settings.forwards}, "
-        f"{perf_counter() - since:.1f} s"
-    )
     return int(found["forwards"])
 
 

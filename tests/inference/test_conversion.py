@@ -37,7 +37,7 @@ def test_it_is_converted_once_and_that_is_said(tiny_model):
     said = []
     first = find(open_model(tiny_model), said)
     assert len(said) == 1
-    assert said[0].startswith("converted the network for OpenVINO, once: ")
+    assert said[0].startswith("converting the network for OpenVINO, once ")
     model = open_model(tiny_model)
     again = find(model, said)
     assert len(said) == 1

@@ -64,6 +64,31 @@ def test_auto_without_a_driver_is_the_cpu(monkeypatch):
     assert resolve_device("auto") == "cpu"
 
 
+@pytest.mark.parametrize(
+    ("built", "may_have"),
+    [
+        ("cuda: Optional[str] = None\nhip: Optional[str] = None\n", False),
+        ("cuda = None\r\nhip = None\r\n", False),
+        ("cuda: Optional[str] = '13.2'\nhip: Optional[str] = None\n", True),
+        ("cuda: Optional[str] = None\nhip: Optional[str] = '7.0'\n", True),
+        ("cuda: Optional[str] = None\n", True),
+        (None, True),
+    ],
+)
+def test_a_driver_is_of_no_use_to_a_torch_that_was_built_for_cpus(tmp_path, monkeypatch, built, may_have):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise AssertionError('imported')")
+    if built is not None:
+        (tmp_path / "torch" / "version.py").write_bytes(built.encode())
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(device, "_has_driver", lambda: True)
+    assert device._may_have_accelerator() is may_have
+    monkeypatch.setattr(device, "_has_driver", lambda: False)
+    assert not device._may_have_accelerator()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
 def test_freed_memory_is_kept_and_repeats_are_harmless():
     code = """
