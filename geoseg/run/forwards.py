@@ -88,9 +88,8 @@ def fastest(model: Model, settings: Settings, chips: int, say: Say) -> int | Non
         return int(kept)
     if chips < _WORTH_MEASURING * settings.forwards * settings.batch_size:
         return None
-    say(
-        f"measuring whether {' or '.join(map(str, candidates))} forwards at once are faster, once (some seconds)"
-    )
+    numbers = " or ".join(map(str, candidates))
+    say(f"measuring whether {numbers} forwards at once are faster, once (some seconds)")
     try:
         found = measure_elsewhere(measure_here, model, replace(settings, tta="none"))
     except (OSError, subprocess.SubprocessError, ValueError):
