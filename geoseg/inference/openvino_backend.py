@@ -45,13 +45,17 @@ class OpenVinoBackend:
     device: str = "cpu"
     name: str = "openvino"
     _compiled: Any = field(init=False, repr=False)
+    _tensor: Any = field(init=False, repr=False)
+    _shape: tuple[int, ...] = field(init=False, repr=False)
     _local: threading.local = field(init=False, repr=False, default_factory=threading.local)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_compiled", self._compile())
+        object.__setattr__(self, "_tensor", import_openvino().Tensor)
+        object.__setattr__(self, "_shape", tuple(self._compiled.output(OUTPUT).shape))
         # The bindings look numpy up when they first see an array. Two threads that are both the first can
         # wait for each other for ever, one with Python's lock, one with the bindings'. So it is done here.
-        import_openvino().Tensor(np.zeros(1, np.float32), shared_memory=True)
+        self._as_tensor(np.zeros(1, np.float32))
 
     @property
     def batch_size(self) -> int:
@@ -67,8 +71,14 @@ class OpenVinoBackend:
         if not hasattr(self._local, "request"):
             self.prepare_thread()
         given = dict(zip(INPUTS, (chips, np.array(self.temperature, np.float32)), strict=True))
-        result: NDArray[np.float32] = self._local.request.infer(given, share_inputs=True)[OUTPUT]
+        result = np.empty(self._shape, np.float32)
+        # OpenVINO writes into the array that is handed out; one of its own would have to be copied.
+        self._local.request.set_tensor(OUTPUT, self._as_tensor(result))
+        self._local.request.infer(given, share_inputs=True, share_outputs=True)
         return result
+
+    def _as_tensor(self, array: NDArray[np.float32]) -> Any:
+        return self._tensor(array, shared_memory=True)
 
     def _compile(self) -> Any:
         openvino = import_openvino()
@@ -81,6 +91,8 @@ class OpenVinoBackend:
             "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
             "INFERENCE_NUM_THREADS": self.forwards,
             "NUM_STREAMS": self.forwards,
+            # Left out, OpenVINO has one stream a core, however many are asked for, where a core runs two threads.
+            "ENABLE_HYPER_THREADING": True,
             # Streams bound to cores would crowd together when several runs share a machine.
             "ENABLE_CPU_PINNING": False,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,9 @@ from geoseg.scene.stack import Raw
 _WINDOWS = 64
 _WINDOWS_REMOTE = 16
 """Fewer requests over the network."""
+
+_THREADS = 4
+"""Windows read at once: every one has tiles of its own to decode, or to wait for."""
 
 _READ_WHOLE = 4
 """A scene of up to this many times the wanted pixels is read as a whole."""
@@ -154,7 +158,8 @@ class _Look:
 
 
 def _read(scene: Scene, windows: Iterable[Window], *, is_whole: bool = False) -> _Look:
-    raws = [scene.read_raw(window) for window in windows]
+    with ThreadPoolExecutor(_THREADS) as threads:
+        raws = list(threads.map(scene.read_raw, windows))
     return _Look(
         tuple(np.concatenate([raw.stored[i].ravel() for raw in raws]) for i in range(len(scene.bands))),
         np.concatenate([raw.missing.reshape(len(scene.bands), -1) for raw in raws], axis=1),
