@@ -91,7 +91,7 @@ class OpenVinoBackend:
             "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
             "INFERENCE_NUM_THREADS": self.forwards,
             "NUM_STREAMS": self.forwards,
-            # Left out, OpenVINO has one stream a core, however many are asked for, where a core runs two threads.
+            # Else it has one stream a core, however many are asked for, where a core runs two threads.
             "ENABLE_HYPER_THREADING": True,
             # Streams bound to cores would crowd together when several runs share a machine.
             "ENABLE_CPU_PINNING": False,

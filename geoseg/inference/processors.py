@@ -51,7 +51,7 @@ def physical_cores(usable: Iterable[int] | None = None, topology: Path = TOPOLOG
     numbers = _usable() if usable is None else frozenset(usable)
     if not numbers:
         return None
-    found = {number: _siblings(topology, number) & numbers for number in numbers}
+    found = {number: _siblings(topology, number) for number in numbers}
     if not all(number in siblings for number, siblings in found.items()):
         return None
     return len({min(siblings) for siblings in found.values()})

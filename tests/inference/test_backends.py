@@ -17,6 +17,7 @@ from geoseg.inference.device import has_bf16
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.onnx_backend import OnnxBackend
 from geoseg.inference.openvino_backend import OpenVinoBackend
+from geoseg.inference.processors import cores
 from geoseg.inference.symmetry import SYMMETRIES, SymmetricBackend
 from geoseg.inference.torch_backend import TorchBackend
 from geoseg.models import build_network, load_model, size_divisor
@@ -268,6 +269,12 @@ def test_openvino_has_seen_an_array_before_threads_show_it_theirs(make, monkeypa
     monkeypatch.setattr(openvino, "Tensor", Tensor)
     make("openvino")
     assert seen[:1] == [True]
+
+
+def test_openvino_has_a_stream_for_every_processor(make):
+    """Also where two of them share a core: of its own accord it would leave every second one out."""
+    streams = make("openvino", forwards=cores())._compiled.get_property("NUM_STREAMS")
+    assert int(str(streams)) == cores()
 
 
 def test_openvino_tells_nobody_that_it_is_used():
