@@ -69,7 +69,7 @@ def export_model(quiet: bool, model: str, **options: Any) -> None:
 @click.option("--label-column", metavar="NAME", help="Column of polygons that names the class.")
 @click.option("--aoi", metavar="FILE", help="Measure only inside these polygons: ground it never saw.")
 @click.option(
-    "--chips", type=int, default=100, show_default=True, metavar="N", help="Chips that set the scales."
+    "--chips", type=int, metavar="N", help="Chips that set the scales [default: 100 of 512 pixels]."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the places they are drawn from.")
 @click.option("--bands", metavar="B,B,...", callback=split_bands, help="As for predict.")

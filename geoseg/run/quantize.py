@@ -29,6 +29,8 @@ from geoseg.scene import Scene, open_scene
 
 PathLike = str | os.PathLike[str]
 CHIPS = 100
+"""Chips of up to 512 pixels a side that set the scales; of larger ones as many as hold as many pixels."""
+_FEWEST = 16
 _OF_SCENE = ("nodata", "scale", "offset", "warp")
 
 
@@ -53,7 +55,7 @@ def quantize_model(
     labels: Sequence[PathLike] = (),
     label_column: str | None = None,
     aoi: PathLike | None = None,
-    chips: int = CHIPS,
+    chips: int | None = None,
     seed: int = 0,
     prediction: Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -69,7 +71,7 @@ def quantize_model(
         label_column: Column of polygons that names the class.
         aoi: Measure only inside these polygons, ground that the model was not trained on. Chips are drawn
             from whole scenes.
-        chips: How many are drawn.
+        chips: How many are drawn; default 100, fewer of chips larger than 512.
         seed: Of the places they are drawn from.
         prediction: Further arguments of ``geoseg.predict``: bands, nodata, scale, offset, warp, force.
         overwrite: Replace a package that is there.
@@ -86,7 +88,7 @@ def quantize_model(
     check_can_quantize()
     if not scenes or (labels and len(labels) != len(scenes)):
         raise SettingsError("give at least one scene, and as many --labels as --scenes or none")
-    if chips < 1:
+    if chips is not None and chips < 1:
         raise SettingsError(f"--chips must be at least 1, not {chips}")
     further = dict(prediction or {})
     opened = open_model(model)
@@ -94,7 +96,7 @@ def quantize_model(
     shape = ChipShape(1, len(opened.bands), opened.chip_size)
     network = converted_network(opened, "openvino", "fp32", shape, progress.say)
     normalisation = Normalisation(opened.card.means, opened.card.stds)
-    drawn = draw_chips(pictures, normalisation, shape.side, chips, seed)
+    drawn = draw_chips(pictures, normalisation, shape.side, chips or enough_chips(shape.side), seed)
     progress.say(f"quantizing with {len(drawn)} chips of {len(scenes)} scenes")
     int8 = quantize_network(network, drawn)
     with tempfile.TemporaryDirectory(prefix="geoseg-quantize-") as place:
@@ -106,6 +108,11 @@ def quantize_model(
         )
         shutil.rmtree(staged)
     return Quantized(write_package(opened, folder, [int8], measured), measured)
+
+
+def enough_chips(side: int) -> int:
+    """How many chips of a size set scales that can be relied on."""
+    return max(_FEWEST, min(CHIPS, round(CHIPS * 512**2 / side**2)))
 
 
 def _open(path: PathLike, model: Model, further: Mapping[str, Any]) -> Scene:

@@ -68,8 +68,9 @@ def package(model: str, folder: Path, *, bands: Sequence[str] | None = None, chi
 
 def quantized(model: Path, scene: Path, folder: Path) -> Path:
     """The package with an int8 network."""
-    options = ["--scenes", str(scene), "-o", str(folder), "--overwrite", "--chips", "40", "--force"]
-    run_command([*GEOSEG, "models", "quantize", str(model), *options], watch=False)
+    options = ["--scenes", str(scene), "-o", str(folder), "--chips", "16", "--force"]
+    if not folder.exists():
+        run_command([*GEOSEG, "models", "quantize", str(model), *options], watch=False)
     return folder
 
 
@@ -83,7 +84,7 @@ def tasks_of(given: argparse.Namespace, scenes: Path, folder: Path) -> tuple[dic
         model = package(given.model, folder / "six")
         tasks["geoseg"] = partial(predict, scene, model, folder)
         if against & {"naive", "monai", "torchgeo"} and not given.no_fast:
-            fast = _fast(given, scenes, folder / "six-fast", None)
+            fast = _fast(given, scenes, folder, None)
             tasks["geoseg fast"] = partial(predict, scene, fast, folder, "--precision", "int8")
         for way in [way for way in WAYS[:3] if way in against]:
             tasks[way] = partial(other, way, scene, model, folder)
@@ -101,7 +102,7 @@ def tasks_of(given: argparse.Namespace, scenes: Path, folder: Path) -> tuple[dic
         export_for_geodeep(open_model(model), str(scene), folder / "geodeep.onnx")
         tasks["geoseg, three bands"] = partial(predict, scene, model, folder)
         if not given.no_fast:
-            fast = _fast(given, scenes, folder / "three-fast", RGB)
+            fast = _fast(given, scenes, folder, RGB)
             tasks["geoseg fast, three bands"] = partial(predict, scene, fast, folder, "--precision", "int8")
         tasks["geodeep"] = partial(other, "geodeep", scene, model, folder)
         pairs += [("geodeep", task) for task in tasks if task.endswith("three bands")]
@@ -109,9 +110,12 @@ def tasks_of(given: argparse.Namespace, scenes: Path, folder: Path) -> tuple[dic
 
 
 def _fast(given: argparse.Namespace, scenes: Path, folder: Path, bands: Sequence[str] | None) -> Path:
+    """The package in int8; with --folder it stays there, because it takes minutes to make."""
+    count = "six" if bands is None else "three"
+    name = f"{Path(given.model).name}-{count}-{given.fast_chip}-int8"
     small = make_scene(scenes, 2048, None if bands is None else ",".join(bands))
-    plain = package(given.model, folder.with_name(folder.name + "-plain"), bands=bands, chip=given.fast_chip)
-    return quantized(plain, small, folder)
+    plain = package(given.model, folder / f"{count}-plain", bands=bands, chip=given.fast_chip)
+    return quantized(plain, small, scenes / name)
 
 
 def main() -> None:
@@ -120,10 +124,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=8192)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--model", default="dakota-crops")
-    parser.add_argument("--fast-chip", type=int, default=1024)
+    parser.add_argument("--fast-chip", type=int, default=896, help="computes 1.20 pixels for each at 8192")
     parser.add_argument("--against", nargs="+", choices=WAYS, default=list(WAYS[:4]))
     parser.add_argument("--no-fast", action="store_true", help="without int8, which takes minutes to make")
-    parser.add_argument("--folder", type=Path, help="where scenes are kept; default a temporary one")
+    parser.add_argument("--folder", type=Path, help="where scenes and int8 networks are kept")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="geoseg-naive-") as name:
         folder = Path(name)

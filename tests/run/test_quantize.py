@@ -15,7 +15,7 @@ from geoseg.errors import OutputError, SettingsError
 from geoseg.models import describe, load_card, open_model
 from geoseg.models.convert import ChipShape
 from geoseg.models.sources import BUNDLED
-from geoseg.run.quantize import quantize_model
+from geoseg.run.quantize import enough_chips, quantize_model
 from tests.conftest import SAMPLES, make_scene, save_tiny
 
 pytest.importorskip("nncf")
@@ -116,6 +116,11 @@ def test_the_same_seed_gives_the_same_network(tiny_model, tmp_path):
         for name in ("one", "two")
     }
     assert len(hashes) == 1
+
+
+@pytest.mark.parametrize(("side", "chips"), [(64, 100), (512, 100), (1024, 25), (4096, 16)])
+def test_larger_chips_are_fewer(side, chips):
+    assert enough_chips(side) == chips
 
 
 def test_what_is_wrong_is_said_before_anything_is_done(tiny_model, scene, tmp_path):
