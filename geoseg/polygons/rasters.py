@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 BLOCK_SIZE = 1024
 MAX_BLOCK_SIZE = 8192
 """Larger blocks are cut down to this: they would only cost memory."""
-CLASS_DTYPES = ("uint8", "uint16", "int16")
+_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+CLASS_DTYPES = (*_INTEGERS, "float32", "float64")
+"""Floats too: raster calculators write them."""
 ORIGIN_TAG = "GEOSEG_ORIGIN"
 """Tag of maps cut from a scene: row and column of the first pixel on the scene's grid, as "120,340"."""
 DATE_TAG = "ACQUISITION_DATE"
@@ -74,7 +76,7 @@ class MapRasters:
     """A class map and what belongs to it, opened; a context manager.
 
     Args:
-        classes: Class map: one band of uint8, uint16 or int16 with values 0-254 and nodata.
+        classes: Class map: one band of whole numbers from 0 to 254, and nodata; they may be stored as floats.
         confidence: uint8, 0-100 percent, 255 unknown, on the same grid.
         probabilities: uint8, one band a class, 0-250 for 0-1, 255 unknown, on the same grid.
 
@@ -209,7 +211,7 @@ class MapRasters:
         return BlockValues(place.row, place.col, self._as_bytes(classes, mask), confidence, probabilities)
 
     def _as_bytes(
-        self, classes: NDArray[np.integer[Any]], mask: NDArray[np.uint8] | None
+        self, classes: NDArray[np.number[Any]], mask: NDArray[np.uint8] | None
     ) -> NDArray[np.uint8]:
         """Class ids as uint8 with 255 for nodata; everything else is refused."""
         if classes.dtype == np.uint8 and mask is None and self._nodata in (None, NODATA):
@@ -218,13 +220,19 @@ class MapRasters:
         empty = classes == nodata
         if mask is not None:
             empty |= mask == 0
-        wrong = ~empty & ((classes < 0) | (classes >= NODATA))
+        wrong = (classes < 0) | (classes >= NODATA)
+        if np.issubdtype(classes.dtype, np.floating):
+            empty |= np.isnan(classes)
+            wrong |= classes != np.floor(classes)
+        wrong &= ~empty
         if wrong.any():
             raise SceneError(
-                f"{fspath(self._paths[0])} holds the value {int(classes[wrong][0])}, which is no class: "
-                "class ids are 0 to 254; reclassify it or set the file's nodata value"
+                f"{fspath(self._paths[0])} holds the value {classes[wrong][0]:.10g}, which is no class: "
+                "ids are whole numbers from 0 to 254; reclassify it or set the file's nodata value"
             )
-        return np.where(empty, NODATA, classes).astype(np.uint8)
+        found = np.full(classes.shape, NODATA, np.uint8)
+        np.copyto(found, classes, where=~empty, casting="unsafe")
+        return found
 
 
 def resolve_block_size(block_size: int | None) -> int:
@@ -259,7 +267,8 @@ def _open(
         raise SceneError(f"the {what} {dataset.name} has {dataset.count} bands; it must have one")
     if dataset.count == 0 or any(dtype not in dtypes for dtype in dataset.dtypes):
         held = ", ".join(sorted(set(dataset.dtypes))) or "no bands"
-        raise SceneError(f"the {what} {dataset.name} holds {held}; it must be {' or '.join(dtypes)}")
+        wanted = dtypes[0] if len(dtypes) == 1 else "whole numbers"
+        raise SceneError(f"the {what} {dataset.name} holds {held}; it must be {wanted}")
     return dataset
 
 

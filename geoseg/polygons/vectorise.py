@@ -66,7 +66,7 @@ def polygons_from_maps(
     """Trace all polygons of a map, one block of its rasters at a time.
 
     Args:
-        class_map: Class raster: uint8, uint16 or int16 with ids 0-254; the file's nodata (255 without) is no
+        class_map: Class raster: whole numbers of any type, ids 0-254; the file's nodata (255 without) is no
             class.
         confidence: Confidence raster on the same grid: uint8, 0-100, 255 unknown.
         probabilities: Probability raster on the same grid: uint8, a band a class, 0-250, 255 unknown.

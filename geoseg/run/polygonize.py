@@ -76,7 +76,7 @@ def polygonize(
     """Turn a class raster into polygons: one row for every 4-connected patch of a class.
 
     Args:
-        class_map: Class raster: one band of uint8, uint16 or int16, ids 0-254, with or without nodata.
+        class_map: Class raster: one band of whole numbers of any type, ids 0-254, with or without nodata.
         output: ``.gpkg``, ``.fgb``, ``.parquet``, ``.geojsonl``, ``.geojsons`` or ``.pmtiles``.
         confidence: Confidence raster of the same map: uint8, 0-100, 255 unknown.
         probabilities: Probability raster of the same map: uint8, one band a class, 0-250, 255 unknown.

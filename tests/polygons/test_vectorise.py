@@ -138,7 +138,21 @@ def test_ids_count_on_the_scenes_grid(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "nodata"), [("uint8", None), ("uint8", 0), ("uint16", 65535), ("int16", -9999), ("int16", -1)]
+    ("dtype", "nodata"),
+    [
+        ("uint8", None),
+        ("uint8", 0),
+        ("uint16", 65535),
+        ("int16", -9999),
+        ("int16", -1),
+        ("uint32", 0),
+        ("int32", None),
+        ("int32", -2147483648),
+        ("int64", 255),
+        ("float32", np.nan),
+        ("float32", -3.4028234663852886e38),
+        ("float64", None),
+    ],
 )
 def test_class_rasters_of_others(tmp_path, dtype, nodata):
     value = 255 if nodata is None else nodata
@@ -166,6 +180,8 @@ def test_names_from_a_raster_attribute_table_and_colors_from_the_palette(small_m
 def refusals(folder):
     good = write_raster(folder / "good.tif", np.ones((3, 3), np.uint8))
     float_map = write_raster(folder / "float.tif", np.ones((3, 3), np.float32))
+    complex_map = write_raster(folder / "complex.tif", np.ones((3, 3), np.complex64), nodata=None)
+    shares = write_raster(folder / "shares.tif", np.full((3, 3), 0.25, np.float32), nodata=None)
     two_bands = write_raster(folder / "two.tif", np.ones((2, 3, 3), np.uint8))
     big = write_raster(folder / "big.tif", np.full((3, 3), 300, np.uint16), nodata=None)
     small = write_raster(folder / "small.tif", np.ones((2, 3), np.uint8))
@@ -175,7 +191,8 @@ def refusals(folder):
     other = write_raster(folder / "other.tif", np.ones((3, 3), np.uint8), crs="EPSG:32615")
     return [
         ((folder / "none.tif", {}), "none.tif cannot be opened"),
-        ((float_map, {}), "holds float32; it must be uint8 or uint16 or int16"),
+        ((complex_map, {}), "holds complex64; it must be whole numbers"),
+        ((shares, {}), r"holds the value 0\.25, which is no class"),
         ((two_bands, {}), "has 2 bands; it must have one"),
         ((big, {}), "holds the value 300, which is no class"),
         ((good, {"confidence": small}), "has 2 x 3 pixels"),
@@ -218,3 +235,8 @@ def test_dates():
     assert parse_date(None) is None
     with pytest.raises(SettingsError, match="2024-07-31"):
         parse_date("last summer")
+
+
+def test_float_classes_may_have_nan_beside_nodata(tmp_path):
+    path = write_raster(tmp_path / "a.tif", np.array([[np.nan, 3, -1, 254]], np.float32), nodata=-1)
+    assert read(polygons_from_maps(path))["class_id"].to_pylist() == [3, 254]
