@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -175,6 +177,37 @@ class TestFastest:
 
         monkeypatch.setattr(forwards, "measure_elsewhere", fail)
         assert fastest(*tiny, MANY, str) is None
+
+
+class Crowded:
+    """A backend whose forwards take ten times as long where more than two run; the first of a thread is slow."""
+
+    def __init__(self):
+        self.running, self.lock, self.local = 0, threading.Lock(), threading.local()
+
+    def prepare_thread(self):
+        self.local.prepared = True
+
+    def probabilities(self, chips):
+        assert self.local.prepared
+        assert chips.shape == (1, 2, 64, 64)
+        with self.lock:
+            self.running += 1
+            crowded = self.running > 2
+        first, self.local.first = getattr(self.local, "first", True), False
+        time.sleep(0.4 if first else 0.1 if crowded else 0.01)
+        with self.lock:
+            self.running -= 1
+
+
+def test_what_is_measured_is_what_forwards_take_beside_each_other(tiny, monkeypatch):
+    monkeypatch.setattr(forwards, "make_backend", lambda *_: Crowded())
+    monkeypatch.setattr(forwards, "physical_cores", lambda: 2)
+    found = forwards.measure_here(*tiny)
+    assert found["forwards"] == 2
+    for four, two in found["rates"]:
+        assert four > 20, "of four threads; with their slow first forwards it would be ten"
+        assert 1.2 * four < two < 200
 
 
 def test_a_process_of_its_own_measures_and_says_what(tiny):
