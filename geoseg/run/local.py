@@ -14,17 +14,17 @@ from geoseg.inference.stitcher import hand_on_margins, join
 from geoseg.run.finished import BlockRenderer, FinishedBlock
 from geoseg.run.keeper import Keeper
 from geoseg.run.prepare import Job
-from geoseg.run.settings import make_backend
+from geoseg.run.settings import begin_backend
 from geoseg.run.standing import Standing
 from geoseg.run.work_store import WorkStore
 
 
 def ingredients_of(job: Job) -> Ingredients:
-    """What the blocks of a run are computed of; loads the network."""
+    """What the blocks of a run are computed of; the network is loaded meanwhile."""
     card = job.model.card
     return Ingredients(
         source=job.scene,
-        backend=make_backend(job.model, job.settings),
+        backend=begin_backend(job.model, job.settings),
         grid=job.grid,
         normalisation=Normalisation(card.means, card.stds),
         classes=len(card.classes),
