@@ -78,7 +78,7 @@ class _LineBar:
     def show(self) -> None:
         self.shown = monotonic()
         rate = self.done / max(self.shown - self.began, 1e-9)
-        left = (self.total - self.done) / rate if rate else 0.0
+        left = max(self.total - self.done, 0.0) / rate if rate else 0.0
         digits = 1 if self.total >= _MANY else 2
         click.echo(
             f"{self.name}: {self.done:.{digits}f}/{self.total:.{digits}f} {self.unit}, "

@@ -125,9 +125,15 @@ def _describe(
 
 
 def _line(content: dict[str, Any]) -> str:
+    count, asked = content["vertices"], content["simplify"]
+    if 0 < count == content["vertices_before"] and asked and not content["smooth_borders"]:
+        return (
+            f"borders: --simplify {asked} leaves all {count:,} vertices; staircases of pixels become lines "
+            "from 0.75 pixels on, as with 2px"
+        )
     unit = "px" if "moved_at_most_px" in content else "m"
     line = (
-        f"borders: {content['vertices_before']:,} vertices became {content['vertices']:,}; "
+        f"borders: {content['vertices_before']:,} vertices became {count:,}; "
         f"no point moved more than {content[f'moved_at_most_{unit}']:.1f} {unit}"
     )
     if not content["classes"]:

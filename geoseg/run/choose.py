@@ -18,6 +18,7 @@ from geoseg.models import ModelCard, bundled_models, load_card
 from geoseg.run.doctor import GSD_STOP, Diagnosis, examine, gsd_ratio
 from geoseg.run.findings import Finding
 from geoseg.scene import Scene, match_bands
+from geoseg.scene.match import resolve
 from geoseg.scene.sample import Sampler
 
 PathLike = str | os.PathLike[str]
@@ -152,7 +153,10 @@ def examine_bundled(scene: Scene, *, bands: Sequence[str | int] | None = None) -
     Raises:
         ModelError: If none is bundled.
         RunError: If the scene's pixels cannot be read.
+        SceneError: If ``bands`` names one that the scene lacks, whatever the model.
     """
+    if bands:
+        resolve(scene, bands)
     cards = {name: load_card(name) for name in bundled_models()}
     if not cards:
         raise ModelError("this installation has no bundled models; name one with --model")

@@ -166,7 +166,9 @@ def _no_ground(scene: Scene, card: ModelCard) -> list[Finding]:
         f"{card.gsd:.3g} m that the model was trained at"
     )
     mend = "give it one with gdal_edit -a_srs, or make sure of the pixel size yourself"
-    if scene.georeference.crs is not None:
+    if scene.georeference.crs is not None and scene.georeference.transform is not None:
+        message = message.replace("no CRS", "a CRS that does not tie it to the Earth")
+    elif scene.georeference.crs is not None:
         message = message.replace("no CRS", "a CRS but no usable transform")
         mend = "give it one with gdal_edit -a_ullr, or make sure of the pixel size yourself"
     return [Finding("warn", "no-crs", message, mend)]

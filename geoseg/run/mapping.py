@@ -19,7 +19,7 @@ from geoseg.run.polygons import polygons_of_run
 from geoseg.run.prepare import Job
 from geoseg.run.progress import Progress
 from geoseg.run.refine_run import refine_run
-from geoseg.run.report import Progressed, report_of_run, stage_json
+from geoseg.run.report import Progressed, nothing_mapped, report_of_run, stage_json
 from geoseg.run.resume import finished_report, is_finished
 from geoseg.run.standing import Standing, survey
 from geoseg.run.work_folder import WorkFolder, open_work_folder
@@ -91,6 +91,8 @@ def _run(
         content = report_of_run(
             job, done, seconds, answer=answer, statistics=statistics, borders=borders, since=since
         )
+        for warning in nothing_mapped(job, statistics):
+            progress.say(f"warning: {warning}")
         if job.outputs.report is not None:
             staged.insert(0, stage_json(job.outputs.report, content))
         work.begin_publishing()

@@ -175,6 +175,7 @@ def polygonize(
         kept = replace(new.take(keep), provenance=made_by)
         rasters = sources.finish()
         cleanup.callback(discard, rasters)
+        progress.say(_what_is_written(kept, table, output))
         staged = stage_polygons(kept, output, fiboa=fiboa)
         cleanup.callback(discard_polygons, staged)
         content = _report(table, kept, written, inputs, since)
@@ -195,6 +196,11 @@ def polygonize(
         publish(rasters)
         publish_polygons(staged, output)
     return PolygonizeResult(output, len(kept), len(table) - len(kept), content)
+
+
+def _what_is_written(kept: PolygonTable, table: PolygonTable, output: Path) -> str:
+    left_out = len(table) - len(kept)
+    return f"writing {len(kept):,} polygons to {output}" + (f", leaving out {left_out:,}" if left_out else "")
 
 
 def _plan(

@@ -153,7 +153,11 @@ def report_of_run(
         "peak_memory_bytes": _peak_here(done.peaks if job.workers.count else {}),
         "workers": [{"name": name, "peak_memory_bytes": done.peaks[name]} for name in sorted(done.peaks)],
         "classes": statistics.rows(),
-        "warnings": [*job.warnings, *_shortage(done.tally, job.settings.forwards)],
+        "warnings": [
+            *job.warnings,
+            *_shortage(done.tally, job.settings.forwards),
+            *nothing_mapped(job, statistics),
+        ],
         "versions": versions(),
     }
     return content if borders is None else content | {"borders": borders}
@@ -167,6 +171,14 @@ def _shortage(tally: Tally, forwards: int) -> list[str]:
         f"memory ran out {tally.retried} times: fewer than {forwards} forwards ran at once after that "
         "(give a smaller --max-memory or --forwards)"
     ]
+
+
+def nothing_mapped(job: Job, statistics: ClassStatistics) -> list[str]:
+    """What to say of a map without a pixel."""
+    if statistics.pixels_valid:
+        return []
+    where = "" if job.area is None else " whose centre is in the area of interest"
+    return [f"the map is empty: the scene has no valid pixel{where}"]
 
 
 def _peak_here(workers: Mapping[str, int]) -> int | None:

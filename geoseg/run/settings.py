@@ -134,7 +134,7 @@ def resolve_settings(
     """
     chip_size = model.chip_size if asked.chip_size is None else asked.chip_size
     overlap = min(model.overlap, chip_size // 2) if asked.overlap is None else asked.overlap
-    for name in ("batch_size", "block_size", "forwards"):
+    for name in ("chip_size", "batch_size", "block_size", "forwards"):
         value = getattr(asked, name)
         if value is not None and value < 1:
             raise SettingsError(f"--{name.replace('_', '-')} must be at least 1, not {value}")

@@ -167,3 +167,17 @@ def test_predict_without_a_model_that_fits_is_one_line(tmp_path, monkeypatch, ca
         assert words in said
     assert run(["inspect", str(path)]) == 2
     assert "fits no bundled model" in capsys.readouterr().out
+
+
+def test_a_stage_that_got_further_than_planned_has_no_time_left(capsys):
+    from geoseg.cli.progress import LineProgress
+
+    with LineProgress().stage("refining", 15.6, "Mpx") as bar:
+        bar.advance(15.6 + 1e-9)
+    assert capsys.readouterr().err.endswith(", 0 s left\n")
+
+
+def test_a_chip_needs_a_pixel_before_anything_is_converted(tiny_model, tmp_path, capsys):
+    command = ["predict", make_scene(tmp_path / "a.tif"), "--model", tiny_model, "--chip-size", "0"]
+    assert run([*map(str, command), "--force", "-o", str(tmp_path / "m.tif")]) == 2
+    assert capsys.readouterr().err.splitlines() == ["geoseg: error: --chip-size must be at least 1, not 0"]

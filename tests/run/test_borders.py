@@ -212,3 +212,11 @@ def test_a_map_without_a_crs_is_counted_in_pixels(classes, tmp_path):
     assert 1 < found["moved_at_most_px"] <= 2
     assert all(row["area_change_ha"] is None for row in found["classes"])
     assert any("px" in line for line in told.lines)
+
+
+def test_a_tolerance_too_small_to_change_anything_is_told(class_map, tmp_path):
+    told = Told()
+    result = polygonize(class_map, tmp_path / "a.gpkg", simplify="3m", progress=told)
+    assert result.report["borders"]["vertices"] == result.report["borders"]["vertices_before"]
+    assert "--simplify 3m leaves all" in "".join(told.lines)
+    assert "2px" in "".join(told.lines)

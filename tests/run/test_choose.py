@@ -8,7 +8,7 @@ import rasterio
 from rasterio.transform import Affine
 
 import geoseg
-from geoseg.errors import MismatchError, ModelError
+from geoseg.errors import MismatchError, ModelError, SceneError
 from geoseg.models import ModelBand, sources
 from geoseg.run.choose import choose_model, examine_bundled
 from geoseg.run.progress import Silent
@@ -89,6 +89,13 @@ class TestFits:
         choice = choose_model(scene, None, bands=[4, 2, 1])
         assert (choice.model, choice.diagnosis.match.numbers) == ("pictures", (4, 2, 1))
         assert choice.reason.endswith("crops takes 6 bands, and --bands names 3")
+
+    def test_bands_that_the_scene_lacks_are_named(self, tmp_path):
+        values = np.random.default_rng(0).integers(10, 250, (3, 60, 60)).astype("uint8")
+        scene = open_scene(picture(tmp_path / "a.tif", values=values))
+        for bands, wrong in (([1, 2, 9], "no band 9"), (["red", "green", "nir"], "no band nir")):
+            with pytest.raises(SceneError, match=f"{wrong}; the scene has 1 .*, 2 .*, 3 "):
+                choose_model(scene, None, bands=bands)
 
     def test_bands_that_no_model_would_take_by_itself(self, tmp_path):
         values = np.random.default_rng(0).integers(10, 250, (4, 60, 60)).astype("uint8")

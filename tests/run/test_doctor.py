@@ -319,6 +319,13 @@ class TestResolution:
         assert "30 m" in finding.message
         assert examine(self.scene(scene_of, 30, crs=None), card(gsd=None)).findings == ()
 
+    def test_a_crs_of_no_place_on_earth_is_not_taken_for_a_missing_transform(self, scene_of):
+        crs = 'LOCAL_CS["arbitrary",UNIT["metre",1]]'
+        finding = only(examine(self.scene(scene_of, 30, crs=crs), card()))
+        assert (finding.severity, finding.code) == ("warn", "no-crs")
+        assert "a CRS that does not tie it to the Earth" in finding.message
+        assert "-a_srs" in finding.mend
+
 
 class TestSentinel2Offset:
     IDS = ("B02", "B03", "B04", "B08")

@@ -210,3 +210,18 @@ def test_class_names_may_hold_commas(tmp_path, given):
     result = polygonize(path, tmp_path / "out.gpkg", classes=given)
     expected = {"1": [1, 2]}.get(given[0], [0, 1] if "corn" in given[0] else [1])
     assert result.report["settings"]["classes"] == expected
+
+
+def test_how_many_are_written_and_left_out_is_told(class_map, tmp_path):
+    said = []
+
+    class Telling(Silent):
+        def say(self, message):
+            said.append(message)
+
+    total = polygonize(class_map, tmp_path / "a.gpkg", progress=Telling()).polygons
+    polygonize(class_map, tmp_path / "b.gpkg", classes=["77"], progress=Telling())
+    assert said == [
+        f"writing {total} polygons to {tmp_path / 'a.gpkg'}",
+        f"writing 0 polygons to {tmp_path / 'b.gpkg'}, leaving out {total}",
+    ]

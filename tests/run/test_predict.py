@@ -15,6 +15,7 @@ from rasterio.transform import Affine
 from shapely.geometry import box
 
 import geoseg
+from geoseg.run.progress import Silent
 from tests.conftest import make_scene, save_tiny
 
 ALL = {"confidence": "conf.tif", "probabilities": "prob.tif", "polygons": "fields.gpkg"}
@@ -99,6 +100,23 @@ class TestOneAnswer:
         assert part.report["chips"] < whole.report["chips"]
         ids = read(part.outputs["polygons"])["id"]
         assert min(int(i[1:].split("c")[0]) for i in ids) >= 25, "ids are on the scene's grid, not the cut's"
+
+    def test_an_area_of_interest_without_a_valid_pixel_is_told(self, scene, tiny_model, tmp_path):
+        aoi = tmp_path / "aoi.gpkg"
+        geopandas.GeoDataFrame(geometry=[box(500306, 5199306, 500308, 5199308)], crs="EPSG:32614").to_file(
+            aoi
+        )
+        said = []
+
+        class Telling(Silent):
+            def say(self, message):
+                said.append(message)
+
+        result = run(scene, tiny_model, tmp_path / "a", aoi=aoi, progress=Telling())
+        assert result.report["pixels_valid"] == 0
+        warning = "the map is empty: the scene has no valid pixel whose centre is in the area of interest"
+        assert f"warning: {warning}" in said
+        assert warning in result.report["warnings"]
 
 
 class TestEveryValidPixel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,6 +55,8 @@ WRITERS: tuple[PolygonWriter, ...] = (
     GeoJsonSequence("GeoJSON text sequence", ".geojsons", separated=True),
     PMTiles(),
 )
+_FULL = 2**20
+"""A disk with less room is full: writers ask for more at a time."""
 SUFFIXES = tuple(writer.suffix for writer in WRITERS)
 
 
@@ -146,11 +149,20 @@ def stage_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> P
     try:
         writer.write(table, staged)
     except BaseException as error:
+        is_full = _is_full(path.parent)  # asked before the room is given back; SQLite and GDAL do not say it
         discard_polygons(staged)
         if isinstance(error, (OSError, RuntimeError)):
-            raise RunError(f"{path} could not be written: {error}") from error
+            why = "the disk is full; make room" if is_full else str(error)
+            raise RunError(f"{path} could not be written: {why}") from error
         raise
     return staged
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _FULL
+    except OSError:
+        return False
 
 
 def publish_polygons(staged: Path, path: Path) -> None:
