@@ -173,6 +173,12 @@ class PolygonTable:
     def _rows(self, portion: Polygons, shapes: pa.Array) -> pa.RecordBatch:
         import pyarrow as pa
 
+        return pa.record_batch([*self.attributes(portion), shapes], schema=self.schema)
+
+    def attributes(self, portion: Polygons) -> list[pa.Array]:
+        """The columns of some of the polygons, without the geometry."""
+        import pyarrow as pa
+
         columns = portion.columns
         rows = len(portion)
         names = np.full(256, None, dtype=object)
@@ -181,7 +187,7 @@ class PolygonTable:
         known = pa.array(names, pa.string())
         mean, least = _confidence(columns)
         second = np.where(columns.runner_up >= 0, columns.runner_up, NODATA)
-        values = (
+        return [
             _ids(portion),
             pa.array(columns.class_ids.astype(np.int32)),
             known.take(pa.array(columns.class_ids)),
@@ -194,9 +200,7 @@ class PolygonTable:
             pa.array(columns.touches_edge),
             pa.repeat(pa.scalar(self.date, pa.date32()), rows),
             *self._statistics(columns),
-            shapes,
-        )
-        return pa.record_batch(list(values), schema=self.schema)
+        ]
 
     def _statistics(self, columns: Columns) -> list[pa.Array]:
         if self.zonal is None or columns.zonal is None:

@@ -45,27 +45,32 @@ def polygons_as_wkb(
             f"a polygon of this map has {len(points):,} vertices, and a row of a file holds at most "
             f"{MAX_BYTES // _POINT:,}; clean the map up first (--sieve, --smooth)"
         )
-    counts = _fixed(np.diff(rings).astype("<u4"))
-    coordinates = _values(_POINT * rings, np.ascontiguousarray(points, dtype="<f8"))
+    counts = fixed_values(np.diff(rings).astype("<u4"))
+    coordinates = binary_values(_POINT * rings, np.ascontiguousarray(points, dtype="<f8"))
     whole = _joined(counts, coordinates)
     headers = np.empty(polygons.size - 1, dtype=_HEADER)
     headers["order"], headers["type"], headers["rings"] = _LEAST_FIRST, _POLYGON, np.diff(polygons)
     # The rings of a polygon follow each other: with fewer ends they are its body, without a copy.
     ends = np.frombuffer(whole.buffers()[1], dtype=np.int32, count=rings.size)
-    return _joined(_fixed(headers), _values(ends[polygons], whole.buffers()[2]))
+    return _joined(fixed_values(headers), binary_values(ends[polygons], whole.buffers()[2]))
 
 
-def _fixed(items: NDArray[Any]) -> pa.Array:
-    """The bytes of every item as a binary value."""
-    return _values(items.itemsize * np.arange(items.size + 1), items)
+def binary_values(ends: NDArray[np.integer], content: Any) -> pa.Array:
+    """Binary values that follow each other, without a copy.
 
-
-def _values(ends: NDArray[np.integer], content: Any) -> pa.Array:
-    """Binary values that follow each other: where each begins, and the end."""
+    Args:
+        ends: Where each begins, and the end.
+        content: The bytes.
+    """
     import pyarrow as pa
 
     buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(content)]
     return pa.Array.from_buffers(pa.binary(), ends.size - 1, buffers)
+
+
+def fixed_values(items: NDArray[Any]) -> pa.Array:
+    """The bytes of every item as a binary value."""
+    return binary_values(items.itemsize * np.arange(items.size + 1), items)
 
 
 def _joined(first: pa.Array, second: pa.Array) -> pa.Array:

@@ -144,20 +144,21 @@ def test_the_crs_is_the_maps(tmp_path, suffix, crs):
 
 
 @every_format
-def test_the_file_appears_whole_or_not_at_all(table, tmp_path, suffix, monkeypatch):
+def test_the_file_appears_whole_or_not_at_all(small_map, tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(rows, "BATCH_POLYGONS", 5)
+    table = polygons_from_maps(small_map.class_map, **small_map.rasters)
     path = tmp_path / f"out{suffix}"
     path.write_bytes(b"the old file")
     before = sorted(tmp_path.iterdir())
 
-    def failing(batches):
-        def fail(_table):
-            yield next(batches)
+    original = type(table).attributes
+
+    def fail(self, portion):
+        if portion.columns.row[0] > 0:
             raise OSError("no space left on device")
+        return original(self, portion)
 
-        return fail
-
-    for name in ("batches", "batches_with_boxes"):
-        monkeypatch.setattr(type(table), name, failing(iter(list(getattr(table, name)()))))
+    monkeypatch.setattr(type(table), "attributes", fail)
     with pytest.raises(RunError, match="no space left"):
         write_polygons(table, path)
     assert sorted(tmp_path.iterdir()) == before
@@ -200,12 +201,12 @@ def test_rows_are_never_held_all_at_once(small_map, tmp_path, suffix, monkeypatc
 
 
 def test_a_format_that_gdal_lacks_is_refused_at_once(monkeypatch):
-    drivers = {name: kinds for name, kinds in pyogrio.list_drivers().items() if name != "PMTiles"}
+    drivers = {name: kinds for name, kinds in pyogrio.list_drivers().items() if name != "GeoJSONSeq"}
     monkeypatch.setattr(pyogrio, "list_drivers", lambda: drivers | {"FlatGeobuf": "r"})
     with pytest.raises(
-        OutputError, match=r"a\.pmtiles: the GDAL that pyogrio uses cannot write PMTiles; install"
+        OutputError, match=r"a\.geojsonl: the GDAL that pyogrio uses cannot write newline.* install"
     ):
-        check_target(Path("a.pmtiles"), "EPSG:32614")
+        check_target(Path("a.geojsonl"), "EPSG:32614")
     with pytest.raises(OutputError, match=r"cannot write FlatGeobuf"):
         check_target(Path("a.fgb"), "EPSG:32614")
     assert check_target(Path("a.gpkg"), None).name == "GeoPackage"

@@ -6,12 +6,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from geoseg.polygons.table import PolygonTable
+from geoseg.polygons.writers.vector_tile import TILE_UNITS
 
 if TYPE_CHECKING:
     import pyproj
 
-TILE_UNITS = 4096
-"""Steps along a side of a vector tile (the extent that the Mapbox Vector Tile specification recommends)."""
 UNITS_A_PIXEL = 8
 """Steps that a pixel of the map is wide, at least, in the most detailed tiles: corners are 1/16 pixel off."""
 MERCATOR_SIDE = 2 * math.pi * 6_378_137.0

@@ -1,20 +1,35 @@
 """PMTiles: a pyramid of vector tiles in one file, for web maps without a tile server.
 
-A polygon lies in every tile it touches, cut at the tile's border and rounded to its grid: a picture of the
-table, not the table.
+A polygon lies in every tile it touches, cut a little beyond the tile's border and rounded to its grid: a
+picture of the table, not the table.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.errors import SettingsError
-from geoseg.polygons.schema import LAYER
+from geoseg.polygons.rows import Polygons, scratch_file
+from geoseg.polygons.schema import GEOMETRY, LAYER
 from geoseg.polygons.table import PolygonTable
-from geoseg.polygons.writers.arrow import as_metadata, write_with_gdal
-from geoseg.polygons.writers.earth import lonlat_bounds, zoom_range
+from geoseg.polygons.threads import in_order
+from geoseg.polygons.writers.arrow import as_metadata
+from geoseg.polygons.writers.earth import MERCATOR_SIDE, lonlat_bounds, zoom_range
+from geoseg.polygons.writers.tile_archive import Extent, write_archive
+from geoseg.polygons.writers.tile_level import Attributes, Level
+from geoseg.polygons.writers.tile_pieces import COARSE, Pieces, Shapes, cut_into_tiles, without_small
+from geoseg.polygons.writers.vector_tile import TILE_UNITS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyproj
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +38,7 @@ class PMTiles:
 
     name: str = "PMTiles"
     suffix: str = ".pmtiles"
-    driver: str = "PMTiles"
+    driver: str | None = None
     on_earth: bool = True
 
     def write(self, table: PolygonTable, path: Path) -> None:
@@ -34,18 +49,96 @@ class PMTiles:
         """
         _check_drawable(table)
         lowest, highest = zoom_range(table)
-        write_with_gdal(
-            table,
-            path,
-            self.driver,
-            days_as_text=True,
-            dataset_options={
-                "NAME": LAYER,
-                "DESCRIPTION": json.dumps(as_metadata(table.provenance)),
-                "MINZOOM": str(lowest),
-                "MAXZOOM": str(highest),
-            },
-        )
+        levels = [Level(zoom, path.parent) for zoom in range(lowest, highest + 1)]
+        attributes = Attributes(path.parent)
+        for columns, found in _cut_all(table, range(lowest, highest + 1)):
+            before = len(attributes)
+            attributes.add(columns)
+            for level, pieces in zip(levels, found, strict=True):
+                level.add(pieces, before)
+        with scratch_file(path.parent) as tiles:
+            written = [level.write(LAYER, attributes, tiles) for level in levels]
+            ids, sizes = (np.concatenate(column) for column in zip(*written, strict=True))
+            extent = Extent((lowest, highest), lonlat_bounds(table))
+            write_archive(path, ids, sizes, tiles, extent, _metadata(table, extent))
+
+
+def _cut_all(table: PolygonTable, zooms: range) -> Iterator[tuple[pa.RecordBatch, list[Pieces]]]:
+    """Rows with their pieces on every level, some at a time, in order."""
+    import pyarrow as pa
+    import pyproj
+
+    to = pyproj.CRS.from_user_input(table.crs)
+    names = [name for name in table.schema.names if name != GEOMETRY]
+
+    def work(portion: Polygons) -> tuple[pa.RecordBatch, list[Pieces]]:
+        columns = [_without_days(column) for column in table.attributes(portion)]
+        found = _on_mercator(portion, pyproj.Transformer.from_crs(to, "EPSG:3857", always_xy=True))
+        chance = _chances(portion)
+        pieces = []
+        for zoom in zooms:
+            scaled = Shapes(found.rows, found.points * (TILE_UNITS * 2**zoom), found.rings, found.shapes)
+            if zoom == zooms[-1]:
+                pieces.append(cut_into_tiles(scaled, zoom))
+            else:
+                pieces.append(cut_into_tiles(without_small(scaled, chance), zoom, COARSE))
+        return pa.record_batch(columns, names=names), pieces
+
+    return in_order(work, table.polygons.batches())
+
+
+def _on_mercator(portion: Polygons, to: pyproj.Transformer) -> Shapes:
+    """Polygons in Web Mercator: from 0 to 1 across the Earth from the west, and from the north."""
+    points, rings, shapes = portion.coordinates()
+    x, y = to.transform(points[:, 0], points[:, 1])
+    points[:, 0], points[:, 1] = 0.5 + x / MERCATOR_SIDE, 0.5 - y / MERCATOR_SIDE
+    return Shapes(np.arange(len(portion)), points, rings, shapes)
+
+
+def _chances(portion: Polygons) -> NDArray[np.float64]:
+    """A number from 0 to 1 for every polygon that depends on its first pixel alone (as splitmix64 mixes)."""
+    row, column = (
+        (first.astype(np.int64) + before).astype(np.uint64)
+        for first, before in zip((portion.columns.row, portion.columns.column), portion.origin, strict=True)
+    )
+    mixed = (row << np.uint64(32)) ^ column
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    mixed ^= mixed >> np.uint64(31)
+    return np.asarray((mixed >> np.uint64(11)) * 2.0**-53)
+
+
+def _without_days(column: pa.Array) -> pa.Array:
+    """Days as text: vector tiles have no days."""
+    import pyarrow as pa
+
+    return column.cast(pa.string()) if pa.types.is_date32(column.type) else column
+
+
+def _metadata(table: PolygonTable, extent: Extent) -> dict[str, Any]:
+    """What the file says of itself, as TileJSON 3 and the PMTiles specification name things."""
+    import pyarrow as pa
+
+    def kind(field: pa.Field) -> str:
+        if pa.types.is_boolean(field.type):
+            return "Boolean"
+        numbers = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        return "Number" if numbers else "String"
+
+    low, high = extent.zooms
+    fields = {field.name: kind(field) for field in table.schema if field.name != GEOMETRY}
+    return {
+        "name": LAYER,
+        "description": json.dumps(as_metadata(table.provenance)),
+        "type": "overlay",
+        "format": "pbf",
+        "minzoom": str(low),
+        "maxzoom": str(high),
+        "bounds": ",".join(f"{side:.7f}" for side in extent.bounds),
+        "vector_layers": [
+            {"id": LAYER, "description": "", "minzoom": low, "maxzoom": high, "fields": fields}
+        ],
+    }
 
 
 def _check_drawable(table: PolygonTable) -> None:
