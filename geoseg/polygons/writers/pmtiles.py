@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geoseg.errors import SettingsError
 from geoseg.polygons.rows import Polygons, scratch_file
@@ -74,14 +73,13 @@ def _cut_all(table: PolygonTable, zooms: range) -> Iterator[tuple[pa.RecordBatch
     def work(portion: Polygons) -> tuple[pa.RecordBatch, list[Pieces]]:
         columns = [_without_days(column) for column in table.attributes(portion)]
         found = _on_mercator(portion, pyproj.Transformer.from_crs(to, "EPSG:3857", always_xy=True))
-        chance = _chances(portion)
         pieces = []
         for zoom in zooms:
             scaled = Shapes(found.rows, found.points * (TILE_UNITS * 2**zoom), found.rings, found.shapes)
             if zoom == zooms[-1]:
                 pieces.append(cut_into_tiles(scaled, zoom))
             else:
-                pieces.append(cut_into_tiles(without_small(scaled, chance), zoom, COARSE))
+                pieces.append(cut_into_tiles(without_small(scaled), zoom, COARSE))
         return pa.record_batch(columns, names=names), pieces
 
     return in_order(work, table.polygons.batches())
@@ -93,19 +91,6 @@ def _on_mercator(portion: Polygons, to: pyproj.Transformer) -> Shapes:
     x, y = to.transform(points[:, 0], points[:, 1])
     points[:, 0], points[:, 1] = 0.5 + x / MERCATOR_SIDE, 0.5 - y / MERCATOR_SIDE
     return Shapes(np.arange(len(portion)), points, rings, shapes)
-
-
-def _chances(portion: Polygons) -> NDArray[np.float64]:
-    """A number from 0 to 1 for every polygon that depends on its first pixel alone (as splitmix64 mixes)."""
-    row, column = (
-        (first.astype(np.int64) + before).astype(np.uint64)
-        for first, before in zip((portion.columns.row, portion.columns.column), portion.origin, strict=True)
-    )
-    mixed = (row << np.uint64(32)) ^ column
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    mixed ^= mixed >> np.uint64(31)
-    return np.asarray((mixed >> np.uint64(11)) * 2.0**-53)
 
 
 def _without_days(column: pa.Array) -> pa.Array:

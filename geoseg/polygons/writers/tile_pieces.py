@@ -1,9 +1,9 @@
 """Polygons cut into the tiles of one zoom level, rounded to the grid of the tiles.
 
-Below the most detailed level, a polygon that is smaller than some screen pixels is drawn as a square of that
-size, or not at all: as likely as its area is of the square's; holes as small are filled, and what lay in them
-is drawn on top. So every class keeps its share of the picture, and a tile has no more than some thousands of
-polygons. What is drawn depends on the polygon alone.
+Below the most detailed level there are cells of some screen pixels. A polygon smaller than a cell is drawn as
+the cells whose middles it holds: most often one or none. So every class keeps its share of the picture, as in
+an overview of a raster, and a tile has some thousands of polygons at most. Holes as small are filled, and
+what lies in them is drawn on top. Beside large polygons, ground may stay empty.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ MARGIN = 80
 """Steps beyond a tile's sides that are drawn too, so that outlines do not show where tiles meet."""
 COARSE = 4
 """Steps that corners are rounded to below the most detailed level: half a pixel of such a screen."""
-LEAST_SIDE = 32
-"""Steps that the square of a small polygon is wide: four pixels of a screen that shows a tile on 512."""
+CELL = 32
+"""Steps that a cell is wide: four pixels of a screen that shows a tile on 512."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,28 +136,59 @@ def cut_into_tiles(found: Shapes, zoom: int, step: int = 1) -> Pieces:
     return _written(Shapes.join(parts), np.concatenate(tiles), step)
 
 
-def without_small(found: Shapes, chance: NDArray[np.float64]) -> Shapes:
-    """Polygons with squares for small ones and without small holes, for all but the most detailed level.
+def without_small(found: Shapes) -> Shapes:
+    """Polygons with cells for small ones and without small holes, for all but the most detailed level.
 
     Args:
         found: Polygons in steps of the level's grid.
-        chance: What decides of each, float64 from 0 to 1.
     """
     of_rings = _doubled_areas(found.points, found.rings) / 2
-    areas = np.abs(np.add.reduceat(of_rings, found.shapes[:-1]))
-    small = areas < LEAST_SIDE**2
-    drawn = np.flatnonzero(small & (chance * LEAST_SIDE**2 < areas))
-    boxes = found.boxes[drawn]
-    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    corners = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1], [-1, -1]]) * (LEAST_SIDE / 2)
-    squares = Shapes(
-        found.rows[drawn],
-        (middle[:, None] + corners[None]).reshape(-1, 2),
-        5 * np.arange(drawn.size + 1),
-        np.arange(drawn.size + 1),
-    )
-    large = found.without_rings(np.abs(of_rings) < LEAST_SIDE**2).take(np.flatnonzero(~small))
-    return Shapes.join([large, squares])
+    small = np.abs(np.add.reduceat(of_rings, found.shapes[:-1])) < CELL**2
+    large = found.without_rings(np.abs(of_rings) < CELL**2).take(np.flatnonzero(~small))
+    return Shapes.join([large, _as_cells(found.take(np.flatnonzero(small)))])
+
+
+def _as_cells(found: Shapes) -> Shapes:
+    """The cells whose middles lie in polygons."""
+    if found.rows.size == 0:
+        return found
+    first = np.ceil(found.boxes[:, :2] / CELL - 0.5).astype(np.int64)
+    counts = np.maximum(np.ceil(found.boxes[:, 2:] / CELL - 0.5).astype(np.int64) - first, 0)
+    some = np.flatnonzero(counts.prod(axis=1))
+    lines = np.repeat(some, counts[some, 1])
+    line = spread(first[some, 1], counts[some, 1])
+    shape = np.repeat(lines, counts[lines, 0])
+    cells = np.stack([spread(first[lines, 0], counts[lines, 0]), np.repeat(line, counts[lines, 0])], axis=1)
+    inside = _inside(found, shape, (cells + 0.5) * CELL)
+    shape, cells = shape[inside], cells[inside]
+    corners = np.array([[0, 0], [0, 1], [1, 1], [1, 0], [0, 0]])
+    points = ((cells[:, None] + corners[None]) * float(CELL)).reshape(-1, 2)
+    ends = np.arange(shape.size + 1)
+    return Shapes(found.rows[shape], points, 5 * ends, ends)
+
+
+def _inside(found: Shapes, shape: NDArray[np.int64], places: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether places lie in polygons: those from which a ray to the right crosses an odd number of sides.
+
+    Args:
+        found: Polygons.
+        shape: Which of them is asked about each place.
+        places: float64 (places, 2).
+    """
+    if shape.size == 0:
+        return np.zeros(0, dtype=bool)
+    begins = found.rings[found.shapes]
+    sizes = np.diff(begins)[shape]
+    tail = spread(begins[shape], sizes)
+    sides = np.ones(len(found.points), dtype=bool)
+    sides[found.rings[1:] - 1] = False  # after the last point of a ring there is none
+    head = np.minimum(tail + 1, len(found.points) - 1)
+    x, y = np.repeat(places, sizes, axis=0).T
+    (x0, y0), (x1, y1) = (found.points.take(at, axis=0).T for at in (tail, head))
+    across = sides[tail] & ((y0 > y) != (y1 > y))
+    slope = np.divide(x1 - x0, y1 - y0, out=np.zeros_like(x), where=across)
+    across &= x < x0 + (y - y0) * slope
+    return np.asarray(np.add.reduceat(across, group_starts(sizes), dtype=np.int64) % 2 == 1)
 
 
 def _cut(

@@ -1,0 +1,334 @@
+"""Vector tiles and their archive, read as the two specifications say."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import struct
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyogrio
+import pytest
+import rasterio.features
+import shapely
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.polygons import rows
+from geoseg.polygons.vectorise import polygons_from_maps
+from geoseg.polygons.wkb import binary_values
+from geoseg.polygons.writers import pmtiles, write_polygons
+from geoseg.polygons.writers.earth import MERCATOR_SIDE, zoom_range
+from geoseg.polygons.writers.tile_archive import Extent, tile_ids, write_archive
+from geoseg.polygons.writers.tile_pieces import CELL, Shapes, without_small
+from geoseg.polygons.writers.vector_tile import encode_shapes, encode_tile, varints
+
+from .conftest import write_raster
+from .helpers import noise, trace
+
+
+def read_varints(content: bytes) -> list[int]:
+    values, value, shift = [], 0, 0
+    for byte in content:
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            values.append(value)
+            value = shift = 0
+    assert shift == 0
+    return values
+
+
+def fields(content: bytes) -> list[tuple[int, object]]:
+    """Field numbers and values of a message of protocol buffers."""
+    found, at = [], 0
+
+    def number():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = content[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while at < len(content):
+        key = number()
+        if key & 7 == 0:
+            value = number()
+        elif key & 7 == 1:
+            value = content[at : at + 8]
+            at += 8
+        else:
+            assert key & 7 == 2
+            size = number()
+            value = content[at : at + size]
+            at += size
+        found.append((key >> 3, value))
+    return found
+
+
+@given(st.lists(st.integers(0, 2**63 - 1) | st.integers(0, 300), max_size=30))
+def test_varints(values):
+    ends, written = varints(np.array(values, np.int64))
+    parts = [written[a:b].tobytes() for a, b in pairwise(ends)]
+    assert [read_varints(part) for part in parts] == [[value] for value in values]
+    assert ends[-1] == written.size
+
+
+def pen(commands: list[int]) -> list[list[tuple[int, int]]]:
+    """The rings that the commands of a polygon draw."""
+    rings, at, (x, y) = [], 0, (0, 0)
+    while at < len(commands):
+        kind, count = commands[at] & 7, commands[at] >> 3
+        at += 1
+        if kind == 7:
+            assert count == 1
+        continue
+        if kind == 1:
+            assert count == 1
+            rings.append([])
+        for _ in range(count):
+            dx, dy = ((n >> 1) ^ -(n & 1) for n in commands[at : at + 2])
+            at, x, y = at + 2, x + dx, y + dy
+            rings[-1].append((x, y))
+    return rings
+
+
+def test_shapes_are_drawn_as_they_are():
+    rings = [
+        [(-80, -80), (4176, -80), (4176, 4176), (-80, 4176)],
+        [(5, 5), (5, 9), (9, 9)],
+        [(7, 7), (9000, 7), (7, 8)],
+    ]
+    points = np.array([point for ring in rings for point in ring], np.int64)
+    ends, written = encode_shapes(points, np.array([0, 4, 7, 10]), np.array([0, 2, 3]))
+    drawn = [pen(read_varints(written[a:b].tobytes())) for a, b in pairwise(ends)]
+    assert drawn == [rings[:2], rings[2:]]
+
+
+def test_a_tile_holds_attributes_of_every_kind():
+    columns = pa.table(
+        {
+            "name": ["a", None, "ö" * 200],
+            "number": pa.array([-3, 2**40, -3], pa.int64()),
+            "real": pa.array([0.1, None, None], pa.float64()),
+            "sure": [True, False, True],
+        }
+    )
+    points = np.array([(0, 0), (1, 0), (1, 1)] * 3, np.int64)
+    shapes = binary_values(*encode_shapes(points, np.arange(0, 10, 3), np.arange(4)))
+    ((number, layer),) = fields(encode_tile("fields", columns, shapes))
+    assert number == 3
+    parts = fields(layer)
+    keys, values, found = ([v for n, v in parts if n == field] for field in (3, 4, 2))
+    assert [v for n, v in parts if n == 1] == [b"fields"]
+    assert dict(parts)[5] == 4096
+    assert dict(parts)[15] == 2
+
+    def meaning(value):
+        ((kind, content),) = fields(value)
+        read = {
+            1: lambda v: v.decode(),
+            3: lambda v: struct.unpack("<d", v)[0],
+            6: lambda v: (v >> 1) ^ -(v & 1),
+            7: bool,
+        }
+        return read[kind](content)
+
+    rows_found = []
+    for feature in found:
+        content = dict(fields(feature))
+        assert content[3] == 3
+        assert len(pen(read_varints(content[4]))) == 1
+        tags = read_varints(content[2])
+        pairs = zip(tags[::2], tags[1::2], strict=True)
+        rows_found.append({keys[key].decode(): meaning(values[value]) for key, value in pairs})
+    wanted = [{k: v for k, v in row.items() if v is not None} for row in columns.to_pylist()]
+    assert rows_found == wanted
+    assert len(values) == len(set(values))
+
+
+def test_numbers_of_tiles():
+    """Examples of the specification, and the curve: neighbours in number are neighbours in place."""
+    for zoom, x, y, number in (
+        (0, 0, 0, 0),
+        (1, 0, 0, 1),
+        (1, 0, 1, 2),
+        (1, 1, 1, 3),
+        (1, 1, 0, 4),
+        (2, 0, 0, 5),
+    ):
+        assert tile_ids(zoom, np.array([x]), np.array([y])).tolist() == [number]
+    assert tile_ids(12, np.array([3423]), np.array([1763])).tolist() == [19078479]
+    for zoom in range(1, 7):
+        lines, columns = np.divmod(np.arange(4**zoom), 2**zoom)
+        order = np.argsort(found := tile_ids(zoom, columns, lines))
+        assert found.min() == (4**zoom - 1) // 3
+        assert np.diff(found[order]).tolist() == [1] * (4**zoom - 1)
+        assert (np.abs(np.diff(columns[order])) + np.abs(np.diff(lines[order])) == 1).all()
+
+
+def read_archive(content: bytes) -> tuple[dict, dict[int, bytes]]:
+    assert content[:8] == b"PMTiles\x03"
+    places = struct.unpack("<11Q", content[8:96])
+    assert content[96:100] == bytes([1, 2, 2, 1])
+
+    def section(at, size):
+        return content[at : at + size]
+
+    def directory(data):
+        count, *rest = read_varints(gzip.decompress(data))
+        steps, runs, sizes, offsets = (rest[i * count : (i + 1) * count] for i in range(4))
+        ids, place = np.cumsum(steps).tolist(), 0
+        for number, run, size, offset in zip(ids, runs, sizes, offsets, strict=True):
+            place = place if offset == 0 else offset - 1
+            yield number, run, place, size
+            place += size
+
+    tiles = {}
+
+    def walk(data):
+        for number, run, place, size in directory(data):
+            if run == 0:
+                walk(section(places[4] + place, size))
+            else:
+                assert run == 1
+                tiles[number] = section(places[6] + place, size)
+
+    assert places[0] + places[1] <= 16384
+    walk(section(places[0], places[1]))
+    assert places[8:] == (len(tiles),) * 3
+    assert places[6] + places[7] == len(content)
+    return json.loads(gzip.decompress(section(places[2], places[3]))), tiles
+
+
+@pytest.mark.parametrize("count", [1, 300, 30_000])
+def test_every_tile_is_found(tmp_path, count):
+    random = np.random.default_rng(count)
+    ids = np.sort(random.choice(10**7, count, replace=False)).astype(np.int64)
+    sizes = random.integers(1, 40, count)
+    content = random.bytes(int(sizes.sum()))
+    path = tmp_path / "a.pmtiles"
+    extent = Extent((3, 9), (-99.5, 46.0, -98.25, 47.5))
+    write_archive(path, ids, sizes, io.BytesIO(content), extent, {"name": "x"})
+    said, tiles = read_archive(path.read_bytes())
+    starts = np.cumsum(sizes) - sizes
+    assert said == {"name": "x"}
+    assert tiles == {
+        int(number): content[start : start + size]
+        for number, start, size in zip(ids, starts, sizes, strict=True)
+    }
+    header = path.read_bytes()[100:127]
+    assert struct.unpack("<2B4iB2i", header) == (
+        *(3, 9, -995_000_000, 460_000_000, -982_500_000, 475_000_000),
+        *(3, -988_750_000, 467_500_000),
+    )
+
+
+def drawn(path, zoom, transform, shape):
+    """The classes on a raster, polygons drawn one over the other as they come."""
+    _, found = pyogrio.read_arrow(path, layer="polygons", ZOOM_LEVEL=str(zoom))
+    shapes = shapely.from_wkb(found["wkb_geometry"].to_pylist())
+    pairs = list(zip(shapes, found["class_id"].to_pylist(), strict=True))
+    return rasterio.features.rasterize(pairs, shape, fill=255, transform=transform, dtype="uint8"), found
+
+
+@pytest.mark.parametrize(("sigma", "least"), [(6.0, 0.55), (1.5, 0.2)])
+def test_every_zoom_level_shows_the_classes(tmp_path, monkeypatch, sigma, least):
+    classes = noise((600, 500), sigma=sigma, seed=5)
+    transform = Affine(10, 0, -500_000, 0, -10, 700_000)
+    table = polygons_from_maps(
+        write_raster(tmp_path / "a.tif", classes, crs="EPSG:3857", transform=transform)
+    )
+    highest = zoom_range(table)[1]
+    lowest = highest - 3
+    monkeypatch.setattr(pmtiles, "zoom_range", lambda _: (lowest, highest))
+    write_polygons(table, path := tmp_path / "a.pmtiles")
+    shares = np.bincount(classes.ravel(), minlength=4) / classes.size
+    for zoom in range(lowest, highest + 1):
+        picture, found = drawn(path, zoom, transform, classes.shape)
+        seen = np.bincount(picture.ravel(), minlength=256)[:4] / classes.size
+        assert seen.sum() > (0.999 if zoom == highest else 0.8)
+        assert np.abs(seen / seen.sum() - shares).max() < 0.05
+        agree = (picture == classes)[picture != 255].mean()
+        assert agree > (0.99 if zoom == highest else least)
+        if zoom == highest:
+            assert len(set(found["id"].to_pylist())) == len(table)
+
+
+def test_large_polygons_are_cut_without_gaps(tmp_path):
+    """A comb as large as the map with islands: pieces in all tiles, each as large as it should be there."""
+    classes = np.zeros((700, 900), np.uint8)
+    classes[:-1, ::40] = 1
+    classes[5::90, 20::40] = 2
+    transform = Affine(10, 0, 0, 0, -10, 0)
+    table = polygons_from_maps(
+        write_raster(tmp_path / "a.tif", classes, crs="EPSG:3857", transform=transform)
+    )
+    write_polygons(table, path := tmp_path / "a.pmtiles")
+    highest = zoom_range(table)[1]
+    _, found = pyogrio.read_arrow(path, layer="polygons")
+    shapes = shapely.from_wkb(found["wkb_geometry"].to_pylist())
+    assert shapely.is_valid(shapes).all()
+    area = shapely.area(shapes).sum()
+    assert area == pytest.approx(classes.size * 100, rel=2e-3)
+    assert shapely.union_all(shapes).area == pytest.approx(area, rel=1e-4)
+    step = MERCATOR_SIDE / 2**highest / 4096
+    assert step <= 10 / 8
+    _, tiles = read_archive(path.read_bytes())
+    assert len(tiles) > 8
+    for tile in tiles.values():
+        layer = dict(fields(gzip.decompress(tile)))[3]
+        for number, feature in fields(layer):
+            if number == 2:
+                rings = pen(read_varints(dict(fields(feature))[4]))
+                points = np.concatenate(rings)
+                assert points.min() >= -80
+                assert points.max() <= 4096 + 80
+                signs = [
+                    sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(r, r[1:] + r[:1], strict=True))
+                    for r in rings
+                ]
+                assert signs[0] > 0
+                assert all(sign < 0 for sign in signs[1:])
+                assert all(a != b for r in rings for a, b in zip(r, r[1:] + r[:1], strict=True))
+
+
+def test_small_polygons_are_drawn_as_an_overview_would_show_them():
+    """Noise on the grid of cells: every cell has the class of the pixel that its middle lies in."""
+    classes = np.random.default_rng(3).integers(0, 250, (64, 64)).astype(np.uint8)
+    polygons = trace(classes, transform=Affine(10, 0, 0, 0, 10, 0))
+    found = Shapes(np.arange(len(polygons)), *polygons.coordinates())
+    cells = without_small(found)
+    assert len(cells.rows) == (640 // CELL) ** 2
+    boxes = cells.boxes
+    assert (boxes[:, 2:] - boxes[:, :2] == CELL).all()
+    column, row = ((boxes[:, :2] + CELL / 2) // 10).astype(int).T
+    assert (classes[row, column] == polygons.columns.class_ids[cells.rows]).all()
+    assert len(np.unique(boxes, axis=0)) == len(boxes)
+
+
+def test_large_polygons_lose_small_holes_only():
+    classes = np.zeros((60, 60), np.uint8)
+    classes[10:13, 10:13] = 1  # 30 x 30 steps: smaller than a cell
+    classes[30:34, 30:34] = 2
+    polygons = trace(classes, transform=Affine(10, 0, 0, 0, 10, 0))
+    drawn = without_small(Shapes(np.arange(3), *polygons.coordinates()))
+    areas = dict(zip(drawn.rows.tolist(), shapely.area(drawn.as_geometries()).tolist(), strict=True))
+    assert areas == {0: 600 * 600 - 1600, 1: CELL**2, 2: 1600}
+
+
+def test_what_is_drawn_does_not_depend_on_batches(tmp_path, monkeypatch):
+    classes = noise((300, 300), sigma=1.0)
+    table = polygons_from_maps(write_raster(tmp_path / "a.tif", classes))
+    write_polygons(table, tmp_path / "one.pmtiles")
+    monkeypatch.setattr(rows, "BATCH_POLYGONS", 150)
+    write_polygons(table, tmp_path / "two.pmtiles")
+    assert (tmp_path / "one.pmtiles").read_bytes() == (tmp_path / "two.pmtiles").read_bytes()
