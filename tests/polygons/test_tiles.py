@@ -90,7 +90,7 @@ def pen(commands: list[int]) -> list[list[tuple[int, int]]]:
         at += 1
         if kind == 7:
             assert count == 1
-        continue
+            continue
         if kind == 1:
             assert count == 1
             rings.append([])
