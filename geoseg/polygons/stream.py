@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _WAITING = 2
 """Blocks that may wait for the thread that traces."""
+STRIP_PIXELS = 2**20
+"""Pixels that are traced at once: a wide block goes through in strips, which takes less memory."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,20 @@ class PolygonStream:
         folder: Where polygons wait in nameless temporary files.
         junctions: Keep what ``change_borders`` needs.
         zonal: Statistics of other rasters to compute over the pixels of every polygon.
+        check: Told the vertices of a large polygon before it is put together; may raise an error.
 
     Attributes:
         seconds: Busy time so far.
     """
 
     def __init__(
-        self, info: StreamedMap, folder: Path, *, junctions: bool = False, zonal: Zonal | None = None
+        self,
+        info: StreamedMap,
+        folder: Path,
+        *,
+        junctions: bool = False,
+        zonal: Zonal | None = None,
+        check: Callable[[int], None] | None = None,
     ) -> None:
         self.seconds = 0.0
         self._info = info
@@ -78,7 +87,9 @@ class PolygonStream:
         self._zonal = None if zonal is None else with_steps(zonal, info.shape)
         self._surface = measure_surface(info.crs, info.transform, info.shape, info.origin)
         self._store = PolygonStore(np.array([item.id for item in info.classes], np.uint8), folder)
-        self._tracer = Tracer(info.shape, self._surface, self._store, junctions=junctions, folder=folder)
+        self._tracer = Tracer(
+            info.shape, self._surface, self._store, junctions=junctions, folder=folder, check=check
+        )
         self._seen = np.zeros(256, dtype=bool)
         self._thread = ThreadPoolExecutor(1, "geoseg-trace")
         self._waiting: deque[Future[None]] = deque()
@@ -109,11 +120,12 @@ class PolygonStream:
 
     def _trace(self, block: BlockValues) -> None:
         since = perf_counter()
-        traced = trace_block(
-            self._with_statistics(block), self._info.shape, self._surface, junctions=self._junctions
-        )
-        self._tracer.add_traced(traced)
-        self._seen[traced.class_ids] = True
+        for strip in _strips(block):
+            traced = trace_block(
+                self._with_statistics(strip), self._info.shape, self._surface, junctions=self._junctions
+            )
+            self._tracer.add_traced(traced)
+            self._seen[traced.class_ids] = True
         self.seconds += perf_counter() - since
 
     def _with_statistics(self, block: BlockValues) -> BlockValues:
@@ -128,3 +140,19 @@ class PolygonStream:
         """Wait until at most so many blocks wait, and raise what went wrong."""
         while len(self._waiting) > most:
             self._waiting.popleft().result()
+
+
+def _strips(block: BlockValues) -> Iterator[BlockValues]:
+    """A block from left to right in parts of about as many pixels."""
+    height, width = block.classes.shape
+    step = -(-width // max(1, -(-height * width // STRIP_PIXELS)))
+    for left in range(0, width, step):
+        part = (slice(None), slice(left, left + step))
+        confidence, probabilities = block.confidence, block.probabilities
+        yield BlockValues(
+            block.row,
+            block.column + left,
+            block.classes[part],
+            None if confidence is None else confidence[part],
+            None if probabilities is None else probabilities[(slice(None), *part)],
+        )

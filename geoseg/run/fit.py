@@ -23,6 +23,9 @@ from geoseg.run.settings import BLOCK_SIZE
 _RESERVE = 0.9
 """The share of the limit that is planned for: the system's own accounts are rough."""
 
+_FEW = 64
+"""Blocks that are looked at one by one; of more, all are taken to be as large as the largest."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -76,12 +79,20 @@ def fit(
         (size, _largest(grid, window, size), 1 if one_at_a_time else _count(grid, window, size))
         for size in sizes
     ]
+    few = {size: grid.blocks(size, window) for size, _, many in blocks if 1 < many <= _FEW}
     least: Choice | None = None
     for count in [forwards] if fixed_forwards else range(forwards, 0, -1):
         for size, block, many in blocks:
             for on_disk in (False, True):
                 needed = footprint(
-                    shape, demand, block, blocks=many, forwards=count, cache=cache, margins_on_disk=on_disk
+                    shape,
+                    demand,
+                    block,
+                    blocks=many,
+                    forwards=count,
+                    cache=cache,
+                    margins_on_disk=on_disk,
+                    every=few.get(size, ()),
                 )
                 choice = Choice(size, count, on_disk, needed)
                 if needed.total <= limit * _RESERVE:
@@ -114,7 +125,8 @@ def shape_of(job: Job, maps: int, *, streamed: int) -> Shape:
         maps: Bytes a pixel of all maps that are made.
         streamed: Of those that are compressed while they are made.
     """
-    settings = job.settings
+    settings, polygons = job.settings, job.outputs.polygons is not None
+    here = polygons and not job.workers.are_elsewhere  # workers trace nothing
     return Shape(
         bands=len(settings.bands),
         itemsize=max((np.dtype(band.dtype).itemsize for band in job.scene.bands), default=4),
@@ -126,9 +138,15 @@ def shape_of(job: Job, maps: int, *, streamed: int) -> Shape:
         batch=settings.batch_size,
         maps=maps,
         streamed=streamed,
-        polygons=job.outputs.polygons is not None,
+        polygons=here,
+        traced=traced_bands(job) if here and settings.refine is None else 0,
         readers=readers_for(settings.device),
     )
+
+
+def traced_bands(job: Job) -> int:
+    """Rasters that are traced with the class map: confidence, probabilities, and what statistics read."""
+    return 1 + len(job.model.classes) + (0 if job.zonal is None else 3 * len(job.zonal.measures))
 
 
 def chosen(job: Job, choice: Choice) -> Job:

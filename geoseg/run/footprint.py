@@ -8,11 +8,14 @@ every map.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from geoseg.grid import Block
 from geoseg.maps.pyramid import TILE
+from geoseg.polygons.stream import STRIP_PIXELS
 from geoseg.run.demand import Demand
+from geoseg.run.polygons_memory import PIXEL_ROW, WRITING, tracing_memory
 
 _PIXEL_BLOCKS = 2
 _SUM_BLOCKS = 2
@@ -21,8 +24,6 @@ _SLACK = 1.12
 """What the allocator cannot use of what was freed: holes between pieces of other sizes. Measured."""
 _TILE_BATCHES = 2 * 16
 """Tiles on their way through the thread of a map that compresses."""
-POLYGONS = 350_000_000
-"""What tracing and writing polygons takes beside the network; their tables wait on disk."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Shape:
         maps: Bytes a pixel of all maps that are made.
         streamed: Bytes a pixel of the maps that are compressed while they are made.
         polygons: Whether polygons are made.
+        traced: Rasters that are traced with the class map while blocks come; 0 if none is.
         readers: Blocks that are read at once.
     """
 
@@ -55,6 +57,7 @@ class Shape:
     maps: int
     streamed: int
     polygons: bool
+    traced: int = 0
     readers: int = 1
 
 
@@ -71,7 +74,8 @@ class Footprint:
         margins: What blocks hand to the row below.
         tiles: Tiles of the maps that wait for pixels.
         cache: GDAL's cache.
-        polygons: Tracing.
+        tracing: Polygons of the block that was finished last.
+        polygons: Polygons on their way to the file.
     """
 
     program: int
@@ -82,13 +86,14 @@ class Footprint:
     margins: int
     tiles: int
     cache: int
+    tracing: int
     polygons: int
 
     @property
     def total(self) -> int:
-        """All of it. Polygons come after the blocks, whose memory they use again."""
+        """All of it. Tracing fills the holes first; polygons are written where the blocks were."""
         blocks = self.forwards + self.pixels + self.sums + self.maps + self.margins + self.tiles
-        return self.program + self.cache + max(int(blocks * _SLACK), self.polygons)
+        return self.program + self.cache + max(int(blocks * _SLACK), blocks + self.tracing, self.polygons)
 
     def to_json(self) -> dict[str, int]:
         """The parts and their total as JSON values."""
@@ -104,6 +109,7 @@ def footprint(
     forwards: int,
     cache: int,
     margins_on_disk: bool,
+    every: Sequence[Block] = (),
 ) -> Footprint:
     """What a run needs.
 
@@ -115,10 +121,15 @@ def footprint(
         forwards: Forwards in flight.
         cache: Bytes that GDAL's cache may take.
         margins_on_disk: Whether margins to the row below wait in the work folder.
+        every: All blocks in order, where they are few: those at the edge may be much smaller than the
+            largest. Else all count as that one.
     """
     reach, core = block.reach.pixels, block.core.pixels
-    read = min(blocks, shape.readers) * (shape.bands * (shape.itemsize + 1) + 1)
-    held = min(blocks, _PIXEL_BLOCKS + shape.readers) * (4 * shape.bands + 1)
+    reaches, cores = [one.reach.pixels for one in every], [one.core.pixels for one in every]
+    read = reach * min(blocks, shape.readers)
+    held = _together(reaches, reach, min(blocks, _PIXEL_BLOCKS + shape.readers))
+    added_up = _together(reaches, reach, min(blocks, _SUM_BLOCKS))
+    rendered = _together(cores, core, min(blocks, _MAP_BLOCKS))
     chip = shape.batch * shape.chip**2
     right = block.reach.height * shape.overlap
     below = 2 * block.reach.width if margins_on_disk else shape.width
@@ -126,14 +137,30 @@ def footprint(
         program=demand.base,
         # The network's own, its input, its answer while it is blended.
         forwards=forwards * (demand.forward + 4 * chip * shape.bands + 8 * shape.chip**2),
-        pixels=reach * (held + read),
-        sums=reach * min(blocks, _SUM_BLOCKS) * 4 * shape.classes,
-        maps=core * (min(blocks, _MAP_BLOCKS) * shape.maps + 5),
+        pixels=held * (4 * shape.bands + 1) + read * (shape.bands * (shape.itemsize + 1) + 1),
+        sums=added_up * 4 * shape.classes,
+        maps=rendered * shape.maps + 5 * core,
         margins=4 * shape.classes * (2 * right + shape.overlap * below),
         tiles=_tiles(shape),
         cache=min(cache, shape.pixels * (shape.bands * shape.itemsize + shape.maps * (not shape.streamed))),
-        polygons=POLYGONS if shape.polygons else 0,
+        tracing=_tracing(shape, block),
+        polygons=WRITING if shape.polygons else 0,
     )
+
+
+def _together(sizes: Sequence[int], largest: int, count: int) -> int:
+    """The most pixels that so many blocks in a row have."""
+    if count > len(sizes):
+        return largest * count
+    return max(sum(sizes[first : first + count]) for first in range(len(sizes) - count + 1))
+
+
+def _tracing(shape: Shape, block: Block) -> int:
+    """A strip of a block, and what waits along the row of blocks above."""
+    if not shape.traced:
+        return 0
+    strip = tracing_memory(min(block.core.pixels, STRIP_PIXELS), shape.traced)
+    return strip + PIXEL_ROW * shape.width * block.core.height
 
 
 def _tiles(shape: Shape) -> int:

@@ -18,7 +18,7 @@ _UNKNOWN = 4 * 10**9
 """What is taken as free where the system does not say."""
 _GDAL_MEGABYTES = 100_000
 """Numbers below this are megabytes to GDAL, others bytes."""
-_CACHE_SHARE = 10
+CACHE_SHARE = 10
 _LEAST_CACHE = 32 * 2**20
 
 
@@ -143,7 +143,7 @@ def bound_gdal_cache(limit: str | int) -> None:
     Raises:
         SettingsError: If that is no amount of memory.
     """
-    bytes_ = min(max(parse_memory(limit) // _CACHE_SHARE, _LEAST_CACHE), gdal_cache())
+    bytes_ = min(max(parse_memory(limit) // CACHE_SHARE, _LEAST_CACHE), gdal_cache())
     os.environ["GDAL_CACHEMAX"] = str(max(1, bytes_ // 2**20))
 
 

@@ -10,7 +10,8 @@ from geoseg.errors import SettingsError
 from geoseg.inference.conversion import Say
 from geoseg.run.cost import Work, cluster_seconds, wall_seconds
 from geoseg.run.demand import Demand, measured_demand, usual_demand
-from geoseg.run.fit import Choice, chosen, fit, shape_of
+from geoseg.run.fit import Choice, chosen, fit, shape_of, traced_bands
+from geoseg.run.footprint import Footprint
 from geoseg.run.memory import (
     default_limit,
     free_memory,
@@ -19,6 +20,7 @@ from geoseg.run.memory import (
     resident_memory,
     show_memory,
 )
+from geoseg.run.polygons_memory import BASE, TracePlan, plan_tracing
 from geoseg.run.prepare import Job
 from geoseg.run.request import PredictRequest
 
@@ -124,7 +126,8 @@ def plan_run(job: Job, request: PredictRequest, say: Say) -> tuple[Job, Plan]:
     choice, limit = _choose(job, request, demand, limit, say)
     job = replace(chosen(job, choice), margins_on_disk=choice.margins_on_disk)
     plan = make_plan(job, choice, demand, limit, chips)
-    return replace(job, planned=plan.to_json()), plan
+    tracing = _plan_tracing(job, choice.footprint, demand, _room(request, limit))
+    return replace(job, planned=plan.to_json(), tracing=tracing), plan
 
 
 def _limit(job: Job, request: PredictRequest) -> int:
@@ -132,6 +135,26 @@ def _limit(job: Job, request: PredictRequest) -> int:
     if request.max_memory is not None:
         return parse_memory(request.max_memory)
     return default_limit() // max(1, job.workers.count)
+
+
+def _room(request: PredictRequest, limit: int) -> int:
+    """What polygons may take; where nobody set a limit, a large one is refused only if it cannot work."""
+    return limit if request.max_memory is not None else max(limit, free_memory() or 0)
+
+
+def _plan_tracing(job: Job, needed: Footprint, demand: Demand, limit: int) -> TracePlan | None:
+    """How polygons are traced, and up to which size, in the process that writes them; None if none are."""
+    if job.outputs.polygons is None:
+        return None
+    fixed = None  # where workers compute, this process does nothing else
+    if not job.workers.are_elsewhere:
+        fixed = needed.program + needed.cache + max(0, BASE - demand.bare)
+    plan = plan_tracing(limit, None, None, width=job.window.width, bands=traced_bands(job), fixed=fixed)
+    if fixed is None:
+        return plan
+    # A polygon as large as the map is put together right after the last block: little of that memory is free,
+    # and in pieces.
+    return replace(plan, fixed=max(fixed, needed.total + max(0, BASE - demand.bare)))
 
 
 def make_plan(job: Job, choice: Choice, demand: Demand, limit: int, chips: int) -> Plan:
@@ -150,7 +173,7 @@ def make_plan(job: Job, choice: Choice, demand: Demand, limit: int, chips: int) 
         blocks=blocks,
         block=settings.block_size,
         overlap=settings.overlap,
-        polygons=shape.polygons,
+        polygons=job.outputs.polygons is not None,
     )
     return Plan(
         scene=job.scene.name,

@@ -5,13 +5,15 @@ They are traced while blocks come; those of a refined map from its rasters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rasterio.transform import Affine
 
+from geoseg.errors import RunError, SettingsError
 from geoseg.maps.decide import NODATA
 from geoseg.maps.writer import StagedFile
 from geoseg.polygons.rasters import MapRasters, resolve_block_size
@@ -51,7 +53,9 @@ class TracedRun:
             provenance=tags,
         )
         folder = job.outputs.polygons.parent
-        self._stream = PolygonStream(info, folder, junctions=job.borders is not None, zonal=job.zonal)
+        self._stream = PolygonStream(
+            info, folder, junctions=job.borders is not None, zonal=job.zonal, check=_check_of(job)
+        )
 
     def add(self, block: FinishedBlock) -> None:
         """Take a finished block; blocks come in row order."""
@@ -97,22 +101,51 @@ def polygons_of_run(
     if final is None:
         return [], None
     table = _trace_rasters(job, rasters, final.parent, progress) if traced is None else traced.finish()
+    if job.tracing is not None:
+        with _work_is_kept():
+            job.tracing.check_borders(table.polygons, job.borders)
     table, changed = with_borders(table, job.borders, final.parent, progress)
     progress.say(f"writing {len(table):,} polygons to {final}")
     return [StagedFile(stage_polygons(table, final), final)], changed
 
 
 def _trace_rasters(job: Job, rasters: Mapping[str, Path], folder: Path, progress: Progress) -> PolygonTable:
+    block_size = None if job.tracing is None else job.tracing.block_size
     with MapRasters(rasters["classes"]) as maps:
-        total = maps.n_blocks(resolve_block_size(None))
+        total = maps.n_blocks(resolve_block_size(block_size))
     with progress.stage("tracing polygons", total, "blocks") as bar:
         return polygons_from_maps(
             rasters["classes"],
             confidence=rasters["confidence"],
             probabilities=rasters["probabilities"],
             legend=job.model.classes,
+            block_size=block_size,
+            workers=None if job.tracing is None else job.tracing.workers,
+            check=_check_of(job),
             folder=folder,
             junctions=job.borders is not None,
             zonal=job.zonal,
             progress=lambda _done, _total: bar.advance(1),
         )
+
+
+def _check_of(job: Job) -> Callable[[int], None] | None:
+    """Refuses a polygon that does not fit into memory."""
+    plan = job.tracing
+    if plan is None:
+        return None
+
+    def check(vertices: int) -> None:
+        with _work_is_kept():
+            plan.check_largest(vertices)
+
+    return check
+
+
+@contextmanager
+def _work_is_kept() -> Iterator[None]:
+    """What is found after the work is no reason to lose it: with more memory ``--resume`` goes on."""
+    try:
+        yield
+    except SettingsError as error:
+        raise RunError(str(error)) from error

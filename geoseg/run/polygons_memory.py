@@ -16,7 +16,7 @@ from geoseg.polygons.rasters import resolve_block_size
 from geoseg.polygons.rows import Polygons
 from geoseg.polygons.simplify import Borders
 from geoseg.polygons.stored import StoredPolygons
-from geoseg.run.memory import default_limit, gdal_cache, parse_memory, show_memory
+from geoseg.run.memory import CACHE_SHARE, default_limit, gdal_cache, parse_memory, show_memory
 
 BASE = 230_000_000
 """The process with its libraries."""
@@ -41,11 +41,13 @@ class TracePlan:
         block_size: Side of a block in pixels.
         workers: Blocks at once.
         limit: Bytes that the process may take.
+        fixed: Bytes that it takes whatever the map; None for a process that does nothing else.
     """
 
     block_size: int
     workers: int
     limit: int
+    fixed: int | None = None
 
     def check_largest(self, vertices: int) -> None:
         """Refuse to put together a polygon that does not fit into memory.
@@ -53,11 +55,11 @@ class TracePlan:
         Raises:
             SettingsError: Naming what would do.
         """
-        needed = _fixed() + VERTEX * vertices
+        needed = self._fixed() + VERTEX * vertices
         if needed > self.limit:
             raise SettingsError(
                 f"a polygon of this map has {vertices:,} vertices, and a row of a file holds it whole: that "
-                f"takes about {show_memory(needed)} of memory; give it with --max-memory, or clean the map "
+                f"takes about {show_memory(needed)} of memory; give {_asking_for(needed)}, or clean the map "
                 "up first (--sieve, --smooth)"
             )
 
@@ -70,17 +72,26 @@ class TracePlan:
         if borders is None:
             return
         vertex = SIMPLER_VERTEX + SIMPLER_ROUND * borders.rounds
-        needed = _fixed() + vertex * polygons.vertices + SIMPLER_POLYGON * len(polygons)
+        needed = self._fixed() + vertex * polygons.vertices + SIMPLER_POLYGON * len(polygons)
         if needed > self.limit:
             raise SettingsError(
                 f"--simplify and --smooth-borders hold all {polygons.vertices:,} vertices of the map, which "
-                f"takes about {show_memory(needed)} of memory; give it with --max-memory, clean the map up "
+                f"takes about {show_memory(needed)} of memory; give {_asking_for(needed)}, clean the map up "
                 "first (--sieve, --smooth), or do without"
             )
 
+    def _fixed(self) -> int:
+        return _own() if self.fixed is None else self.fixed
+
 
 def plan_tracing(
-    max_memory: str | int | None, block_size: int | None, workers: int | None, *, width: int, bands: int
+    max_memory: str | int | None,
+    block_size: int | None,
+    workers: int | None,
+    *,
+    width: int,
+    bands: int,
+    fixed: int | None = None,
 ) -> TracePlan:
     """Choose blocks and workers that fit.
 
@@ -90,6 +101,7 @@ def plan_tracing(
         workers: Blocks at once, where the user says it; else at most one a core.
         width: Columns of the map.
         bands: Rasters read with the class map: bands of confidence, probabilities and statistics.
+        fixed: Bytes that the process takes whatever the map; None where it does nothing else.
 
     Raises:
         SettingsError: If nothing fits, naming the least that would; or a setting is wrong.
@@ -100,24 +112,38 @@ def plan_tracing(
     sizes = _BLOCKS if block_size is None else (resolve_block_size(block_size),)
     counts = range(cores(), 0, -1) if workers is None else (workers,)
     needed = {
-        (size, count): _fixed() + max(WRITING, _tracing(size, count, width, bands))
+        (size, count): (_own() if fixed is None else fixed)
+        + max(WRITING, count * tracing_memory(size**2, bands) + PIXEL_ROW * width * size)
         for count in counts
         for size in sizes
     }
     for (size, count), bytes_ in needed.items():
         if bytes_ <= limit:
-            return TracePlan(size, count, limit)
+            return TracePlan(size, count, limit, fixed)
     least = min(needed.values())
     raise SettingsError(
         f"polygons of this map take at least {show_memory(least)} of memory, and "
         f"{'half of what is free' if max_memory is None else '--max-memory'} is {show_memory(limit)}; give "
-        f"--max-memory {-(-least // 10**7) / 100:.2f}GB"
+        f"{_asking_for(least)}"
     )
 
 
-def _fixed() -> int:
+def tracing_memory(pixels: int, bands: int) -> int:
+    """Bytes that it takes to trace so many pixels at once.
+
+    Args:
+        pixels: Of a block.
+        bands: Rasters read with the class map.
+    """
+    return pixels * (PIXEL + PIXEL_BAND * bands)
+
+
+def _asking_for(needed: int) -> str:
+    """The flag that gives so much, also where GDAL's cache, being a share of the limit, grows with it."""
+    least = max(needed, int((needed - gdal_cache()) / (1 - 1 / CACHE_SHARE)))
+    return f"--max-memory {-(-least // 10**7) / 100:.2f}GB"
+
+
+def _own() -> int:
+    """What a process takes that does nothing else."""
     return BASE + gdal_cache()
-
-
-def _tracing(size: int, workers: int, width: int, bands: int) -> int:
-    return workers * size * size * (PIXEL + PIXEL_BAND * bands) + PIXEL_ROW * width * size

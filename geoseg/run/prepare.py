@@ -19,6 +19,7 @@ from geoseg.run.borders import borders_of, check_borders
 from geoseg.run.choose import choose_model
 from geoseg.run.doctor import Diagnosis
 from geoseg.run.outputs import RASTERS, Outputs, check_outputs
+from geoseg.run.polygons_memory import TracePlan
 from geoseg.run.refinement import resolve_refinement
 from geoseg.run.request import PathLike, PredictRequest
 from geoseg.run.settings import Settings, resolve_settings
@@ -50,6 +51,7 @@ class Job:
         workers: Which processes compute.
         begun: Whether its blocks are those of unfinished work.
         margins_on_disk: Whether margins to the next row of blocks wait on disk alone, not in memory.
+        tracing: How polygons are traced, and what they may take; None if there are none.
         planned: What it is expected to take, as JSON values.
     """
 
@@ -70,6 +72,7 @@ class Job:
     workers: Workers
     begun: bool = False
     margins_on_disk: bool = False
+    tracing: TracePlan | None = None
     planned: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 

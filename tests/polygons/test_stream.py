@@ -10,7 +10,7 @@ import rasterio
 
 from geoseg.errors import RunError
 from geoseg.models.card import LandClass
-from geoseg.polygons import stream
+from geoseg.polygons import stream, trace
 from geoseg.polygons.schema import arrow_schema
 from geoseg.polygons.stream import PolygonStream, StreamedMap
 from geoseg.polygons.trace_block import BlockValues
@@ -19,7 +19,7 @@ from geoseg.polygons.vectorise import parse_date, polygons_from_maps
 from .conftest import CLASSES
 
 
-def begin(small_map) -> PolygonStream:
+def begin(small_map, **options) -> PolygonStream:
     with rasterio.open(small_map.class_map) as file:
         info = StreamedMap(
             shape=file.shape,
@@ -30,7 +30,7 @@ def begin(small_map) -> PolygonStream:
             date=parse_date("2024-07-31"),
             provenance={"GEOSEG_MODEL": "dakota-crops 1.0", "ACQUISITION_DATE": "2024-07-31"},
         )
-    return PolygonStream(info, small_map.folder)
+    return PolygonStream(info, small_map.folder, **options)
 
 
 def blocks(small_map, height, widths):
@@ -66,6 +66,37 @@ def test_the_table_is_that_of_the_rasters(height, widths, small_map):
     assert [item.id for item in table.legend] == [item.id for item in expected.legend]
     assert (table.crs, table.date, table.provenance) == (expected.crs, expected.date, expected.provenance)
     assert traced.seconds > 0
+
+
+@pytest.mark.parametrize("pixels", [1, 100, 700])
+def test_strips_of_a_block_change_nothing(pixels, small_map, monkeypatch):
+    monkeypatch.setattr(stream, "STRIP_PIXELS", pixels)
+    seen, trace_block = [], stream.trace_block
+
+    def remember(block, *given, **options):
+        seen.append(block.classes.size)
+        return trace_block(block, *given, **options)
+
+    monkeypatch.setattr(stream, "trace_block", remember)
+    traced = begin(small_map)
+    for block in blocks(small_map, 11, [20]):
+        traced.add(block)
+    assert read(traced.finish()).equals(read(polygons_from_maps(small_map.class_map, **small_map.rasters)))
+    assert sum(seen) == small_map.classes.size
+    assert max(seen) <= max(pixels, 11), "a strip is one column at least"
+
+
+def test_large_polygons_can_be_refused(small_map, monkeypatch):
+    def refuse(vertices):
+        raise RunError(f"{vertices} are too many")
+
+    monkeypatch.setattr(trace, "PORTION", 10)
+    traced = begin(small_map, check=refuse)
+    for block in list(blocks(small_map, 18, []))[:2]:
+        traced.add(block)  # two may wait, so nothing is raised here
+    with pytest.raises(RunError, match=r"\d+ are too many"):
+        traced.finish()
+    traced.close()
 
 
 def test_what_goes_wrong_in_the_thread_is_raised(small_map, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given, settings
@@ -144,8 +145,29 @@ def test_every_part_grows_with_what_it_is_for():
     assert [parts(blocks=n).sums / usual.sums for n in (1, 2, 3)] == [0.5, 1, 1]
     assert parts(blocks=1).pixels < parts(blocks=2).pixels < parts(blocks=3).pixels == usual.pixels
     assert parts(polygons=True).polygons > 0
+    traced = parts(traced=10)
+    assert 80e6 < traced.tracing < parts(traced=10, width=90_000).tracing
+    assert parts(traced=10, block=larger).tracing < 2 * traced.tracing, "it is traced in strips"
+    assert traced.total > usual.total
     for changed in (parts(forwards=3), parts(width=18_000), parts(classes=18), parts(maps=11)):
         assert changed.total > usual.total
+
+
+def test_small_blocks_at_the_edge_count_as_they_are():
+    grid = Grid((4096, 4096), 512, 64)
+    run = Shape(6, 2, 9, 4096, 4096**2, 64, 512, 1, 2, 2, polygons=False)
+    every = grid.blocks(1792)
+    largest = max(every, key=lambda block: block.reach.pixels)
+    options = {"blocks": len(every), "forwards": 2, "cache": CACHE, "margins_on_disk": False}
+    rough = footprint(run, DEMAND, largest, **options)
+    exact = footprint(run, DEMAND, largest, **options, every=every)
+    reaches = [block.reach.pixels for block in every]
+    pairs = [a + b for a, b in pairwise(reaches)]
+    assert exact.sums == max(pairs) * 4 * 9
+    assert exact.pixels < rough.pixels
+    assert exact.maps < rough.maps
+    found = choose(2.5e9, (4096, 4096), block_size=1792)
+    assert found.footprint.pixels == exact.pixels
 
 
 def test_every_reader_holds_a_block():

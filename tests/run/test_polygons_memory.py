@@ -61,6 +61,30 @@ def test_a_polygon_that_does_not_fit_is_refused():
         plan.check_largest(10_000_000)
 
 
+def test_a_process_that_does_more_has_less_left_for_polygons():
+    alone = plan_tracing("1GB", None, None, width=5000, bands=8)
+    beside = plan_tracing("1GB", None, None, width=5000, bands=8, fixed=600_000_000)
+    assert beside.workers * beside.block_size**2 < alone.workers * alone.block_size**2
+    alone.check_largest(3_000_000)
+    with pytest.raises(SettingsError, match=r"about 1\.14 GB"):
+        beside.check_largest(3_000_000)
+    with pytest.raises(SettingsError, match="take at least"):
+        plan_tracing("1GB", None, None, width=5000, bands=8, fixed=700_000_000)
+
+
+def test_what_is_asked_for_is_enough_although_gdals_cache_grows_with_it(monkeypatch):
+    limit = 10**9
+    monkeypatch.setattr(polygons_memory, "gdal_cache", lambda: limit // 10)
+    with pytest.raises(SettingsError) as refused:
+        TracePlan(1024, 1, limit).check_largest(10_000_000)
+    text = re.search(r"--max-memory (\d+\.\d+GB)", str(refused.value)).group(1)
+    limit = int(float(text[:-2]) * 1e9)
+    TracePlan(1024, 1, limit).check_largest(10_000_000)
+    limit -= 2 * 10**7
+    with pytest.raises(SettingsError):
+        TracePlan(1024, 1, limit).check_largest(10_000_000)
+
+
 def test_simpler_borders_that_do_not_fit_are_refused():
     polygons = trace(noise((64, 64)))
     plan = TracePlan(1024, 1, 294_000_000)
