@@ -184,14 +184,17 @@ def reason_for(scene: Scene, candidates: Sequence[Candidate]) -> str:
 def refusal(scene: Scene, candidates: Sequence[Candidate]) -> str:
     """No bundled model fits: why not, for each, and what to do; in one line."""
     reasons = "; ".join(candidate.why_not(mend=True) for candidate in candidates)
-    return f"{scene.name}: no bundled model fits: {reasons}; {ways_out(candidates)}"
+    return f"{scene.name}: no bundled model fits: {reasons}; {ways_out(scene, candidates)}"
 
 
-def ways_out(candidates: Sequence[Candidate]) -> str:
+def ways_out(scene: Scene, candidates: Sequence[Candidate]) -> str:
     """What a user can do where no bundled model fits."""
     able = [candidate.diagnosis.match is not None for candidate in candidates]
     ways = {
-        "--bands says which band is which": not all(able),
+        "--bands says which band is which": any(
+            candidate.diagnosis.match is None and len(scene.all_layers) >= len(candidate.card.bands)
+            for candidate in candidates
+        ),
         "--model NAME --force runs one all the same": any(able),
         "--model DIR takes a model of your own (geoseg train makes one)": True,
     }

@@ -41,7 +41,7 @@ class Inspection:
         if self.candidates and not self.fits:
             for candidate in self.candidates:
                 lines += self._model_lines(candidate.card, candidate.diagnosis)
-            lines.append(f"{self.scene.name} fits no bundled model: {ways_out(self.candidates)}")
+            lines.append(f"{self.scene.name} fits no bundled model: {ways_out(self.scene, self.candidates)}")
             return "\n".join(lines)
         lines += self._model_lines(self.card, self.diagnosis)
         if self.candidates:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from geoseg.scene.sensors import band_id, common_names_of_ids
+from geoseg.scene.source import is_remote
 
 COMMON_NAMES = (
     "pan", "coastal", "blue", "green", "green05", "yellow", "red", "rededge", "rededge071", "rededge075",
@@ -102,4 +103,6 @@ def name_in_file_name(stem: str) -> str | None:
 
 def stem(path: str) -> str:
     """A path's or URL's file name without its extension."""
-    return PurePosixPath(path.split("?", 1)[0].replace("\\", "/")).stem or "scene"
+    if is_remote(path):
+        path = path.split("?", 1)[0]  # a query; in the name of a local file it is a mark like others
+    return PurePosixPath(path.replace("\\", "/")).stem or "scene"

@@ -147,3 +147,4 @@ def test_descriptions_that_say_something(name):
 def test_stem():
     assert stem("https://host/folder/a.b.tif?token=x/y.z") == "a.b"
     assert stem("C:\\scenes\\a.tif") == "a"
+    assert stem("what? #1/a?b.tif") == "a?b"
