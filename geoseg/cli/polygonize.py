@@ -15,7 +15,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 EXAMPLES = """\b
 Examples:
   geoseg polygonize scene_classes.tif -o fields.gpkg --min-area 0.5ha
-  geoseg polygonize scene_classes.tif -o fields.gpkg --sieve 0.5ha --simplify 10m
+  geoseg polygonize scene_classes.tif -o fields.gpkg --sieve 0.5ha --simplify 2px
   geoseg polygonize scene_classes.tif -o crops.parquet --confidence sure.tif --classes corn,soybeans
   geoseg polygonize scene_classes.tif -o fields.gpkg --stats ndvi,nir:std --stats-from scene.tif
 """

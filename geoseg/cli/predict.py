@@ -16,7 +16,7 @@ EXAMPLES = """\b
 Examples:
   geoseg predict scene.tif
   geoseg predict scene.tif -o map.tif --confidence sure.tif --polygons fields.gpkg
-  geoseg predict scene.tif --polygons fields.gpkg --sieve 0.5ha --simplify 10m
+  geoseg predict scene.tif --polygons fields.gpkg --sieve 0.5ha --simplify 2px
   geoseg predict B02.tif B03.tif B04.tif B8A.tif B11.tif B12.tif --scale 0.0001
   geoseg predict https://host/scene.tif --aoi county.gpkg --polygons fields.parquet
 """
