@@ -1,4 +1,4 @@
-"""``geoseg.evaluate`` and ``geoseg evaluate`` as users meet them."""
+"""``geoseg.evaluate`` as users meet it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,15 @@ import rasterio
 import shapely
 from rasterio.transform import Affine
 
-from geoseg.assess.classmap import open_class_map
-from geoseg.assess.sample import LAYER
-from geoseg.cli import run as command_line
 from geoseg.errors import InputError, OutputError, RunError, SceneError, SettingsError
 from geoseg.grid import Window
 from geoseg.run.evaluate import evaluate
 from geoseg.run.predict import predict
 from geoseg.scene.labels import open_labels
-from geoseg.training.contradictions import write_contradictions
 from tests.assess.maps import NAMES, PLACE, patches, random_pair, write
 from tests.conftest import make_scene
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
-
-@pytest.fixture
-def rasters(tmp_path):
-    labels, mapped, confidence = random_pair(0, (200, 240))
-    write(tmp_path / "map.tif", mapped, names=NAMES)
-    write(tmp_path / "labels.tif", labels)
-    write(tmp_path / "conf.tif", confidence)
-    return tmp_path
 
 
 def test_a_map_against_labels(rasters):
@@ -166,97 +153,6 @@ def test_a_model_is_run_on_its_scene(tmp_path, tiny_model):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*before, "out.html"])
 
 
-def test_draw_label_estimate(rasters, capsys):
-    """The whole way: draw a sample, fill it in from the truth, estimate the areas."""
-    truth, _, _ = random_pair(0, (200, 240), empty=0)
-    path = rasters / "sample.gpkg"
-    arguments = ["evaluate", str(rasters / "map.tif"), "--draw-sample", "400", "-o", str(path)]
-    assert command_line(arguments) == 0
-    shown = capsys.readouterr().out
-    assert "400 points" in shown
-    assert shown.splitlines()[-1] == str(path)
-    assert command_line([*arguments]) == 2
-    assert command_line([*arguments, "--overwrite"]) == 0
-    table = geopandas.read_file(path, layer=LAYER)
-    names = {i: name for i, name, _ in NAMES}
-    table["reference"] = [names[int(truth[r, c])] for r, c in zip(table["row"], table["col"], strict=True)]
-    table.to_file(rasters / "filled.gpkg", layer=LAYER)
-    result = evaluate(rasters / "map.tif", rasters / "filled.gpkg", report=rasters / "s.html")
-    report = result.report
-    _, mapped, _ = random_pair(0, (200, 240))
-    known = mapped != 255
-    assert report["kind"] == "sample"
-    low, high = report["summary"]["accuracy_interval"]
-    assert low - 0.01 < (truth == mapped)[known].mean() < high + 0.01
-    for row, area in zip(report["classes"], report["areas"]["classes"], strict=True):
-        hectares = 0.09 * (truth[known] == row["id"]).sum()
-        assert abs(area["estimated"] - hectares) < 3 * area["standard_error"]
-    assert "samples" in result.text()
-    assert "stratified random sample of 400" in (rasters / "s.html").read_text()
-
-
-def test_the_command_line(rasters, capsys):
-    arguments = ["evaluate", str(rasters / "map.tif"), "--labels", str(rasters / "labels.tif"), "--quiet"]
-    options = ["--tolerance", "2px,90m", "--blocks", "1km", "--ignore", "7"]
-    code = command_line([*arguments, *options, "--report", str(rasters / "o.json")])
-    shown = capsys.readouterr()
-    assert (code, shown.err) == (0, "")
-    assert shown.out.splitlines()[-1] == str(rasters / "o.json")
-    report = json.loads((rasters / "o.json").read_text())
-    assert [row["tolerance"] for row in report["boundary"]] == ["2px", "90m"]
-    assert report["bootstrap"]["block_pixels"] == 33
-    assert report["classes"][2]["labelled_pixels"] == 0
-
-
-def test_remapping_on_the_command_line(rasters):
-    labels, _, _ = random_pair(0, (200, 240))
-    write(
-        rasters / "codes.tif",
-        np.choose(np.searchsorted([1, 2, 7, 255], labels), [10, 20, 70, 0]).astype(np.uint8),
-    )
-    out = rasters / "o.json"
-    arguments = ["evaluate", str(rasters / "map.tif"), "--labels", str(rasters / "codes.tif"), "-q"]
-    assert command_line([*arguments, "--remap", "10=1,20=2,70=7", "--report", str(out)]) == 0
-    expected = evaluate(rasters / "map.tif", rasters / "labels.tif").report["confusion"]
-    assert json.loads(out.read_text())["confusion"] == expected
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["map.tif"], "--labels is missing"),
-        (["no-such-model", "--labels", "labels.tif"], "no such class map, and no model"),
-        (["map.tif", "--labels", "missing.tif"], "missing.tif"),
-        (["two.tif", "--labels", "labels.tif"], "has 2 bands"),
-        (["map.tif", "--labels", "missing.gpkg"], "no such file"),
-        (["map.tif", "--labels", "labels.tif", "--report", "out.txt"], ".html or .json"),
-        (["map.tif", "--labels", "labels.tif", "--blocks", "large"], "7.5km"),
-        (["map.tif", "--labels", "labels.tif", "--remap", "a"], "VALUE=ID"),
-        (["map.tif", "--labels", "labels.tif", "--remap", "1=9"], "no class"),
-        (["map.tif", "--labels", "labels.tif", "-o", "x.gpkg"], "--draw-sample"),
-        (["map.tif", "--draw-sample", "100"], "-o sample.gpkg"),
-        (["map.tif", "--draw-sample", "100", "-o", "x.shp"], ".gpkg"),
-        (["map.tif", "--draw-sample", "2", "-o", "x.gpkg"], "too few"),
-        (["map.tif", "--draw-sample", "9", "-o", "x.gpkg", "--labels", "labels.tif"], "neither"),
-        (["map.tif", "--labels", "labels.tif", "--confidence", "labels.tif", "--seed", "-1"], "--seed"),
-        (["map.tif", "--labels", "labels.tif", "--aoi", "missing.gpkg"], "no such file (--aoi)"),
-        (["map.tif", "--draw-sample", "100", "-o", "x.gpkg", "--aoi", "a.gpkg"], "predict --aoi"),
-        (["dakota-crops", "--labels", "labels.tif"], "--scene"),
-        (["dakota-crops", "--draw-sample", "100", "-o", "x.gpkg"], "geoseg predict first"),
-    ],
-)
-def test_mistakes_get_one_line_and_exit_code_2(rasters, monkeypatch, capsys, arguments, words):
-    monkeypatch.chdir(rasters)
-    make_scene(rasters / "two.tif")
-    before = sorted(path.name for path in rasters.iterdir())
-    assert command_line(["evaluate", *arguments]) == 2
-    shown = capsys.readouterr()
-    assert words in shown.err
-    assert "Traceback" not in shown.err
-    assert shown.out == ""
-    assert sorted(path.name for path in rasters.iterdir()) == before
-
-
 def test_nothing_is_replaced_unasked(rasters):
     (rasters / "out.html").write_text("mine")
     with pytest.raises(OutputError, match="--overwrite"):
@@ -303,89 +199,6 @@ def test_a_scene_that_does_not_fit_leaves_the_picture_out(rasters):
         assert ("<figcaption>Image" in page.read_text()) == fits
     with pytest.raises(InputError):
         evaluate(rasters / "map.tif")
-
-
-def test_contradictions_of_a_map(rasters, capsys):
-    """The command, the function and the library find the same; the report says how much."""
-    out = rasters / "review.gpkg"
-    options = {"confidence": rasters / "conf.tif", "contradictions": out}
-    result = evaluate(rasters / "map.tif", rasters / "labels.tif", report=rasters / "r.json", **options)
-    assert result.outputs == {"json": rasters / "r.json", "contradictions": out}
-    class_map = open_class_map(rasters / "map.tif", rasters / "conf.tif")
-    labels = open_labels(rasters / "labels.tif", rasters / "map.tif", class_map.legend)
-    own = write_contradictions(
-        rasters / "own.gpkg", predicted=class_map, labels=labels, classes=class_map.legend
-    )
-    found = geopandas.read_file(out, layer="contradictions")
-    assert found.drop(columns="geometry").equals(
-        geopandas.read_file(rasters / "own.gpkg", layer="contradictions").drop(columns="geometry")
-    )
-    said = json.loads((rasters / "r.json").read_text())["contradictions"]
-    assert (said["places"], said["written"]) == (own.found, len(found))
-    assert said["contradicted_pixels"] == own.contradicted > 0
-    command = ["evaluate", "map.tif", "--labels", "labels.tif", "--confidence", "conf.tif"]
-    arguments = [command[0], *(str(rasters / item) if "." in item else item for item in command[1:])]
-    assert command_line([*arguments, "--contradictions", str(rasters / "cli.gpkg"), "-q"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == str(rasters / "cli.gpkg")
-    assert (rasters / "cli.gpkg").is_file()
-
-
-def test_a_sample_of_pixels_has_no_places(rasters):
-    evaluate(rasters / "map.tif", draw_sample=30, output=rasters / "sample.gpkg")
-    sample = geopandas.read_file(rasters / "sample.gpkg", layer=LAYER)
-    sample["reference"] = "corn"
-    sample.to_file(rasters / "filled.gpkg", layer=LAYER)
-    with pytest.raises(InputError, match="no places to rank"):
-        evaluate(
-            rasters / "map.tif",
-            rasters / "filled.gpkg",
-            confidence=rasters / "conf.tif",
-            contradictions=rasters / "c.gpkg",
-        )
-    assert not (rasters / "c.gpkg").exists()
-
-
-def test_contradictions_honour_what_labels_mean_and_where(rasters):
-    """Ignored labels contradict nothing, and neither do those outside the area of interest."""
-    options = {"confidence": rasters / "conf.tif", "overwrite": True, "contradictions": rasters / "c.gpkg"}
-    mapped, labels = np.full((200, 240), 1, np.uint8), np.full((200, 240), 1, np.uint8)
-    labels[10:30, 10:30], labels[100:130, 100:130] = 2, 7
-    write(rasters / "m.tif", mapped, names=NAMES)
-    write(rasters / "l.tif", labels)
-    write(rasters / "conf.tif", np.full((200, 240), 90, np.uint8))
-    evaluate(rasters / "m.tif", rasters / "l.tif", **options)
-    every = geopandas.read_file(rasters / "c.gpkg", layer="contradictions")
-    assert every.label_id.tolist() == [7, 2]
-    assert every.pixel_count.tolist() == [900, 400]
-    evaluate(rasters / "m.tif", rasters / "l.tif", ignore=[7], **options)
-    assert geopandas.read_file(rasters / "c.gpkg", layer="contradictions").label_id.tolist() == [2]
-    t = PLACE["transform"]
-    area = shapely.box(*(t * (90, 200)), *(t * (240, 90)))
-    geopandas.GeoDataFrame(geometry=[area], crs=PLACE["crs"]).to_file(rasters / "area.gpkg")
-    evaluate(rasters / "m.tif", rasters / "l.tif", aoi=rasters / "area.gpkg", **options)
-    assert geopandas.read_file(rasters / "c.gpkg", layer="contradictions").label_id.tolist() == [7]
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "says"),
-    [
-        ({}, InputError, "--confidence"),
-        ({"confidence": "conf.tif", "output": "x.tif"}, OutputError, "must end in .gpkg"),
-        ({"confidence": "conf.tif", "exists": True}, OutputError, "--overwrite"),
-        ({"confidence": "conf.tif", "draw_sample": 5}, InputError, "--draw-sample takes no --contradictions"),
-    ],
-)
-def test_contradictions_that_cannot_be_ranked(rasters, options, error, says):
-    target = rasters / options.pop("output", "c.gpkg")
-    if options.pop("exists", False):
-        target.touch()
-    if "confidence" in options:
-        options["confidence"] = rasters / options["confidence"]
-    labels = None if "draw_sample" in options else rasters / "labels.tif"
-    output = rasters / "sample.gpkg" if labels is None else None
-    with pytest.raises(error, match=says):
-        evaluate(rasters / "map.tif", labels, contradictions=target, output=output, **options)
-    assert not target.exists() or not target.stat().st_size
 
 
 @pytest.mark.realdata

@@ -1,8 +1,7 @@
-"""``geoseg train``: from a recipe to a package that predicts, interrupted or not."""
+"""``geoseg train``: from a recipe to a package that predicts."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import math
@@ -12,73 +11,14 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
-from click.testing import CliRunner
 from safetensors.numpy import load_file
 
-from geoseg.cli.train import train as command
-from geoseg.errors import InputError, OutputError, RunError, SettingsError
+from geoseg.errors import RunError, SettingsError
 from geoseg.models import load_card, load_model
-from geoseg.run import train as verb
 from geoseg.run.train import train
-from geoseg.training.recipe import load_recipe
 from tests.conftest import SAMPLES as SAMPLE_TILES
+from tests.run.training_runs import RECIPE, Interrupting
 from tests.training.ground_of import make_files
-
-RECIPE = """
-scenes = "scene.tif"
-labels = "scene_labels.tif"
-[classes]
-2 = "corn"
-5 = "grass"
-7 = "water"
-[split]
-block_size = "40px"
-folds = 3
-buffer = "4px"
-[chips]
-size = 32
-batch_size = 8
-per_epoch = 32
-workers = 0
-[model]
-architecture = "unet-classic"
-options = { depth = 2, width = 8 }
-chip_size = 64
-overlap = 16
-[run]
-epochs = 4
-precision = "fp32"
-rate = 0.01
-"""
-
-
-@pytest.fixture
-def recipe(tmp_path):
-    make_files(tmp_path)
-
-    def write(text=RECIPE, name="crops.toml"):
-        (tmp_path / name).write_text(text)
-        return tmp_path / name
-
-    return write
-
-
-class Interrupting:
-    """Progress that interrupts the run after some batches, as Ctrl-C does."""
-
-    def __init__(self, after):
-        self.left, self.said = after, []
-
-    def stage(self, *_):
-        return contextlib.nullcontext(self)
-
-    def advance(self, _done):
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-    def say(self, message):
-        self.said.append(message)
 
 
 @pytest.fixture(scope="module")
@@ -191,69 +131,6 @@ def test_the_package_predicts(trained, tmp_path):
     assert (predicted == truth)[known].mean() > 0.8
 
 
-RESUMED = """
-[split]
-block_size = "40px"
-folds = 3
-[chips]
-size = 32
-batch_size = 8
-per_epoch = 24
-workers = {workers}
-[model]
-architecture = "fpn"
-encoder = "resnet18"
-options = {{ encoder_depth = 3, decoder_pyramid_channels = 32, decoder_segmentation_channels = 32 }}
-[augment]
-rotation = true
-noise = true
-[loss]
-terms = ["cross_entropy", "dice"]
-learned = true
-[transfer]
-freeze_epochs = 1
-[schedule]
-name = "plateau"
-patience = 0
-[run]
-epochs = 3
-precision = "fp32"
-average = "{average}"
-"""
-
-
-@pytest.mark.parametrize(("average", "workers", "after"), [("ema", 0, 5), ("swa", 1, 7)])
-def test_an_interrupted_run_resumed_gives_the_same_weights(recipe, tmp_path, average, workers, after):
-    """With dropout, augmentation, frozen epochs, learnt loss weights, averaged weights and a plateau schedule."""
-    head = RECIPE.partition("[split]")[0]
-    path = recipe(head + RESUMED.format(average=average, workers=workers))
-    whole = train(path, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        train(path, tmp_path / "parts", progress=Interrupting(after))
-    assert not (tmp_path / "parts").exists()
-    with pytest.raises(OutputError, match=r"--resume continues it"):
-        train(path, tmp_path / "parts")
-    progress = Interrupting(10**9)
-    parts = train(path, tmp_path / "parts", resume=True, progress=progress)
-    assert sum("epoch " in line for line in progress.said) < 3  # it did not begin again
-    for name in ("model.safetensors", "training/last.safetensors"):
-        assert (whole.model / name).read_bytes() == (parts.model / name).read_bytes()
-    kept = [(entry.miou, entry.train_loss, entry.rate) for entry in whole.history]
-    assert kept == [(entry.miou, entry.train_loss, entry.rate) for entry in parts.history]
-    assert load_model(whole.model).hash == load_model(parts.model).hash
-
-
-def test_the_number_of_workers_changes_nothing(recipe, tmp_path):
-    first = train(recipe(RECIPE.replace("epochs = 4", "epochs = 1")), tmp_path / "first")
-    other = recipe(
-        RECIPE.replace("epochs = 4", "epochs = 1").replace("workers = 0", "workers = 2"), "other.toml"
-    )
-    second = train(other, tmp_path / "second")
-    assert (first.model / "model.safetensors").read_bytes() == (
-        second.model / "model.safetensors"
-    ).read_bytes()
-
-
 def test_a_frozen_encoder_stays_as_it_is(recipe, tmp_path):
     text = RECIPE.replace("epochs = 4", "epochs = 1\naverage = 'none'") + "[transfer]\nfreeze_epochs = 1\n"
     start = train(recipe(), tmp_path / "start").model
@@ -324,91 +201,6 @@ def test_all_ground_can_train(recipe, tmp_path):
 def test_early_stopping(recipe, tmp_path):
     text = RECIPE.replace("epochs = 4", "epochs = 30\nstop_after = 1").replace("rate = 0.01", "rate = 1e-9")
     assert len(train(recipe(text), tmp_path / "model").history) < 30
-
-
-def test_a_finished_run_is_not_repeated(recipe, tmp_path):
-    path = recipe(RECIPE.replace("epochs = 4", "epochs = 1"))
-    result = train(path, tmp_path / "model")
-    before = (result.model / "model.safetensors").stat().st_mtime_ns
-    again = train(path, tmp_path / "model", resume=True)
-    assert again.metrics == result.metrics
-    assert (result.model / "model.safetensors").stat().st_mtime_ns == before
-    with pytest.raises(OutputError, match="--overwrite"):
-        train(path, tmp_path / "model")
-    changed = recipe(RECIPE.replace("epochs = 4", "epochs = 2"))
-    with pytest.raises(OutputError, match="--overwrite"):
-        train(changed, tmp_path / "model", resume=True)
-    assert len(train(changed, tmp_path / "model", overwrite=True).history) == 2
-
-
-def test_resuming_with_other_settings_is_refused(recipe, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe(), tmp_path / "model", progress=Interrupting(6))
-    changed = recipe(RECIPE.replace("rate = 0.01", "rate = 0.02"))
-    with pytest.raises(OutputError, match="begun with other settings"):
-        train(changed, tmp_path / "model", resume=True)
-    make_files(tmp_path, seed=9)
-    with pytest.raises(OutputError, match="files"):
-        train(recipe(), tmp_path / "model", resume=True)
-
-
-def test_a_cross_validation_is_another_run(recipe):
-    loaded = load_recipe(recipe())
-    assert verb.fingerprint(loaded) != verb.fingerprint(loaded, cross_validate=True)
-    assert verb.fingerprint(loaded) == verb.fingerprint(loaded)
-
-
-def test_wrong_input_leaves_nothing_behind(recipe, tmp_path):
-    path = recipe(RECIPE.replace('7 = "water"\n', ""))
-    with pytest.raises(InputError, match="7"):
-        train(path, tmp_path / "model")
-    with pytest.raises(SettingsError, match="takes multiples of 4"):
-        train(recipe(RECIPE.replace("size = 32", "size = 30")), tmp_path / "model")
-    with pytest.raises(OutputError, match="no folder"):
-        train(recipe(), tmp_path / "nowhere" / "model")
-    assert not (tmp_path / "model").exists()
-    assert not (tmp_path / "model.geoseg-work").exists()
-
-
-def test_a_missing_package_is_one_clear_line(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(verb, "EXTRA", ("lightning", "no_such_package"))
-    with pytest.raises(SettingsError, match=r"needs no_such_package: pip install 'geoseg\[train\]'"):
-        train(recipe(), tmp_path / "model")
-
-
-class TestCommand:
-    def run(self, *arguments):
-        return CliRunner().invoke(command, [str(argument) for argument in arguments])
-
-    def test_the_example_is_printed(self, tmp_path):
-        from geoseg.training.recipe import load_recipe
-
-        done = self.run("--example")
-        assert done.exit_code == 0
-        (tmp_path / "r.toml").write_text(done.stdout)
-        assert load_recipe(tmp_path / "r.toml").run.epochs > 0
-
-    def test_without_a_recipe_it_says_how_to_get_one(self):
-        done = self.run()
-        assert done.exit_code == 2
-        assert "--example" in done.output
-
-    def test_it_trains_and_prints_the_package(self, recipe, tmp_path):
-        done = self.run(recipe(RECIPE.replace("epochs = 4", "epochs = 1")), "-o", tmp_path / "m", "--quiet")
-        assert done.exit_code == 0, done.output
-        assert done.stdout.strip() == str(tmp_path / "m")
-
-    def test_the_preview_shows_chips_and_labels(self, recipe, tmp_path):
-        from PIL import Image
-
-        done = self.run(recipe(), "--preview", tmp_path / "chips.png")
-        assert done.exit_code == 0, done.output
-        pixels = np.asarray(Image.open(tmp_path / "chips.png").convert("RGB")).reshape(-1, 3)
-        colours = {tuple(colour) for colour in np.unique(pixels, axis=0)}
-        assert {(0xE6, 0x9F, 0x00), (0x56, 0xB4, 0xE9), (0x00, 0x9E, 0x73)} <= colours  # the classes' own
-        assert not (tmp_path / "crops").exists()
-        again = self.run(recipe(), "--preview", tmp_path / "chips.png")
-        assert "--overwrite" in str(again.exception)
 
 
 def test_two_scenes_one_validates(tmp_path):
