@@ -14,6 +14,8 @@ from geoseg.inference.cgroups import CGROUPS, PROC, cgroup_folders, lines_of
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _SHARE = 0.5
+_NO_UNIT = 100_000
+"""Fewer bytes are no amount of memory: somebody left out the unit."""
 _UNKNOWN = 4 * 10**9
 """What is taken as free where the system does not say."""
 _GDAL_MEGABYTES = 100_000
@@ -41,6 +43,8 @@ def parse_memory(text: str | int, option: str = "--max-memory") -> int:
     value = int(float(number) * (1024 if binary else 1000) ** _UNITS[unit.lower()])
     if value < 1:
         raise SettingsError(f"{option} must be more than nothing; write it as 4GB or 500MiB")
+    if not unit and value < _NO_UNIT:
+        raise SettingsError(f"{option} {text} is {value} bytes; give the unit too, as in {number}GB")
     return value
 
 

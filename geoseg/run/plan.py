@@ -84,11 +84,11 @@ class Plan:
         """The plan in one line."""
         rows, cols = self.shape
         return (
-            f"{self.scene}: {rows} x {cols} pixels, {self.chips} chips of {self.chip_size} with "
+            f"{self.scene}: {rows} x {cols} pixels, {_count(self.chips, 'chip')} of {self.chip_size} with "
             f"{self.overlap} overlap ({self.computed_per_pixel:.2f} pixels computed for each) in "
-            f"{self.blocks} blocks of {self.block_size}, model {self.model}, {self.backend} {self.device} "
-            f"{self.precision}, {self.forwards} at once, about {show_memory(self.memory_bytes)} memory of "
-            f"{show_memory(self.memory_limit_bytes)}, {show_memory(self.disk_bytes)} scratch, "
+            f"{_count(self.blocks, 'block')} of {self.block_size}, model {self.model}, {self.backend} "
+            f"{self.device} {self.precision}, {self.forwards} at once, about {show_memory(self.memory_bytes)} "
+            f"memory of {show_memory(self.memory_limit_bytes)}, {show_memory(self.disk_bytes)} scratch, "
             f"{_duration(self.seconds)}"
         )
 
@@ -269,6 +269,10 @@ def _scratch(job: Job) -> int:
     margins = 4 * len(job.model.classes) * settings.overlap * (job.window.width + 4 * settings.block_size)
     again = maps + 2 if settings.refine is not None else 0  # and the map before and after a step
     return int(pixels * (maps + again + 2 * _output_bytes(job) * _COMPRESSED)) + margins
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _duration(seconds: float) -> str:

@@ -40,6 +40,14 @@ def test_others_are_refused_with_how_to_write_them(text):
         parse_memory(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"), [("8", "8GB"), (16, "16GB"), ("4000", "4000GB"), ("2.5", r"2\.5GB")]
+)
+def test_a_missing_unit_is_asked_for(text, meant):
+    with pytest.raises(SettingsError, match=rf"bytes; give the unit too, as in {meant}"):
+        parse_memory(text)
+
+
 def test_what_is_shown_can_be_read_again():
     assert parse_memory(show_memory(1.234e9).replace(" ", "")) == pytest.approx(1.23e9)
     assert show_memory(310e6) == "310 MB"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -119,6 +120,8 @@ def test_the_plan_says_what_was_chosen_and_writes_nothing(scene, tiny_model, tmp
     assert plan.computed_per_pixel == pytest.approx(plan.chips * plan.chip_size**2 / (150 * 130))
     assert f"{plan.forwards} at once" in plan.summary()
     assert "of 6.00 GB" in plan.summary()
+    one = replace(plan, chips=1, blocks=1).summary()
+    assert re.search(r" 1 chip of \d+ with .* in 1 block of \d+, ", one)
     assert json.loads(json.dumps(plan.to_json()))["forwards"] == plan.forwards
     assert not list(tmp_path.glob("map*"))
 
