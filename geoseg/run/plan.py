@@ -87,8 +87,9 @@ class Plan:
             f"{self.scene}: {rows} x {cols} pixels, {_count(self.chips, 'chip')} of {self.chip_size} with "
             f"{self.overlap} overlap ({self.computed_per_pixel:.2f} pixels computed for each) in "
             f"{_count(self.blocks, 'block')} of {self.block_size}, model {self.model}, {self.backend} "
-            f"{self.device} {self.precision}, {self.forwards} at once, about {show_memory(self.memory_bytes)} "
-            f"memory of {show_memory(self.memory_limit_bytes)}, {show_memory(self.disk_bytes)} scratch, "
+            f"{self.device} {self.precision}, {self.forwards} at once, "
+            f"about {show_memory(self.memory_bytes)} memory of {show_memory(self.memory_limit_bytes)}, "
+            f"{show_memory(self.disk_bytes)} scratch, "
             f"{_duration(self.seconds)}"
         )
 
