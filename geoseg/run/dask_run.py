@@ -58,7 +58,7 @@ def run_on_dask(
         SettingsError: If no worker can take part.
         RunError: If a task failed, the scheduler is gone, or no worker is left and none comes.
     """
-    if not any(map(standing.must_compute, graph.blocks)):
+    if standing.finished.issuperset(graph.blocks) and not standing.again:
         yield from (reload(store, block) for block in graph.blocks.values())
         return
     address = post(_order_of(job, renderer, graph), store.folder)
@@ -73,6 +73,8 @@ def run_on_dask(
 def _drive(schedule: Schedule, crew: Crew) -> Iterator[Index]:
     """Keep the workers busy; the finished blocks in row order."""
     computing = 0
+    for index in schedule.ready():
+        crew.join(index, schedule.givers(index))
     yield from schedule.take()
     while not schedule.is_done:
         while computing < crew.slots and (index := schedule.begin()) is not None:

@@ -13,6 +13,7 @@ from geoseg.inference.normalise import Normalisation
 from geoseg.inference.stitcher import hand_on_margins, join
 from geoseg.run.finished import BlockRenderer, FinishedBlock
 from geoseg.run.keeper import Keeper
+from geoseg.run.part import PartBlock, finish_part
 from geoseg.run.prepare import Job
 from geoseg.run.settings import begin_backend
 from geoseg.run.standing import Standing
@@ -89,7 +90,7 @@ def run_locally(
         All finished blocks in row order.
     """
     wanted = [block for index, block in graph.blocks.items() if standing.must_compute(index)]
-    if not wanted:  # and no network is needed
+    if not wanted and not standing.parts:  # and no network is needed
         yield from (reload(store, block) for block in graph.blocks.values())
         return
     with Keeper() as keeper, BlockComputer(ingredients_of(job), job.settings.forwards) as computer:
@@ -101,11 +102,23 @@ def run_locally(
                     hand_on_margins(next(computed), margins)
                 yield reload(store, block)
                 continue
-            finished = renderer.render(join(next(computed), margins))
+            if standing.must_compute(index):
+                finished = renderer.render(join(next(computed), margins))
+            else:
+                finished = finish_part(_part(store, block), margins.take(block), renderer)
             keeper.tell(store.put_finished, finished)
+            keeper.tell(store.drop_part, index)
             for place in graph.taken(index):
                 keeper.tell(store.drop_margin, place)
             yield finished
+
+
+def _part(store: WorkStore, block: Block) -> PartBlock:
+    """What workers left of a block, when a run that was begun on a cluster is ended here."""
+    part = store.part(block.index)
+    if part is None:
+        raise RunError(f"{store.folder}: a block was damaged meanwhile; --resume computes it again")
+    return part
 
 
 def reload(store: WorkStore, block: Block) -> FinishedBlock:

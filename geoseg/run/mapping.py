@@ -111,9 +111,9 @@ def _predict(
 ) -> Progressed:
     """Bring every block into the maps, those that were finished before without computing them."""
     standing = survey(store, graph) if job.resume else Standing()
-    done = Progressed(blocks=len(graph.blocks), blocks_resumed=len(standing.finished))
+    done = Progressed(blocks=len(graph.blocks), blocks_resumed=len(standing.finished | standing.parts))
     if standing.finished:
-        progress.say(f"{len(standing.finished)} of {len(graph.blocks)} blocks were finished before")
+        progress.say(f"{done.blocks_resumed} of {done.blocks} blocks were computed before")
     with (
         progress.stage("predicting", job.window.pixels / 1e6, "Mpx") as bar,
         closing(_finish_blocks(job, renderer, graph, store, standing, progress, done)) as blocks,
@@ -121,7 +121,7 @@ def _predict(
         for block in blocks:
             with done.tally.spend("write"):
                 assembly.add(block)
-            done.add(block.tally, is_resumed=block.index in standing.finished)
+            done.add(block.tally, is_resumed=standing.was_computed(block.index))
             bar.advance(block.window.pixels / 1e6 if block.window else 0.0)
     return done
 

@@ -27,7 +27,7 @@ class Schedule:
         self._order = list(graph.blocks)
         self._next_begun = self._next_taken = 0
         self._finished = set(standing.finished)
-        self._computed = set(standing.finished - standing.again)
+        self._computed = set((standing.finished | standing.parts) - standing.again)
         self._silent = set(standing.silent)
         self._joining: set[Index] = set()
 
@@ -39,6 +39,12 @@ class Schedule:
             if self._standing.must_compute(index):
                 return index
         return None
+
+    def ready(self) -> list[Index]:
+        """The blocks that can be joined before any is computed: what an earlier run left."""
+        ready = [index for index in sorted(self._standing.parts) if self._can_join(index)]
+        self._joining.update(ready)
+        return ready
 
     def computed(self, index: Index, *, gives: bool) -> list[Index]:
         """Say that a block was computed.

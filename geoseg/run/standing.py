@@ -17,15 +17,22 @@ class Standing:
         silent: Those of them that had no chip to run, and so have left no margins.
         again: Those of them whose margins were lost before all who need them were finished. It takes a
             damaged disk.
+        parts: Blocks that workers computed, with all their margins, and had not joined with those of their
+            neighbours.
     """
 
     finished: frozenset[Index] = frozenset()
     silent: frozenset[Index] = frozenset()
     again: frozenset[Index] = frozenset()
+    parts: frozenset[Index] = frozenset()
 
     def must_compute(self, index: Index) -> bool:
         """Whether a block's chips have to be run."""
-        return index not in self.finished or index in self.again
+        return not self.was_computed(index) or index in self.again
+
+    def was_computed(self, index: Index) -> bool:
+        """Whether an earlier run computed a block."""
+        return index in self.finished or index in self.parts
 
 
 def survey(store: WorkStore, graph: BlockGraph) -> Standing:
@@ -47,4 +54,12 @@ def survey(store: WorkStore, graph: BlockGraph) -> Standing:
         if has_margins.get(place.giver) and store.margin(place) is None
     }
     silent = (index for index, gave in has_margins.items() if not gave)
-    return Standing(frozenset(has_margins), frozenset(silent), frozenset(again))
+    parts = (
+        index
+        for index in store.part_indices()
+        if index in graph.blocks
+        and index not in has_margins
+        and store.part(index) is not None
+        and all(place.taker in has_margins or store.margin(place) is not None for place in graph.given(index))
+    )
+    return Standing(frozenset(has_margins), frozenset(silent), frozenset(again), frozenset(parts))

@@ -19,7 +19,7 @@ from geoseg.run.finished import FinishedBlock
 from geoseg.run.part import PartBlock, Strip
 from geoseg.run.work_file import PART, Content, read_work, write_work
 
-_BLOCK = re.compile(r"r(\d+)c(\d+)\.block")
+_BLOCK, _PART_BLOCK = re.compile(r"r(\d+)c(\d+)\.block"), re.compile(r"r(\d+)c(\d+)\.part-block")
 T = TypeVar("T")
 Maps = Mapping[str, NDArray[np.uint8]]
 _SUMS, _VALID, _MAP = "sums", "valid", "map "
@@ -78,10 +78,11 @@ class WorkStore:
 
     def indices(self) -> Iterator[Index]:
         """The blocks whose files are there, whole or not."""
-        for path in self._blocks.glob("r*c*.block"):
-            match = _BLOCK.fullmatch(path.name)
-            if match is not None:
-                yield int(match[1]), int(match[2])
+        return _indices(self._blocks, _BLOCK)
+
+    def part_indices(self) -> Iterator[Index]:
+        """The blocks that wait for their neighbours and whose files are there, whole or not."""
+        return _indices(self._parts, _PART_BLOCK)
 
     def put_part(self, part: PartBlock) -> None:
         """Keep a block that waits for its neighbours.
@@ -154,6 +155,13 @@ class WorkStore:
     def _margin(self, place: MarginPlace) -> Path:
         (row, col), (to_row, to_col) = place.giver, place.taker
         return self._margins / f"r{to_row}c{to_col}-of-r{row}c{col}.margin"
+
+
+def _indices(folder: Path, names: re.Pattern[str]) -> Iterator[Index]:
+    for path in folder.glob("r*c*"):
+        match = names.fullmatch(path.name)
+        if match is not None:
+            yield int(match[1]), int(match[2])
 
 
 def _values_of(block: FinishedBlock) -> dict[str, Any]:
