@@ -59,7 +59,7 @@ class Lines:
     def take(self, chosen: NDArray[np.integer]) -> Lines:
         """Only the chosen lines, in the order given."""
         sizes = self.sizes[chosen]
-        return Lines(self.points[spread(self.starts[chosen], sizes)], sizes)
+        return Lines(self.points.take(spread(self.starts[chosen], sizes), axis=0), sizes)
 
     @staticmethod
     def join(parts: list[Lines]) -> Lines:
@@ -123,7 +123,7 @@ class Arcs:
             order = np.arange(at.size)
             mirrored = np.repeat(2 * starts + sizes - 1, sizes) - order
             at = at[np.where(np.repeat(turned, sizes), mirrored, order)]
-        return Lines(stored_vertices(self.file)[at], sizes)
+        return Lines(stored_vertices(self.file).take(at, axis=0), sizes)
 
 
 def stored_vertices(file: IO[bytes]) -> NDArray[np.int32]:
@@ -165,28 +165,40 @@ def cut_arcs(polygons: Polygons) -> Arcs:
     following = spread(lows, counts) + 1
     following[lows + counts - 1] = lows
     tails, heads = leaving, arriving[following]
+    del arriving
     heads[lows[plain]] = tails[lows[plain]] | SOUTH
     backwards = heads < tails
     backwards[lows[plain]] = (tails[lows[plain]] & 3) != SOUTH  # an island's outline starts to the south
     tails[lows[plain]] |= SOUTH
     lengths = at[following] - at + 1
+    del following
     wraps = lows + counts - 1
     lengths[wraps] += sizes - 1
-    keys = np.minimum(tails, heads)
-    _, met, arc = np.unique(keys, return_index=True, return_inverse=True)
+    met, arc = _first_met(np.minimum(tails, heads))
+    tails, heads = tails[met], heads[met]
     return Arcs(
-        tails=keys[met],
-        heads=np.maximum(tails, heads)[met],
+        tails=np.minimum(tails, heads),
+        heads=np.maximum(tails, heads),
         first=at[met],
         sizes=lengths[met],
         last=ends[ring[met]],
         loop=sizes[ring[met]] - 1,
         backwards=backwards[met],
         parts=counts,
-        arc=arc.astype(np.int32),
+        arc=arc,
         against=backwards,
         file=polygons.file,
     )
+
+
+def _first_met(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Where each key comes first, by ascending key; and which of them each is."""
+    order = np.argsort(keys, kind="stable")
+    new = np.ones(keys.size, dtype=bool)
+    new[1:] = np.diff(keys[order]) != 0
+    number = np.empty(keys.size, dtype=np.int32)
+    number[order] = np.cumsum(new, dtype=np.int32) - np.int32(1)
+    return order[new], number
 
 
 def _end_keys(
@@ -205,11 +217,11 @@ def _end_keys(
     arriving = np.empty(at.size, dtype=np.int64)
     for start in range(0, at.size, PORTION):
         part = slice(start, start + PORTION)
-        here = vertices[at[part]]
+        here = vertices.take(at[part], axis=0)
         corner = (here[:, 0].astype(np.int64) << _ROW_SHIFT) | (here[:, 1].astype(np.int64) << 2)
         before = np.where(at[part] == begins[part], ends[part], at[part]) - 1
-        leaving[part] = corner | _directions(vertices[at[part] + 1] - here)
-        arriving[part] = corner | _directions(vertices[before] - here)
+        leaving[part] = corner | _directions(vertices.take(at[part] + 1, axis=0) - here)
+        arriving[part] = corner | _directions(vertices.take(before, axis=0) - here)
     return leaving, arriving
 
 

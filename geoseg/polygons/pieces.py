@@ -182,7 +182,6 @@ def _expand(
         np.ascontiguousarray(found["column"]),
         quadrants,
         (around & _JUNCTION) > 0 if junctions else None,
-        owners if polygons.size > 1 else None,
     )
 
 

@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.arcs import Lines
-from geoseg.polygons.groups import spread
+from geoseg.polygons.groups import group_starts, spread
 from geoseg.polygons.threads import in_order
 
 CELL_BITS = 8
 """Cells are 2^8 steps wide: eight pixels."""
 BAND_CELLS = 32
 """Rows of cells compared at once."""
+PORTION = 2**18
+"""Junctions looked at at once."""
 NEAR = 1
 """Steps below which an end touches a piece."""
 
@@ -222,9 +224,10 @@ class Junctions:
         met = np.flatnonzero(tails != heads)
         keys = np.concatenate([tails[met], heads[met]])
         order = np.argsort(keys)
-        self._line = np.concatenate([met, met])[order]
-        self._arrives = (np.arange(keys.size) >= met.size)[order]
+        self._arrives = order >= met.size
         corner = keys[order] >> 2
+        del keys
+        self._line = met.astype(np.int32)[order % max(met.size, 1)]
         self._starts = np.flatnonzero(np.append(True, corner[1:] != corner[:-1])[: corner.size])
         self._counts = np.diff(self._starts, append=corner.size)
 
@@ -237,14 +240,21 @@ class Junctions:
         Returns:
             Index of the first vertex of each such piece, ascending.
         """
-        if self._line.size == 0:
-            return np.zeros(0, dtype=np.int64)
-        starts = lines.starts
-        at = np.where(self._arrives, starts[self._line] + lines.sizes[self._line] - 1, starts[self._line])
-        way = lines.points[np.where(self._arrives, at - 1, at + 1)] - lines.points[at]
+        starts, count = lines.starts, self._starts.size
+        edges = [slice(first, first + PORTION) for first in range(0, count, PORTION)]
+        found = [np.zeros(0, dtype=np.int64), *(self._turned(lines, starts, part) for part in edges)]
+        return np.unique(np.concatenate(found))
+
+    def _turned(self, lines: Lines, first: NDArray[np.int64], part: slice) -> NDArray[np.int64]:
+        """The same for some of the junctions, with the first vertex of every line."""
+        counts = self._counts[part]
+        mine = slice(int(self._starts[part][0]), int(self._starts[part][-1] + counts[-1]))
+        line, arrives = self._line[mine], self._arrives[mine]
+        at = np.where(arrives, first[line] + lines.sizes[line] - 1, first[line])
+        way = lines.points.take(np.where(arrives, at - 1, at + 1), axis=0) - lines.points.take(at, axis=0)
         angle = np.arctan2(-way[:, 0].astype(np.float64), way[:, 1].astype(np.float64))
-        following = spread(self._starts, self._counts) + 1
-        following[self._starts + self._counts - 1] = self._starts
-        falls = np.add.reduceat(angle[following] <= angle, self._starts, dtype=np.int64)
-        wrong = np.repeat(falls != 1, self._counts)
-        return np.unique(np.where(self._arrives, at - 1, at)[wrong])
+        starts = group_starts(counts)
+        following = spread(starts, counts) + 1
+        following[starts + counts - 1] = starts
+        falls = np.add.reduceat(angle[following] <= angle, starts, dtype=np.int64)
+        return np.asarray(np.where(arrives, at - 1, at)[np.repeat(falls != 1, counts)])

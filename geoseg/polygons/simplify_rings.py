@@ -124,7 +124,7 @@ def _write_rings(arcs: Arcs, lines: Lines, folder: Path | None) -> _Rings:
         order = np.empty(inner.size, dtype=np.int64)
         order[inner] = at
         order[ends] = order[ends - sizes[begin:end] + 1]
-        rings = Lines(lines.points[order], sizes[begin:end])
+        rings = Lines(lines.points.take(order, axis=0), sizes[begin:end])
         areas.append(doubled_areas(rings))
         file.write(rings.points.data)
     file.flush()
