@@ -95,7 +95,7 @@ class ClassStatistics:
                 "name": item.name,
                 "pixels": int(pixels),
                 "area_ha": None if self.surface is None else float(area) * self.surface.area_unit,
-                "mean_confidence": float(confidence) / pixels / CONFIDENCE_ONE if pixels else None,
+                "mean_confidence": float(confidence) / int(pixels) / CONFIDENCE_ONE if pixels else None,
             }
             for item, pixels, confidence, area in zip(
                 self.classes, self._pixels, self._confidence, self._area, strict=True
