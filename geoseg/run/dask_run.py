@@ -73,8 +73,8 @@ def run_on_dask(
 def _drive(schedule: Schedule, crew: Crew) -> Iterator[Index]:
     """Keep the workers busy; the finished blocks in row order."""
     computing = 0
-    for index in schedule.ready():
-        crew.join(index, schedule.givers(index))
+    for left in schedule.ready():
+        crew.join(left, schedule.givers(left))
     yield from schedule.take()
     while not schedule.is_done:
         while computing < crew.slots and (index := schedule.begin()) is not None:
