@@ -13,7 +13,9 @@ from geoseg.run.standing import Standing
 
 def simulate(schedule, graph, standing, slots, choose):
     """Run a schedule on workers that finish in any order; returns what was computed, joined and taken."""
-    running, computed, joined, taken = [], [], [], list(schedule.take())
+    computed, joined, taken = [], [], list(schedule.take())
+    running = [("join", index) for index in schedule.ready()]
+    assert {index for _, index in running} <= standing.parts
     silent = set(standing.silent)
     while not schedule.is_done:
         while (
@@ -29,7 +31,7 @@ def simulate(schedule, graph, standing, slots, choose):
             if not graph.taken(index):
                 schedule.finished(index)
             for ready in schedule.computed(index, gives=gives):
-                there = set(computed) | (standing.finished - standing.again)
+                there = set(computed) | ((standing.finished | standing.parts) - standing.again)
                 givers = {place.giver for place in graph.taken(ready)}
                 assert {ready, *givers} <= there
                 assert set(schedule.givers(ready)) == givers - silent
@@ -47,16 +49,20 @@ def test_any_order_of_completion(rows, cols, slots, ahead, data):
     graph = BlockGraph(Grid((rows * 12 + 4, cols * 12 + 4), 16, 4).blocks(12))
     finished = data.draw(st.sets(st.sampled_from(list(graph.blocks))))
     again = data.draw(st.sets(st.sampled_from(sorted(finished)))) if finished else set()
-    standing = Standing(frozenset(finished), frozenset(), frozenset(again))
+    others = sorted(set(graph.blocks) - finished - {(0, 0)})  # that one waits for nobody
+    parts = data.draw(st.sets(st.sampled_from(others))) if others else set()
+    standing = Standing(frozenset(finished), frozenset(), frozenset(again), frozenset(parts))
     schedule = Schedule(graph, standing, ahead)
     computed, joined, taken = simulate(
         schedule, graph, standing, slots, lambda n: data.draw(st.integers(0, n - 1))
     )
     assert taken == list(graph.blocks)
     assert len(set(computed)) == len(computed), "twice"
-    assert set(graph.blocks) - finished <= set(computed) <= (set(graph.blocks) - finished) | again
+    left = set(graph.blocks) - finished - parts
+    assert left <= set(computed) <= left | again
     assert len(set(joined)) == len(joined)
     assert not set(joined) & finished
+    assert parts <= set(joined)
 
 
 def test_no_block_is_begun_far_ahead_of_what_was_taken():
