@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from geoseg.models import sources
+from geoseg.run import mapping
 from geoseg.scene import open_scene
 from tests.assess import maps
+from tests.conftest import make_scene
 from tests.run.bundles import CROPS, PICTURES, put_card
+from tests.run.cut_runs import CutError, predict
 from tests.run.patients import BANDS
 from tests.run.training_runs import RECIPE
 from tests.scene.rasters import write as write_scene
@@ -61,3 +64,30 @@ def both(empty):
     put_card(empty, CROPS)
     put_card(empty, PICTURES)
     return empty
+
+
+@pytest.fixture
+def cut(monkeypatch):
+    """Make runs fail after so many blocks."""
+
+    def after(blocks, error=CutError):
+        run_locally = mapping.run_locally
+
+        def short(*args):
+            for number, block in enumerate(run_locally(*args)):
+                if number == blocks:
+                    raise error
+                yield block
+
+        monkeypatch.setattr(mapping, "run_locally", short)
+
+    yield after
+    monkeypatch.undo()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, tiny_model):
+    """A scene and what an uninterrupted run makes of it."""
+    folder = tmp_path_factory.mktemp("whole")
+    scene = make_scene(folder / "scene.tif")
+    return scene, predict(scene, tiny_model, folder / "out", block_size=100)

@@ -20,16 +20,7 @@ from geoseg.polygons.simplify import Borders
 from geoseg.polygons.units import Length, parse_length
 from geoseg.run.borders import borders_of, borders_to_json
 from geoseg.run.polygonize import polygonize
-from geoseg.run.progress import Silent
-
-
-class Told(Silent):
-    def __init__(self):
-        self.lines = []
-
-    def say(self, message):
-        self.lines.append(message)
-
+from tests.run.saying import Saying
 
 UTM = Affine(10, 0, 500_000, 0, -10, 5_200_000)
 
@@ -155,7 +146,7 @@ def test_a_filter_judges_the_area_before(tmp_path):
 
 
 def test_the_report_and_one_line_say_what_changed(class_map, tmp_path):
-    told, path = Told(), tmp_path / "out.json"
+    told, path = Saying(), tmp_path / "out.json"
     plain = table(polygonize(class_map, tmp_path / "plain.gpkg").output)
     result = polygonize(class_map, tmp_path / "out.gpkg", simplify="20m", report=path, progress=told)
     report = json.loads(path.read_text())
@@ -187,7 +178,7 @@ def test_the_report_and_one_line_say_what_changed(class_map, tmp_path):
 
 
 def test_nothing_is_told_of_borders_that_stay(class_map, tmp_path):
-    told = Told()
+    told = Saying()
     result = polygonize(class_map, tmp_path / "out.gpkg", progress=told)
     assert "borders" not in result.report
     assert not [line for line in told.lines if "borders" in line]
@@ -207,7 +198,7 @@ def test_a_map_without_a_crs_is_counted_in_pixels(classes, tmp_path):
     with pytest.raises(SettingsError, match="2px"):
         polygonize(path, tmp_path / "out.gpkg", simplify="10m")
     assert not (tmp_path / "out.gpkg").exists()
-    told = Told()
+    told = Saying()
     found = polygonize(path, tmp_path / "out.gpkg", simplify="2px", progress=told).report["borders"]
     assert 1 < found["moved_at_most_px"] <= 2
     assert all(row["area_change_ha"] is None for row in found["classes"])
@@ -215,7 +206,7 @@ def test_a_map_without_a_crs_is_counted_in_pixels(classes, tmp_path):
 
 
 def test_a_tolerance_too_small_to_change_anything_is_told(class_map, tmp_path):
-    told = Told()
+    told = Saying()
     result = polygonize(class_map, tmp_path / "a.gpkg", simplify="3m", progress=told)
     assert result.report["borders"]["vertices"] == result.report["borders"]["vertices_before"]
     assert "--simplify 3m leaves all" in "".join(told.lines)

@@ -10,8 +10,8 @@ from rasterio.transform import Affine
 import geoseg
 from geoseg.errors import MismatchError
 from geoseg.models import sources
-from geoseg.run.progress import Silent
 from tests.run.bundles import CROPS, PICTURES, farmland, picture, put_model
+from tests.run.saying import Saying
 
 
 class TestVerbs:
@@ -25,12 +25,7 @@ class TestVerbs:
 
     @pytest.mark.usefixtures("models")
     def test_predict_says_which_and_why(self, tmp_path, monkeypatch):
-        said = []
-
-        class Listener(Silent):
-            def say(self, text):
-                said.append(text)
-
+        told = Saying()
         loaded = []
         read = sources.Package.read
 
@@ -44,14 +39,14 @@ class TestVerbs:
                 make(tmp_path / f"{name}.tif"),
                 tmp_path / f"{name}_map.tif",
                 backend="torch",
-                progress=Listener(),
+                progress=told,
             )
             model = result.report["model"]
             assert (model["name"], loaded.pop(), loaded) == (name, name, [])
             assert model["chosen"].startswith(f"{name}: the scene has its bands")
-            assert said[0] == f"model {model['chosen']}"
-            assert "\n" not in said[0]
-            said.clear()
+            assert told.lines[0] == f"model {model['chosen']}"
+            assert "\n" not in told.lines[0]
+            told.lines.clear()
             with rasterio.open(tmp_path / f"{name}_map.tif") as raster:
                 assert raster.tags()["GEOSEG_MODEL"].startswith(name)
 

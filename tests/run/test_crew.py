@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -21,9 +20,9 @@ from geoseg.run.cluster import Found
 from geoseg.run.tasks import Done
 from geoseg.run.workers import Workers
 from tests.conftest import make_scene
-from tests.run.test_resume import predict, rasters
+from tests.run.cut_runs import WORK, predict, rasters
+from tests.run.saying import Saying
 
-WORK = "map.tif.geoseg-work"
 CLUSTER = Workers(0, "tcp://a:1")
 
 
@@ -66,22 +65,6 @@ class FakeFuture:
     def cancel(self):
         self.status = "cancelled"
         self.done(self)
-
-
-class Saying:
-    """Progress that remembers what was said."""
-
-    def __init__(self):
-        self.lines = []
-
-    def stage(self, *_args):
-        return nullcontext(self)
-
-    def advance(self, done):
-        pass
-
-    def say(self, message):
-        self.lines.append(message)
 
 
 @pytest.fixture

@@ -15,11 +15,8 @@ from geoseg.errors import RunError, SettingsError
 from geoseg.run import cluster, crew, dask_run
 from geoseg.run.report import peak_memory
 from tests.conftest import make_scene
-from tests.run.test_resume import CutError, cut_short, predict, rasters
-from tests.run.test_resume import cut as cut_fixture
-
-cut = cut_fixture
-WORK = "map.tif.geoseg-work"
+from tests.run.cut_runs import WORK, CutError, cut_short, predict, rasters
+from tests.run.saying import Saying
 
 
 @pytest.fixture(scope="module")
@@ -97,24 +94,6 @@ def test_a_killed_worker_costs_nothing_but_time(whole, tiny_model, tmp_path, mon
     assert report["peak_memory_bytes"] - sum(peaks) <= peak_memory()
     assert report["peak_memory_bytes"] - sum(peaks) > 50e6, "of this process, which is counted too"
     assert any("Dask dashboard: http://" in line for line in said.lines)
-
-
-class Saying:
-    """Progress that remembers what was said."""
-
-    def __init__(self):
-        self.lines = []
-
-    def stage(self, *_args):
-        from contextlib import nullcontext
-
-        return nullcontext(self)
-
-    def advance(self, done):
-        pass
-
-    def say(self, message):
-        self.lines.append(message)
 
 
 class TestResume:

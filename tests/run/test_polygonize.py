@@ -16,6 +16,7 @@ from geoseg.run import polygonize as module
 from geoseg.run.polygonize import polygonize
 from geoseg.run.progress import Silent
 from tests.polygons.conftest import write_raster
+from tests.run.saying import Saying
 
 NAMES = [(1, "corn", (255, 211, 0)), (2, "soybeans", (38, 112, 0)), (7, "water", (75, 112, 163))]
 
@@ -213,15 +214,10 @@ def test_class_names_may_hold_commas(tmp_path, given):
 
 
 def test_how_many_are_written_and_left_out_is_told(class_map, tmp_path):
-    said = []
-
-    class Telling(Silent):
-        def say(self, message):
-            said.append(message)
-
-    total = polygonize(class_map, tmp_path / "a.gpkg", progress=Telling()).polygons
-    polygonize(class_map, tmp_path / "b.gpkg", classes=["77"], progress=Telling())
-    assert said == [
+    told = Saying()
+    total = polygonize(class_map, tmp_path / "a.gpkg", progress=told).polygons
+    polygonize(class_map, tmp_path / "b.gpkg", classes=["77"], progress=told)
+    assert told.lines == [
         f"writing {total} polygons to {tmp_path / 'a.gpkg'}",
         f"writing 0 polygons to {tmp_path / 'b.gpkg'}, leaving out {total}",
     ]

@@ -1,8 +1,6 @@
-"""``geoseg.predict`` end to end on small real files: one answer, every valid pixel, all or nothing."""
+"""``geoseg.predict`` end to end on small real files: one answer, every valid pixel, what the network sees."""
 
 from __future__ import annotations
-
-import json
 
 import geopandas
 import numpy as np
@@ -14,28 +12,9 @@ from geopandas.testing import assert_geodataframe_equal
 from rasterio.transform import Affine
 from shapely.geometry import box
 
-import geoseg
-from geoseg.run.progress import Silent
 from tests.conftest import make_scene, save_tiny
-
-ALL = {"confidence": "conf.tif", "probabilities": "prob.tif", "polygons": "fields.gpkg"}
-
-
-def run(scene, model, folder, **options):
-    """Predict with every output into a folder; returns name -> path."""
-    folder.mkdir(exist_ok=True)
-    outputs = {name: folder / file for name, file in ALL.items()}
-    options = {"force": True} | outputs | options
-    return geoseg.predict(scene, folder / "map.tif", model=model, **options)
-
-
-def read(path):
-    return geopandas.read_file(path, layer="polygons")
-
-
-def pixels(path):
-    with rasterio.open(path) as raster:
-        return raster.read()
+from tests.run.predictions import pixels, read, run
+from tests.run.saying import Saying
 
 
 def assert_same_answer(one, other):
@@ -106,16 +85,11 @@ class TestOneAnswer:
         geopandas.GeoDataFrame(geometry=[box(500306, 5199306, 500308, 5199308)], crs="EPSG:32614").to_file(
             aoi
         )
-        said = []
-
-        class Telling(Silent):
-            def say(self, message):
-                said.append(message)
-
-        result = run(scene, tiny_model, tmp_path / "a", aoi=aoi, progress=Telling())
+        told = Saying()
+        result = run(scene, tiny_model, tmp_path / "a", aoi=aoi, progress=told)
         assert result.report["pixels_valid"] == 0
         warning = "the map is empty: the scene has no valid pixel whose centre is in the area of interest"
-        assert f"warning: {warning}" in said
+        assert f"warning: {warning}" in told.lines
         assert warning in result.report["warnings"]
 
 
@@ -242,108 +216,6 @@ class TestWhatTheNetworkSees:
         result = run(scene, model, tmp_path / "a", tta=tta)
         assert result.report["settings"]["temperature"] == temperature
         assert result.report["model"]["calibrated"] == (tta != "flips")
-
-
-class TestMapsAndPolygonsAgree:
-    def test_polygons_are_those_of_polygonize_on_the_rasters(self, scene, tiny_model, tmp_path):
-        result = run(scene, tiny_model, tmp_path / "a")
-        again = tmp_path / "again.gpkg"
-        geoseg.polygonize(
-            result.outputs["classes"],
-            again,
-            confidence=result.outputs["confidence"],
-            probabilities=result.outputs["probabilities"],
-        )
-        ours, theirs = read(result.outputs["polygons"]), read(again)
-        assert_geodataframe_equal(ours, theirs)
-
-    def test_polygons_alone_have_confidence_and_runner_up(self, scene, tiny_model, tmp_path):
-        geoseg.predict(
-            scene, tmp_path / "map.tif", model=tiny_model, polygons=tmp_path / "only.fgb", force=True
-        )
-        fields = read(tmp_path / "only.fgb")
-        assert fields["confidence"].notna().all()
-        assert fields["runner_up"].notna().any()
-        assert not (tmp_path / "conf.tif").exists()
-
-    def test_class_areas_of_the_report_are_the_polygons(self, scene, tiny_model, tmp_path):
-        result = run(scene, tiny_model, tmp_path / "a")
-        fields = read(result.outputs["polygons"])
-        for row in result.report["classes"]:
-            mine = fields[fields["class_id"] == row["id"]]
-            assert mine["pixel_count"].sum() == row["pixels"]
-            assert mine["area_ha"].sum() == pytest.approx(row["area_ha"], rel=1e-9)
-
-    def test_confidence_is_of_the_class_shown(self, scene, tiny_model, tmp_path):
-        result = run(scene, tiny_model, tmp_path / "a")
-        classes, sure, shares = (
-            pixels(result.outputs[name]) for name in ("classes", "confidence", "probabilities")
-        )
-        valid = classes[0] != 255
-        index = np.searchsorted([2, 5, 7], classes[0][valid])
-        shown = np.take_along_axis(shares[:, valid], index[None], 0)[0] / 250
-        assert np.abs(shown - sure[0][valid] / 100).max() <= 0.5 / 250 + 0.5 / 100
-        assert np.all(shares[:, valid].max(0) == np.take_along_axis(shares[:, valid], index[None], 0)[0])
-
-
-class TestReport:
-    def test_holds_what_the_contract_says(self, scene, tiny_model, tmp_path):
-        result = run(scene, tiny_model, tmp_path / "a", report=tmp_path / "run.json", date="2021-07-05")
-        report = json.loads((tmp_path / "run.json").read_text())
-        assert report == json.loads(json.dumps(result.report))
-        for key in [
-            "report_version",
-            "scene",
-            "model",
-            "outputs",
-            "settings",
-            "shape",
-            "pixels_valid",
-            "chips",
-            "chips_skipped",
-            "blocks",
-            "blocks_resumed",
-            "seconds",
-            "megapixels_per_second",
-            "peak_memory_bytes",
-            "classes",
-            "warnings",
-            "versions",
-        ]:
-            assert key in report, key
-        assert {"chip_size", "overlap", "batch_size", "backend", "precision", "device", "tta"} <= set(
-            report["settings"]
-        )
-        assert {"total", "read", "forward", "stitch", "write", "polygons"} <= set(report["seconds"])
-        assert report["shape"] == [150, 130]
-        assert sum(row["pixels"] for row in report["classes"]) == report["pixels_valid"]
-        assert report["scene"]["date"] == "2021-07-05"
-
-    def test_class_rows_count_every_block(self, scene, tiny_model, tmp_path):
-        whole = run(scene, tiny_model, tmp_path / "a")
-        assert (
-            run(scene, tiny_model, tmp_path / "b", block_size=50).report["classes"] == whole.report["classes"]
-        )
-        classes, sure = pixels(whole.outputs["classes"]), pixels(whole.outputs["confidence"])
-        for row in whole.report["classes"]:
-            mine = classes == row["id"]
-            assert row["pixels"] == mine.sum()
-            assert row["mean_confidence"] == pytest.approx(sure[mine].mean() / 100)
-
-    def test_the_date_reaches_the_map_and_every_polygon(self, scene, tiny_model, tmp_path):
-        result = run(scene, tiny_model, tmp_path / "a", date="2021-07-05")
-        with rasterio.open(result.outputs["classes"]) as raster:
-            assert raster.tags()["ACQUISITION_DATE"] == "2021-07-05"
-        dates = read(result.outputs["polygons"])["date"]
-        assert {str(date)[:10] for date in dates} == {"2021-07-05"}
-
-    def test_tags_hold_what_changes_the_answer_and_no_paths(self, scene, tiny_model, tmp_path):
-        result = run(scene, tiny_model, tmp_path / "a", date="2021-07-05")
-        with rasterio.open(result.outputs["classes"]) as raster:
-            tags = raster.tags()
-        assert tags["GEOSEG_CHIP_SIZE"] == "64"
-        assert tags["GEOSEG_MODEL_HASH"] == geoseg.load_model(tiny_model).hash
-        assert not any(str(tmp_path) in value for value in tags.values())
 
 
 @pytest.mark.realdata

@@ -13,9 +13,8 @@ import geoseg
 from geoseg.errors import InputError, MismatchError, OutputError, RunError, SettingsError
 from geoseg.maps.tiles import Spool
 from tests.conftest import make_scene
-from tests.run.test_predict import run
-
-WORK = "map.tif.geoseg-work"
+from tests.run.cut_runs import WORK
+from tests.run.predictions import run
 
 
 class TestAllOrNothing:
@@ -47,7 +46,7 @@ class TestAllOrNothing:
         def fail(*_args, **_kwargs):
             raise RunError("device lost")
 
-        monkeypatch.setattr("geoseg.run.local.make_backend", fail)
+        monkeypatch.setattr("geoseg.run.settings.make_backend", fail)
         with pytest.raises(RunError, match=r"^device lost$"):
             run(scene, tiny_model, tmp_path / "a")
         assert self.files(tmp_path / "a") == []
