@@ -14,7 +14,13 @@ from geoseg.run.assemble import Assembly, make_renderer
 from geoseg.run.fingerprint import answer_of, fingerprint_of
 from geoseg.run.finished import BlockRenderer, FinishedBlock
 from geoseg.run.local import run_locally
-from geoseg.run.outputs import discard, publish, refuse_existing, remove_leftovers
+from geoseg.run.outputs import (
+    discard,
+    publish,
+    refuse_existing,
+    refuse_what_appeared,
+    remove_leftovers,
+)
 from geoseg.run.polygons import polygons_of_run
 from geoseg.run.prepare import Job
 from geoseg.run.progress import Progress
@@ -95,6 +101,8 @@ def _run(
             progress.say(f"warning: {warning}")
         if job.outputs.report is not None:
             staged.insert(0, stage_json(job.outputs.report, content))
+        if not work.may_replace:
+            refuse_what_appeared(job.outputs)
         work.begin_publishing()
         publish(staged)
         staged.clear()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, RunError
 from geoseg.maps.writer import StagedFile
 from geoseg.maps.writer import stale_sidecars as stale_beside_raster
 from geoseg.polygons.writers import SUFFIXES
@@ -132,6 +132,17 @@ def refuse_existing(outputs: Outputs) -> None:
     for path in outputs.named().values():
         if path.exists():
             raise OutputError(f"{path} exists; --overwrite replaces it")
+
+
+def refuse_what_appeared(outputs: Outputs) -> None:
+    """Refuse to replace files that were made while the run was computing.
+
+    Raises:
+        RunError: Naming the first of them.
+    """
+    for path in outputs.named().values():
+        if path.exists():
+            raise RunError(f"{path} was made by somebody else while this run was computing; move it away")
 
 
 def remove_leftovers(outputs: Outputs) -> None:

@@ -12,6 +12,7 @@ from shapely.geometry import box
 import geoseg
 from geoseg.errors import InputError, MismatchError, OutputError, RunError, SettingsError
 from geoseg.maps.tiles import Spool
+from geoseg.run import mapping
 from tests.conftest import make_scene
 from tests.run.cut_runs import WORK
 from tests.run.predictions import run
@@ -50,6 +51,25 @@ class TestAllOrNothing:
         with pytest.raises(RunError, match=r"^device lost$"):
             run(scene, tiny_model, tmp_path / "a")
         assert self.files(tmp_path / "a") == []
+
+    def test_a_file_that_appears_meanwhile_is_not_replaced(self, scene, tiny_model, tmp_path, monkeypatch):
+        folder, finish = tmp_path / "a", mapping.report_of_run
+
+        def somebody_writes(*args, **options):
+            (folder / "c.tif").write_text("theirs")
+            return finish(*args, **options)
+
+        monkeypatch.setattr(mapping, "report_of_run", somebody_writes)
+        with pytest.raises(RunError, match=r"c\.tif was made by somebody else .* --resume goes on"):
+            run(scene, tiny_model, folder, confidence=folder / "c.tif")
+        assert (folder / "c.tif").read_text() == "theirs"
+        assert self.files(folder) == sorted(["c.tif", WORK])
+        monkeypatch.undo()
+        with pytest.raises(OutputError, match=r"c\.tif exists"):
+            run(scene, tiny_model, folder, confidence=folder / "c.tif", resume=True)
+        (folder / "c.tif").unlink()
+        report = run(scene, tiny_model, folder, confidence=folder / "c.tif", resume=True).report
+        assert report["blocks_resumed"] == report["blocks"]
 
     def test_a_full_disk_while_finishing_leaves_finished_blocks(
         self, scene, tiny_model, tmp_path, monkeypatch
