@@ -1,0 +1,41 @@
+"""Sums of a block on the host: forwards in several threads add to the same pixels, and nothing is lost."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import numpy as np
+
+from geoseg.grid import Grid
+from geoseg.inference.blend import SUM_ONE, BlockSum
+from tests.inference.test_stitcher import FakeBackend, identity
+
+CLASSES = 2
+
+
+class Meeting(np.ndarray):
+    """Sums that are read, and written only once another thread has read them too, or does not come."""
+
+    readers: threading.Barrier
+
+    def __iadd__(self, other):
+        result = np.asarray(self) + other
+        with suppress(threading.BrokenBarrierError):
+            self.readers.wait(1.0)
+        self[...] = result
+        return self
+
+
+def test_what_two_threads_add_to_the_same_pixels_is_all_there(monkeypatch):
+    monkeypatch.setattr(Meeting, "readers", threading.Barrier(2), raising=False)
+    grid = Grid((16, 16), 16, 4)
+    (block,) = grid.blocks(16)
+    chips = list(grid.chips(block))
+    total = BlockSum(FakeBackend(identity), grid, block, CLASSES)
+    total.sums = total.sums.view(Meeting)
+    with ThreadPoolExecutor(2) as threads:
+        answers = [np.full((1, CLASSES, 16, 16), 0.25, np.float32) for _ in range(2)]
+        list(threads.map(lambda answer: total.stitch(chips, answer), answers))
+    assert np.unique(np.asarray(total.sums)).tolist() == [2 * round(0.25 * 65535) * (SUM_ONE // 65535)]
