@@ -9,13 +9,14 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from geoseg.models.card import LandClass
+from geoseg.polygons.value_table import read_value_table
 
 _NAME, _RED, _GREEN, _BLUE = "2", "6", "7", "8"
 _VALUES = ("5", "3", "0")  # GDALRATFieldUsage: MinMax, Min, Generic
 
 
 def read_legend(dataset: Any) -> tuple[tuple[LandClass, ...], dict[int, str]]:
-    """Read names from the ``.aux.xml`` beside a class map and colours from its palette.
+    """Read names from the ``.aux.xml`` or ``.vat.dbf`` beside a class map and colours from its palette.
 
     Args:
         dataset: The open class map (rasterio).
@@ -23,11 +24,11 @@ def read_legend(dataset: Any) -> tuple[tuple[LandClass, ...], dict[int, str]]:
     Returns:
         The classes that have a name, by ascending id; and all colours by class id.
     """
-    names: dict[int, str] = {}
-    colors: dict[int, str] = {}
+    names, colors = read_value_table(Path(dataset.name))
     sidecar = Path(dataset.name + ".aux.xml")
     if sidecar.is_file():
-        names, colors = _read_sidecar(sidecar)
+        more_names, more_colors = _read_sidecar(sidecar)
+        names, colors = names | more_names, colors | more_colors
     try:
         palette = dataset.colormap(1)
     except ValueError:  # the raster has no palette

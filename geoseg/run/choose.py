@@ -15,7 +15,7 @@ from math import isinf
 
 from geoseg.errors import MismatchError, ModelError, SceneError
 from geoseg.models import ModelCard, bundled_models, load_card
-from geoseg.run.doctor import GSD_STOP, Diagnosis, examine, gsd_ratio
+from geoseg.run.doctor import EXPAND, GSD_STOP, Diagnosis, examine, gsd_ratio, has_palette
 from geoseg.run.findings import Finding
 from geoseg.scene import Scene, match_bands
 from geoseg.scene.match import resolve
@@ -191,6 +191,7 @@ def ways_out(scene: Scene, candidates: Sequence[Candidate]) -> str:
     """What a user can do where no bundled model fits."""
     able = [candidate.diagnosis.match is not None for candidate in candidates]
     ways = {
+        EXPAND: has_palette(scene),
         "--bands says which band is which": any(
             candidate.diagnosis.match is None and len(scene.all_layers) >= len(candidate.card.bands)
             for candidate in candidates

@@ -53,7 +53,7 @@ def open_cluster(workers: Workers, progress: Progress) -> Iterator[Any]:
     """
     from distributed import Client
 
-    with _started(workers) if workers.count else _connected(workers) as where:
+    with _started(workers) if workers.count else _connected(workers, progress) as where:
         try:
             client = Client(where, timeout=_PATIENCE, set_as_default=False)
         except (OSError, ValueError) as error:
@@ -77,7 +77,8 @@ def _nobody_came(workers: Workers) -> str:
 
 
 @contextmanager
-def _connected(workers: Workers) -> Iterator[Any]:
+def _connected(workers: Workers, progress: Progress) -> Iterator[Any]:
+    progress.say(f"connecting to the Dask scheduler at {workers.address}")
     yield workers.address
 
 

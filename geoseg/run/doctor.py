@@ -35,6 +35,11 @@ _SHAPE_WARN = 1.2
 _ORDER: tuple[Severity, ...] = ("stop", "warn", "note")
 
 
+EXPAND = (
+    "its pixels are numbers of colours in a palette: gdal_translate -expand rgb makes three bands of them"
+)
+
+
 def examine(
     scene: Scene,
     card: ModelCard,
@@ -63,6 +68,7 @@ def examine(
         match = match_bands(scene, [band.name for band in card.bands], bands)
     except SceneError as error:
         message, _, mend = str(error).rpartition("; ")
+        mend = EXPAND if has_palette(scene) else mend
         findings.append(Finding("stop", "bands-missing", message, mend, _lacks(scene, card, bands)))
     if match is not None:
         findings += _doubts(match)
@@ -70,6 +76,11 @@ def examine(
         findings += _values(selected, card, sampler or Sampler(selected))
     findings.sort(key=lambda finding: _ORDER.index(finding.severity))
     return Diagnosis(tuple(findings), match)
+
+
+def has_palette(scene: Scene) -> bool:
+    """Whether a scene is a picture whose pixels are numbers of colours."""
+    return any(band.has_palette for band in scene.bands)
 
 
 def gsd_ratio(scene: Scene, card: ModelCard) -> float:

@@ -22,6 +22,7 @@ class Band:
         nodata: Stored value that stands for "no data", or None.
         scale: Physical value = stored value * scale + offset.
         offset: See scale.
+        has_palette: Whether its values are numbers of colours in a palette, not measures.
     """
 
     number: int
@@ -31,6 +32,7 @@ class Band:
     nodata: float | None = None
     scale: float = 1.0
     offset: float = 0.0
+    has_palette: bool = False
 
     def __str__(self) -> str:
         """``2 (B03, green)``: how messages name a band."""

@@ -157,6 +157,7 @@ def _layers(
             nodata=file.nodata[j - 1] if overrides.nodata is None else overrides.nodata,
             scale=_scale(file, j) if overrides.scale is None else overrides.scale,
             offset=file.offsets[j - 1] if overrides.offset is None else overrides.offset,
+            has_palette=file.colours[j - 1] == "palette",
         )
         layers.append(Layer(band, stack=i, index=j, is_alpha=file.is_alpha(j)))
     return tuple(layers), _certain(sensors)

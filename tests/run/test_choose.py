@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rasterio
 from rasterio.transform import Affine
 
 from geoseg.errors import MismatchError, ModelError, SceneError
-from geoseg.models import ModelBand
+from geoseg.models import ModelBand, load_card
 from geoseg.run.choose import choose_model, examine_bundled
+from geoseg.run.doctor import examine
 from geoseg.scene import Scene, open_scene
 from tests.run.bundles import CROP_BANDS, CROPS, crop_values, farmland, picture, put_card
 
@@ -111,6 +113,15 @@ class TestRefusals:
         for way in ("--model NAME --force", "--model DIR", "geoseg train"):
             assert way in message
         assert "--bands" not in message  # three bands can be named as they may
+
+    def test_a_picture_of_palette_colours_is_told_how_it_gets_bands(self, tmp_path):
+        values = np.random.default_rng(0).integers(0, 4, (1, 60, 60)).astype("uint8")
+        path = picture(tmp_path / "a.tif", values=values, photometric=None)
+        with rasterio.open(path, "r+") as file:
+            file.write_colormap(1, {number: (60 * number, 0, 0, 255) for number in range(4)})
+        assert "gdal_translate -expand rgb" in refusal(open_scene(path))
+        (finding, *_) = examine(open_scene(path), load_card("pictures")).findings
+        assert "gdal_translate -expand rgb" in finding.mend
 
     def test_the_mend_of_the_model_that_reads_these_bands_is_told(self, tmp_path):
         message = refusal(open_scene(farmland(tmp_path / "a.tif", scales=None)))
