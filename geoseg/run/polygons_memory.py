@@ -28,7 +28,7 @@ PIXEL_ROW = 4
 """Bytes a pixel of a row of blocks: borders that wait, on maps where most polygons are larger than blocks."""
 VERTEX = 180
 """Bytes a vertex of the largest polygon, while it is put together and written."""
-SIMPLER_VERTEX, SIMPLER_ROUND, SIMPLER_POLYGON = 30, 10, 300
+SIMPLER_VERTEX, SIMPLER_ROUND, SIMPLER_POLYGON = 24, 8, 300
 """Bytes a vertex of all, for each round of smoothing, and a polygon, while borders are made simpler."""
 _BLOCKS = (1024, 768, 512, 384, 256)
 

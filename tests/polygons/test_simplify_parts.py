@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.errors import RunError
+from geoseg.polygons import simplify_clashes
 from geoseg.polygons.arcs import Lines, cut_arcs
 from geoseg.polygons.borders import corners_of
 from geoseg.polygons.simplify_arcs import Simplifier
@@ -20,7 +21,7 @@ from geoseg.polygons.simplify_sweeps import Boxes, PointGrid, swept
 from geoseg.polygons.smooth_arcs import Smoother
 from geoseg.polygons.threads import in_order
 
-from .helpers import trace
+from .helpers import noise, trace
 
 CELL = 256
 
@@ -189,6 +190,18 @@ class TestJunctions:
         assert self.turned((-2, 9), (-9, -7), (9, -1)) == []  # east, north, south, each turned a little
         assert self.turned((0, 9), (9, 0), (-9, 0)) == [0, 2, 4]
         assert self.turned((-9, 0), (0, 9), (9, 0)) == [0, 2, 4]
+
+    @pytest.mark.parametrize("portion", [1, 2, 5])
+    def test_portions_change_nothing(self, monkeypatch, portion):
+        arcs = cut_arcs(trace(noise((60, 60), sigma=1.0), junctions=True))
+        lines = corners_of(arcs.read(np.arange(len(arcs))))
+        points = lines.points.copy()
+        points[lines.starts[::7]] += 40
+        whole = Junctions(arcs.tails, arcs.heads).turned(Lines(points, lines.sizes))
+        monkeypatch.setattr(simplify_clashes, "PORTION", portion)
+        parts = Junctions(arcs.tails, arcs.heads).turned(Lines(points, lines.sizes))
+        assert whole.size > 10
+        assert parts.tolist() == whole.tolist()
 
     def test_arcs_that_arrive_count_like_those_that_leave(self):
         tails, heads = self.keys

@@ -7,6 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,6 +74,14 @@ def test_batches_do_not_depend_on_portions(monkeypatch, vertices, count):
         found = on_disk(classes)
         assert [len(batch) for batch in found.batches()] == whole
     assert sum(whole) == len(found)
+
+
+@pytest.mark.parametrize("place", [Affine(10, 0, 5, 0, -10, 7), Affine(3, 1, -8, 2, -4, 9)])
+def test_bounds_are_those_of_all_batches(monkeypatch, place):
+    monkeypatch.setattr(rows, "BATCH_POLYGONS", 7)
+    whole = trace(noise((60, 60), sigma=1.0), transform=place)
+    assert len(list(whole.batches())) > 5
+    assert whole.bounds() == tuple(shapely.total_bounds(whole.geometries()))
 
 
 def test_nothing_is_stored_of_nothing():

@@ -315,6 +315,23 @@ def test_small_polygons_are_drawn_as_an_overview_would_show_them():
     assert len(np.unique(boxes, axis=0)) == len(boxes)
 
 
+def test_cells_of_polygons_with_holes():
+    """Middles in holes and in notches do not count; shapely says which do."""
+    classes = np.random.default_rng(4).integers(0, 2, (160, 160)).astype(np.uint8)
+    polygons = trace(classes, transform=Affine(4, 0, 0, 0, 4, 0))
+    shapes = polygons.geometries()
+    small = np.flatnonzero((shapely.area(shapes) < CELL**2) & (shapely.area(shapely.envelope(shapes)) > 400))
+    assert shapely.get_num_interior_rings(shapes[small]).sum() > 20
+    found = Shapes(np.arange(len(polygons)), *polygons.coordinates()).take(small)
+    cells = without_small(found)
+    middles = (np.stack(np.meshgrid(*[np.arange(20)] * 2), axis=-1).reshape(-1, 2) + 0.5) * CELL + 1e-6
+    inside = shapely.contains_xy(shapes[small][:, None], middles[None, :, 0], middles[None, :, 1])
+    shape, cell = np.nonzero(inside)
+    wanted = sorted(zip(small[shape].tolist(), (middles[cell] - 1e-6 - CELL / 2).tolist(), strict=True))
+    assert sorted(zip(cells.rows.tolist(), cells.boxes[:, :2].tolist(), strict=True)) == wanted
+    assert len(wanted) > 20
+
+
 def test_large_polygons_lose_small_holes_only():
     classes = np.zeros((60, 60), np.uint8)
     classes[10:13, 10:13] = 1  # 30 x 30 steps: smaller than a cell

@@ -31,7 +31,6 @@ class Attributes:
         self._file = scratch_file(folder)
         self._writer: Any = None
         self._starts = [0]
-        self._batches: list[pa.RecordBatch] = []
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -47,25 +46,22 @@ class Attributes:
 
     def seal(self) -> None:
         """No rows come any more; they can be read."""
-        import pyarrow as pa
-
         if self._writer is not None:
             self._writer.close()
             self._writer = None
             self._file.flush()
-            mapped = np.memmap(self._file, dtype=np.uint8, mode="r")
-            reader = pa.ipc.open_file(pa.py_buffer(mapped))
-            self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
 
-    def take(self, rows: NDArray[np.int64]) -> pa.Table:
+    def take(self, rows: NDArray[np.integer]) -> pa.Table:
         """Some rows, given in ascending order."""
         import pyarrow as pa
 
+        # Mapped anew each time: what was read of the file before counts no longer as memory of the process.
+        reader = pa.ipc.open_file(pa.py_buffer(np.memmap(self._file, dtype=np.uint8, mode="r")))
         edges = np.searchsorted(rows, self._starts)
         parts = [
-            batch.take(pa.array(rows[low:high] - start))
-            for batch, start, low, high in zip(self._batches, self._starts, edges, edges[1:], strict=False)
-            if high > low
+            reader.get_batch(number).take(pa.array(rows[edges[number] : edges[number + 1]] - start))
+            for number, start in enumerate(self._starts[:-1])
+            if edges[number + 1] > edges[number]
         ]
         return pa.Table.from_batches(parts)
 
@@ -83,9 +79,9 @@ class Level:
         self._file = scratch_file(folder)
         self._end = 0
         self._tiles: list[NDArray[np.int64]] = []
-        self._rows: list[NDArray[np.int64]] = []
+        self._rows: list[NDArray[np.int32]] = []
         self._starts: list[NDArray[np.int64]] = []
-        self._sizes: list[NDArray[np.int64]] = []
+        self._sizes: list[NDArray[np.int32]] = []
 
     def add(self, pieces: Pieces, before: int) -> None:
         """Put pieces aside.
@@ -96,9 +92,9 @@ class Level:
         """
         self._file.write(pieces.content.data)
         self._tiles.append(tile_ids(self._zoom, pieces.columns, pieces.lines))
-        self._rows.append(pieces.rows + before)
+        self._rows.append((pieces.rows + before).astype(np.int32))
         self._starts.append(self._end + pieces.ends[:-1])
-        self._sizes.append(np.diff(pieces.ends))
+        self._sizes.append(np.diff(pieces.ends).astype(np.int32))
         self._end += int(pieces.ends[-1])
 
     def write(
@@ -119,14 +115,14 @@ class Level:
         starts, sizes = np.concatenate(self._starts), np.concatenate(self._sizes)
         self._tiles, self._rows, self._starts, self._sizes = [], [], [], []
         if tile.size == 0:
-            return tile, sizes
+            return tile, sizes.astype(np.int64)
         order = np.lexsort((rows, tile))
         ids, first = np.unique(tile[order], return_index=True)
         self._file.flush()
-        content = np.memmap(self._file, dtype=np.uint8, mode="r")
 
         def work(pieces: NDArray[np.int64]) -> bytes:
-            mine = sizes[pieces]
+            mine = sizes[pieces].astype(np.int64)
+            content = np.memmap(self._file, dtype=np.uint8, mode="r")
             shapes = binary_values(np.append(0, np.cumsum(mine)), content.take(spread(starts[pieces], mine)))
             return compress(encode_tile(layer, attributes.take(rows[pieces]), shapes))
 
