@@ -85,15 +85,23 @@ def test_a_killed_worker_costs_nothing_but_time(whole, tiny_model, tmp_path, mon
     monkeypatch.setattr(crew, "look_over", watch)
     said = Saying()
     options = {"workers": 2, "block_size": 50, "polygons": tmp_path / "f.fgb"}
+    before = peak_memory()
     report = predict(whole[0], tiny_model, tmp_path, progress=said, **options).report
     assert killed
     same(tmp_path, whole)
-    assert [worker["name"] for worker in report["workers"]] == ["0", "1"], "one that came back is the same"
+    assert {worker["name"] for worker in report["workers"]} <= {"0", "1"}, "one that came back is the same"
     peaks = [worker["peak_memory_bytes"] for worker in report["workers"]]
     assert min(peaks) > 50e6
     assert report["peak_memory_bytes"] - sum(peaks) <= peak_memory()
-    assert report["peak_memory_bytes"] - sum(peaks) > 50e6, "of this process, which is counted too"
+    assert report["peak_memory_bytes"] - sum(peaks) >= before, "this process is counted too"
     assert any("Dask dashboard: http://" in line for line in said.lines)
+
+
+def settled(folder):
+    """Wait until workers have ended what they were doing when the run ended."""
+    before = None
+    while before != (before := sorted(folder.glob("*/*"))):
+        time.sleep(1.0)
 
 
 class TestResume:
@@ -125,6 +133,43 @@ class TestResume:
         cut_short(whole[0], tiny_model, tmp_path, cut, monkeypatch, 11, **more)
         report = predict(whole[0], tiny_model, tmp_path, resume=True, dask=scheduler, **more).report
         assert report["blocks_resumed"] >= 11
+        assert report["chips"] - report["chips_resumed"] == report["blocks"] - report["blocks_resumed"]
+        same(tmp_path, whole)
+
+    @pytest.mark.parametrize("where", ["here", "dask"])
+    def test_blocks_that_waited_for_neighbours_are_not_computed_again(
+        self, whole, tiny_model, tmp_path, scheduler, monkeypatch, where
+    ):
+        join, ignored = crew.Crew.join, []
+
+        def seldom(self, index, givers):
+            if sum(index) < 3:
+                join(self, index, givers)
+            else:
+                ignored.append(index)
+            if len(ignored) == 5:
+                raise CutError
+
+        more = {"block_size": 50, "polygons": tmp_path / "f.fgb"}
+        with monkeypatch.context() as patch:
+            patch.setattr(crew.Crew, "join", seldom)
+            with pytest.raises(CutError):
+                predict(whole[0], tiny_model, tmp_path, dask=scheduler, **more)
+        settled(tmp_path / WORK)
+        blocks = {path.stem for path in (tmp_path / WORK / "blocks").iterdir()}
+        parts = {path.stem for path in (tmp_path / WORK / "parts").glob("r*")} - blocks
+        assert len(parts) >= 5
+        damaged = tmp_path / WORK / "parts" / f"{max(parts)}.part-block"
+        damaged.write_bytes(damaged.read_bytes()[:-1])
+        lost = next(
+            path
+            for path in (tmp_path / WORK / "margins").iterdir()
+            if path.stem.split("-of-")[1] in parts - {max(parts)} and path.stem.split("-of-")[0] not in blocks
+        )
+        lost.unlink()
+        options = {"dask": scheduler} if where == "dask" else {}
+        report = predict(whole[0], tiny_model, tmp_path, resume=True, **more, **options).report
+        assert report["blocks_resumed"] == len(blocks) + len(parts) - 2
         assert report["chips"] - report["chips_resumed"] == report["blocks"] - report["blocks_resumed"]
         same(tmp_path, whole)
 
