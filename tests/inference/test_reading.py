@@ -25,9 +25,10 @@ class Source:
     def __init__(self, wait_from=None, broken_from=None):
         self.seen, self.threads = [], {}
         self.wait_from, self.broken_from = wait_from, broken_from
-        self.go = threading.Event()
+        self.began, self.go = threading.Event(), threading.Event()
 
     def read(self, window):
+        self.began.set()
         if self.wait_from is not None and window.row >= self.wait_from:
             assert self.go.wait(20)
         if self.broken_from is not None and window.row >= self.broken_from:
@@ -97,6 +98,21 @@ def test_rows_stay_with_a_thread():
         by_strip.setdefault(row // 20, set()).update(threads)
     assert all(len(threads) == 1 for threads in by_strip.values())
     assert len(set().union(*by_strip.values())) == 2
+
+
+def test_closing_waits_for_what_is_read_and_begins_nothing():
+    source = Source(wait_from=0)
+    both = readers(source)
+    both.begin(whole_block())
+    assert source.began.wait(20)
+    closing = threading.Thread(target=both.close)
+    closing.start()
+    closing.join(0.2)
+    assert closing.is_alive(), "a strip is being read"
+    source.go.set()
+    closing.join(20)
+    assert not closing.is_alive()
+    assert {window.row for window in source.seen} <= {0, 20}, "one strip in each thread, and none after it"
 
 
 def test_nothing_is_read_where_nothing_is_to_be_mapped():
