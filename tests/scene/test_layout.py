@@ -58,7 +58,8 @@ class TestStack:
         mask[0] = 0
         a = write(tmp_path / "a.tif", ramp(1, 4, 5), mask=mask)
         b = write(tmp_path / "b.tif", ramp(1, 4, 5))
-        assert (read(open_scene([b, a]))[1] == (mask > 0)).all()
+        for files in ([a, b], [b, a]):
+            assert (read(open_scene(files))[1] == (mask > 0)).all()
         assert read(open_scene([b, a]).select([1]))[1].all()
 
     def test_header_rounding_is_borne(self, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from geoseg.grid import Window
 from geoseg.scene import Scene, open_scene
+from geoseg.scene import sample as sampling
 from geoseg.scene.sample import Sampler, _windows, sample_scene
 from tests.scene.rasters import write
 
@@ -97,6 +100,33 @@ def test_a_shared_look_reads_the_scene_once(bands, monkeypatch):
     first = len(read)
     sampler.sample((3,), "any")
     assert first == len(read) > 0
+
+
+def test_four_windows_are_read_at_once(large, monkeypatch):
+    together, original, seen = threading.Barrier(4), Scene.read_raw, []
+
+    def meet(scene, window):
+        seen.append(window)
+        if len(seen) <= 4:
+            together.wait(20)
+        return original(scene, window)
+
+    monkeypatch.setattr(Scene, "read_raw", meet)
+    assert sample_scene(large, 20_000).pixels
+    assert len(seen) > 4
+
+
+def test_fewer_and_larger_windows_are_read_over_the_network(large, monkeypatch):
+    original, seen = Scene.read_raw, []
+    monkeypatch.setattr(
+        Scene, "read_raw", lambda scene, window: seen.append(window) or original(scene, window)
+    )
+    near = sample_scene(large, 20_000)
+    windows = len(seen)
+    monkeypatch.setattr(sampling, "is_remote", lambda path: path == large.paths[0])
+    far = sample_scene(large, 20_000)
+    assert 3 * (len(seen) - windows) < windows
+    assert far.looked_at == pytest.approx(near.looked_at, rel=0.2)
 
 
 def test_windows_lie_inside_one_stored_block(large):
