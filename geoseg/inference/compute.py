@@ -23,9 +23,10 @@ from geoseg.inference.throttle import Throttle
 
 T = TypeVar("T")
 
-DEVICE_READERS = 4
+DEVICE_AHEAD = 4
 """Blocks read ahead of an accelerator, which computes them faster than one thread decodes them."""
 
+_READERS, _MANY_READERS = 2, 4
 _MANY_FORWARDS = 8
 """Forwards in flight that compute faster than two threads decode."""
 
@@ -94,12 +95,12 @@ class BlockComputer:
         forwards = forwards or backend.forwards
         self._throttle = Throttle(forwards)
         self._forwards = ThreadPoolExecutor(forwards, "geoseg-forward", initializer=backend.prepare_thread)
-        self._ahead = readers_for(backend.device)
+        self._ahead = blocks_ahead(backend.device)
         self._readers = BlockReaders(
             StripReader(ingredients.source, ingredients.normalisation),
             ingredients.area,
             ingredients.strip_rows,
-            max(self._ahead, 4 if forwards >= _MANY_FORWARDS else 2),
+            readers_for(backend.device, forwards),
         )
 
     def __enter__(self) -> BlockComputer:
@@ -118,7 +119,7 @@ class BlockComputer:
     def run(self, blocks: Iterable[Block]) -> Iterator[ComputedBlock]:
         """Compute blocks one after the other.
 
-        Reading runs one block ahead of the network (``DEVICE_READERS`` ahead of an accelerator), and the
+        Reading runs one block ahead of the network (``DEVICE_AHEAD`` ahead of an accelerator), and the
         network one block ahead of who takes the blocks, so no more than three blocks (six) are in memory
         whatever the size of the scene.
 
@@ -159,9 +160,14 @@ class BlockComputer:
             total.stitch(chips, answer)
 
 
-def readers_for(device: str) -> int:
+def blocks_ahead(device: str) -> int:
     """How many blocks are read ahead of the one that a device computes."""
-    return 1 if device == "cpu" else DEVICE_READERS
+    return 1 if device == "cpu" else DEVICE_AHEAD
+
+
+def readers_for(device: str, forwards: int) -> int:
+    """How many strips are read at once."""
+    return _READERS if device == "cpu" and forwards < _MANY_FORWARDS else _MANY_READERS
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

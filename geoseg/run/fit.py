@@ -13,7 +13,7 @@ import numpy as np
 
 from geoseg.errors import SettingsError
 from geoseg.grid import Block, Grid, Window
-from geoseg.inference.compute import readers_for
+from geoseg.inference.compute import blocks_ahead, readers_for
 from geoseg.run.demand import Demand
 from geoseg.run.footprint import Footprint, Shape, footprint
 from geoseg.run.memory import show_memory
@@ -140,7 +140,8 @@ def shape_of(job: Job, maps: int, *, streamed: int) -> Shape:
         streamed=streamed,
         polygons=here,
         traced=traced_bands(job) if here and settings.refine is None else 0,
-        readers=readers_for(settings.device),
+        ahead=blocks_ahead(settings.device),
+        strip=job.scene.strip_rows * readers_for(settings.device, settings.forwards),
     )
 
 

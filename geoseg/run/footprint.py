@@ -1,7 +1,7 @@
 """How much memory a run needs at most, part by part, so that its blocks can be chosen to fit.
 
 Every part follows from how blocks pass through a process (see ``inference.compute``): two blocks of pixels
-and one for each reader, those that are being read with what the file stores, two blocks of sums, a few of
+and those that are read ahead, a strip for each reader with what the file stores, two blocks of sums, a few of
 rendered maps; and from what grows with the width of the scene alone: a row of margins, a row of tiles of
 every map.
 """
@@ -43,7 +43,8 @@ class Shape:
         streamed: Bytes a pixel of the maps that are compressed while they are made.
         polygons: Whether polygons are made.
         traced: Rasters that are traced with the class map while blocks come; 0 if none is.
-        readers: Blocks that are read at once.
+        ahead: Blocks that are read ahead of the one that is computed.
+        strip: Pixels of the strips that are read at once, for each of their columns.
     """
 
     bands: int
@@ -58,7 +59,8 @@ class Shape:
     streamed: int
     polygons: bool
     traced: int = 0
-    readers: int = 1
+    ahead: int = 1
+    strip: int = 1024
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,8 @@ def footprint(
     """
     reach, core = block.reach.pixels, block.core.pixels
     reaches, cores = [one.reach.pixels for one in every], [one.core.pixels for one in every]
-    read = reach * min(blocks, shape.readers)
-    held = _together(reaches, reach, min(blocks, _PIXEL_BLOCKS + shape.readers))
+    read = min(reach * min(blocks, 2), shape.strip * block.reach.width)
+    held = _together(reaches, reach, min(blocks, _PIXEL_BLOCKS + shape.ahead))
     added_up = _together(reaches, reach, min(blocks, _SUM_BLOCKS))
     rendered = _together(cores, core, min(blocks, _MAP_BLOCKS))
     chip = shape.batch * shape.chip**2
@@ -137,7 +139,7 @@ def footprint(
         program=demand.base,
         # The network's own, its input, its answer while it is blended.
         forwards=forwards * (demand.forward + 4 * chip * shape.bands + 8 * shape.chip**2),
-        pixels=held * (4 * shape.bands + 1) + read * (shape.bands * (shape.itemsize + 1) + 1),
+        pixels=held * (4 * shape.bands + 1) + read * (shape.bands * (shape.itemsize + 5) + 1),
         sums=added_up * 4 * shape.classes,
         maps=rendered * shape.maps + 5 * core,
         margins=4 * shape.classes * (2 * right + shape.overlap * below),

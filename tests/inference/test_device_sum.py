@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from geoseg.grid import Grid
 from geoseg.inference.accumulate import begin_block
 from geoseg.inference.blend import BlockSum
-from geoseg.inference.compute import DEVICE_READERS, Ingredients, readers_for
+from geoseg.inference.compute import DEVICE_AHEAD, Ingredients, blocks_ahead, readers_for
 from geoseg.inference.device_sum import DeviceSum
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.stitcher import Stitcher
@@ -111,8 +111,12 @@ def test_only_accelerators_keep_sums_on_the_device():
     block = grid.blocks(8)[0]
     assert isinstance(begin_block(TorchBackend(torch.nn.Identity()), grid, block, 2), BlockSum)
     assert isinstance(begin_block(OnDevice(neighbourhood), grid, block, 2), DeviceSum)
-    assert readers_for("cpu") == 1
-    assert readers_for("cuda:0") == DEVICE_READERS
+    assert blocks_ahead("cpu") == 1
+    assert blocks_ahead("cuda:0") == DEVICE_AHEAD
+
+
+def test_what_computes_faster_is_read_by_more_threads():
+    assert readers_for("cpu", 2) < readers_for("cpu", 8) == readers_for("cuda:0", 2)
 
 
 @pytest.mark.parametrize("tta", ["flips", "d4"])

@@ -170,14 +170,14 @@ def test_small_blocks_at_the_edge_count_as_they_are():
     assert found.footprint.pixels == exact.pixels
 
 
-def test_every_reader_holds_a_block():
-    """An accelerator reads four blocks at once."""
+def test_every_block_ahead_is_held_and_every_strip_that_is_read():
+    """Four blocks are read ahead of an accelerator."""
     grid, window = Grid((9000, 9000), 512, 64), Window.from_shape((9000, 9000))
     block, blocks = grid.blocks(2048)[0], len(grid.blocks(2048))
     run = Shape(6, 2, 9, 9000, window.pixels, 64, 512, 1, 2, 2, polygons=False)
-    one, four = (
+    one, four, taller = (
         footprint(
-            replace(run, readers=readers),
+            replace(run, ahead=ahead, strip=strip),
             DEMAND,
             block,
             blocks=blocks,
@@ -185,8 +185,9 @@ def test_every_reader_holds_a_block():
             cache=CACHE,
             margins_on_disk=False,
         )
-        for readers in (1, 4)
+        for ahead, strip in ((1, 1024), (4, 1024), (1, 1536))
     )
-    values, stored = 4 * 6 + 1, 6 * 3 + 1
-    assert four.pixels - one.pixels == 3 * block.reach.pixels * (values + stored)
+    values, read = 4 * 6 + 1, 6 * (2 + 4 + 1) + 1
+    assert four.pixels - one.pixels == 3 * block.reach.pixels * values
+    assert taller.pixels - one.pixels == 512 * block.reach.width * read
     assert replace(four, pixels=one.pixels) == one
