@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.grid import Grid
+from geoseg.grid import WEIGHT_ONE, Grid
 from geoseg.inference.accumulate import begin_block
 from geoseg.inference.blend import BlockSum
 from geoseg.inference.compute import DEVICE_AHEAD, Ingredients, blocks_ahead, readers_for
@@ -143,3 +146,24 @@ def test_a_gpu_agrees_with_the_cpu_in_fp32():
     again = stitched(TorchBackend(network, "cuda:0", batch_size=4), scene, grid, 200)
     assert (on_cpu[0] == on_gpu[0]).mean() >= 0.999
     np.testing.assert_array_equal(on_gpu[2], again[2])
+
+
+def test_what_two_threads_add_to_the_same_pixels_is_all_there(monkeypatch):
+    grid, readers = Grid((16, 16), 16, 4), threading.Barrier(2)
+    (block,) = grid.blocks(16)
+    total = DeviceSum(lambda _chips: None, "cpu", 1, grid, block, 2)
+
+    class Meeting:
+        """Sums that are read, and written only once another thread has read them too, or does not come."""
+
+        def add_(self, weighted):
+            result = total._sums + weighted
+            with suppress(threading.BrokenBarrierError):
+                readers.wait(1.0)
+            total._sums.copy_(result)
+
+    monkeypatch.setattr(total, "_part", lambda _window: Meeting())
+    with ThreadPoolExecutor(2) as threads:
+        answers = [torch.full((1, 2, 16, 16), 0.25) for _ in range(2)]
+        list(threads.map(lambda answer: total.stitch(list(grid.chips(block)), answer), answers))
+    assert total._sums.unique().tolist() == [2 * round(0.25 * 65535) * WEIGHT_ONE]
