@@ -197,4 +197,5 @@ def _ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
         started.append(item)
         if len(started) > depth:
             yield started.popleft()
-    yield from started
+    while started:
+        yield started.popleft()

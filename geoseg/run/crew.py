@@ -19,12 +19,14 @@ from geoseg.run.bench import Address, Outcome
 from geoseg.run.cluster import GPU, look_over, require
 from geoseg.run.prepare import Job
 from geoseg.run.progress import Progress
-from geoseg.run.tasks import compute_block, join_block
+from geoseg.run.tasks import Done, compute_block, join_block
 
 _BEAT = 1.0
 """Seconds after which a quiet cluster is looked at."""
 _NEW_WORKERS = 15.0
 """Seconds between two looks for workers that have joined a busy cluster."""
+_FETCH = 5.0
+"""Seconds after which a result, some bytes, is taken to be lost with its worker."""
 _PATIENCE = 300.0
 """Seconds to wait for a worker that can take part when none is left; ``docs/cluster.md`` says so."""
 
@@ -119,8 +121,13 @@ class Crew:
                     raise RunError("the connection to the Dask scheduler was lost") from None
                 self._look()
                 continue
-            if self._tasks.pop(future, None) is not None:  # otherwise it was given to others meanwhile
-                done = _result_of(future)
+            if future not in self._tasks:  # it was given to others meanwhile
+                continue
+            done = _result_of(future)
+            if done is None:
+                future.add_done_callback(self._done.put)
+            else:
+                del self._tasks[future]
                 if done.peak is not None:
                     self._note_peak(done.worker, done.peak)
                 result: Outcome | Index = done.result
@@ -187,9 +194,16 @@ class Crew:
                 self._give(replace(task, attempt=task.attempt + 1))
 
 
-def _result_of(future: Any) -> Any:
+def _result_of(future: Any) -> Done | None:
+    """What a task returned; None where that was lost with the worker that had it, and must be done again."""
+    if future.status in ("lost", "pending"):
+        return None
     if future.status == "finished":
-        return future.result()
+        try:
+            done: Done = future.result(timeout=_FETCH)
+        except TimeoutError:
+            return None
+        return done
     if future.status != "error":
         raise RunError(f"the Dask scheduler gave up a task ({future.status})")
     error = future.exception()

@@ -59,12 +59,22 @@ class FakeFuture:
         self.status, self._result = "finished", result
         self.done(self)
 
-    def result(self):
+    def result(self, timeout=None):
+        if self._result is None:
+            raise TimeoutError(timeout)
         return self._result
 
     def cancel(self):
         self.status = "cancelled"
         self.done(self)
+
+
+def _finish_second(client):
+    """Do the second task as soon as it is given."""
+    until = time.monotonic() + 20
+    while len(client.futures) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    client.futures[1].finish(Done(Outcome((0, 0), is_finished=True, gives=False), "second", None))
 
 
 @pytest.fixture
@@ -128,6 +138,33 @@ class TestWhoGetsTasks:
         assert client.submitted[0][1]["key"] != client.submitted[1][1]["key"]
         client.futures[1].finish(Done(Outcome((0, 0), is_finished=True, gives=False), "third", None))
         assert made.next_done().index == (0, 0), "what was called off is not taken for a failure"
+
+    @pytest.mark.parametrize("status", ["finished", "lost", "pending"])
+    def test_a_result_that_was_lost_with_its_worker_is_waited_for_again(self, crew, status):
+        made, client, _ = crew("cpu", first=Found(None, 1))
+        made.compute((0, 0))
+        lost, done = client.futures[0], Done(Outcome((0, 0), is_finished=True, gives=False), "first", None)
+        lost.finish(None)
+        lost.status = status
+
+        def again(put):
+            lost.status, lost._result = "finished", done
+            put(lost)
+
+        lost.add_done_callback = again  # as Dask does when it has been computed again
+        assert made.next_done().index == (0, 0)
+
+    def test_a_result_that_was_lost_with_the_last_of_its_workers_is_asked_of_others(self, crew, monkeypatch):
+        monkeypatch.setattr(crews, "_NEW_WORKERS", 0.0)
+        made, client, _ = crew("cpu", first=Found(None, 1))
+        made.compute((0, 0))
+        client.found = {"second": Found(None, 1)}
+        client.futures[0].finish(None)
+        others = threading.Thread(target=_finish_second, args=(client,))
+        others.start()
+        assert made.next_done().index == (0, 0)
+        others.join(20)
+        assert client.submitted[1][1]["workers"] == ["second"]
 
     def test_peaks_are_noted(self, crew):
         peaks = report.Progressed(1, 0)
