@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, sleep
@@ -47,13 +48,14 @@ def run_command(command: Sequence[str], *, watch: bool = True) -> Taken:
     said: list[bytes] = []
     reader = threading.Thread(target=lambda: said.extend(process.stderr or ()), daemon=True)
     reader.start()
-    peak, status, usage = 0, None, None
+    watched, status, usage = Watched(process.pid), None, None
     while status is None:
         pid, code, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             status = code
         else:
-            peak = max(peak, resident(process.pid) if watch else 0)
+            if watch:
+                watched.look()
             sleep(0.05)
     wall = perf_counter() - since
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -61,25 +63,41 @@ def run_command(command: Sequence[str], *, watch: bool = True) -> Taken:
     if process.returncode:
         tail = said[-1].decode(errors="replace").strip() if said else f"exit {process.returncode}"
         raise SystemExit(f"{' '.join(command[:6])} ...: {tail}")
-    return Taken(wall, usage.ru_utime + usage.ru_stime, peak)
+    return Taken(wall, usage.ru_utime + usage.ru_stime, watched.peak)
 
 
-def resident(pid: int) -> int:
-    """Bytes resident of a process and all its descendants; 0 when it is gone."""
-    import psutil
+class Watched:
+    """The memory of a process and its descendants. Who they are is looked up once a second: that is costly.
 
-    try:
-        tree = psutil.Process(pid)
-        members = [tree, *tree.children(recursive=True)]
-    except psutil.Error:
-        return 0
-    total = 0
-    for member in members:
-        try:
-            total += member.memory_info().rss
-        except psutil.Error:
-            continue
-    return total
+    Args:
+        pid: The process.
+
+    Attributes:
+        peak: The most bytes that were resident at once.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._members: list = []
+        self._looked_up = -1.0
+        self.peak = 0
+
+    def look(self) -> None:
+        """Look at it now."""
+        import psutil
+
+        if perf_counter() - self._looked_up > 1:
+            self._looked_up = perf_counter()
+            try:
+                tree = psutil.Process(self._pid)
+                self._members = [tree, *tree.children(recursive=True)]
+            except psutil.Error:
+                self._members = []
+        total = 0
+        for member in self._members:
+            with suppress(psutil.Error):
+                total += member.memory_info().rss
+        self.peak = max(self.peak, total)
 
 
 def in_turns(tasks: Mapping[str, Callable[[], Taken]], rounds: int) -> dict[str, list[Taken]]:
