@@ -41,9 +41,11 @@ def read_value_table(raster: Path) -> tuple[dict[int, str], dict[int, str]]:
     if not path.is_file():
         return {}, {}
     columns = _columns(path)
-    if _VALUE not in columns:
+    if _VALUE not in columns or _is_text(columns[_VALUE]):
         return {}, {}
-    values = [int(value) for value in columns[_VALUE]]
+    known = np.isfinite(columns[_VALUE].astype(np.float64))
+    columns = {name: column[known] for name, column in columns.items()}
+    values = columns[_VALUE].astype(np.int64).tolist()
     named = next((columns[name] for name in _NAMES if name in columns and _is_text(columns[name])), ())
     names = {
         value: str(name).strip()

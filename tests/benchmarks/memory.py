@@ -2,7 +2,7 @@
 
     python tests/benchmarks/memory.py [--size 8192] [--limits 700MB 1GB 2GB] [--option=--polygons=out.gpkg]
 
-Peak memory is that of the whole process tree, looked at every 50 ms.
+Peak memory is that of the whole process tree, looked at every 50 ms (new processes within a second).
 """
 
 from __future__ import annotations

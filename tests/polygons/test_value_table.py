@@ -51,6 +51,16 @@ def test_without_a_table_nothing_is_known(tmp_path, content):
     assert read_value_table(tmp_path / "a.tif") == ({}, {})
 
 
+def test_rows_without_a_value_are_left_out(tmp_path):
+    columns = {"Value": [3.0, float("nan"), 7.0], "Label": ["wheat", "nothing", None]}
+    assert read_value_table(put(tmp_path / "a.tif", columns)) == ({3: "wheat"}, {})
+
+
+def test_values_that_are_no_numbers_say_nothing(tmp_path):
+    columns = {"Value": ["a", "b"], "Label": ["wheat", "corn"]}
+    assert read_value_table(put(tmp_path / "a.tif", columns)) == ({}, {})
+
+
 def test_a_table_without_values_says_nothing(tmp_path):
     assert read_value_table(put(tmp_path / "a.tif", {"NAME": ["corn"]})) == ({}, {})
 
