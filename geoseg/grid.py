@@ -246,28 +246,22 @@ def blending_weights(chip_size: int, overlap: int, ramps: tuple[bool, bool, bool
         int32 (chip_size, chip_size), 0 to ``WEIGHT_ONE``, read-only.
     """
     top, bottom, left, right = ramps
-    u, second_row = _shares(chip_size, overlap, top, bottom)
-    v, second_col = _shares(chip_size, overlap, left, right)
-    u, second_row = u[:, None], second_row[:, None]
-    both = (u * v + WEIGHT_ONE // 2) >> WEIGHT_BITS
-    weights: NDArray[np.int32] = np.where(
-        second_row,
-        np.where(second_col, both, u - both),
-        np.where(second_col, v - both, WEIGHT_ONE - u - v + both),
-    ).astype(np.int32)
+    u, v = _shares(chip_size, overlap, top, bottom)[:, None], _shares(chip_size, overlap, left, right)
+    weights: NDArray[np.int32] = (u * v + WEIGHT_ONE // 2) >> WEIGHT_BITS  # at most 2^30: int32 holds it
+    # Up to here this chip comes second, or alone, along rows and columns.
+    row, col = chip_size - overlap * bottom, chip_size - overlap * right
+    weights[:row, col:] = u[:row] - weights[:row, col:]
+    weights[row:, :col] = v[:col] - weights[row:, :col]
+    weights[row:, col:] += WEIGHT_ONE - u[row:] - v[col:]
     weights.setflags(write=False)
     return weights
 
 
-def _shares(
-    chip_size: int, overlap: int, rises: bool, falls: bool
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Along one axis: the second chip's share at each pixel, and whether this chip is that second one."""
-    share = np.full(chip_size, WEIGHT_ONE, np.int64)
-    is_second = np.ones(chip_size, bool)
+def _shares(chip_size: int, overlap: int, rises: bool, falls: bool) -> NDArray[np.int32]:
+    """Along one axis: the second chip's share at each pixel, of the two that overlap there."""
+    share = np.full(chip_size, WEIGHT_ONE, np.int32)
     if rises and overlap:
         share[:overlap] = ramp(overlap)
     if falls and overlap:
         share[chip_size - overlap :] = ramp(overlap)
-        is_second[chip_size - overlap :] = False
-    return share, is_second
+    return share

@@ -23,6 +23,16 @@ def split_bands(
     return None if items is None else [int(item) if item.isdecimal() else item for item in items]
 
 
+def number_or_word(
+    _context: click.Context, _parameter: click.Parameter, text: str | None
+) -> int | str | None:
+    """``"512"`` to ``512``; words as they are."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return text
+
+
 def scene_options(command: Command) -> Command:
     """How to read a scene: shared by predict and inspect."""
     for option in (

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import border_options, refine_options, scene_options, stats_option, talk_options
+from geoseg.cli.options import (
+    border_options,
+    number_or_word,
+    refine_options,
+    scene_options,
+    stats_option,
+    talk_options,
+)
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -39,7 +46,12 @@ Examples:
 @click.option("--aoi", metavar="FILE", help="Map only pixels whose centre is inside these polygons.")
 @click.option("--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the scene says].")
 @click.option("--force", is_flag=True, help="Run although the scene does not look like the model's.")
-@click.option("--chip-size", type=int, metavar="N", help="Side of a chip in pixels [default: the model's].")
+@click.option(
+    "--chip-size",
+    metavar="N|auto",
+    callback=number_or_word,
+    help="Side of a chip; auto computes the fewest pixels for the scene [default: the model's].",
+)
 @click.option("--overlap", type=int, metavar="N", help="Pixels that chips share [default: the model's].")
 @click.option(
     "--batch-size", type=int, metavar="N", help="Chips a forward [default: 1 on a CPU, 8 on a GPU]."

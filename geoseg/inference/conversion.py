@@ -23,6 +23,7 @@ from geoseg.models.converted import Converted
 from geoseg.models.layout import ONNX, ONNX_FILE, OPENVINO
 from geoseg.models.model import Model
 from geoseg.models.networks import size_divisor
+from geoseg.models.resize import resized
 
 Say = Callable[[str], None]
 RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime"}
@@ -94,20 +95,27 @@ def _run(backend: str, network: Converted, chips: NDArray[np.float32]) -> NDArra
 
 
 def _quantized(model: Model, shape: ChipShape) -> Converted:
+    """The package's int8 network; for other chips than it was made for resized, which takes no time."""
     found = model.converted(OPENVINO, "int8", shape)
     if found is not None:
         return found
     shapes = [promised.shape for promised in model.promised if promised.precision == "int8"]
-    if shapes:
+    if not shapes:
+        raise SettingsError(
+            f"--precision int8: {model.card.name} has no quantized network; make one with "
+            "`geoseg models quantize MODEL --scenes SCENE... -o MODEL_OUT`"
+        )
+    own = model.converted(OPENVINO, "int8", shapes[0])
+    assert own is not None  # it is promised
+    try:
+        model.at_hand[OPENVINO, "int8", shape] = resized(own, shape)
+    except ModelError as error:
         raise SettingsError(
             f"--precision int8: the quantized network of {model.card.name} takes {shapes[0].batch} chip a "
-            f"forward of {shapes[0].side} pixels, not {shape.batch} of {shape.side}; leave --chip-size and "
-            "--batch-size out"
-        )
-    raise SettingsError(
-        f"--precision int8: {model.card.name} has no quantized network; make one with "
-        "`geoseg models quantize MODEL --scenes SCENE... -o MODEL_OUT`"
-    )
+            f"forward of {shapes[0].side} pixels, not {shape.batch} of {shape.side}: {error}; leave "
+            "--chip-size and --batch-size out"
+        ) from error
+    return model.at_hand[OPENVINO, "int8", shape]
 
 
 def _convert(model: Model, backend: str, shape: ChipShape, say: Say) -> Converted:

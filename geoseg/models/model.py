@@ -15,7 +15,7 @@ from geoseg.models.catalog import SMP_CLASSES, UNET_CLASSIC, UNET_CLASSIC_CLASS
 from geoseg.models.convert import ChipShape
 from geoseg.models.converted import Converted, Promised
 from geoseg.models.mlm import CONFIG_FILE, WEIGHTS_FILE
-from geoseg.models.networks import assemble, check_config_chip_size
+from geoseg.models.networks import assemble, check_config_chip_size, config_stride
 from geoseg.models.sources import Package
 from geoseg.models.weights import load_weights
 
@@ -108,6 +108,11 @@ class Model:
     def overlap(self) -> int:
         """Pixels that neighbouring chips share."""
         return self.card.overlap
+
+    @property
+    def stride(self) -> int | None:
+        """What sides of chips are best multiples of, told without torch; None if it takes one size only."""
+        return None if self.config is None else config_stride(self.config)
 
     def check_chip_size(self, chip_size: int) -> None:
         """Refuse chips that the network cannot take; needs no torch.

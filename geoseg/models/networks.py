@@ -42,6 +42,7 @@ _RESERVED = {
     "aux_params",
 }
 _PROBE_SIZE = 256
+_USUAL_DEPTH = 5
 # How smp and timm refuse arguments, and torch shapes.
 _REFUSALS = (ValueError, TypeError, LookupError, AssertionError, RuntimeError, AttributeError)
 
@@ -136,6 +137,21 @@ def size_divisor(network: Any) -> int:
     if type(network).__name__ == "PAN":
         return 8 * stride
     return math.lcm(stride, 32) if type(network).__name__ == "DPT" else stride
+
+
+def config_stride(config: Mapping[str, Any]) -> int | None:
+    """What sides of chips are best multiples of, told without building the network; others are padded.
+
+    Args:
+        config: a `config.json`.
+
+    Returns:
+        Two to the power of the network's depth, as most are built; None if it takes one size only.
+    """
+    if _fixed_size(config) is not None:
+        return None
+    depth = config.get("depth" if config.get("_model_class") == "UnetClassic" else "encoder_depth")
+    return 1 << (depth if isinstance(depth, int) and 0 <= depth <= _USUAL_DEPTH else _USUAL_DEPTH)
 
 
 def check_chip_size(network: Any, chip_size: int) -> None:

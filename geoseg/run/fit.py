@@ -6,7 +6,7 @@ what keeps all cores busy; before that margins wait on disk, and blocks get smal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,6 +54,7 @@ def fit(
     block_size: int | None,
     forwards: int,
     fixed_forwards: bool = False,
+    asked_chips: bool = False,
     one_at_a_time: bool = False,
     cache: int,
 ) -> Choice:
@@ -68,6 +69,7 @@ def fit(
         block_size: What the user asked for, or None.
         forwards: The most that are worth having in flight.
         fixed_forwards: Whether the user asked for so many.
+        asked_chips: Whether the user asked for chips of this size; they are named where nothing fits.
         one_at_a_time: Whether a process has one block in memory, as workers have.
         cache: Bytes that GDAL's cache may take.
 
@@ -100,16 +102,17 @@ def fit(
                 if least is None or needed.total < least.footprint.total:
                     least = choice
     assert least is not None  # there is a size and a count
-    raise SettingsError(_too_little(limit, least, block_size, fixed_forwards))
+    asked = {
+        f"--block-size {block_size}": block_size is not None,
+        f"--forwards {forwards}": fixed_forwards,
+        f"--chip-size {grid.chip_size}": asked_chips,
+    }
+    raise SettingsError(_too_little(limit, least, [option for option, is_asked in asked.items() if is_asked]))
 
 
-def _too_little(limit: int, least: Choice, block_size: int | None, fixed_forwards: bool) -> str:
+def _too_little(limit: int, least: Choice, asked: Sequence[str]) -> str:
     needed = -(-int(least.footprint.total / _RESERVE) // 10**7) * 10**7
-    asked = [
-        f"--block-size {block_size}" if block_size else "",
-        f"--forwards {least.forwards}" * fixed_forwards,
-    ]
-    without = " and ".join(filter(None, asked))
+    without = " and ".join(asked)
     hint = f", or leave {without} out" if without else ""
     return (
         f"--max-memory {show_memory(limit)} is too little for this model and scene: give at least "

@@ -24,8 +24,8 @@ from geoseg.run.polygons_memory import BASE, TracePlan, plan_tracing
 from geoseg.run.prepare import Job
 from geoseg.run.request import PredictRequest
 
-_WORTH_MEASURING = 100
-"""Chips from which on a network is measured, although nobody asked for a limit."""
+_WORTH_MEASURING = 25e6
+"""Pixels in chips from which on a network is measured, although nobody asked for a limit."""
 _DISTRIBUTED = 70_000_000
 """What a worker's own parts take."""
 _COMPRESSED = 0.5
@@ -114,7 +114,8 @@ def plan_run(job: Job, request: PredictRequest, say: Say) -> tuple[Job, Plan]:
     """
     limit = _limit(job, request)
     chips = _chips(job)
-    is_worth_it = chips >= _WORTH_MEASURING or request.max_memory is not None
+    computed = chips * job.settings.chip_size**2
+    is_worth_it = computed >= _WORTH_MEASURING or request.max_memory is not None
     demand = (
         measured_demand(job.model, job.settings, say)
         if is_worth_it
@@ -220,6 +221,7 @@ def _choose(job: Job, request: PredictRequest, demand: Demand, limit: int, say: 
             block_size=settings.block_size if request.block_size or job.begun else None,
             forwards=settings.forwards,
             fixed_forwards=request.forwards is not None,
+            asked_chips=request.chip_size is not None,
             one_at_a_time=is_worker,
             cache=gdal_cache(),
         )

@@ -50,7 +50,7 @@ def predict(
     offset: float | None = None,
     warp: bool = False,
     force: bool = False,
-    chip_size: int | None = None,
+    chip_size: int | str | None = None,
     overlap: int | None = None,
     batch_size: int | None = None,
     block_size: int | None = None,
@@ -95,7 +95,8 @@ def predict(
         warp: Bring a scene with GCPs, RPCs or a rotation to a regular north-up grid first.
         force: Run although the scene does not look like the model's. Without ``model``: where none fits, with
             the only bundled model whose bands the scene has.
-        chip_size: Side of a chip in pixels; default the model's. Changes the answer.
+        chip_size: Side of a chip in pixels, or ``"auto"``: up to 1536, with the fewest pixels to compute for
+            a scene of this size; default the model's. Changes the answer.
         overlap: Pixels that neighbouring chips share, at most half a chip; default the model's.
         batch_size: Chips a forward; default 1 on a CPU.
         block_size: Side of a block in pixels. Never changes the answer, only memory.

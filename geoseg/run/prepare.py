@@ -102,7 +102,7 @@ def prepare(request: PredictRequest, say: Say) -> Job:
     numbers = choice.diagnosis.match.numbers
     loaded = open_model(choice.model)
     refine = resolve_refinement(request.refine, loaded.classes, loaded.card.name, opened)
-    settings = resolve_settings(loaded, numbers, request, refine=refine, say=say)
+    settings = resolve_settings(loaded, numbers, request, shape=opened.shape, refine=refine, say=say)
     area = None if request.aoi is None else read_area(request.aoi, opened)
     grid = Grid(opened.shape, settings.chip_size, settings.overlap)
     window = Window.from_shape(opened.shape) if area is None else area.window

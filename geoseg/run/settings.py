@@ -17,6 +17,7 @@ from geoseg.inference.symmetry import SYMMETRIES, SymmetricBackend
 from geoseg.inference.torch_backend import GPU_BATCH_SIZE, TorchBackend
 from geoseg.models import Model, size_divisor
 from geoseg.models.convert import ChipShape
+from geoseg.run.chip_size import resolve_chip_size
 from geoseg.run.refinement import Refinement
 
 BLOCK_SIZE = 2048
@@ -79,7 +80,7 @@ class AskedSettings:
     """What the user wants of the settings; None and ``"auto"`` leave it to the model and this machine.
 
     Attributes:
-        chip_size: See ``Settings``, as for all of these.
+        chip_size: See ``Settings``, as for all of these; ``"auto"`` computes the fewest pixels for a scene.
         overlap: At most half a chip.
         batch_size: At least 1.
         block_size: At least 1.
@@ -92,7 +93,7 @@ class AskedSettings:
         dask: Address of a scheduler; its workers have devices that this machine may lack.
     """
 
-    chip_size: int | None = None
+    chip_size: int | str | None = None
     overlap: int | None = None
     batch_size: int | None = None
     block_size: int | None = None
@@ -114,6 +115,7 @@ def resolve_settings(
     bands: tuple[int, ...],
     asked: AskedSettings,
     *,
+    shape: tuple[int, int] | None = None,
     refine: Refinement | None = None,
     say: Say = _keep_quiet,
 ) -> Settings:
@@ -125,6 +127,7 @@ def resolve_settings(
         model: The model.
         bands: The scene's band numbers, in the model's order.
         asked: What the user wants.
+        shape: (rows, columns) of the scene, which a chip size of ``"auto"`` needs.
         refine: Refine steps, or None.
         say: Told what takes a while.
 
@@ -132,10 +135,12 @@ def resolve_settings(
         SettingsError: If a setting cannot work.
         ModelError: If the backend cannot run the network.
     """
-    chip_size = model.chip_size if asked.chip_size is None else asked.chip_size
+    chip_size = resolve_chip_size(asked.chip_size, model, asked.overlap, shape)
     overlap = min(model.overlap, chip_size // 2) if asked.overlap is None else asked.overlap
-    for name in ("chip_size", "batch_size", "block_size", "forwards"):
-        value = getattr(asked, name)
+    counts = {"chip_size": chip_size} | {
+        name: getattr(asked, name) for name in ("batch_size", "block_size", "forwards")
+    }
+    for name, value in counts.items():
         if value is not None and value < 1:
             raise SettingsError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
     model.check_chip_size(chip_size)
@@ -151,7 +156,7 @@ def resolve_settings(
     )
     on_cpu = device == "cpu"
     batch_size = asked.batch_size or (1 if on_cpu else GPU_BATCH_SIZE)
-    shape = ChipShape(batch_size, len(model.bands), chip_size)
+    chips = ChipShape(batch_size, len(model.bands), chip_size)
     chosen = asked.backend == "auto"
     forwards, forwards_by = _forwards(asked, on_cpu=on_cpu)
     return Settings(
@@ -159,7 +164,7 @@ def resolve_settings(
         chip_size=chip_size,
         overlap=overlap,
         batch_size=batch_size,
-        backend=convert_or_torch(model, resolved, precision, shape, say, chosen=chosen),
+        backend=convert_or_torch(model, resolved, precision, chips, say, chosen=chosen),
         device=device,
         precision=precision,
         tta=tta,

@@ -5,8 +5,8 @@
     python tests/benchmarks/naive.py --against dask
 
 All are whole commands, process start included, chips and overlap those of the package. ``geoseg`` writes class map
-and confidence as COGs with overviews. "fast" is what geoseg would choose in a hurry: chips of --fast-chip pixels
-in int8, quantized before the rounds begin on chips of the scene. GeoDeep takes three bands only, so it is compared
+and confidence as COGs with overviews. "fast" is what geoseg would choose in a hurry: int8 and ``--chip-size auto``;
+a package without an int8 network gets one before the rounds begin, on chips of the scene. GeoDeep takes three bands only, so it is compared
 on the scene's visible bands with the bundled network cut down to them: the filters of its first layer that belong
 to other bands are left out.
 """
@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 HERE = Path(__file__).parent
 RGB = ("blue", "green", "red")
+FAST = ("--precision", "int8", "--chip-size", "auto")
 WAYS = ("naive", "monai", "torchgeo", "geodeep", "dask")
 
 
@@ -43,16 +44,15 @@ def other(way: str, scene: Path, model: Path, folder: Path) -> Taken:
     return run_command([sys.executable, str(HERE / "peers.py"), way, str(scene), str(model), str(out)])
 
 
-def package(model: str, folder: Path, *, bands: Sequence[str] | None = None, chip: int | None = None) -> Path:
-    """The model with a chip size of its own, and the bands that are named."""
+def package(model: str, folder: Path, *, bands: Sequence[str] | None = None) -> Path:
+    """The model without what was converted of it, cut down to the bands that are named."""
     import torch
 
     from geoseg.models import open_model, save_model
     from geoseg.models.model import network_from_config
 
     opened = open_model(model)
-    card = dataclasses.replace(opened.card, chip_size=chip or opened.chip_size)
-    network = opened.network
+    card, network = opened.card, opened.network
     if bands:
         numbers = [opened.card.band_names.index(name) for name in bands]
         card = dataclasses.replace(card, bands=tuple(opened.bands[number] for number in numbers))
@@ -85,7 +85,7 @@ def tasks_of(given: argparse.Namespace, scenes: Path, folder: Path) -> tuple[dic
         tasks["geoseg"] = partial(predict, scene, model, folder)
         if against & {"naive", "monai", "torchgeo"} and not given.no_fast:
             fast = _fast(given, scenes, folder, None)
-            tasks["geoseg fast"] = partial(predict, scene, fast, folder, "--precision", "int8")
+            tasks["geoseg fast"] = partial(predict, scene, fast, folder, *FAST)
         for way in [way for way in WAYS[:3] if way in against]:
             tasks[way] = partial(other, way, scene, model, folder)
             pairs += [(way, one) for one in ("geoseg", "geoseg fast") if one in tasks]
@@ -103,19 +103,22 @@ def tasks_of(given: argparse.Namespace, scenes: Path, folder: Path) -> tuple[dic
         tasks["geoseg, three bands"] = partial(predict, scene, model, folder)
         if not given.no_fast:
             fast = _fast(given, scenes, folder, RGB)
-            tasks["geoseg fast, three bands"] = partial(predict, scene, fast, folder, "--precision", "int8")
+            tasks["geoseg fast, three bands"] = partial(predict, scene, fast, folder, *FAST)
         tasks["geodeep"] = partial(other, "geodeep", scene, model, folder)
         pairs += [("geodeep", task) for task in tasks if task.endswith("three bands")]
     return tasks, pairs
 
 
 def _fast(given: argparse.Namespace, scenes: Path, folder: Path, bands: Sequence[str] | None) -> Path:
-    """The package in int8; with --folder it stays there, because it takes minutes to make."""
+    """A package with an int8 network: the model itself, or one that stays in --folder: it takes minutes."""
+    from geoseg.models import open_model
+
+    if bands is None and any(network.precision == "int8" for network in open_model(given.model).promised):
+        return Path(given.model)
     count = "six" if bands is None else "three"
-    name = f"{Path(given.model).name}-{count}-{given.fast_chip}-int8"
     small = make_scene(scenes, 2048, None if bands is None else ",".join(bands))
-    plain = package(given.model, folder / f"{count}-plain", bands=bands, chip=given.fast_chip)
-    return quantized(plain, small, scenes / name)
+    plain = package(given.model, folder / f"{count}-plain", bands=bands)
+    return quantized(plain, small, scenes / f"{Path(given.model).name}-{count}-int8")
 
 
 def main() -> None:
@@ -124,7 +127,6 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=8192)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--model", default="dakota-crops")
-    parser.add_argument("--fast-chip", type=int, default=896, help="computes 1.20 pixels for each at 8192")
     parser.add_argument("--against", nargs="+", choices=WAYS, default=list(WAYS[:4]))
     parser.add_argument("--no-fast", action="store_true", help="without int8, which takes minutes to make")
     parser.add_argument("--folder", type=Path, help="where scenes and int8 networks are kept")
@@ -133,8 +135,7 @@ def main() -> None:
         folder = Path(name)
         tasks, pairs = tasks_of(given, given.folder or folder, folder)
         for task in [name for name in tasks if name.startswith("geoseg")]:
-            warm = tasks[task]
-            warm.func(make_scene(folder, 512, ",".join(RGB) if "three" in task else None), *warm.args[1:])
+            tasks[task]("--dry-run")  # converts networks and measures what they take
         figures = in_turns(tasks, given.rounds)
     print(f"\n{given.size} x {given.size}, {given.model}")
     for task in tasks:
