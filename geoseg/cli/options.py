@@ -23,14 +23,16 @@ def split_bands(
     return None if items is None else [int(item) if item.isdecimal() else item for item in items]
 
 
-def number_or_word(
+def pixels_or_auto(
     _context: click.Context, _parameter: click.Parameter, text: str | None
 ) -> int | str | None:
-    """``"512"`` to ``512``; words as they are."""
-    try:
-        return None if text is None else int(text)
-    except ValueError:
+    """``"512"`` to ``512``; ``"auto"`` as it is."""
+    if text is None or text == "auto":
         return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise click.BadParameter(f"'{text}' is neither a number of pixels nor auto.") from error
 
 
 def scene_options(command: Command) -> Command:

@@ -9,7 +9,7 @@ import click
 
 from geoseg.cli.options import (
     border_options,
-    number_or_word,
+    pixels_or_auto,
     refine_options,
     scene_options,
     stats_option,
@@ -49,7 +49,7 @@ Examples:
 @click.option(
     "--chip-size",
     metavar="N|auto",
-    callback=number_or_word,
+    callback=pixels_or_auto,
     help="Side of a chip; auto computes the fewest pixels for the scene [default: the model's].",
 )
 @click.option("--overlap", type=int, metavar="N", help="Pixels that chips share [default: the model's].")

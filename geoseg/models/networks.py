@@ -43,6 +43,9 @@ _RESERVED = {
 }
 _PROBE_SIZE = 256
 _USUAL_DEPTH = 5
+# Classes that halve their input as often as an option says, and no more.
+_DEPTHS = dict.fromkeys(("Unet", "UnetPlusPlus", "MAnet", "Linknet"), "encoder_depth")
+_DEPTHS |= {"UnetClassic": "depth"}
 # How smp and timm refuse arguments, and torch shapes.
 _REFUSALS = (ValueError, TypeError, LookupError, AssertionError, RuntimeError, AttributeError)
 
@@ -146,12 +149,15 @@ def config_stride(config: Mapping[str, Any]) -> int | None:
         config: a `config.json`.
 
     Returns:
-        Two to the power of the network's depth, as most are built; None if it takes one size only.
+        A multiple of what `size_divisor` says of usual encoders; None if the network takes one size only.
     """
     if _fixed_size(config) is not None:
         return None
-    depth = config.get("depth" if config.get("_model_class") == "UnetClassic" else "encoder_depth")
-    return 1 << (depth if isinstance(depth, int) and 0 <= depth <= _USUAL_DEPTH else _USUAL_DEPTH)
+    name = config.get("_model_class")
+    depth = config.get(_DEPTHS.get(str(name), ""))
+    if isinstance(depth, int) and 0 <= depth <= _USUAL_DEPTH:
+        return 1 << depth
+    return 128 if name == "PAN" else 1 << _USUAL_DEPTH
 
 
 def check_chip_size(network: Any, chip_size: int) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from geoseg.run.batch import settle_batch
+from geoseg.run.disk import shortage
 from geoseg.run.forwards import plan_with_fastest_forwards
 from geoseg.run.mapping import map_scene
 from geoseg.run.plan import Plan
@@ -151,6 +152,10 @@ def run_request(request: PredictRequest, progress: Progress) -> PredictResult:
     for warning in job.warnings:
         progress.say(f"warning: {warning}")
     job, plan = plan_with_fastest_forwards(job, request, progress.say)
+    too_full = shortage(plan.disk_bytes, job.outputs.classes)
+    if too_full is not None:
+        progress.say(f"warning: {too_full}")
+        job = replace(job, warnings=(*job.warnings, too_full))
     progress.say(plan.summary())
     if request.dry_run:
         return PredictResult({}, plan, plan.to_json())

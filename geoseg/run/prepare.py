@@ -104,6 +104,8 @@ def prepare(request: PredictRequest, say: Say) -> Job:
     refine = resolve_refinement(request.refine, loaded.classes, loaded.card.name, opened)
     settings = resolve_settings(loaded, numbers, request, shape=opened.shape, refine=refine, say=say)
     area = None if request.aoi is None else read_area(request.aoi, opened)
+    if area is not None and area.assumed_crs:
+        warnings += (f"{request.aoi} has no CRS; its coordinates are taken to be in the scene's",)
     grid = Grid(opened.shape, settings.chip_size, settings.overlap)
     window = Window.from_shape(opened.shape) if area is None else area.window
     selected = opened.select(numbers, invalid_where=loaded.card.invalid_where)

@@ -26,10 +26,12 @@ class Area:
     Attributes:
         window: The smallest box of whole pixels around it, cut to the scene.
         geometry: Polygons in pixel coordinates, x = column and y = row from the scene's upper left corner.
+        assumed_crs: Whether the file had no CRS, and was taken to be in the scene's.
     """
 
     window: Window
     geometry: Any = field(repr=False)
+    assumed_crs: bool = False
 
     def mask(self, window: Window) -> NDArray[np.bool_]:
         """Pixels of a window whose centre is inside the area, bool (rows, columns)."""
@@ -68,7 +70,8 @@ def read_area(path: str | os.PathLike[str], scene: Scene) -> Area:
         raise SceneError(
             f"{scene.name}: --aoi needs a scene with a transform; --warp makes one from GCPs or RPCs"
         )
-    geometry = to_pixels(_polygons(path, scene), transform)
+    table = _polygons(path, scene)
+    geometry = to_pixels(table.geometry.make_valid().union_all(), transform)
     left, top, right, bottom = geometry.bounds
     box = Window.from_bounds(math.floor(top), math.floor(left), math.ceil(bottom), math.ceil(right))
     window = box.intersection(Window.from_shape(scene.shape))
@@ -76,7 +79,7 @@ def read_area(path: str | os.PathLike[str], scene: Scene) -> Area:
         raise SceneError(
             f"{path}: the area of interest lies outside {scene.name}; check its coordinates and CRS"
         )
-    return Area(window, geometry)
+    return Area(window, geometry, assumed_crs=table.crs is None and scene.georeference.crs is not None)
 
 
 def _polygons(path: str | os.PathLike[str], scene: Scene) -> Any:
@@ -89,4 +92,4 @@ def _polygons(path: str | os.PathLike[str], scene: Scene) -> Any:
         table = table[np.isfinite(table.bounds).all(axis=1)]
     if table.empty:
         raise SceneError(f"{path}: the area of interest lies where {scene.name}'s CRS does not reach")
-    return table.geometry.make_valid().union_all()
+    return table

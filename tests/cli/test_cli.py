@@ -78,7 +78,7 @@ def test_a_dry_run_prints_only_the_plan(scene, tiny_model, tmp_path):
         (["predict"], "SCENE"),
         (["predict", "missing.tif"], "missing.tif"),
         (["predict", "scene.tif", "--model", "no-such-model"], "no-such-model"),
-        (["predict", "scene.tif", "--chip-size", "many"], "--chip-size"),
+        (["predict", "scene.tif", "--chip-size", "many"], "'many' is neither a number of pixels nor auto"),
         (["predict", "scene.tif", "--no-such-flag"], "--no-such-flag"),
         (["predict", "text.tif"], "text.tif"),
         (["inspect", "missing.tif"], "missing.tif"),

@@ -19,6 +19,7 @@ from geoseg.models import (
     size_divisor,
 )
 from geoseg.models.catalog import SMP_CLASSES
+from geoseg.models.networks import config_stride
 from tests.conftest import tiny_card
 
 CLASSES = 4
@@ -118,6 +119,33 @@ def test_chips_may_be_any_multiple_of_the_divisor(case):
         with torch.inference_mode():
             shape = network(torch.zeros(1, bands, rows, columns)).shape
         assert shape[2] / rows == shape[3] / columns
+
+
+def test_the_stride_is_told_without_building_the_network(case):
+    name, _, network, folder, _ = case
+    told, divisor = load_model(folder).stride, size_divisor(network)
+    assert told % divisor == 0
+    if name in ("unet", "unetplusplus", "manet", "linknet", "unet-classic", "pan"):
+        assert told == divisor
+
+
+@pytest.mark.parametrize(
+    ("config", "stride"),
+    [
+        ({"_model_class": "UnetClassic", "depth": 4}, 16),
+        ({"_model_class": "Unet", "encoder_depth": 3, "depth": 1}, 8),
+        ({"_model_class": "Unet"}, 32),
+        ({"_model_class": "PSPNet", "encoder_depth": 3}, 32),
+        ({"_model_class": "PAN"}, 128),
+        ({"_model_class": ["Unet"], "encoder_depth": 3}, 32),
+        ({"_model_class": "Unet", "encoder_depth": "many"}, 32),
+        ({"_model_class": "Unet", "encoder_depth": 99}, 32),
+        ({"_model_class": "DPT", "img_size": 224}, None),
+        ({"_model_class": "DPT", "img_size": 224, "dynamic_img_size": True}, 32),
+    ],
+)
+def test_the_stride_of_a_config(config, stride):
+    assert config_stride(config) == stride
 
 
 def test_the_table_has_every_architecture():

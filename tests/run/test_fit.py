@@ -101,6 +101,8 @@ def test_what_the_user_asked_for_stands_or_is_refused_by_name():
         choose(1e9, block_size=8192)
     with pytest.raises(SettingsError, match="leave --forwards 30 out"):
         choose(1e9, forwards=30, fixed_forwards=True)
+    with pytest.raises(SettingsError, match="or leave --block-size 8192 and --chip-size 512 out"):
+        choose(1e9, block_size=8192, asked_chips=True)
 
 
 def test_the_least_does_not_depend_on_the_length_of_a_scene_and_hardly_on_its_width():

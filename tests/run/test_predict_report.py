@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import geopandas
 import pytest
 import rasterio
 import rasterio.shutil
+import shapely
 
 import geoseg
 from tests.run.predictions import pixels, read, run
@@ -71,3 +73,12 @@ class TestReport:
         assert tags["GEOSEG_CHIP_SIZE"] == "64"
         assert tags["GEOSEG_MODEL_HASH"] == geoseg.load_model(tiny_model).hash
         assert not any(str(tmp_path) in value for value in tags.values())
+
+    def test_what_was_taken_for_granted_is_among_the_warnings(self, scene, tiny_model, tmp_path):
+        polygon = shapely.box(500100, 5199000, 500604, 5199801)
+        for crs in ("EPSG:32614", None):
+            geopandas.GeoDataFrame(geometry=[polygon], crs=crs).to_parquet(tmp_path / "aoi.parquet")
+            report = run(
+                scene, tiny_model, tmp_path / "a", aoi=tmp_path / "aoi.parquet", overwrite=True
+            ).report
+            assert any("aoi.parquet has no CRS" in line for line in report["warnings"]) == (crs is None)

@@ -133,15 +133,32 @@ def test_what_is_wrong_is_said_before_anything_is_done(tiny_model, scene, tmp_pa
     assert not (tmp_path / "m").exists()
 
 
-def test_other_chips_need_another_network(quantized, tmp_path):
-    with pytest.raises(SettingsError, match="takes 1 chip a forward of 512 pixels, not 1 of 256"):
+@pytest.mark.parametrize("chip_size", [96, 256, 520])
+def test_it_takes_chips_of_other_sizes(quantized, tmp_path, chip_size):
+    maps = []
+    for precision in ("fp32", "int8"):
+        options = {"model": quantized.folder, "backend": "openvino", "chip_size": chip_size}
+        path = tmp_path / f"{precision}.tif"
+        result = geoseg.predict(SAMPLES / "heldout.tif", path, precision=precision, **options)
+        assert result.report["settings"]["chip_size"] == chip_size
+        with rasterio.open(path) as classes:
+            maps.append(classes.read(1))
+    assert np.mean(maps[0] == maps[1]) > 0.98
+
+
+def test_what_its_strides_do_not_suit_is_refused(quantized, tmp_path):
+    with pytest.raises(
+        SettingsError,
+        match=r"takes 1 chip a forward of 512 pixels, not 1 of 250: 250 is no multiple .* leave --chip-size",
+    ):
         geoseg.predict(
             SAMPLES / "heldout.tif",
             tmp_path / "m.tif",
             model=quantized.folder,
             precision="int8",
-            chip_size=256,
+            chip_size=250,
         )
+    assert not (tmp_path / "m.tif").exists()
 
 
 def test_results_and_nothing_else_go_to_stdout(tiny_model, tmp_path):

@@ -69,6 +69,16 @@ def test_polygons_beside_a_style_are_found_without_a_warning(tmp_path, recwarn):
         read_area(path, scene)
 
 
+@pytest.mark.parametrize("crs", ["EPSG:32614", None])
+def test_coordinates_without_a_crs_are_taken_to_be_the_scenes_and_that_is_noted(tmp_path, crs):
+    scene = open_scene(make_scene(tmp_path / "scene.tif"))
+    polygon = shapely.box(500100, 5199500, 500404, 5199801)
+    geopandas.GeoDataFrame(geometry=[polygon], crs=crs).to_parquet(tmp_path / "aoi.parquet")
+    area = read_area(tmp_path / "aoi.parquet", scene)
+    assert area.window == Window(19, 10, 31, 31)
+    assert area.assumed_crs == (crs is None)
+
+
 def test_files_that_hold_no_area_are_refused(tmp_path):
     scene = open_scene(make_scene(tmp_path / "scene.tif"))
     geopandas.GeoDataFrame(geometry=[shapely.Point(500100, 5199900)], crs="EPSG:32614").to_file(
