@@ -1,11 +1,13 @@
 """The converted network that a backend runs: of the package, else of the cache, else made now and checked.
 
 A conversion is trusted only after its answer for one chip was compared with torch's: converters and runtimes
-have translated operators wrongly before without a word.
+have translated operators wrongly before without a word. OpenVINO's is made for the model's own chips, once,
+and resized to others.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -30,7 +32,7 @@ RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime"}
 """Backend -> the package it needs; `pip install "geoseg[<backend>]"` brings it."""
 TITLES = {"openvino": "OpenVINO", "onnx": "ONNX Runtime"}
 
-_REVISION = 1
+_REVISION = 2
 """To be raised when networks are converted in another way."""
 _TOLERANCE = 1e-3
 """Between fp32 probabilities of two runtimes, which differ by rounding alone: 1e-7 to 5e-5 were seen."""
@@ -61,6 +63,31 @@ def converted_network(model: Model, backend: str, precision: str, shape: ChipSha
             return found
     if model.config is None:
         _ = model.network  # says that there is none, and what to do
+    own = ChipShape(1, shape.bands, model.chip_size)
+    if backend == "openvino" and shape != own and recall(_cache_key(model, backend, shape)) is None:
+        whole = converted_network(model, backend, precision, own, say)
+        with contextlib.suppress(ModelError):
+            model.at_hand[OPENVINO, "fp32", shape] = resized(whole, shape)
+            return model.at_hand[OPENVINO, "fp32", shape]
+    return exported_network(model, backend, shape, say)
+
+
+def exported_network(model: Model, backend: str, shape: ChipShape, say: Say) -> Converted:
+    """The network as torch exports it for chips of a shape: of the cache, else made now and checked.
+
+    Args:
+        model: The model, with a torch network.
+        backend: ``"openvino"`` or ``"onnx"``: what compares it with torch.
+        shape: The chips of a forward.
+        say: Told when the network is converted.
+
+    Returns:
+        The network as ONNX; it stays with the model.
+
+    Raises:
+        SettingsError: If what converting needs is not installed.
+        ModelError: If the network cannot be converted, or the runtime gives other answers than torch.
+    """
     key = _cache_key(model, backend, shape)
     kept = recall(key)
     network = (

@@ -2,7 +2,7 @@
 
 Larger chips share less of themselves with their neighbours, and some sizes happen to end where the scene
 does. The choice depends on the model and the size of the scene alone, so that it is the same on every machine
-and for every area of interest.
+and for every area of interest; where most of a scene is nodata it need not be the best.
 """
 
 from __future__ import annotations

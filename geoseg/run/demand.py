@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 from geoseg.inference.backend import Backend
 from geoseg.inference.conversion import Say
 from geoseg.models import Model
-from geoseg.run.measured import Figures, keep_figures, key_of, measure_elsewhere, recall_figures
+from geoseg.run.measured import (
+    Figures,
+    keep_figures,
+    key_of,
+    measure_elsewhere,
+    of_own_chips,
+    recall_figures,
+)
 from geoseg.run.memory import resident_memory
 from geoseg.run.settings import Settings, make_backend
 
@@ -71,24 +78,27 @@ def usual_demand(model: Model, settings: Settings) -> Demand:
     return Demand(_BARE, _BASE[settings.backend], forward, _SECONDS * pixels, measured=False)
 
 
-def measured_demand(model: Model, settings: Settings, say: Say) -> Demand:
+def measured_demand(model: Model, settings: Settings, say: Say, *, exactly: bool = False) -> Demand:
     """What this network takes: kept figures, else measured now in a process of its own.
 
     Args:
         model: The model.
         settings: The run's; only what a forward depends on matters.
         say: Told when something is measured.
+        exactly: Whether to measure chips of the run's own size; else those of the model's size tell what
+            others take by their pixels, 5 to 7 percent too little for chips seven times as large.
     """
-    key = key_of("demand", model, settings, settings.tta, _REVISION)
-    kept = _recall(key)
-    if kept is not None:
-        return kept
-    say("measuring what the network takes, once (some seconds)")
-    found = _measure_elsewhere(model, settings)
+    chips = settings if exactly else of_own_chips(model, settings)
+    key = key_of("demand", model, chips, settings.tta, _REVISION)
+    found = _recall(key)
     if found is None:
-        return usual_demand(model, settings)
-    keep_figures(key, asdict(found))
-    return found
+        say("measuring what the network takes, once (some seconds)")
+        found = _measure_elsewhere(model, chips)
+        if found is None:
+            return usual_demand(model, settings)
+        keep_figures(key, asdict(found))
+    larger = (settings.chip_size / chips.chip_size) ** 2
+    return replace(found, forward=int(found.forward * larger), seconds=found.seconds * larger)
 
 
 def measure(backend: Backend, forwards: int, chips: NDArray[np.float32]) -> tuple[int, float]:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from geoseg.errors import OutputError, SettingsError
-from geoseg.inference.conversion import RUNTIMES, Say, check_conversion, converted_network
+from geoseg.inference.conversion import RUNTIMES, Say, check_conversion, exported_network
 from geoseg.models import open_model
 from geoseg.models.convert import ChipShape
 from geoseg.models.converted import Converted
@@ -57,7 +57,9 @@ def export_model(
     opened.check_chip_size(side)
     shape = ChipShape(1, len(opened.bands), side)
     alone = replace(opened, promised=(), at_hand={})  # what the package holds already is made again
-    network = converted_network(alone, backend, "fp32", shape, say)
+    if alone.config is None:
+        _ = alone.network  # says that there is none, and what to do
+    network = exported_network(alone, backend, shape, say)
     if to == OPENVINO:
         network = to_ir(read_network(network), shape, "fp32")
         check_conversion(alone, backend, network)

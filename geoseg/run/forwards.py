@@ -20,7 +20,14 @@ from geoseg.inference.backend import Backend
 from geoseg.inference.conversion import Say
 from geoseg.inference.processors import physical_cores
 from geoseg.models import Model
-from geoseg.run.measured import Figures, keep_figures, key_of, measure_elsewhere, recall_figures
+from geoseg.run.measured import (
+    Figures,
+    keep_figures,
+    key_of,
+    measure_elsewhere,
+    of_own_chips,
+    recall_figures,
+)
 from geoseg.run.plan import Plan, plan_run
 from geoseg.run.prepare import Job
 from geoseg.run.request import PredictRequest
@@ -82,6 +89,7 @@ def fastest(model: Model, settings: Settings, chips: int, say: Say) -> int | Non
     candidates = candidates_for(settings.forwards, physical_cores())
     if len(candidates) == 1:
         return None
+    settings = of_own_chips(model, settings)
     key = key_of("forwards", model, settings, candidates, _REVISION)
     kept = (recall_figures(key) or {}).get("forwards")
     if kept in candidates:

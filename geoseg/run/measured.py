@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,16 @@ def key_of(what: str, model: Model, settings: Settings, *more: object) -> str:
     shape = (settings.batch_size, len(model.bands), settings.chip_size)
     where = (processor_name(), platform.machine(), sys.version_info[:2])
     return f"{what}-{hashlib.sha256(repr((parts, shape, where, more)).encode()).hexdigest()[:40]}"
+
+
+def of_own_chips(model: Model, settings: Settings) -> Settings:
+    """The settings with chips of the model's own size: what is measured with them holds for chips of any.
+
+    So a network is measured once, whatever sizes it is run with. ONNX Runtime, and a model without torch, may
+    have no network for those chips; then the settings are as they were.
+    """
+    has_own = settings.backend != "onnx" and model.config is not None
+    return replace(settings, chip_size=model.chip_size) if has_own else settings
 
 
 def recall_figures(key: str) -> Figures | None:

@@ -117,7 +117,7 @@ def plan_run(job: Job, request: PredictRequest, say: Say) -> tuple[Job, Plan]:
     computed = chips * job.settings.chip_size**2
     is_worth_it = computed >= _WORTH_MEASURING or request.max_memory is not None
     demand = (
-        measured_demand(job.model, job.settings, say)
+        measured_demand(job.model, job.settings, say, exactly=request.max_memory is not None)
         if is_worth_it
         else usual_demand(job.model, job.settings)
     )

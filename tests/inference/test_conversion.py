@@ -20,7 +20,8 @@ from geoseg.models.converted import Converted
 from geoseg.models.layout import ONNX, ONNX_FILE
 from tests.conftest import save_tiny
 
-SHAPE = ChipShape(1, 2, 32)
+SHAPE = ChipShape(1, 2, 64)
+"""The model's own chips."""
 
 
 @pytest.fixture(autouse=True)
@@ -52,15 +53,35 @@ def test_bf16_runs_the_fp32_network(tiny_model):
     assert len(said) == 1
 
 
-def test_other_chips_other_backends_and_other_weights_are_converted_apart(tiny_model, tmp_path):
+def test_other_backends_and_other_weights_are_converted_apart(tiny_model, tmp_path):
     said = []
-    model = open_model(tiny_model)
-    find(model, said)
-    find(model, said, shape=ChipShape(2, 2, 32))
+    find(open_model(tiny_model), said)
     find(open_model(tiny_model), said, backend="onnx")
+    find(open_model(tiny_model), said, backend="onnx", shape=ChipShape(2, 2, 32))
     find(open_model(save_tiny(tmp_path / "other", seed=1)), said)
     assert len(said) == 4
     assert len(list(cache_folder().iterdir())) == 4
+
+
+def test_openvinos_is_converted_once_for_chips_of_all_sizes(tiny_model):
+    said = []
+    for shape in (ChipShape(2, 2, 32), ChipShape(1, 2, 96), SHAPE):
+        model = open_model(tiny_model)
+        found = find(model, said, shape=shape)
+        assert found.shape == shape
+        assert find(model, said, shape=shape, precision="bf16") is found
+        check_conversion(model, "openvino", found)
+    assert len(said) == 1
+    assert len(list(cache_folder().iterdir())) == 1
+
+
+def test_chips_that_it_cannot_be_resized_to_are_converted_apart_and_kept(tiny_model):
+    said = []
+    for _ in range(2):
+        model = open_model(tiny_model)
+        check_conversion(model, "openvino", find(model, said, shape=ChipShape(1, 2, 50)))
+    assert len(said) == 2  # the model's own, then these: both once
+    assert len(list(cache_folder().iterdir())) == 2
 
 
 def test_another_version_of_the_runtime_converts_again(tiny_model, monkeypatch):
@@ -92,7 +113,7 @@ def test_a_conversion_that_gives_other_answers_is_refused_and_not_kept(tiny_mode
 
 def test_a_network_that_is_not_a_number_is_refused(tiny_model, monkeypatch):
     model = open_model(tiny_model)
-    monkeypatch.setattr(conversion, "_run", lambda *_: np.full((1, 3, 32, 32), np.nan))
+    monkeypatch.setattr(conversion, "_run", lambda *_: np.full((1, 3, 64, 64), np.nan))
     with pytest.raises(ModelError, match="other answers"):
         check_conversion(model, "openvino", Converted(ONNX, "fp32", SHAPE, {}))
 
@@ -140,7 +161,7 @@ sys.modules["torch"] = None
 from geoseg.inference.conversion import converted_network
 from geoseg.models.convert import ChipShape
 model = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
-print(len(converted_network(model, "openvino", "fp32", ChipShape(1, 2, 32), None).graph))
+print(len(converted_network(model, "openvino", "fp32", ChipShape(1, 2, 64), None).graph))
 """
     elsewhere = {"XDG_CACHE_HOME": str(tmp_path / "empty"), "PATH": ""}
     done = subprocess.run(
@@ -157,6 +178,6 @@ print(len(converted_network(model, "openvino", "fp32", ChipShape(1, 2, 32), None
 
 def test_a_network_for_other_chips_than_promised_is_refused(tiny_model):
     graph = to_onnx(open_model(tiny_model).network, SHAPE)
-    wrong = Converted(ONNX, "fp32", ChipShape(1, 2, 64), {ONNX_FILE: graph})
+    wrong = Converted(ONNX, "fp32", ChipShape(1, 2, 32), {ONNX_FILE: graph})
     with pytest.raises(ModelError, match="takes chips of"):
         OpenVinoBackend(wrong)

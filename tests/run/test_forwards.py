@@ -137,7 +137,8 @@ class TestFastest:
         assert [one.tta for one in process.settings] == ["none"]
 
     @pytest.mark.parametrize(
-        "change", [{"precision": "bf16"}, {"chip_size": 128}, {"batch_size": 2}, {"forwards": 3}]
+        "change",
+        [{"precision": "bf16"}, {"backend": "onnx", "chip_size": 128}, {"batch_size": 2}, {"forwards": 3}],
     )
     def test_what_it_depends_on_is_measured_apart(self, tiny, monkeypatch, change):
         model, settings = tiny
@@ -145,6 +146,13 @@ class TestFastest:
         for wanted in (settings, replace(settings, **change)):
             assert fastest(model, wanted, MANY, str) == 2
         assert len(process.settings) == 2
+
+    def test_chips_of_all_sizes_are_measured_as_the_models_own(self, tiny, monkeypatch):
+        model, settings = tiny
+        process = Measured(monkeypatch, 2)
+        for size in (settings.chip_size, 128, 32):
+            assert fastest(model, replace(settings, chip_size=size), MANY, str) == 2
+        assert [one.chip_size for one in process.settings] == [settings.chip_size]
 
     def test_so_is_another_processor(self, tiny, monkeypatch):
         process = Measured(monkeypatch, 2)

@@ -168,6 +168,23 @@ def test_a_demand_is_measured_once_and_kept(tiny, monkeypatch):
         measured_demand(model, replace(settings, precision="bf16"), never)
 
 
+def test_chips_of_all_sizes_are_measured_as_the_models_own(tiny, monkeypatch):
+    model, settings = tiny
+    monkeypatch.setattr(demands, "_measure_elsewhere", lambda *_: Demand(10, 20, 1000, 4.0))
+    assert measured_demand(model, settings, str) == Demand(10, 20, 1000, 4.0)
+
+    def never(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(demands, "_measure_elsewhere", never)
+    larger = replace(settings, chip_size=3 * settings.chip_size)
+    assert measured_demand(model, larger, never) == Demand(10, 20, 9000, 36.0)
+    with pytest.raises(AssertionError, match="measured again"):
+        measured_demand(model, larger, never, exactly=True)
+    with pytest.raises(AssertionError, match="measured again"):
+        measured_demand(model, replace(larger, backend="onnx"), never)
+
+
 def test_damaged_figures_are_measured_again_and_others_are_usual(tiny, tmp_path, monkeypatch):
     model, settings = tiny
     figures = iter([Demand(1, 2, 3, 4.0), None, None])
