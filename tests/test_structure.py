@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,18 @@ def test_a_stage_imports_only_stages_above_it(path):
     for module in imports(path):
         other = stage(module)
         assert other is None or STAGES.index(other) <= STAGES.index(own), f"{own} imports {module}"
+
+
+def test_no_file_needs_one_that_needs_it():
+    """Not even for its types. What a folder's own ``__init__`` gathers is left out."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in MODULES}
+    files = {name: path for name, path in names.items() if path.stem != "__init__"}
+    graph = {
+        name: {module for found in imports(path) for module in (found, found.rpartition(".")[0])} & set(files)
+        for name, path in files.items()
+    }
+    assert sum(map(len, graph.values())) > 500
+    TopologicalSorter(graph).prepare()  # a CycleError names the files
 
 
 def test_importing_the_package_imports_nothing_heavy():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
 from geoseg.errors import SettingsError
+from geoseg.run.check_report import LabelCheck
 from geoseg.run.label_findings import (
     LEVELS,
     LabelFinding,
@@ -22,9 +22,9 @@ from geoseg.run.outputs import check_outputs
 from geoseg.run.progress import Progress, Silent
 from geoseg.run.report import peak_memory, versions, write_json
 from geoseg.scene import open_scene
-from geoseg.training.check.cover import Cover, measure_cover
-from geoseg.training.check.outlines import Outlines, examine_outlines
-from geoseg.training.check.shift import Shift, estimate_shift
+from geoseg.training.check.cover import measure_cover
+from geoseg.training.check.outlines import examine_outlines
+from geoseg.training.check.shift import estimate_shift
 from geoseg.training.check.values import ValueSurvey, survey_values
 from geoseg.training.folds import Split, make_split
 from geoseg.training.ground import Ground, LabelCells, band_names, count_labels, open_ground
@@ -32,40 +32,6 @@ from geoseg.training.prepare import default_chip_size, recipe_keys
 from geoseg.training.recipe import Recipe, load_recipe
 
 PathLike = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class LabelCheck:
-    """What was found out about the labels of a recipe.
-
-    Attributes:
-        recipe: The recipe.
-        values: The values of each label file.
-        findings: What is wrong and what is well, the gravest first.
-        grounds: Scenes and labels; empty, like all that follows, where a label value is no class.
-        outlines: What polygons are like, by scene; None for rasters.
-        shifts: The shift between labels and image, by scene.
-        cover: The counts.
-    """
-
-    recipe: Recipe
-    values: tuple[ValueSurvey, ...]
-    findings: tuple[LabelFinding, ...]
-    grounds: tuple[Ground, ...] = field(default=(), repr=False)
-    outlines: tuple[Outlines | None, ...] = ()
-    shifts: tuple[Shift, ...] = ()
-    cover: Cover | None = None
-
-    @property
-    def can_train(self) -> bool:
-        """Whether training would take these labels."""
-        return all(finding.level != "stop" for finding in self.findings)
-
-    def text(self) -> str:
-        """The check as a person reads it."""
-        from geoseg.run.check_report import as_text
-
-        return as_text(self)
 
 
 def check_labels(
@@ -90,8 +56,6 @@ def check_labels(
         InputError: If the recipe is wrong, or a file cannot be opened.
         RunError: If a file cannot be read.
     """
-    from geoseg.run.check_report import as_json
-
     since = perf_counter()
     loaded = load_recipe(recipe)
     if report is not None:
@@ -101,7 +65,7 @@ def check_labels(
         found = _check(loaded, progress or Silent())
     if report is not None:
         spent = {"seconds": {"total": perf_counter() - since}, "peak_memory_bytes": peak_memory()}
-        write_json(Path(report), as_json(found) | spent | {"versions": versions()})
+        write_json(Path(report), found.to_json() | spent | {"versions": versions()})
     return found
 
 

@@ -1,26 +1,63 @@
-"""A label check as people and as programs read it."""
+"""What a label check found, as people and as programs read it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from geoseg.run.label_findings import in_metres
+from geoseg.run.label_findings import LabelFinding, in_metres
 from geoseg.run.report import describe_scene
 from geoseg.training.check.cover import Cover
-
-if TYPE_CHECKING:
-    from geoseg.run.check_labels import LabelCheck
-    from geoseg.training.recipe import Recipe
+from geoseg.training.check.outlines import Outlines
+from geoseg.training.check.shift import Shift
+from geoseg.training.check.values import ValueSurvey
+from geoseg.training.ground import Ground
+from geoseg.training.recipe import Recipe
 
 CHECK_VERSION = 1
 _SIGNS = {"stop": "STOP", "warn": "warning", "note": "note", "ok": "ok"}
 _COLUMNS = ("class", "pixels", "area ha", "share", "patches", "parts", "train", "validate")
 
 
-def as_text(check: LabelCheck) -> str:
+@dataclass(frozen=True)
+class LabelCheck:
+    """What was found out about the labels of a recipe.
+
+    Attributes:
+        recipe: The recipe.
+        values: The values of each label file.
+        findings: What is wrong and what is well, the gravest first.
+        grounds: Scenes and labels; empty, like all that follows, where a label value is no class.
+        outlines: What polygons are like, by scene; None for rasters.
+        shifts: The shift between labels and image, by scene.
+        cover: The counts.
+    """
+
+    recipe: Recipe
+    values: tuple[ValueSurvey, ...]
+    findings: tuple[LabelFinding, ...]
+    grounds: tuple[Ground, ...] = field(default=(), repr=False)
+    outlines: tuple[Outlines | None, ...] = ()
+    shifts: tuple[Shift, ...] = ()
+    cover: Cover | None = None
+
+    @property
+    def can_train(self) -> bool:
+        """Whether training would take these labels."""
+        return all(finding.level != "stop" for finding in self.findings)
+
+    def text(self) -> str:
+        """The check as a person reads it."""
+        return _text(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of the report, as JSON values."""
+        return _json(self)
+
+
+def _text(check: LabelCheck) -> str:
     """What was read, a row a class, a line a finding, and the verdict."""
     lines = [f"recipe    {check.recipe.path}", *_files(check)]
     if check.cover is not None:
@@ -75,7 +112,7 @@ def _verdict(check: LabelCheck) -> str:
     return f"{name} can be trained" + (f"; {warnings} warning{'s' * (warnings > 1)}" if warnings else "")
 
 
-def as_json(check: LabelCheck) -> dict[str, Any]:
+def _json(check: LabelCheck) -> dict[str, Any]:
     """The content of the report."""
     return {
         "report_version": CHECK_VERSION,

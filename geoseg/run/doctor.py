@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoseg.errors import SceneError
+from geoseg.run.band_values import BandValues
 from geoseg.run.findings import Diagnosis, Finding, Severity
 from geoseg.run.sentinel2 import offset_not_applied
-from geoseg.run.value_checks import BandValues, check_values, filled_with, undeclared_fill
+from geoseg.run.value_checks import check_values, filled_with, undeclared_fill
 from geoseg.scene import BandMatch, Scene, match_bands
 from geoseg.scene.match import missing_bands
 from geoseg.scene.names import is_generic

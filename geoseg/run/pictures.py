@@ -13,7 +13,7 @@ from geoseg.run.findings import Finding
 
 if TYPE_CHECKING:
     from geoseg.models.card import ModelCard
-    from geoseg.run.value_checks import BandValues
+    from geoseg.run.band_values import BandValues
 
 _WHITE = 255
 _WHITE_16 = 65535

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from geoseg.run.band_values import BandValues
 from geoseg.run.findings import Finding
-from geoseg.run.value_checks import BandValues
 from geoseg.scene import Scene
 
 _OFFSET = 1000

@@ -6,15 +6,15 @@ The thresholds are lenient: seasons, soils and clouds move values; only what no 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.run.band_values import BandValues
 from geoseg.run.findings import Finding, Severity
 from geoseg.run.pictures import check_depth, picture_mend, wants_picture
-from geoseg.scene import Band, Scene
+from geoseg.scene import Scene
 from geoseg.scene.band import can_hold
 
 if TYPE_CHECKING:
@@ -48,30 +48,6 @@ _SCALINGS = (
 )
 """(scale, offset) in use: x 10000 (Sentinel-2, HLS, MODIS), Landsat Collection 2, x 1000, percent, none, and
 those that lead to 8 bits."""
-
-
-@dataclass(frozen=True)
-class BandValues:
-    """Sampled valid values of one band.
-
-    Attributes:
-        band: The scene's band.
-        wanted: What the model knows of it.
-        stored: (pixels,) as in the file, without nodata and undeclared fill.
-    """
-
-    band: Band
-    wanted: ModelBand
-    stored: NDArray[np.generic]
-
-    def scaled(self, scale: float, offset: float) -> NDArray[np.float64]:
-        """Physical values under another scale and offset."""
-        values: NDArray[np.float64] = self.stored.astype(np.float64) * scale + offset
-        return values
-
-    def now(self) -> NDArray[np.float64]:
-        """Physical values as the scene is opened."""
-        return self.scaled(self.band.scale, self.band.offset)
 
 
 def undeclared_fill(scene: Scene, stored: Sequence[NDArray[np.generic]]) -> tuple[Finding, float] | None:
