@@ -16,7 +16,7 @@ from geoseg.models import Model
 AUTO = "auto"
 
 _LARGEST = 1536
-"""Pixels a side: chips of 2048 would save two percent more and take twice the memory for each forward."""
+"""Pixels a side: chips of 2048 would compute some two percent less and be nearly twice as large."""
 _FEWEST = 32
 """Chips of a scene: fewer would leave cores idle while the last ones are computed."""
 

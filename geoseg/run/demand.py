@@ -86,7 +86,7 @@ def measured_demand(model: Model, settings: Settings, say: Say, *, exactly: bool
         settings: The run's; only what a forward depends on matters.
         say: Told when something is measured.
         exactly: Whether to measure chips of the run's own size; else those of the model's size tell what
-            others take by their pixels, 5 to 7 percent too little for chips seven times as large.
+            others take by their pixels, within 7 percent for chips seven times as large.
     """
     chips = settings if exactly else of_own_chips(model, settings)
     key = key_of("demand", model, chips, settings.tta, _REVISION)

@@ -6,9 +6,9 @@
 
 All are whole commands, process start included, chips and overlap those of the package. ``geoseg`` writes class map
 and confidence as COGs with overviews. "fast" is what geoseg would choose in a hurry: int8 and ``--chip-size auto``;
-a package without an int8 network gets one before the rounds begin, on chips of the scene. GeoDeep takes three bands only, so it is compared
-on the scene's visible bands with the bundled network cut down to them: the filters of its first layer that belong
-to other bands are left out.
+a package without an int8 network gets one before the rounds begin, on chips of the scene. GeoDeep takes three bands
+only, so it is compared on the scene's visible bands with the bundled network cut down to them: the filters of its
+first layer that belong to other bands are left out.
 """
 
 from __future__ import annotations

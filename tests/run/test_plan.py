@@ -140,6 +140,30 @@ def test_without_a_limit_little_free_memory_is_used_before_a_run_is_refused(
         geoseg.predict(scene, tmp_path / "m.tif", model=tiny_model, dry_run=True, force=True)
 
 
+def test_when_a_plan_measures_and_what(scene, tiny_model, tmp_path, monkeypatch):
+    asked = []
+
+    def measured(model, settings, _say, *, exactly=False):
+        asked.append(exactly)
+        return usual_demand(model, settings)
+
+    def plan(**options):
+        return geoseg.predict(
+            scene, tmp_path / "m.tif", model=tiny_model, dry_run=True, force=True, **options
+        ).plan
+
+    monkeypatch.setattr(plans, "measured_demand", measured)
+    chips = plan().chips
+    assert asked == []
+    monkeypatch.setattr(plans, "_WORTH_MEASURING", chips * 64**2)  # pixels, not chips
+    plan()
+    assert asked == [False]
+    plan(max_memory="8GB")
+    assert asked == [False, True]
+    with pytest.raises(SettingsError, match="leave --chip-size 128 out"):
+        plan(max_memory="100MB", chip_size=128)
+
+
 @pytest.fixture
 def tiny(tiny_model, tmp_path, monkeypatch):
     """A model and settings for it, with a folder of their own for figures."""
