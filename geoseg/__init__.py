@@ -20,24 +20,24 @@ from geoseg.errors import GeosegError, InputError, RunError
 
 if TYPE_CHECKING:
     from geoseg.models import Model, load_model
-    from geoseg.run.evaluate import EvaluateResult, evaluate
-    from geoseg.run.inspect import Inspection, inspect
-    from geoseg.run.polygonize import PolygonizeResult, polygonize
-    from geoseg.run.predict import PredictResult, predict
-    from geoseg.run.train import TrainResult, train
     from geoseg.scene import Scene, open_scene
+    from geoseg.verbs.evaluate import EvaluateResult, evaluate
+    from geoseg.verbs.inspect import Inspection, inspect
+    from geoseg.verbs.polygonize import PolygonizeResult, polygonize
+    from geoseg.verbs.predict import PredictResult, predict
+    from geoseg.verbs.train import TrainResult, train
 
 _HOMES = {
-    "predict": "geoseg.run.predict",
-    "PredictResult": "geoseg.run.predict",
-    "polygonize": "geoseg.run.polygonize",
-    "PolygonizeResult": "geoseg.run.polygonize",
-    "evaluate": "geoseg.run.evaluate",
-    "EvaluateResult": "geoseg.run.evaluate",
-    "inspect": "geoseg.run.inspect",
-    "Inspection": "geoseg.run.inspect",
-    "train": "geoseg.run.train",
-    "TrainResult": "geoseg.run.train",
+    "predict": "geoseg.verbs.predict",
+    "PredictResult": "geoseg.verbs.predict",
+    "polygonize": "geoseg.verbs.polygonize",
+    "PolygonizeResult": "geoseg.verbs.polygonize",
+    "evaluate": "geoseg.verbs.evaluate",
+    "EvaluateResult": "geoseg.verbs.evaluate",
+    "inspect": "geoseg.verbs.inspect",
+    "Inspection": "geoseg.verbs.inspect",
+    "train": "geoseg.verbs.train",
+    "TrainResult": "geoseg.verbs.train",
     "load_model": "geoseg.models",
     "Model": "geoseg.models",
     "open_scene": "geoseg.scene",

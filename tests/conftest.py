@@ -10,7 +10,10 @@ import pytest
 import rasterio
 from rasterio.transform import Affine
 
-from geoseg.models.card import LandClass, ModelBand, ModelCard
+from geoseg.classes import LandClass
+from geoseg.models.card import ModelBand, ModelCard
+
+pytest_plugins = ["tests.fixtures"]
 
 SAMPLES = Path(__file__).parents[1] / "sample_tiles"
 

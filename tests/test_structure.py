@@ -1,4 +1,4 @@
-"""The shape of the house: data flows one way, files stay small, the style tools are clean."""
+"""The shape of the house: data flows one way, the style tools are clean."""
 
 from __future__ import annotations
 
@@ -15,15 +15,25 @@ PACKAGE = ROOT / "geoseg"
 STAGES = (
     "errors",
     "grid",
+    "progress",
+    "units",
+    "classes",
+    "files",
+    "system",
+    "raster",
     "scene",
+    "labels",
     "models",
     "inference",
-    "refine",
+    "doctor",
     "maps",
+    "refine",
     "polygons",
     "assess",
+    "plan",
+    "execute",
     "training",
-    "run",
+    "verbs",
     "cli",
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))

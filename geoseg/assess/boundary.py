@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.assess.scores import Floats
-from geoseg.scene.labels import IGNORE
+from geoseg.classes import IGNORE
 
 _BITS = 64
 _SLACK = 1e-9

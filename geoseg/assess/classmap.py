@@ -11,18 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window as RasterioWindow
 
+from geoseg.classes import NODATA, LandClass
 from geoseg.errors import RunError, SceneError
 from geoseg.grid import Window
-from geoseg.models.card import LandClass
-from geoseg.polygons.legend import read_legend
+from geoseg.labels.labels import Labels, open_labels
 from geoseg.polygons.rasters import ORIGIN_TAG
-from geoseg.polygons.surface import Surface, measure_surface
+from geoseg.raster.georeference import Georeference
+from geoseg.raster.legend import read_legend
+from geoseg.raster.pixel_sizes import Surface, measure_surface
+from geoseg.raster.source import GDAL_ERRORS, Source, borrow
 from geoseg.scene.file import reason
-from geoseg.scene.georeference import Georeference
-from geoseg.scene.labels import Labels, open_labels
-from geoseg.scene.source import GDAL_ERRORS, Source, borrow
 
-NODATA = 255
 PathLike = str | os.PathLike[str]
 
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from geoseg.assess.bootstrap import BlockSums
 from geoseg.assess.boundary import Tolerance, boundary_counts
 from geoseg.assess.calibration import BINS, bin_sums
-from geoseg.assess.classmap import NODATA, ClassMap, Readable
+from geoseg.assess.classmap import ClassMap, Readable
+from geoseg.classes import IGNORE, NODATA
 from geoseg.grid import Window
-from geoseg.polygons.surface import Surface
-from geoseg.scene.labels import IGNORE
+from geoseg.raster.pixel_sizes import Surface
 
 WINDOW = 1024
 """Pixels a side read at once; never changes the answer."""

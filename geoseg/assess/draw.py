@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.assess.area import allocate
-from geoseg.assess.classmap import NODATA, ClassMap
+from geoseg.assess.classmap import ClassMap
 from geoseg.assess.compare import IDS, WINDOW, windows
+from geoseg.classes import NODATA
 from geoseg.errors import InputError
 from geoseg.grid import Window
 

@@ -11,11 +11,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.assess.classmap import NODATA, Readable
+from geoseg.assess.classmap import Readable
 from geoseg.assess.compare import CHIP
+from geoseg.classes import IGNORE, NODATA, LandClass
 from geoseg.grid import Window
-from geoseg.models.card import LandClass
-from geoseg.scene.labels import IGNORE
 from geoseg.scene.sample import sample_scene
 from geoseg.scene.scene import Scene
 

@@ -7,7 +7,7 @@ import re
 
 from geoseg.assess.boundary import Tolerance
 from geoseg.errors import SettingsError
-from geoseg.scene.georeference import Georeference
+from geoseg.raster.georeference import Georeference
 
 _LENGTH = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(px|m|km)?\s*")
 _LARGEST_REACH = 64

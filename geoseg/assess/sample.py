@@ -21,14 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.transform import Affine
 
-from geoseg.assess.classmap import NODATA, ClassMap
+from geoseg.assess.classmap import ClassMap
 from geoseg.assess.draw import Drawn
 from geoseg.assess.sample_style import add_styles
+from geoseg.classes import IGNORE, NODATA, LandClass, complete_legend
 from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
-from geoseg.models.card import LandClass
-from geoseg.polygons.legend import complete_legend
-from geoseg.scene.label_values import IGNORE, make_table
+from geoseg.labels.values import make_table
 
 LAYER = "sample"
 OUTLINES = "pixels"

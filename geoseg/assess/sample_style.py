@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from geoseg.models.card import LandClass
+from geoseg.classes import LandClass
 
 _OPEN, _DONE = "230,80,0,255", "90,150,110,255"
 

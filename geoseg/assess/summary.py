@@ -13,8 +13,8 @@ from geoseg.assess.boundary import Tolerance, boundary_scores
 from geoseg.assess.calibration import BINS, calibration_errors, reliability_table
 from geoseg.assess.compare import IDS, JOINT, Counts
 from geoseg.assess.scores import Floats, Scores, number, score
+from geoseg.classes import LandClass
 from geoseg.errors import InputError
-from geoseg.models.card import LandClass
 
 Interval = list[float | None] | None
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.assess.area import AreaEstimate, Z, estimate
 from geoseg.assess.scores import Floats, number, score
-from geoseg.models.card import LandClass
+from geoseg.classes import LandClass
 
 
 def summarise_sample(

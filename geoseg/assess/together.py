@@ -11,7 +11,7 @@ from geoseg.assess.bootstrap import BlockSums
 from geoseg.assess.classmap import ClassMap, Readable
 from geoseg.assess.compare import IDS, Counts
 from geoseg.assess.examples import Example, Painter, choose, draw_example
-from geoseg.models.card import LandClass
+from geoseg.classes import LandClass
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def evaluate(quiet: bool, target: str, **options: Any) -> None:
     stratified random sample that area estimates need.
     """
     from geoseg.cli.progress import choose_progress
-    from geoseg.run.evaluate import evaluate as run
+    from geoseg.verbs.evaluate import evaluate as run
 
     prediction = {key: options.pop(key) for key in _PREDICTION}
     options["ignore"] = options["ignore"] or ()

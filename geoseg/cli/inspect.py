@@ -19,7 +19,7 @@ def inspect(context: click.Context, /, scene: tuple[str, ...], **options: Any) -
 
     Exits with 0 when the scene fits the model, with 2 when predict would refuse it.
     """
-    from geoseg.run.inspect import inspect as run
+    from geoseg.verbs.inspect import inspect as run
 
     result = run(list(scene), **options)
     click.echo(result.text())

@@ -56,7 +56,7 @@ def export_model(quiet: bool, model: str, **options: Any) -> None:
     itself: predict --model DIR/network.onnx.
     """
     from geoseg.cli.progress import choose_progress
-    from geoseg.run.export import export_model as run
+    from geoseg.verbs.export import export_model as run
 
     click.echo(run(model, **options, say=choose_progress(quiet=quiet).say))
 
@@ -87,7 +87,7 @@ def quantize(quiet: bool, model: str, **options: Any) -> None:
     agree, and with --labels accuracy and mean IoU of both, stand in the new package: models show DIR.
     """
     from geoseg.cli.progress import choose_progress
-    from geoseg.run.quantize import quantize_model
+    from geoseg.verbs.quantize import quantize_model
 
     prediction = {key: options.pop(key) for key in ("bands", "nodata", "scale", "offset", "warp", "force")}
     made = quantize_model(model, **options, prediction=prediction, progress=choose_progress(quiet=quiet))

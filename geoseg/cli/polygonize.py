@@ -77,8 +77,8 @@ def polygonize(quiet: bool, class_map: str, output: Path, **options: Any) -> Non
     judge polygons by the area of their pixels.
     """
     from geoseg.cli.progress import choose_progress
-    from geoseg.run.memory import bound_gdal_cache
-    from geoseg.run.polygonize import polygonize as run
+    from geoseg.system.memory import bound_gdal_cache
+    from geoseg.verbs.polygonize import polygonize as run
 
     if options["max_memory"] is not None:
         bound_gdal_cache(options["max_memory"])

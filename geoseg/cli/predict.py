@@ -113,9 +113,9 @@ def predict(quiet: bool, scene: tuple[str, ...], **options: Any) -> None:
     Bands are found by their names. A scene that does not fit the model is refused with what to do about it.
     """
     from geoseg.cli.progress import choose_progress
-    from geoseg.inference.memory import keep_memory
-    from geoseg.run.memory import bound_gdal_cache
-    from geoseg.run.predict import predict as run
+    from geoseg.system.allocator import keep_memory
+    from geoseg.system.memory import bound_gdal_cache
+    from geoseg.verbs.predict import predict as run
 
     keep_memory()
     if options["max_memory"] is not None:

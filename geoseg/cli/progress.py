@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from geoseg.run.progress import Bar, Progress, Silent
+from geoseg.progress import Bar, Progress, Silent
 
 _SECONDS_BETWEEN_LINES = 15.0
 _MANY = 10.0

@@ -87,7 +87,7 @@ def train(
     With --check nothing is trained: exits with 0 when training would run, with 2 when it would refuse.
     """
     if example:
-        from geoseg.training.example import example as write_example
+        from geoseg.training.recipe.example import example as write_example
 
         click.echo(write_example(), nl=False)
         return
@@ -98,14 +98,14 @@ def train(
     from geoseg.cli.progress import choose_progress
 
     if check:
-        from geoseg.run.check_labels import check_labels
+        from geoseg.training.label_check.check import check_labels
 
         found = check_labels(
             recipe, report=report, overwrite=overwrite, progress=choose_progress(quiet=quiet)
         )
         click.echo(found.text())
         context.exit(0 if found.can_train else 2)
-    from geoseg.run import train as run
+    from geoseg.verbs import train as run
 
     if preview is not None:
         click.echo(run.preview(recipe, preview, overwrite=overwrite))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Block, Chip, Grid, Window
-from geoseg.inference.backend import Backend
+from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.blend import BlockSum
 from geoseg.inference.decision import Decision
 from geoseg.inference.pixels import BlockPixels

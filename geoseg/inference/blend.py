@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import WEIGHT_ONE, Block, Chip, Grid, Window
-from geoseg.inference.backend import Backend
+from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.decision import Decision, decide
 from geoseg.inference.pixels import BlockPixels
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Block, Chip, Grid
 from geoseg.inference.accumulate import AccumulatedBlock, begin_block
-from geoseg.inference.backend import Backend
+from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.pixels import BlockPixels, PixelSource
 from geoseg.inference.reading import STRIP_ROWS, Area, BlockReaders, BlockReading, StripReader

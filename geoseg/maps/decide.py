@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.classes import NODATA
 from geoseg.inference.blend import SUM_ONE
 from geoseg.inference.decision import Decision, decide
 
-__all__ = ["CONFIDENCE_ONE", "NODATA", "PROBABILITY_BYTE_ONE", "Decision", "decide", "to_bytes"]
-
-NODATA = 255
-"""Nodata in every raster that geoseg writes; never a class, a confidence or a probability."""
+__all__ = ["CONFIDENCE_ONE", "PROBABILITY_BYTE_ONE", "Decision", "decide", "to_bytes"]
 
 CONFIDENCE_ONE = 100
 """The stored confidence that stands for 1."""

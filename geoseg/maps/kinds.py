@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.maps.decide import CONFIDENCE_ONE, NODATA, PROBABILITY_BYTE_ONE, Decision, to_bytes
+from geoseg.classes import NODATA, LandClass
+from geoseg.maps.decide import CONFIDENCE_ONE, PROBABILITY_BYTE_ONE, Decision, to_bytes
 from geoseg.maps.qml import palette_qml, ramp_qml
 from geoseg.maps.sidecar import class_table_xml
-from geoseg.models.card import LandClass
 
 
 class MapKind(Protocol):

@@ -14,7 +14,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.grid import Window
-from geoseg.maps.pyramid import TILE
+from geoseg.maps.cog.pyramid import TILE
 
 
 class ScratchRaster:

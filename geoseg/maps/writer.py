@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from geoseg.classes import NODATA
 from geoseg.errors import RunError
+from geoseg.files import StagedFile
 from geoseg.grid import Window
-from geoseg.maps.cog import StreamedCog
-from geoseg.maps.decide import NODATA
+from geoseg.maps.cog.cog import StreamedCog
+from geoseg.maps.cog.overviews import HALVE
+from geoseg.maps.cog.pyramid import TILE
 from geoseg.maps.kinds import MapKind
-from geoseg.maps.overviews import HALVE
-from geoseg.maps.pyramid import TILE
 from geoseg.maps.scratch import ScratchRaster
-from geoseg.scene.georeference import Georeference
+from geoseg.raster.georeference import Georeference
 
-__all__ = ["TILE", "MapWriter", "StagedFile", "stale_sidecars"]
-
-
-@dataclass(frozen=True)
-class StagedFile:
-    """A complete file under a temporary name, waiting for all others of its run.
-
-    Attributes:
-        staged: Where it is.
-        final: What it will be called.
-    """
-
-    staged: Path
-    final: Path
+__all__ = ["TILE", "MapWriter", "stale_sidecars"]
 
 
 class MapWriter:

@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from geoseg.models.card import LandClass, ModelBand, ModelCard
+    from geoseg.classes import LandClass, check_class_ids, remap_class_ids
+    from geoseg.models.card import ModelBand, ModelCard
     from geoseg.models.catalog import architectures, encoders_for
-    from geoseg.models.classids import check_class_ids, remap_class_ids
     from geoseg.models.description import describe
     from geoseg.models.model import Model
     from geoseg.models.networks import build_network, check_chip_size, size_divisor
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from geoseg.models.sources import DEFAULT_MODEL, bundled_models
 
 _HOMES = {
-    "LandClass": "card",
-    "ModelBand": "card",
-    "ModelCard": "card",
-    "architectures": "catalog",
-    "encoders_for": "catalog",
-    "check_class_ids": "classids",
-    "remap_class_ids": "classids",
-    "describe": "description",
-    "build_network": "networks",
-    "check_chip_size": "networks",
-    "size_divisor": "networks",
-    "Model": "model",
-    "load_card": "package",
-    "load_model": "package",
-    "open_model": "package",
-    "save_model": "package",
-    "DEFAULT_MODEL": "sources",
-    "bundled_models": "sources",
+    "LandClass": "geoseg.classes",
+    "ModelBand": "geoseg.models.card",
+    "ModelCard": "geoseg.models.card",
+    "architectures": "geoseg.models.catalog",
+    "encoders_for": "geoseg.models.catalog",
+    "check_class_ids": "geoseg.classes",
+    "remap_class_ids": "geoseg.classes",
+    "describe": "geoseg.models.description",
+    "build_network": "geoseg.models.networks",
+    "check_chip_size": "geoseg.models.networks",
+    "size_divisor": "geoseg.models.networks",
+    "Model": "geoseg.models.model",
+    "load_card": "geoseg.models.package",
+    "load_model": "geoseg.models.package",
+    "open_model": "geoseg.models.package",
+    "save_model": "geoseg.models.package",
+    "DEFAULT_MODEL": "geoseg.models.sources",
+    "bundled_models": "geoseg.models.sources",
 }
 
 __all__ = [
@@ -65,7 +65,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'geoseg.models' has no attribute {name!r}")
-    return getattr(import_module(f"geoseg.models.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,37 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.classes import LandClass, check_class_ids, require_text
 from geoseg.errors import ModelError
-from geoseg.models.classids import check_class_ids
 
 INVALID_RULES = ("all", "any")
-_COLOR = re.compile(r"#[0-9a-f]{6}")
-
-
-@dataclass(frozen=True, slots=True)
-class LandClass:
-    """One class of a map.
-
-    Attributes:
-        id: label value in the class map, 0-254.
-        name: what people read.
-        color: "#rrggbb", lower case.
-
-    Raises:
-        ModelError: if the id is not 0-254, the name is empty or the colour is not "#rrggbb".
-    """
-
-    id: int
-    name: str
-    color: str
-
-    def __post_init__(self) -> None:
-        check_class_ids([self.id])
-        object.__setattr__(self, "id", int(self.id))
-        _require_text(self.name, f"the name of class {self.id}")
-        object.__setattr__(self, "color", str(self.color).lower())
-        if not _COLOR.fullmatch(self.color):
-            raise ModelError(f'class {self.id} has the color "{self.color}"; write it as "#rrggbb"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +39,7 @@ class ModelBand:
     high: float
 
     def __post_init__(self) -> None:
-        _require_text(self.name, "the name of a band")
+        require_text(self.name, "the name of a band")
         for key in ("mean", "std", "low", "high"):
             object.__setattr__(self, key, _finite(getattr(self, key), f'{key} of band "{self.name}"'))
         if self.std <= 0:
@@ -140,12 +112,12 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         for key in ("name", "version", "architecture", "units"):
-            _require_text(getattr(self, key), f"`{key}` of the model card")
+            require_text(getattr(self, key), f"`{key}` of the model card")
         for key in ("summary", "trained_on", "license", "citation", "trust"):
             if not isinstance(getattr(self, key), str):
                 raise ModelError(f"`{key}` of the model card is {getattr(self, key)!r}; it must be a text")
         if self.encoder is not None:
-            _require_text(self.encoder, "`encoder` of the model card")
+            require_text(self.encoder, "`encoder` of the model card")
         self._check_bands()
         self._check_classes()
         self._check_numbers()
@@ -206,11 +178,6 @@ class ModelCard:
             raise ModelError("`gsd_estimated` is true, but there is no `gsd`; give the estimate as `gsd`")
         if self.invalid_where not in INVALID_RULES:
             raise ModelError(f'`invalid_where` is "{self.invalid_where}"; use "all" or "any"')
-
-
-def _require_text(value: object, what: str) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ModelError(f"{what} is {value!r}; it must be a text that is not empty")
 
 
 def _require_unique(names: Sequence[str], what: str) -> None:

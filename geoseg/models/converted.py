@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from geoseg.errors import ModelError
-from geoseg.models.convert import ChipShape
+from geoseg.models.conversion import ChipShape
 from geoseg.models.layout import CONVERTED_FILES, ONNX, OPENVINO
 from geoseg.models.mlm import MLM_FILE
 from geoseg.models.sources import Package

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from geoseg.classes import LandClass
 from geoseg.errors import ModelError
-from geoseg.models.card import LandClass, ModelBand, ModelCard
+from geoseg.models.card import ModelBand, ModelCard
 from geoseg.models.catalog import SMP_CLASSES, UNET_CLASSIC, UNET_CLASSIC_CLASS
-from geoseg.models.convert import ChipShape
+from geoseg.models.conversion import ChipShape
 from geoseg.models.converted import Converted, Promised
 from geoseg.models.mlm import CONFIG_FILE, WEIGHTS_FILE
 from geoseg.models.networks import assemble, check_config_chip_size, config_stride

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 from geoseg.errors import ModelError
-from geoseg.models.convert import ChipShape
+from geoseg.models.conversion import ChipShape
 from geoseg.models.converted import Converted
 from geoseg.models.layout import CONVERTED_FILES, ONNX, OPENVINO
 from geoseg.models.onnx_file import read_metadata

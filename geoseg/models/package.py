@@ -13,8 +13,7 @@ from geoseg.models.card import ModelCard
 from geoseg.models.catalog import UNET_CLASSIC_CLASS
 from geoseg.models.converted import promised_in
 from geoseg.models.layout import CONVERTED_FILES, ONNX_ENDING
-from geoseg.models.mlm import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE, item_from_card
-from geoseg.models.mlm_read import card_from_item
+from geoseg.models.mlm import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE, card_from_item, item_from_card
 from geoseg.models.model import ARCHITECTURES, Model, model_hash
 from geoseg.models.networks import check_chip_size, check_config_chip_size
 from geoseg.models.onnx_package import read_item

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ModelError, SettingsError
-from geoseg.models.convert import INPUTS
+from geoseg.models.conversion import INPUTS
 from geoseg.models.converted import Converted
 from geoseg.models.openvino_runtime import read_network, to_ir, without_telemetry
 

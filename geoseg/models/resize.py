@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from geoseg.errors import ModelError
-from geoseg.models.convert import INPUTS, ChipShape
+from geoseg.models.conversion import INPUTS, ChipShape
 from geoseg.models.converted import Converted
 from geoseg.models.openvino_runtime import import_openvino, read_network, to_ir
 

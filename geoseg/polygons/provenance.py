@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from geoseg.polygons.schema import SCHEMA_VERSION, VERSION_KEY
-from geoseg.polygons.units import AreaLimit
-from geoseg.polygons.zonal import Zonal, column_names
+from geoseg.polygons.table.schema import SCHEMA_VERSION, VERSION_KEY
+from geoseg.polygons.zonal.zonal import Zonal, column_names
+from geoseg.units import AreaLimit
 
 STATS_TAG = "GEOSEG_STATS"
 """The columns of statistics, in order."""

@@ -17,14 +17,13 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
+from geoseg.classes import NODATA, LandClass
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid import Window
-from geoseg.models.card import LandClass
-from geoseg.polygons.components import NODATA
-from geoseg.polygons.legend import read_legend
-from geoseg.polygons.same_grid import require_same_grid
-from geoseg.polygons.trace_block import BlockValues
-from geoseg.polygons.zonal import Zonal
+from geoseg.polygons.trace.block import BlockValues
+from geoseg.polygons.zonal.zonal import Zonal
+from geoseg.raster.legend import read_legend
+from geoseg.raster.same_grid import require_same_grid
 
 if TYPE_CHECKING:
     from affine import Affine

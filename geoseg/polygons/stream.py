@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoseg.models.card import LandClass
-from geoseg.polygons.components import NODATA
-from geoseg.polygons.legend import complete_legend
+from geoseg.classes import NODATA, LandClass, complete_legend
 from geoseg.polygons.provenance import table_provenance
-from geoseg.polygons.store import PolygonStore
-from geoseg.polygons.surface import measure_surface
-from geoseg.polygons.table import PolygonTable
-from geoseg.polygons.trace import Tracer
-from geoseg.polygons.trace_block import BlockValues, trace_block
-from geoseg.polygons.zonal import Zonal, with_steps
+from geoseg.polygons.table.store import PolygonStore
+from geoseg.polygons.table.table import PolygonTable
+from geoseg.polygons.trace.block import BlockValues, trace_block
+from geoseg.polygons.trace.trace import Tracer
+from geoseg.polygons.zonal.zonal import Zonal, with_steps
+from geoseg.raster.pixel_sizes import measure_surface
 
 if TYPE_CHECKING:
     from affine import Affine

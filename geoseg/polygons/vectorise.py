@@ -11,20 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
+from geoseg.classes import NODATA, LandClass, complete_legend
 from geoseg.errors import SettingsError
 from geoseg.grid import Window
-from geoseg.models.card import LandClass
-from geoseg.polygons.components import NODATA
-from geoseg.polygons.legend import complete_legend
 from geoseg.polygons.provenance import table_provenance
 from geoseg.polygons.rasters import DATE_TAG, MapRasters, resolve_block_size
-from geoseg.polygons.store import PolygonStore
-from geoseg.polygons.surface import measure_surface
-from geoseg.polygons.table import PolygonTable
-from geoseg.polygons.threads import in_order
-from geoseg.polygons.trace import Tracer
-from geoseg.polygons.trace_block import TracedBlock, trace_block
-from geoseg.polygons.zonal import Zonal, with_steps
+from geoseg.polygons.table.store import PolygonStore
+from geoseg.polygons.table.table import PolygonTable
+from geoseg.polygons.trace.block import TracedBlock, trace_block
+from geoseg.polygons.trace.trace import Tracer
+from geoseg.polygons.zonal.zonal import Zonal, with_steps
+from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.system.threads import in_order
 
 Progress = Callable[[int, int], None]
 """Called after every block with the blocks done and all blocks."""

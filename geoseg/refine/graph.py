@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.classes import NODATA
 from geoseg.refine.patches import Patches
-from geoseg.refine.step import NODATA
 
 SETTLED = 256
 """Nodes below this number stand for settled patches of the class of that number; 255 is nodata."""

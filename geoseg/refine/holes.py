@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.classes import NODATA
+from geoseg.raster.components import spread
 from geoseg.refine.graph import SETTLED, PatchGraph, group_linked, link_matrix
-from geoseg.refine.runs import spread
-from geoseg.refine.step import NODATA, Change, Strip
+from geoseg.refine.step import Change, Strip
 from geoseg.refine.survey import PatchSize, study_patches
 
 

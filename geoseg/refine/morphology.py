@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.classes import NODATA
 from geoseg.refine.choice import choose
 from geoseg.refine.smooth import check_window
-from geoseg.refine.step import NODATA, Change, Strip
+from geoseg.refine.step import Change, Strip
 from geoseg.refine.windows import over_squares
 
 _PORTION = 2**16

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.classes import NODATA
 from geoseg.refine.rows import RowFile
-from geoseg.refine.step import NODATA, Step, Strip
+from geoseg.refine.step import Step, Strip
 
 STRIP_PIXELS = 2**20
 """Pixels of a strip, about: larger ones are no faster, and need more memory."""

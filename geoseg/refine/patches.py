@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.refine.runs import Contacts, Runs, find_runs_and_contacts
-from geoseg.refine.step import NODATA, Strip
+from geoseg.classes import NODATA
+from geoseg.raster.components import Contacts, Runs, find_runs_and_contacts
+from geoseg.refine.step import Strip
 
 
 @dataclass(frozen=True, slots=True, eq=False)

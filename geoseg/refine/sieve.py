@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.classes import NODATA
 from geoseg.refine.choice import choose
 from geoseg.refine.graph import SETTLED, PatchGraph
-from geoseg.refine.step import NODATA, Change, Strip
+from geoseg.refine.step import Change, Strip
 from geoseg.refine.survey import PatchSize, study_patches
 
 

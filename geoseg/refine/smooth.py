@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.classes import NODATA
 from geoseg.errors import SettingsError
-from geoseg.refine.step import NODATA, Change, Strip
+from geoseg.refine.step import Change, Strip
 from geoseg.refine.windows import over_squares
 
 LARGEST_WINDOW = 255

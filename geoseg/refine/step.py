@@ -9,9 +9,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-NODATA = 255
-"""The value of pixels that hold no class; everything beyond the map's edge counts as nodata too."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Strip:

@@ -17,9 +17,9 @@ from typing import IO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.raster.components import spread
 from geoseg.refine.graph import PatchGraph
 from geoseg.refine.patches import Patches, find_patches
-from geoseg.refine.runs import spread
 from geoseg.refine.step import Change, Strip
 
 PixelAreas = Callable[[int, int], NDArray[np.float64]]

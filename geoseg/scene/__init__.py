@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from geoseg.raster.georeference import Georeference
 from geoseg.scene.band import Band
-from geoseg.scene.georeference import Georeference
 from geoseg.scene.match import BandMatch, match_bands
 from geoseg.scene.opening import open_scene
 from geoseg.scene.scene import Scene

@@ -13,7 +13,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import RunError
 from geoseg.grid import Window
-from geoseg.scene.source import GDAL_ERRORS, Source, borrow
+from geoseg.raster.source import GDAL_ERRORS, Source, borrow
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from geoseg.errors import SceneError
+from geoseg.raster.georeference import Georeference
 from geoseg.scene.file import SceneFile
-from geoseg.scene.georeference import Georeference
 from geoseg.scene.names import name_in_file_name, stem
 from geoseg.scene.probe import Facts
 

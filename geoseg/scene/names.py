@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
+from geoseg.raster.source import is_remote
 from geoseg.scene.sensors import band_id, common_names_of_ids
-from geoseg.scene.source import is_remote
 
 COMMON_NAMES = (
     "pan", "coastal", "blue", "green", "green05", "yellow", "red", "rededge", "rededge071", "rededge075",

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from geoseg.errors import SceneError
+from geoseg.raster.georeference import Georeference
+from geoseg.raster.source import GDAL_ERRORS, Source, is_remote
 from geoseg.scene.file import SceneFile, reason
-from geoseg.scene.georeference import Georeference
-from geoseg.scene.source import GDAL_ERRORS, Source, is_remote
 
 _VECTOR_SUFFIXES = (
     ".shp", ".geojson", ".gpkg", ".fgb", ".kml", ".kmz", ".gml", ".gpx", ".parquet", ".geoparquet", ".dxf",

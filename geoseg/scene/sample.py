@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
+from geoseg.raster.source import is_remote
 from geoseg.scene.scene import Scene
-from geoseg.scene.source import is_remote
 from geoseg.scene.stack import Raw
 
 _WINDOWS = 64

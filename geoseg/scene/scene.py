@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from geoseg.errors import SceneError
 from geoseg.grid import Window
+from geoseg.raster.georeference import Georeference
+from geoseg.raster.source import close
 from geoseg.scene.band import Band
 from geoseg.scene.file import SceneFile
-from geoseg.scene.georeference import Georeference
 from geoseg.scene.names import stem
-from geoseg.scene.source import close
 from geoseg.scene.stack import Layer, Raw, read_stack
 
 INVALID_WHERE = ("all", "any")

@@ -13,12 +13,12 @@ from rasterio.transform import array_bounds
 from rasterio.warp import transform_bounds
 
 from geoseg.errors import SceneError
+from geoseg.raster.georeference import Georeference
+from geoseg.raster.source import GDAL_ERRORS, Source, Warp
 from geoseg.scene.band import can_hold
 from geoseg.scene.file import SceneFile, reason
-from geoseg.scene.georeference import Georeference
 from geoseg.scene.layout import arrange
 from geoseg.scene.probe import Facts
-from geoseg.scene.source import GDAL_ERRORS, Source, Warp
 
 _LEAST_SHARE = 0.5
 """Share of the finest file's area that each further band must cover to count as a band of the same scene."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from geoseg.models.card import ModelCard
-from geoseg.training.folds import Split
-from geoseg.training.ground import Ground
+from geoseg.training.ground.folds import Split
+from geoseg.training.ground.ground import Ground
+from geoseg.training.network.transfer import StartedNetwork
 from geoseg.training.prepare import Prepared
-from geoseg.training.transfer import StartedNetwork
 
 _LARGEST_CHIP, _LARGEST_OVERLAP = 512, 64
 _REGIONS = {"blocks": "spatial blocks", "scenes": "scenes", "polygons": "drawn areas"}

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, SettingsError
 from geoseg.models.card import ModelBand
-from geoseg.training.chips import ChipReader, Placer, TrainingChips, ValidationChips
-from geoseg.training.folds import Split, make_split
-from geoseg.training.ground import Ground, LabelCells, count_labels, open_ground
-from geoseg.training.losses.weights import class_weights
-from geoseg.training.recipe import Recipe
-from geoseg.training.survey import survey
+from geoseg.training.chips.chips import ChipReader, Placer, TrainingChips, ValidationChips
+from geoseg.training.ground.folds import Split, make_split
+from geoseg.training.ground.ground import Ground, LabelCells, count_labels, open_ground
+from geoseg.training.ground.survey import survey
+from geoseg.training.network.losses.weights import class_weights
+from geoseg.training.recipe.recipe import Recipe
 
 _KEYS = {"--bands": "`bands`", "--label-column": "[label_values] column"} | {
     f"--{key}": f"[{table}] {key}"
@@ -189,6 +189,6 @@ def recipe_keys(recipe: Recipe) -> Iterator[None]:
 
 def default_chip_size(grounds: tuple[Ground, ...]) -> int:
     """256 pixels, or what fits a quarter of the smallest scene: a multiple of 32 that networks can halve."""
-    from geoseg.training.folds import default_block_size
+    from geoseg.training.ground.folds import default_block_size
 
     return min(_LARGEST_DEFAULT, max(_MULTIPLE, default_block_size(grounds) // _MULTIPLE * _MULTIPLE))

@@ -16,10 +16,10 @@ from geoseg.assess.calibration import bin_sums
 from geoseg.assess.classmap import open_class_map
 from geoseg.assess.compare import CHIP, compare, pieces, windows
 from geoseg.assess.summary import summarise_labels
+from geoseg.classes import LandClass
 from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
-from geoseg.models.card import LandClass
-from geoseg.scene.labels import open_labels
+from geoseg.labels.labels import open_labels
 from tests.assess.maps import NAMES, random_pair, write
 
 CLASSES = tuple(LandClass(i, name, "#112233") for i, name, _ in NAMES)

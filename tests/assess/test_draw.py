@@ -13,8 +13,8 @@ import pytest
 from geoseg.assess.classmap import open_class_map
 from geoseg.assess.draw import draw_sample, random_numbers
 from geoseg.assess.sample import LAYER, METADATA, OUTLINES, is_sample, read_sample, write_sample
+from geoseg.classes import LandClass
 from geoseg.errors import InputError, SceneError
-from geoseg.models.card import LandClass
 from tests.assess.maps import NAMES, PLACE, patches, write
 
 

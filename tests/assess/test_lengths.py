@@ -8,7 +8,7 @@ from rasterio.transform import Affine
 
 from geoseg.assess.lengths import block_size, parse_length, tolerance
 from geoseg.errors import SettingsError
-from geoseg.scene.georeference import Georeference
+from geoseg.raster.georeference import Georeference
 
 UTM = Georeference(CRS.from_epsg(32614), Affine(30, 0, 500_000, 0, -30, 5_000_000))
 DEGREES = Georeference(CRS.from_epsg(4326), Affine(1e-4, 0, -99, 0, -1e-4, 60.0))

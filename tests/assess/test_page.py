@@ -20,11 +20,11 @@ from rasterio.io import MemoryFile
 from geoseg.assess.examples import CHIP, choose, encode_png, make_examples, make_painter
 from geoseg.assess.page import render_page
 from geoseg.assess.plots import area_dots, class_bars, heat_map, reliability
+from geoseg.classes import LandClass
 from geoseg.errors import InputError
 from geoseg.grid import Window
-from geoseg.models.card import LandClass
-from geoseg.run.evaluate import evaluate
 from geoseg.scene import open_scene
+from geoseg.verbs.evaluate import evaluate
 from tests.assess.maps import NAMES, PLACE, random_pair, write
 from tests.conftest import make_scene
 

@@ -65,8 +65,8 @@ def opened(name: str, folder: str) -> Any:
 
 def prepare(name: str, folder: str, side: int) -> None:
     """Convert a network for chips of a size, and quantize it if need be."""
-    from geoseg.inference.conversion import converted_network
-    from geoseg.models.convert import ChipShape
+    from geoseg.inference.backends.convert import converted_network
+    from geoseg.models.conversion import ChipShape
     from geoseg.models.quantize import quantize_network
 
     for backend in ("openvino", "onnx"):
@@ -81,9 +81,9 @@ def prepare(name: str, folder: str, side: int) -> None:
 
 def measure(name: str, folder: str, variant: str, side: int, count: int) -> Figures:
     """One process's figures: megapixels a second and a CPU-second, peak memory in GB."""
-    from geoseg.inference.memory import keep_memory
-    from geoseg.run.report import peak_memory
-    from geoseg.run.settings import AskedSettings, make_backend, resolve_settings
+    from geoseg.plan.settings import AskedSettings, make_backend, resolve_settings
+    from geoseg.system.allocator import keep_memory
+    from geoseg.system.memory import peak_memory
 
     backend, precision, keep = VARIANTS[variant]
     if keep:

@@ -31,10 +31,10 @@ DIFFERENT = 8  # chips of the scene that are at hand; the others repeat them
 
 def alone(scene: str, model: str, backend: str, precision: str, chip: int, count: int) -> Taken:
     """The forwards alone, in this process."""
-    from geoseg.inference.memory import keep_memory
     from geoseg.models import open_model
-    from geoseg.run.report import peak_memory
-    from geoseg.run.settings import AskedSettings, make_backend, resolve_settings
+    from geoseg.plan.settings import AskedSettings, make_backend, resolve_settings
+    from geoseg.system.allocator import keep_memory
+    from geoseg.system.memory import peak_memory
 
     keep_memory()
     opened = open_model(model)

@@ -34,10 +34,10 @@ OURS = """
 import sys, time
 import numpy as np
 from geoseg.grid import Window
-from geoseg.polygons.store import PolygonStore
-from geoseg.polygons.threads import in_order
-from geoseg.polygons.trace import Tracer
-from geoseg.polygons.trace_block import BlockValues, trace_block
+from geoseg.polygons.table.store import PolygonStore
+from geoseg.system.threads import in_order
+from geoseg.polygons.trace.trace import Tracer
+from geoseg.polygons.trace.block import BlockValues, trace_block
 import scipy.sparse.csgraph, shapely, rasterio
 with rasterio.open(sys.argv[1]) as file:
     classes = file.read(1)

@@ -17,12 +17,12 @@ import numpy as np
 import shapely
 from scipy import ndimage
 
-from geoseg.polygons.rows import Polygons
-from geoseg.polygons.simplify import Borders, change_borders
-from geoseg.polygons.store import PolygonStore
-from geoseg.polygons.trace import Tracer
-from geoseg.polygons.trace_block import BlockValues
-from geoseg.polygons.units import Length
+from geoseg.polygons.borders.simplify import Borders, change_borders
+from geoseg.polygons.table.rows import Polygons
+from geoseg.polygons.table.store import PolygonStore
+from geoseg.polygons.trace.block import BlockValues
+from geoseg.polygons.trace.trace import Tracer
+from geoseg.units import Length
 
 CLASSES = 6
 SIGMA = 6.0

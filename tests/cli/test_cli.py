@@ -13,7 +13,7 @@ import geoseg as geoseg_api
 from geoseg.cli import cli, run
 from geoseg.models import sources
 from tests.conftest import make_scene
-from tests.run.bundles import CROPS, PICTURES, farmland, put_card
+from tests.doctor.bundles import CROPS, PICTURES, farmland, put_card
 
 
 def geoseg(*arguments, cwd=None):
@@ -102,7 +102,7 @@ def test_a_bug_is_one_line_unless_debugging(monkeypatch, scene, capsys):
     def fail(*_args, **_kwargs):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("geoseg.run.inspect.inspect", fail)
+    monkeypatch.setattr("geoseg.verbs.inspect.inspect", fail)
     assert run(["inspect", str(scene)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(ZeroDivisionError):
@@ -113,7 +113,7 @@ def test_an_interrupt_exits_with_130(monkeypatch, scene, tmp_path, tiny_model, c
     def interrupt(*_args, **_kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("geoseg.run.mapping.publish", interrupt)
+    monkeypatch.setattr("geoseg.execute.run.publish", interrupt)
     monkeypatch.chdir(tmp_path)
     assert run(["predict", str(scene), "--model", str(tiny_model), "--force"]) == 130
     assert "interrupted; 1 of 1 blocks are kept" in capsys.readouterr().err

@@ -13,18 +13,18 @@ import torch
 from torch import nn
 
 from geoseg.grid import Window
-from geoseg.inference.device import has_bf16
+from geoseg.inference.backends.device import has_bf16
+from geoseg.inference.backends.onnx_ import OnnxBackend
+from geoseg.inference.backends.openvino_ import OpenVinoBackend
+from geoseg.inference.backends.torch_ import TorchBackend
+from geoseg.inference.backends.tta import SYMMETRIES, SymmetricBackend
 from geoseg.inference.normalise import Normalisation
-from geoseg.inference.onnx_backend import OnnxBackend
-from geoseg.inference.openvino_backend import OpenVinoBackend
-from geoseg.inference.processors import cores
-from geoseg.inference.symmetry import SYMMETRIES, SymmetricBackend
-from geoseg.inference.torch_backend import TorchBackend
 from geoseg.models import build_network, load_model, size_divisor
-from geoseg.models.convert import ChipShape, to_onnx
+from geoseg.models.conversion import ChipShape, to_onnx
 from geoseg.models.converted import Converted
 from geoseg.models.layout import ONNX, ONNX_FILE
 from geoseg.scene import open_scene
+from geoseg.system.cpu import cores
 from tests.conftest import SAMPLES
 
 BACKENDS = ("torch", "openvino", "onnx")
@@ -242,7 +242,7 @@ def test_it_needs_no_torch(converted, name, tmp_path):
 import sys, pathlib, numpy as np
 sys.modules["torch"] = None
 from geoseg.inference.{name}_backend import {backend}
-from geoseg.models.convert import ChipShape
+from geoseg.models.conversion import ChipShape
 from geoseg.models.converted import Converted
 data = pathlib.Path(sys.argv[1]).read_bytes()
 network = Converted("onnx", "fp32", ChipShape(1, {BANDS}, 48), {{"network.onnx": data}})

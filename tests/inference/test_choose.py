@@ -7,10 +7,10 @@ import platform
 import pytest
 
 from geoseg.errors import ModelError, SettingsError
-from geoseg.inference import choose, device
-from geoseg.inference.choose import convert_or_torch, resolve_backend
+from geoseg.inference.backends import choose, device
+from geoseg.inference.backends.choose import convert_or_torch, resolve_backend
 from geoseg.models import open_model
-from geoseg.models.convert import ChipShape
+from geoseg.models.conversion import ChipShape
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from geoseg.errors import ModelError, SettingsError
-from geoseg.inference import conversion
-from geoseg.inference.conversion import check_conversion, converted_network
-from geoseg.inference.openvino_backend import OpenVinoBackend
+from geoseg.inference.backends import convert as conversion
+from geoseg.inference.backends.convert import check_conversion, converted_network
+from geoseg.inference.backends.openvino_ import OpenVinoBackend
 from geoseg.models import open_model
-from geoseg.models.cache import cache_folder
-from geoseg.models.convert import ChipShape, to_onnx
+from geoseg.models.conversion import ChipShape, to_onnx
 from geoseg.models.converted import Converted
 from geoseg.models.layout import ONNX, ONNX_FILE
+from geoseg.system.cache import cache_folder
 from tests.conftest import save_tiny
 
 SHAPE = ChipShape(1, 2, 64)
@@ -158,8 +158,8 @@ def test_a_model_takes_its_network_to_another_process(tiny_model, tmp_path):
     code = """
 import pickle, sys, pathlib
 sys.modules["torch"] = None
-from geoseg.inference.conversion import converted_network
-from geoseg.models.convert import ChipShape
+from geoseg.inference.backends.convert import converted_network
+from geoseg.models.conversion import ChipShape
 model = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
 print(len(converted_network(model, "openvino", "fp32", ChipShape(1, 2, 64), None).graph))
 """

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from geoseg.errors import SettingsError
-from geoseg.inference import device
-from geoseg.inference.device import has_bf16, resolve_device, resolve_precision
-from geoseg.inference.memory import keep_memory
+from geoseg.inference.backends import device
+from geoseg.inference.backends.device import has_bf16, resolve_device, resolve_precision
+from geoseg.system.allocator import keep_memory
 
 CPU_INFO = "processor\t: 0\nmodel name\t: A\nflags\t\t: fpu sse {}\n\nprocessor\t: 1\n"
 
@@ -18,7 +18,7 @@ CPU_INFO = "processor\t: 0\nmodel name\t: A\nflags\t\t: fpu sse {}\n\nprocessor\
 def test_a_cpu_run_is_resolved_without_torch():
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from geoseg.inference.device import resolve_device, resolve_precision\n"
+        "from geoseg.inference.backends.device import resolve_device, resolve_precision\n"
         "print(resolve_device('cpu'), resolve_precision('auto', 'cpu'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -95,7 +95,7 @@ def test_freed_memory_is_kept_and_repeats_are_harmless():
 import ctypes, resource, sys
 sys.path.insert(0, ".")
 if sys.argv[1] == "keep":
-    from geoseg.inference.memory import keep_memory
+    from geoseg.system.allocator import keep_memory
     assert keep_memory() is keep_memory()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from geoseg.grid import WEIGHT_ONE, Grid
 from geoseg.inference.accumulate import begin_block
+from geoseg.inference.backends.torch_ import TorchBackend
+from geoseg.inference.backends.tta import SymmetricBackend
 from geoseg.inference.blend import BlockSum
 from geoseg.inference.compute import DEVICE_AHEAD, Ingredients, blocks_ahead, readers_for
 from geoseg.inference.device_sum import DeviceSum
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.stitcher import Stitcher
-from geoseg.inference.symmetry import SymmetricBackend
-from geoseg.inference.torch_backend import TorchBackend
 from tests.inference.test_stitcher import FakeBackend, make_scene, neighbourhood
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")

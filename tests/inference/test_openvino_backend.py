@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from geoseg.errors import SettingsError
-from geoseg.inference import openvino_backend
-from geoseg.inference.openvino_backend import OpenVinoBackend
-from geoseg.inference.processors import cores
-from geoseg.models.convert import ChipShape, to_onnx
+from geoseg.inference.backends import openvino_ as openvino_backend
+from geoseg.inference.backends.openvino_ import OpenVinoBackend
+from geoseg.models.conversion import ChipShape, to_onnx
 from geoseg.models.converted import Converted
 from geoseg.models.layout import ONNX, ONNX_FILE
+from geoseg.system.cpu import cores
 from tests.inference.test_backends import Network
 
 SHAPE = ChipShape(1, 3, 16)

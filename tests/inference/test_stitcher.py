@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.grid import Grid, Window
+from geoseg.inference.backends.torch_ import TorchBackend
 from geoseg.inference.blend import SUM_ONE
 from geoseg.inference.compute import Ingredients
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.stitcher import Stitcher
-from geoseg.inference.torch_backend import TorchBackend
 
 STEP = 1 / 65535
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geoseg.inference.symmetry import SYMMETRIES, SymmetricBackend
+from geoseg.inference.backends.tta import SYMMETRIES, SymmetricBackend
 from tests.inference.test_stitcher import FakeBackend, identity
 
 

@@ -9,8 +9,8 @@ import rasterio
 from rasterio.transform import Affine
 
 from geoseg.grid import Window
-from geoseg.maps.cog import StreamedCog
-from geoseg.maps.overviews import HALVE
+from geoseg.maps.cog.cog import StreamedCog
+from geoseg.maps.cog.overviews import HALVE
 
 
 def describe(dataset):

@@ -17,16 +17,16 @@ from rasterio.crs import CRS
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
+from geoseg.classes import LandClass
 from geoseg.errors import RunError
 from geoseg.grid import Window
 from geoseg.inference.blend import SUM_ONE
+from geoseg.maps.cog.tiles import Spool
 from geoseg.maps.decide import decide, to_bytes
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, ProbabilityMap
 from geoseg.maps.scratch import ScratchRaster
-from geoseg.maps.tiles import Spool
 from geoseg.maps.writer import MapWriter
-from geoseg.models.card import LandClass
-from geoseg.scene.georeference import Georeference
+from geoseg.raster.georeference import Georeference
 
 CLASSES = (
     LandClass(1, "corn", "#ffd300"),

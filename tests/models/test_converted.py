@@ -13,11 +13,11 @@ import pytest
 
 from geoseg.errors import ModelError, OutputError
 from geoseg.models import load_card, load_model, open_model, save_model
-from geoseg.models.convert import ChipShape
+from geoseg.models.conversion import ChipShape
 from geoseg.models.converted import CONVERTED_KEY
 from geoseg.models.export import write_package
 from geoseg.models.layout import CONVERTED_FILES
-from geoseg.run.export import export_model
+from geoseg.verbs.export import export_model
 from tests.conftest import save_tiny
 
 SHAPE = ChipShape(1, 2, 64)
@@ -180,7 +180,7 @@ def test_a_lone_onnx_file_is_a_model(tiny_model, exported, tmp_path):
 
 
 def test_a_card_beside_an_onnx_file_counts_only_if_it_knows_the_file(exported, tiny_model, tmp_path):
-    from geoseg.models.convert import to_onnx
+    from geoseg.models.conversion import to_onnx
 
     bare = to_onnx(load_model(tiny_model).network, SHAPE)
     (tmp_path / "network.onnx").write_bytes(bare)

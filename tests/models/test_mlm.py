@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from geoseg.errors import ModelError
 from geoseg.models import LandClass, ModelBand, ModelCard
-from geoseg.models.mlm import COMMON_NAMES, item_from_card
-from geoseg.models.mlm_read import card_from_item
+from geoseg.models.mlm import COMMON_NAMES, card_from_item, item_from_card
 from tests.conftest import tiny_card
 from tests.models.conftest import SCHEMAS
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from geoseg.errors import ModelError
-from geoseg.inference.openvino_backend import OpenVinoBackend
-from geoseg.inference.torch_backend import TorchBackend
+from geoseg.inference.backends.openvino_ import OpenVinoBackend
+from geoseg.inference.backends.torch_ import TorchBackend
 from geoseg.models import build_network, size_divisor
-from geoseg.models.convert import ChipShape, to_onnx
+from geoseg.models.conversion import ChipShape, to_onnx
 from geoseg.models.converted import Converted
 from geoseg.models.layout import ONNX, ONNX_FILE, OPENVINO
 from geoseg.models.resize import resized

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from geoseg.polygons.rows import Polygons
-from geoseg.polygons.store import PolygonStore
-from geoseg.polygons.trace import Tracer
-from geoseg.polygons.trace_block import BlockValues
+from geoseg.polygons.table.rows import Polygons
+from geoseg.polygons.table.store import PolygonStore
+from geoseg.polygons.trace.block import BlockValues
+from geoseg.polygons.trace.trace import Tracer
 
 rasters = hnp.arrays(
     np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=10), elements=st.sampled_from([1, 2, 7, 255])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.polygons.arcs import Lines, cut_arcs, end_position, stored_vertices
+from geoseg.polygons.borders.arcs import Lines, cut_arcs, end_position, stored_vertices
 from geoseg.polygons.groups import group_starts
 
 from .helpers import noise, rasters, trace

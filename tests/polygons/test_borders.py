@@ -5,9 +5,9 @@ import pytest
 import shapely
 from hypothesis import given, settings
 
-from geoseg.polygons.arcs import Lines, cut_arcs
-from geoseg.polygons.borders import STEPS, staircases
-from geoseg.polygons.simplify_rings import rebuild
+from geoseg.polygons.borders.arcs import Lines, cut_arcs
+from geoseg.polygons.borders.rings import rebuild
+from geoseg.polygons.borders.staircases import STEPS, staircases
 
 from .helpers import noise, rasters, trace
 from .test_trace import HARD

@@ -8,10 +8,10 @@ from shapely.geometry import box
 
 from geoseg.errors import OutputError
 from geoseg.polygons.provenance import choice_tags, table_provenance
-from geoseg.polygons.units import parse_area
 from geoseg.polygons.vectorise import polygons_from_maps
 from geoseg.polygons.writers import write_polygons
 from geoseg.polygons.writers.provenance import read_provenance
+from geoseg.units import parse_area
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import rasterio
 import shapely
 from rasterio.windows import Window
 
-from geoseg.polygons.simplify import Borders, change_borders
-from geoseg.polygons.units import Length
+from geoseg.polygons.borders.simplify import Borders, change_borders
 from geoseg.polygons.vectorise import class_areas, polygons_from_maps
+from geoseg.units import Length
 
 pytestmark = [
     pytest.mark.realdata,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.polygons import run_sums
-from geoseg.polygons.components import find_runs
-from geoseg.polygons.run_sums import sum_runs
+from geoseg.polygons.trace import run_sums
+from geoseg.polygons.trace.run_sums import sum_runs
+from geoseg.raster.components import find_runs
 
 
 def plainly(plane, runs):

@@ -11,7 +11,13 @@ import pyogrio
 import pytest
 
 from geoseg.errors import InputError
-from geoseg.polygons.schema import COLUMNS, SCHEMA_VERSION, VERSION_KEY, arrow_schema, check_version
+from geoseg.polygons.table.schema import (
+    COLUMNS,
+    SCHEMA_VERSION,
+    VERSION_KEY,
+    arrow_schema,
+    check_version,
+)
 from geoseg.polygons.vectorise import polygons_from_maps
 from geoseg.polygons.writers import write_polygons
 

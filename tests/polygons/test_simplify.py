@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.errors import SettingsError
-from geoseg.polygons.arcs import Lines, cut_arcs, end_position
-from geoseg.polygons.borders import STEPS, staircases
-from geoseg.polygons.simplify import Borders, change_borders
-from geoseg.polygons.simplify_clashes import Junctions
-from geoseg.polygons.surface import HECTARE, measure_surface
-from geoseg.polygons.units import Length
+from geoseg.polygons.borders.arcs import Lines, cut_arcs, end_position
+from geoseg.polygons.borders.clashes import Junctions
+from geoseg.polygons.borders.simplify import Borders, change_borders
+from geoseg.polygons.borders.staircases import STEPS, staircases
+from geoseg.raster.pixel_sizes import HECTARE, measure_surface
+from geoseg.units import Length
+from tests.raster.test_pixel_sizes import PLACES
 
 from .helpers import noise, rasters, trace
-from .test_surface import PLACES
 from .test_trace import HARD, rows
 
 DOWN = Affine(1, 0, 0, 0, -1, 0)
@@ -156,10 +156,10 @@ def test_borders_that_got_vertices_back_stay_within_the_tolerance(shape, classes
 def test_portions_and_threads_do_not_change_anything(monkeypatch):
     classes = MAPS["noise"]
     expected = rows(changed(classes, 2.0, 1)[1])
-    monkeypatch.setattr("geoseg.polygons.simplify_shapes.PORTION", 50)
-    monkeypatch.setattr("geoseg.polygons.simplify_rings.PORTION", 30)
-    monkeypatch.setattr("geoseg.polygons.simplify_clashes.BAND_CELLS", 1)
-    monkeypatch.setattr("geoseg.polygons.arcs.PORTION", 20)
+    monkeypatch.setattr("geoseg.polygons.borders.shapes.PORTION", 50)
+    monkeypatch.setattr("geoseg.polygons.borders.rings.PORTION", 30)
+    monkeypatch.setattr("geoseg.polygons.borders.clashes.BAND_CELLS", 1)
+    monkeypatch.setattr("geoseg.polygons.borders.arcs.PORTION", 20)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
     assert rows(changed(classes, 2.0, 1)[1]) == expected
 
@@ -186,7 +186,7 @@ def test_an_island_is_not_left_on_the_other_side_of_a_border():
 
 
 @pytest.mark.parametrize("rounds", [0, 2])
-@pytest.mark.parametrize("clashes", ["geoseg.polygons.simplify_rounds.touching", "turned"])
+@pytest.mark.parametrize("clashes", ["geoseg.polygons.borders.rounds.touching", "turned"])
 def test_where_all_lines_clash_the_old_borders_are_back(monkeypatch, clashes, rounds):
     """Nothing of what was done stays, not even moves that keep areas."""
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.polygons.simplify_lines import Plane, farthest, simplify_lines
+from geoseg.polygons.borders.lines import Plane, farthest, simplify_lines
 
 coordinates = st.lists(
     st.tuples(st.integers(0, 12), st.integers(0, 12)).map(lambda p: (p[0] / 2, p[1] / 2)),

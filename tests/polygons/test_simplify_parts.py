@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.errors import RunError
-from geoseg.polygons import simplify_clashes
-from geoseg.polygons.arcs import Lines, cut_arcs
-from geoseg.polygons.borders import corners_of
-from geoseg.polygons.simplify_arcs import Simplifier
-from geoseg.polygons.simplify_areas import doubled_areas, keep_areas
-from geoseg.polygons.simplify_clashes import NEAR, Junctions, touching
-from geoseg.polygons.simplify_rings import rebuild
-from geoseg.polygons.simplify_shapes import PORTION, portions
-from geoseg.polygons.simplify_sweeps import Boxes, PointGrid, swept
-from geoseg.polygons.smooth_arcs import Smoother
-from geoseg.polygons.threads import in_order
+from geoseg.polygons.borders import clashes as simplify_clashes
+from geoseg.polygons.borders.arcs import Lines, cut_arcs
+from geoseg.polygons.borders.areas import doubled_areas, keep_areas
+from geoseg.polygons.borders.clashes import NEAR, Junctions, touching
+from geoseg.polygons.borders.rings import rebuild
+from geoseg.polygons.borders.shapes import PORTION, portions
+from geoseg.polygons.borders.simplify_arcs import Simplifier
+from geoseg.polygons.borders.smooth_arcs import Smoother
+from geoseg.polygons.borders.staircases import corners_of
+from geoseg.polygons.borders.sweeps import Boxes, PointGrid, swept
+from geoseg.system.threads import in_order
 
 from .helpers import noise, trace
 

@@ -11,11 +11,12 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.polygons import pieces, rows, store, stored
-from geoseg.polygons.rows import Columns
-from geoseg.polygons.store import PolygonStore
-from geoseg.polygons.trace import Tracer
-from geoseg.polygons.trace_block import BlockValues
+from geoseg.polygons.table import rows, store, stored
+from geoseg.polygons.table.rows import Columns
+from geoseg.polygons.table.store import PolygonStore
+from geoseg.polygons.trace import pieces
+from geoseg.polygons.trace.block import BlockValues
+from geoseg.polygons.trace.trace import Tracer
 from tests.polygons.helpers import noise, rasters, trace
 
 
@@ -118,7 +119,7 @@ def test_a_polygon_as_large_as_the_map(block_size):
 
 
 def test_the_largest_is_told_before_it_is_put_together(monkeypatch):
-    from geoseg.polygons import trace as module
+    from geoseg.polygons.trace import trace as module
 
     monkeypatch.setattr(module, "PORTION", 50)
     classes = np.zeros((40, 80), np.uint8)

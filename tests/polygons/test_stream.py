@@ -8,12 +8,13 @@ import pyarrow as pa
 import pytest
 import rasterio
 
+from geoseg.classes import LandClass
 from geoseg.errors import RunError
-from geoseg.models.card import LandClass
-from geoseg.polygons import stream, trace
-from geoseg.polygons.schema import arrow_schema
+from geoseg.polygons import stream
 from geoseg.polygons.stream import PolygonStream, StreamedMap
-from geoseg.polygons.trace_block import BlockValues
+from geoseg.polygons.table.schema import arrow_schema
+from geoseg.polygons.trace import trace
+from geoseg.polygons.trace.block import BlockValues
 from geoseg.polygons.vectorise import parse_date, polygons_from_maps
 
 from .conftest import CLASSES

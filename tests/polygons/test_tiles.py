@@ -18,9 +18,9 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.polygons import rows
+from geoseg.polygons.table import rows
+from geoseg.polygons.table.wkb import binary_values
 from geoseg.polygons.vectorise import polygons_from_maps
-from geoseg.polygons.wkb import binary_values
 from geoseg.polygons.writers import pmtiles, write_polygons
 from geoseg.polygons.writers.earth import MERCATOR_SIDE, zoom_range
 from geoseg.polygons.writers.tile_archive import Extent, tile_ids, write_archive

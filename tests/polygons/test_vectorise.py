@@ -9,11 +9,11 @@ import rasterio.features
 import shapely
 from affine import Affine
 
+from geoseg.classes import LandClass
 from geoseg.errors import SceneError, SettingsError
-from geoseg.models.card import LandClass
-from geoseg.polygons.schema import arrow_schema
-from geoseg.polygons.units import AreaLimit
+from geoseg.polygons.table.schema import arrow_schema
 from geoseg.polygons.vectorise import class_areas, parse_date, polygons_from_maps
+from geoseg.units import AreaLimit
 
 from .conftest import UTM, write_raster
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.errors import SettingsError
-from geoseg.polygons import wkb
-from geoseg.polygons.wkb import polygons_as_wkb
+from geoseg.polygons.table import wkb
+from geoseg.polygons.table.wkb import polygons_as_wkb
 from tests.polygons.helpers import noise, rasters, trace
 
 TRANSFORMS = (Affine(10, 0, 5e5, 0, -10, 5.2e6), Affine(0.3, 0.1, -7, 0.2, 0.4, 3), Affine(0, 2, 1, 3, 0, 5))

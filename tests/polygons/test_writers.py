@@ -19,9 +19,8 @@ import pytest
 import shapely
 
 from geoseg.errors import OutputError, RunError
-from geoseg.polygons import rows
-from geoseg.polygons.schema import arrow_schema
-from geoseg.polygons.units import AreaLimit
+from geoseg.polygons.table import rows
+from geoseg.polygons.table.schema import arrow_schema
 from geoseg.polygons.vectorise import polygons_from_maps
 from geoseg.polygons.writers import (
     SUFFIXES,
@@ -32,6 +31,7 @@ from geoseg.polygons.writers import (
     write_polygons,
     writer_for,
 )
+from geoseg.units import AreaLimit
 
 from .conftest import write_raster
 

@@ -23,7 +23,7 @@ import yaml
 from affine import Affine
 
 from geoseg.errors import OutputError, SettingsError
-from geoseg.polygons.schema import COLUMNS, arrow_schema
+from geoseg.polygons.table.schema import COLUMNS, arrow_schema
 from geoseg.polygons.vectorise import polygons_from_maps
 from geoseg.polygons.writers import write_polygons
 from geoseg.polygons.writers.fiboa import FIBOA, VECOREL

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from geoseg.polygons import rows
+from geoseg.polygons.table import rows
 from geoseg.polygons.vectorise import polygons_from_maps
 from geoseg.polygons.writers import publish_polygons, stage_polygons, write_polygons
 

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from geoseg.polygons.components import find_runs
-from geoseg.polygons.indices import INDICES, compute
 from geoseg.polygons.vectorise import polygons_from_maps
-from geoseg.polygons.zonal import MISSING, STATISTICS, Measure, Zonal, ZonalColumn, ZonalValues
-from geoseg.polygons.zonal_tally import ZonalSums, sum_block, zonal_arrays
-from geoseg.run.zonal import zonal_of_scene
+from geoseg.polygons.zonal.indices import INDICES, compute
+from geoseg.polygons.zonal.request import zonal_of_scene
+from geoseg.polygons.zonal.sums import ZonalSums, sum_block, zonal_arrays
+from geoseg.polygons.zonal.zonal import MISSING, STATISTICS, Measure, Zonal, ZonalColumn, ZonalValues
+from geoseg.raster.components import find_runs
 from geoseg.scene import open_scene
 from tests.polygons.conftest import write_raster
 from tests.polygons.helpers import noise
@@ -255,7 +255,7 @@ def test_an_index_beside_a_pole_is_no_value():
 def test_columns_are_written_before_the_geometry(tmp_path, class_map, bands):
     import pyarrow.parquet as pq
 
-    from geoseg.polygons.schema import COLUMNS
+    from geoseg.polygons.table.schema import COLUMNS
     from geoseg.polygons.writers import write_polygons
 
     path = write_raster(tmp_path / "scene.tif", bands, nodata=0, names=["red", "nir", "B8"])

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from geoseg.grid import Window
-from geoseg.scene import open_scene, source
+from geoseg.raster import source
+from geoseg.scene import open_scene
 from tests.scene.rasters import ramp, write
 
 

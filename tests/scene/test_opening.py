@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 
-import geoseg.scene.source
+import geoseg.raster.source
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid import Window
 from geoseg.scene import open_scene
@@ -121,7 +121,7 @@ def test_missing_on_the_server(server):
     ],
 )
 def test_what_counts_as_remote(path, remote):
-    assert geoseg.scene.source.is_remote(path) == remote
+    assert geoseg.raster.source.is_remote(path) == remote
 
 
 class TestRefusals:

@@ -10,8 +10,8 @@ from rasterio.transform import Affine
 from geoseg.errors import SceneError
 from geoseg.grid import Window
 from geoseg.scene import open_scene
+from tests.raster.test_georeference import corner_points, simple_rpc
 from tests.scene.rasters import NORTH_UP, ramp, write
-from tests.scene.test_georeference import corner_points, simple_rpc
 
 ROTATED = Affine.translation(500_000, 5_000_000) * Affine.rotation(25) * Affine.scale(30, -30)
 

@@ -8,10 +8,10 @@ import numpy as np
 import rasterio
 from rasterio.transform import Affine
 
-from geoseg.models.card import LandClass
+from geoseg.classes import LandClass
+from geoseg.labels.labels import open_labels
 from geoseg.scene import open_scene
-from geoseg.scene.labels import open_labels
-from geoseg.training.ground import Ground
+from geoseg.training.ground.ground import Ground
 
 CLASSES = (
     LandClass(2, "corn", "#ffd300"),

@@ -7,13 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from geoseg.classes import IGNORE
 from geoseg.inference.normalise import Normalisation
 from geoseg.models.card import ModelBand
-from geoseg.training.augment.chip import IGNORE, TrainingChip
-from geoseg.training.augment.geometry import Crop, Flips, QuarterTurns, Rotation, Scaling, warp
-from geoseg.training.augment.outdoors import GREENING, Haze, Season, Shadow, smooth_field
-from geoseg.training.augment.pipeline import AugmentSettings, augment
-from geoseg.training.augment.sensor import (
+from geoseg.training.chips.augment.chip import TrainingChip
+from geoseg.training.chips.augment.geometry import Crop, Flips, QuarterTurns, Rotation, Scaling, warp
+from geoseg.training.chips.augment.outdoors import GREENING, Haze, Season, Shadow, smooth_field
+from geoseg.training.chips.augment.pipeline import AugmentSettings, augment
+from geoseg.training.chips.augment.sensor import (
     BandDropout,
     Blur,
     Brightness,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from geoseg.training.averaging import AveragedWeights
+from geoseg.training.network.averaging import AveragedWeights
 
 
 def network(value):

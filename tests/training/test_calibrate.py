@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import shapely
 
+from geoseg.classes import IGNORE
 from geoseg.grid import WEIGHT_ONE, Window
 from geoseg.inference.blend import SUM_ONE
+from geoseg.labels.labels import open_labels
 from geoseg.models import load_model
-from geoseg.run.held_out import settings_of
-from geoseg.run.held_out_sample import draw_sample
-from geoseg.run.predict import predict
 from geoseg.scene import open_scene
-from geoseg.scene.labels import open_labels
-from geoseg.training import logits as logits_module
-from geoseg.training.augment.chip import IGNORE
-from geoseg.training.calibrate import ChipShare, Sample, fit_temperature, join, miscalibration
-from geoseg.training.ground import Ground, count_labels
-from geoseg.training.regions import Region
+from geoseg.training.ground.ground import Ground, count_labels
+from geoseg.training.ground.regions import Region
+from geoseg.training.held_out import logits as logits_module
+from geoseg.training.held_out.calibrate import ChipShare, Sample, fit_temperature, join, miscalibration
+from geoseg.training.held_out.maps import settings_of
+from geoseg.training.held_out.sample import draw_sample
+from geoseg.verbs.predict import predict
 from tests.conftest import save_tiny
 from tests.training.ground_of import CLASSES, make_files
 

@@ -6,9 +6,9 @@ import pytest
 import rasterio
 
 from geoseg.training.cards import make_card
+from geoseg.training.network.transfer import StartedNetwork
 from geoseg.training.prepare import prepare_training
-from geoseg.training.recipe import load_recipe
-from geoseg.training.transfer import StartedNetwork
+from geoseg.training.recipe.recipe import load_recipe
 from tests.training.ground_of import make_files
 
 RECIPE = """

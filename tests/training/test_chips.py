@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from geoseg.classes import IGNORE
 from geoseg.errors import GeosegError, SettingsError
 from geoseg.grid import Window
-from geoseg.training.augment.chip import IGNORE
-from geoseg.training.augment.pipeline import AugmentSettings
-from geoseg.training.chips import ChipReader, Place, Placer, TrainingChips, ValidationChips
-from geoseg.training.folds import NO_FOLD, Split
-from geoseg.training.ground import LabelCells, count_labels, open_ground
-from geoseg.training.recipe import load_recipe
-from geoseg.training.regions import Region
-from geoseg.training.survey import Moments, survey
+from geoseg.training.chips.augment.pipeline import AugmentSettings
+from geoseg.training.chips.chips import ChipReader, Place, Placer, TrainingChips, ValidationChips
+from geoseg.training.ground.folds import NO_FOLD, Split
+from geoseg.training.ground.ground import LabelCells, count_labels, open_ground
+from geoseg.training.ground.regions import Region
+from geoseg.training.ground.survey import Moments, survey
+from geoseg.training.recipe.recipe import load_recipe
 from tests.training.ground_of import field_map, make_files, make_ground, write
 
 OFF = AugmentSettings(flips=None, turns=None, brightness=None, noise=None)

@@ -16,14 +16,14 @@ from rasterio.transform import Affine
 from scipy import ndimage
 
 from geoseg.assess.classmap import open_class_map
+from geoseg.classes import LandClass
 from geoseg.errors import RunError, SceneError, SettingsError
-from geoseg.models.card import LandClass
-from geoseg.polygons.surface import measure_surface
-from geoseg.run.predict import predict
-from geoseg.scene.labels import open_labels
-from geoseg.training import contradictions, review_layer
-from geoseg.training.contradictions import opened, write_contradictions
-from geoseg.training.review_layer import LAYER, VERDICTS
+from geoseg.labels.labels import open_labels
+from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.training.contradictions import contradictions, review_layer
+from geoseg.training.contradictions.contradictions import opened, write_contradictions
+from geoseg.training.contradictions.review_layer import LAYER, VERDICTS
+from geoseg.verbs.predict import predict
 from tests.assess.maps import NAMES, PLACE, patches, write
 from tests.conftest import SAMPLES
 

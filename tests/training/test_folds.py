@@ -12,18 +12,18 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from geoseg.classes import IGNORE
 from geoseg.errors import InputError, SettingsError
 from geoseg.grid import Window
-from geoseg.training.augment.chip import IGNORE
-from geoseg.training.augment.pipeline import AugmentSettings
-from geoseg.training.chips import ChipReader, Placer, TrainingChips, ValidationChips
-from geoseg.training.folds import Split, balance, cut, in_pixels, make_split
-from geoseg.training.ground import count_labels
-from geoseg.training.regions import Region
-from geoseg.training.settings import SplitSettings
-from geoseg.training.split_files import write_split
-from geoseg.training.survey import survey
-from geoseg.training.tiles import keep, tiles
+from geoseg.training.chips.augment.pipeline import AugmentSettings
+from geoseg.training.chips.chips import ChipReader, Placer, TrainingChips, ValidationChips
+from geoseg.training.chips.tiles import keep, tiles
+from geoseg.training.ground.folds import Split, balance, cut, in_pixels, make_split
+from geoseg.training.ground.ground import count_labels
+from geoseg.training.ground.regions import Region
+from geoseg.training.ground.split_files import write_split
+from geoseg.training.ground.survey import survey
+from geoseg.training.recipe.settings import SplitSettings
 from tests.training.ground_of import CLASSES, PLACE, make_ground
 
 
@@ -190,7 +190,7 @@ def test_lengths_in_metres(ground):
 
 
 def test_metres_need_a_scene_that_knows_its_pixels(ground):
-    from geoseg.scene.georeference import Georeference
+    from geoseg.raster.georeference import Georeference
 
     lost = replace(ground, scene=replace(ground.scene, georeference=Georeference()))
     with pytest.raises(SettingsError, match="give px"):

@@ -13,19 +13,19 @@ from scipy import ndimage
 
 from geoseg.errors import SceneError
 from geoseg.grid import Window
-from geoseg.polygons.surface import measure_surface
+from geoseg.labels.labels import open_labels
+from geoseg.raster.pixel_sizes import measure_surface
 from geoseg.scene import open_scene
-from geoseg.scene.labels import open_labels
-from geoseg.training.check import cover as cover_module
-from geoseg.training.check import outlines as outlines_module
-from geoseg.training.check.cover import measure_cover
-from geoseg.training.check.outlines import examine_outlines
-from geoseg.training.check.values import survey_values
-from geoseg.training.folds import make_split
-from geoseg.training.ground import Ground, count_labels
-from geoseg.training.recipe import load_recipe
-from geoseg.training.regions import Region
-from geoseg.training.settings import SplitSettings
+from geoseg.training.ground.folds import make_split
+from geoseg.training.ground.ground import Ground, count_labels
+from geoseg.training.ground.regions import Region
+from geoseg.training.label_check import cover as cover_module
+from geoseg.training.label_check import outlines as outlines_module
+from geoseg.training.label_check.cover import measure_cover
+from geoseg.training.label_check.outlines import examine_outlines
+from geoseg.training.label_check.values import survey_values
+from geoseg.training.recipe.recipe import load_recipe
+from geoseg.training.recipe.settings import SplitSettings
 from tests.training.ground_of import CLASSES, PLACE, make_files, make_ground, write
 
 RECIPE = """
@@ -186,7 +186,7 @@ def test_cover_does_not_depend_on_windows(tmp_path, monkeypatch):
     ground = make_ground(tmp_path)
     split = split_of([ground])
     whole = measure_cover([ground], split)
-    monkeypatch.setattr("geoseg.training.ground.STREAM", 48)
+    monkeypatch.setattr("geoseg.training.ground.ground.STREAM", 48)
     done = []
     cut = measure_cover([ground], split, done.append)
     for name in ("pixels", "hectares", "patches", "regions", "training", "validation"):

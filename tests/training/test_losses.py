@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy.special import expit, log_softmax, softmax
 
-from geoseg.training.augment.chip import IGNORE
-from geoseg.training.losses.combine import LearnedSum, WeightedSum, build_loss
-from geoseg.training.losses.pixelwise import CrossEntropy
-from geoseg.training.losses.regions import Tversky
-from geoseg.training.losses.weights import class_weights
-from geoseg.training.settings import LOSSES, LossSettings, LossTerm
+from geoseg.classes import IGNORE
+from geoseg.training.network.losses.combine import LearnedSum, WeightedSum, build_loss
+from geoseg.training.network.losses.pixelwise import CrossEntropy
+from geoseg.training.network.losses.regions import Tversky
+from geoseg.training.network.losses.weights import class_weights
+from geoseg.training.recipe.settings import LOSSES, LossSettings, LossTerm
 
 CLASSES = 4
 WEIGHTS = np.array([0.5, 2.0, 1.0, 0.25], np.float32)

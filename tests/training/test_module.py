@@ -9,14 +9,19 @@ import numpy as np
 import pytest
 import torch
 
+from geoseg.classes import IGNORE
 from geoseg.models import architectures, build_network
-from geoseg.training.augment.chip import IGNORE
-from geoseg.training.curves import draw_curves, write_history
-from geoseg.training.loading import EpochSampler
-from geoseg.training.losses.combine import build_loss
-from geoseg.training.module import Epoch, TrainingModule, kept_of, save_weights
-from geoseg.training.schedules import Schedule
-from geoseg.training.settings import LossSettings, RunSettings, ScheduleSettings, TransferSettings
+from geoseg.training.chips.loading import EpochSampler
+from geoseg.training.network.curves import draw_curves, write_history
+from geoseg.training.network.losses.combine import build_loss
+from geoseg.training.network.module import Epoch, TrainingModule, kept_of, save_weights
+from geoseg.training.network.schedules import Schedule
+from geoseg.training.recipe.settings import (
+    LossSettings,
+    RunSettings,
+    ScheduleSettings,
+    TransferSettings,
+)
 
 ENCODERS = {"unet-classic": None, "dpt": "tu-vit_tiny_patch16_224"}
 

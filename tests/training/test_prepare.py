@@ -13,7 +13,7 @@ from geoseg.errors import InputError, SettingsError
 from geoseg.grid import Window
 from geoseg.training import prepare as prepare_module
 from geoseg.training.prepare import default_chip_size, hold_out, open_training, prepare_training
-from geoseg.training.recipe import load_recipe
+from geoseg.training.recipe.recipe import load_recipe
 from tests.training.ground_of import make_files
 
 HEAD = 'scenes = "scene.tif"\nlabels = "{labels}"\n[classes]\n2 = "corn"\n5 = "grass"\n7 = "water"\n'

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from geoseg.errors import SettingsError
-from geoseg.training.example import example
-from geoseg.training.recipe import TABLES, load_recipe
-from geoseg.training.settings import SplitSettings
+from geoseg.training.recipe.example import example
+from geoseg.training.recipe.recipe import TABLES, load_recipe
+from geoseg.training.recipe.settings import SplitSettings
 
 SMALLEST = (
     'scenes = "a.tif"\nlabels = "b.gpkg"\n[classes]\n7 = "grass"\n2 = { name = "corn", color = "#ffd300" }\n'

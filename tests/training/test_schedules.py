@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.training.schedules import Schedule, count_plateaus
-from geoseg.training.settings import SCHEDULES, ScheduleSettings
+from geoseg.training.network.schedules import Schedule, count_plateaus
+from geoseg.training.recipe.settings import SCHEDULES, ScheduleSettings
 
 STEPS = 200
 

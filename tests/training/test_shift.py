@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 
 from geoseg.grid import Window
+from geoseg.labels.labels import open_labels
 from geoseg.scene import open_scene
-from geoseg.scene.labels import open_labels
-from geoseg.training.check import shift as module
-from geoseg.training.check.shift import REACH, estimate_shift
-from geoseg.training.ground import LabelCells
+from geoseg.training.ground.ground import LabelCells
+from geoseg.training.label_check import shift as module
+from geoseg.training.label_check.shift import REACH, estimate_shift
 from tests.conftest import SAMPLES
 from tests.training.ground_of import name_bands, write
 

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from geoseg.training.loading import _start_method
+from geoseg.training.chips.loading import _start_method
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where processes cannot be forked they are spawned")

@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from geoseg.classes import LandClass
 from geoseg.errors import ModelError
 from geoseg.models import ModelBand, build_network, save_model
-from geoseg.models.card import LandClass
-from geoseg.training.adapt import Named, adapt, for_bands
-from geoseg.training.settings import ModelSettings, TransferSettings
-from geoseg.training.transfer import encoder_of, start_network
+from geoseg.training.network.adapt import Named, adapt, for_bands
+from geoseg.training.network.transfer import encoder_of, start_network
+from geoseg.training.recipe.settings import ModelSettings, TransferSettings
 from tests.conftest import tiny_card
 
 CLASSES = ("corn", "grass", "water")

@@ -12,7 +12,7 @@ import pytest
 import rasterio
 
 from geoseg.scene import open_scene
-from geoseg.training.recipe import load_recipe
+from geoseg.training.recipe.recipe import load_recipe
 
 FOLDER = Path(__file__).parents[2] / "workflows" / "dubai"
 HEIGHTS, WIDTHS = (50, 49, 50), (60, 61, 60)

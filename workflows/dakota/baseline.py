@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from geoseg.assess.scores import score
+from geoseg.classes import IGNORE
 from geoseg.grid import Window
 from geoseg.models import load_model, save_model
-from geoseg.training.augment.chip import IGNORE
-from geoseg.training.ground import Ground
+from geoseg.training.ground.ground import Ground
 from geoseg.training.prepare import Opened, open_training
-from geoseg.training.recipe import load_recipe
+from geoseg.training.recipe.recipe import load_recipe
 
 METHOD = "scikit-learn HistGradientBoostingClassifier on the bands of each pixel"
 Pixels = tuple[NDArray[np.float32], NDArray[np.uint8]]

@@ -24,8 +24,8 @@ import numpy as np
 import tomli_w
 
 import geoseg
-from geoseg.inference.device import resolve_precision
-from geoseg.inference.torch_backend import TorchBackend
+from geoseg.inference.backends.device import resolve_precision
+from geoseg.inference.backends.torch_ import TorchBackend
 from geoseg.models import Model, load_card
 
 HERE = Path(__file__).parent

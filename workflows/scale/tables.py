@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from math import isqrt
 
-from geoseg.run.cost import RATES, Work, bytes_of, cluster_seconds, core_seconds, wall_seconds, work_of
+from geoseg.plan.time import RATES, Work, bytes_of, cluster_seconds, core_seconds, wall_seconds, work_of
 
 SCENES = {
     "2048 x 2048": 2048**2,

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pyogrio
 
 from geoseg.errors import InputError
-from geoseg.polygons.schema import COLUMNS, LAYER, VERSION_KEY, check_version
+from geoseg.polygons.table.schema import COLUMNS, LAYER, VERSION_KEY, check_version
 
 NEEDED = tuple(column.name for column in COLUMNS)
 

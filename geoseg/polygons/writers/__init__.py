@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from geoseg.errors import OutputError, RunError
-from geoseg.polygons.table import PolygonTable
+from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers.earth import is_on_earth
 from geoseg.polygons.writers.fiboa import Fiboa
 from geoseg.polygons.writers.flatgeobuf import FlatGeobuf

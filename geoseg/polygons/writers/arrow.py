@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.polygons.schema import GEOMETRY, LAYER
-from geoseg.polygons.table import PolygonTable
+from geoseg.polygons.table.schema import GEOMETRY, LAYER
+from geoseg.polygons.table.table import PolygonTable
 
 if TYPE_CHECKING:
     import pyarrow as pa

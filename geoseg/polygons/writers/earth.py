@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from geoseg.polygons.table import PolygonTable
+from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers.vector_tile import TILE_UNITS
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import SettingsError
-from geoseg.polygons.schema import COLUMNS, GEOMETRY, statistic_column
-from geoseg.polygons.table import PolygonTable
+from geoseg.polygons.table.schema import COLUMNS, GEOMETRY, statistic_column
+from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers.geoparquet import write_geoparquet
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.polygons.table import PolygonTable
+from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers.arrow import write_with_gdal
 
 DECIMALS = 7

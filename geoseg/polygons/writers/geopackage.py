@@ -7,8 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.polygons.schema import GEOMETRY, LAYER
-from geoseg.polygons.table import PolygonTable
+from geoseg.polygons.table.schema import GEOMETRY, LAYER
+from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers.arrow import FIXED_TIME, as_metadata, write_with_gdal
 from geoseg.polygons.writers.style import categories_qml
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.schema import GEOMETRY
-from geoseg.polygons.table import PolygonTable
+from geoseg.polygons.table.schema import GEOMETRY
+from geoseg.polygons.table.table import PolygonTable
 
 if TYPE_CHECKING:
     import pyarrow as pa

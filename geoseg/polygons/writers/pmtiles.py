@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoseg.errors import SettingsError
-from geoseg.polygons.rows import Polygons, scratch_file
-from geoseg.polygons.schema import GEOMETRY, LAYER
-from geoseg.polygons.table import PolygonTable
-from geoseg.polygons.threads import in_order
+from geoseg.polygons.table.rows import Polygons, scratch_file
+from geoseg.polygons.table.schema import GEOMETRY, LAYER
+from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers.arrow import as_metadata
 from geoseg.polygons.writers.earth import MERCATOR_SIDE, lonlat_bounds, zoom_range
 from geoseg.polygons.writers.tile_archive import Extent, write_archive
 from geoseg.polygons.writers.tile_level import Attributes, Level
 from geoseg.polygons.writers.tile_pieces import COARSE, Pieces, Shapes, cut_into_tiles, without_small
 from geoseg.polygons.writers.vector_tile import TILE_UNITS
+from geoseg.system.threads import in_order
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,7 +9,7 @@ from typing import Any
 
 from geoseg.errors import OutputError
 from geoseg.polygons.rasters import DATE_TAG
-from geoseg.polygons.schema import LAYER
+from geoseg.polygons.table.schema import LAYER
 
 OURS = ("GEOSEG_", DATE_TAG)
 """How the keys of provenance begin; formats keep other things beside them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
-from geoseg.models.card import LandClass
+from geoseg.classes import LandClass
 
 
 def categories_qml(legend: Iterable[LandClass]) -> str:

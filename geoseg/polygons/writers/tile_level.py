@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.groups import spread
-from geoseg.polygons.rows import scratch_file
-from geoseg.polygons.threads import in_order
-from geoseg.polygons.wkb import binary_values
+from geoseg.polygons.table.rows import scratch_file
+from geoseg.polygons.table.wkb import binary_values
 from geoseg.polygons.writers.tile_archive import compress, tile_ids
 from geoseg.polygons.writers.tile_pieces import Pieces
 from geoseg.polygons.writers.vector_tile import encode_tile
+from geoseg.system.threads import in_order
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.groups import group_starts, spread
-from geoseg.polygons.rows import boxes_of
+from geoseg.polygons.table.rows import boxes_of
 from geoseg.polygons.writers.vector_tile import TILE_UNITS, encode_shapes
 
 MARGIN = 80

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.groups import group_starts
-from geoseg.polygons.wkb import binary_values, fixed_values
+from geoseg.polygons.table.wkb import binary_values, fixed_values
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,0 +1,287 @@
+"""The three things that ``geoseg evaluate`` does with a class map: compare, estimate, draw."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geoseg.assess.area import sample_size
+from geoseg.assess.classmap import ClassMap
+from geoseg.assess.compare import IDS, WINDOW, Counts, compare, windows
+from geoseg.assess.draw import Drawn, draw_sample
+from geoseg.assess.examples import Example, Painter, make_examples, make_painter
+from geoseg.assess.lengths import block_size, tolerance
+from geoseg.assess.sample import is_sample, read_sample, write_sample
+from geoseg.assess.summary import summarise_labels
+from geoseg.assess.summary_sample import summarise_sample
+from geoseg.classes import LandClass, complete_legend
+from geoseg.errors import GeosegError, InputError
+from geoseg.grid import Window
+from geoseg.labels.labels import Labels, open_labels
+from geoseg.labels.polygons import PolygonLabels
+from geoseg.labels.raster import same_transform
+from geoseg.progress import Progress
+from geoseg.raster.legend import read_legend
+from geoseg.raster.source import GDAL_ERRORS, Source
+from geoseg.scene import open_scene
+from geoseg.scene.area import read_area
+
+PathLike = str | os.PathLike[str]
+EVALUATION_VERSION = 1
+TOLERANCES = ("1px", "3px")
+Examples = Callable[[], Sequence[Example]]
+_SCENE_OPTIONS = ("bands", "nodata", "scale", "offset", "warp")
+_CONJECTURE = 0.8
+"""User's accuracy that is assumed where no confidence says better."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for; see ``geoseg.evaluate``."""
+
+    label_column: str | None
+    remap: Mapping[int | str, int] | None
+    ignore: tuple[int | str, ...]
+    blocks: str | float | None
+    tolerances: tuple[str | float, ...]
+    replicates: int
+    seed: int
+    window_size: int | None
+    aoi: PathLike | None = None
+
+
+def against_labels(
+    class_map: ClassMap,
+    labels: PathLike,
+    request: Request,
+    progress: Progress,
+    scene: PathLike | Sequence[PathLike] | None,
+    scene_options: Mapping[str, Any],
+) -> tuple[dict[str, Any], Examples]:
+    """Compare with labels, pixel by pixel; returns the report and what makes its examples."""
+    place, shape = class_map.georeference, class_map.shape
+    tolerances = tuple(tolerance(text, place, shape) for text in request.tolerances)
+    block = block_size(request.blocks, place, shape)
+    truth = open_labels(
+        labels,
+        class_map.path,
+        class_map.legend or None,
+        column=request.label_column,
+        remap=request.remap,
+        ignore=request.ignore,
+    )
+    compared = truth
+    if request.aoi is not None:
+        compared = truth.within(read_area(request.aoi, open_scene(class_map.path)))
+    with progress.stage("comparing", shape[0] * shape[1] / 1e6, "Mpx") as bar:
+        counts = compare(
+            class_map,
+            compared,
+            block=block,
+            tolerances=tolerances,
+            window_size=request.window_size or WINDOW,
+            advance=lambda pixels: bar.advance(pixels / 1e6),
+        )
+    own = _legend_of(truth)
+    classes = _classes(class_map, counts, own)
+    surface = class_map.surface()
+    content = summarise_labels(
+        counts,
+        classes,
+        tolerances,
+        area_unit=None if surface is None else surface.area_unit,
+        replicates=request.replicates,
+        seed=request.seed,
+    )
+    painter, notes = _painter(scene, scene_options, class_map)
+    content["warnings"] += [*_label_warnings(truth, class_map, own, request), *notes]
+
+    def examples() -> list[Example]:
+        return make_examples(counts.chips, class_map, compared, classes, shape, painter)
+
+    described = {"map": _describe(class_map), "labels": _describe_labels(labels, truth, request.aoi)}
+    return {"kind": "labels"} | described | content, examples
+
+
+def against_sample(
+    class_map: ClassMap, labels: PathLike, request: Request, progress: Progress
+) -> tuple[dict[str, Any], Examples] | None:
+    """Estimate from a filled sample; None if the labels are no sample."""
+    if not is_sample(labels):
+        return None
+    if request.aoi is not None:
+        raise InputError(f"{os.fspath(labels)} is a sample of the whole map, which --aoi cannot cut")
+    pixels, areas, in_hectares = _mapped(class_map, progress, request.window_size or WINDOW)
+    legend = complete_legend(class_map.legend, np.flatnonzero(pixels).tolist(), colors=class_map.colors)
+    found = read_sample(
+        labels, class_map, legend, column=request.label_column, remap=request.remap, ignore=request.ignore
+    )
+    ids = [item.id for item in legend if pixels[item.id] or (found.labels == item.id).any()]
+    classes = [item for item in legend if item.id in ids]
+    joint = np.bincount(found.labels.astype(np.intp) * IDS + found.classes, minlength=IDS * IDS)
+    content = summarise_sample(
+        joint.reshape(IDS, IDS)[np.ix_(ids, ids)], areas[ids], classes, in_hectares=in_hectares
+    )
+    content["samples"] = {"drawn": found.drawn, "labelled": int(found.labels.size)}
+    content["warnings"] = [*content["warnings"], *found.warnings]
+    described = {
+        "map": _describe(class_map),
+        "labels": {"path": found.path, "name": Path(found.path).name, "column": found.column},
+    }
+    return {"kind": "sample"} | described | content, lambda: []
+
+
+def draw(
+    class_map: ClassMap, total: int, output: Path, request: Request, progress: Progress
+) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Draw a sample and write it."""
+    with progress.stage("drawing", class_map.shape[0] * class_map.shape[1] / 1e6, "Mpx") as bar:
+        drawn = draw_sample(
+            class_map,
+            total,
+            seed=request.seed,
+            window_size=request.window_size or WINDOW,
+            advance=lambda pixels: bar.advance(pixels / 1e6),
+        )
+    part = output.with_name(f".{output.stem}.{os.getpid()}.part.gpkg")
+    try:
+        write_sample(part, drawn, class_map, request.seed)
+        for ending in ("-wal", "-shm", "-journal"):
+            output.with_name(output.name + ending).unlink(missing_ok=True)
+        os.replace(part, output)
+    finally:
+        part.unlink(missing_ok=True)
+    return _describe_draw(drawn, class_map, request.seed), {"sample": output}
+
+
+def _describe_draw(drawn: Drawn, class_map: ClassMap, seed: int) -> dict[str, Any]:
+    ids = np.flatnonzero(drawn.pixels)
+    names = {item.id: item.name for item in complete_legend(class_map.legend, ids.tolist())}
+    counts = np.bincount(drawn.classes, minlength=IDS)[ids]
+    weights = drawn.areas[ids] / drawn.areas[ids].sum()
+    users = np.where(np.isnan(drawn.confidence[ids]), _CONJECTURE, drawn.confidence[ids]).clip(0.01, 0.99)
+    error = float(np.sqrt((weights**2 * users * (1 - users) / np.maximum(counts - 1, 1)).sum()))
+    return {
+        "kind": "draw",
+        "map": _describe(class_map),
+        "seed": seed,
+        "drawn": int(counts.sum()),
+        "expected_standard_error": error,
+        "needed_for_standard_error": {f"{e:g}": sample_size(users, weights, e) for e in (0.01, 0.02, 0.03)},
+        "strata": [
+            {
+                "id": int(value),
+                "name": names[int(value)],
+                "pixels": int(drawn.pixels[value]),
+                "share": float(share),
+                "drawn": int(count),
+            }
+            for value, share, count in zip(ids, weights, counts, strict=True)
+        ],
+    }
+
+
+def _mapped(class_map: ClassMap, progress: Progress, size: int) -> tuple[Any, Any, bool]:
+    """Pixels and area of every class id of a map, and whether the area is hectares."""
+    surface = class_map.surface()
+    pixels, areas = np.zeros(IDS, np.int64), np.zeros(IDS)
+    with progress.stage("measuring", class_map.shape[0] * class_map.shape[1] / 1e6, "Mpx") as bar:
+        for window in windows(class_map.shape, size):
+            flat = class_map.read(window).ravel()
+            pixels += np.bincount(flat, minlength=IDS)
+            if surface is not None:
+                sizes = surface.pixel_areas(window.row, window.col, *window.shape)
+                areas += np.bincount(flat, sizes.ravel(), IDS)
+            bar.advance(window.pixels / 1e6)
+    pixels[-1] = areas[-1] = 0
+    if surface is None:
+        return pixels, pixels.astype(np.float64), False
+    return pixels, areas * surface.area_unit, True
+
+
+def _classes(class_map: ClassMap, counts: Counts, own: Sequence[LandClass]) -> tuple[LandClass, ...]:
+    """The map's classes and all that occur, named by the map, else by the labels."""
+    matrix = counts.confusion()
+    ids = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1) + np.append(counts.mapped_pixels[:-1], 0))
+    known = class_map.legend or tuple(item for item in own if item.id in set(ids.tolist()))
+    return complete_legend(known, ids.tolist(), colors=class_map.colors)
+
+
+def _legend_of(labels: Labels) -> tuple[LandClass, ...]:
+    """The names that a label raster brings itself."""
+    if isinstance(labels.layer, PolygonLabels):
+        return ()
+    try:
+        with Source(labels.path).open() as dataset:
+            return read_legend(dataset)[0]
+    except GDAL_ERRORS:
+        return ()
+
+
+def _label_warnings(
+    labels: Labels, class_map: ClassMap, own: Sequence[LandClass], request: Request
+) -> list[str]:
+    found = []
+    if isinstance(labels.layer, PolygonLabels) and labels.layer.reasons:
+        number, why = labels.layer.reasons[0]
+        count = len(labels.layer.reasons)
+        found.append(f"{count} label polygons are invalid and were mended; the first is row {number}: {why}")
+    names = {item.id: item.name for item in class_map.legend}
+    differ = [i for i in own if i.id in names and names[i.id].casefold() != i.name.casefold()]
+    if request.remap is None:
+        found += [
+            f'class {item.id} is "{names[item.id]}" in the map and "{item.name}" in the labels; they were '
+            "taken for the same"
+            for item in differ
+        ]
+    return found
+
+
+def _painter(
+    scene: PathLike | Sequence[PathLike] | None, options: Mapping[str, Any], class_map: ClassMap
+) -> tuple[Painter | None, list[str]]:
+    """What draws the scene; a warning instead if it does not fit the map."""
+    if scene is None:
+        return None, []
+    chosen = {key: options[key] for key in _SCENE_OPTIONS if options.get(key) is not None}
+    chosen.pop("bands", None)  # pictures want the scene's own names
+    try:
+        opened = open_scene(scene, **chosen)
+        row, col = class_map.origin
+        inside = Window(row, col, *class_map.shape)
+        if inside.intersection(Window.from_shape(opened.shape)) != inside or not same_transform(
+            opened.georeference.cut(row, col), class_map.georeference
+        ):
+            return None, [f"the map does not lie on the grid of {opened.name}, so the report shows no image"]
+        return make_painter(opened, (row, col)), []
+    except GeosegError as error:
+        return None, [f"the report shows no image: {error}"]
+
+
+def _describe(class_map: ClassMap) -> dict[str, Any]:
+    crs = class_map.georeference.crs
+    return {
+        "name": Path(class_map.path).name,
+        "path": class_map.path,
+        "shape": list(class_map.shape),
+        "crs": None if crs is None else crs.to_string(),
+        "gsd": class_map.georeference.gsd(class_map.shape),
+        "model": class_map.tags.get("GEOSEG_MODEL"),
+        "model_hash": class_map.tags.get("GEOSEG_MODEL_HASH"),
+    }
+
+
+def _describe_labels(path: PathLike, labels: Labels, aoi: PathLike | None) -> dict[str, Any]:
+    is_polygons = isinstance(labels.layer, PolygonLabels)
+    return {
+        "path": os.fspath(path),
+        "name": Path(path).name,
+        "kind": "polygons" if is_polygons else "raster",
+        "column": labels.layer.column if isinstance(labels.layer, PolygonLabels) else None,
+        "aoi": None if aoi is None else os.fspath(aoi),
+    }

@@ -1,0 +1,196 @@
+"""Classes of maps: ids, names and colours."""
+
+from __future__ import annotations
+
+import colorsys
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from geoseg.errors import ModelError, SettingsError
+
+NODATA = 255
+"""Nodata in every raster that geoseg writes; never a class, a confidence or a probability."""
+IGNORE = 255
+"""What labels hold where nothing is labelled; such pixels change neither a loss nor a score."""
+MAX_CLASS_ID = 254
+"""The class map is uint8 and 255 is its nodata value."""
+_COLOR = re.compile(r"#[0-9a-f]{6}")
+
+
+@dataclass(frozen=True, slots=True)
+class LandClass:
+    """One class of a map.
+
+    Attributes:
+        id: label value in the class map, 0-254.
+        name: what people read.
+        color: "#rrggbb", lower case.
+
+    Raises:
+        ModelError: if the id is not 0-254, the name is empty or the colour is not "#rrggbb".
+    """
+
+    id: int
+    name: str
+    color: str
+
+    def __post_init__(self) -> None:
+        check_class_ids([self.id])
+        object.__setattr__(self, "id", int(self.id))
+        require_text(self.name, f"the name of class {self.id}")
+        object.__setattr__(self, "color", str(self.color).lower())
+        if not _COLOR.fullmatch(self.color):
+            raise ModelError(f'class {self.id} has the color "{self.color}"; write it as "#rrggbb"')
+
+
+def remap_class_ids(ids: Iterable[int]) -> dict[int, int]:
+    """Give every label value that cannot be a class id the lowest free one.
+
+    Args:
+        ids: label values, repeats allowed.
+
+    Returns:
+        Old value -> new id, by ascending old value, for those that must change; empty if none must.
+
+    Raises:
+        ModelError: if there are more than 255 different values.
+    """
+    values = sorted(set(ids))
+    if len(values) > MAX_CLASS_ID + 1:
+        raise ModelError(
+            f"{len(values)} classes are more than a map can hold ({MAX_CLASS_ID + 1}); merge some"
+        )
+    kept = {value for value in values if _fits(value)}
+    free = (number for number in range(MAX_CLASS_ID + 1) if number not in kept)
+    return {value: next(free) for value in values if value not in kept}
+
+
+def check_class_ids(ids: Sequence[int]) -> None:
+    """Refuse ids outside 0-254 and ids used twice.
+
+    Args:
+        ids: one id a class.
+
+    Raises:
+        ModelError: naming the ids and the remapping to use.
+    """
+    for value in ids:
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise ModelError(f"class id {value!r} is not a whole number from 0 to {MAX_CLASS_ID}")
+    wrong = remap_class_ids(ids)
+    if wrong:
+        pairs = ", ".join(f"{old} -> {new}" for old, new in wrong.items())
+        raise ModelError(
+            f"class ids are 0 to {MAX_CLASS_ID} (255 is nodata); remap the labels that are not: {pairs}"
+        )
+    repeated = [value for value, count in Counter(ids).items() if count > 1]
+    if repeated:
+        pairs = ", ".join(
+            f"a second {value} -> {new}" for value, new in zip(repeated, _free(ids), strict=False)
+        )
+        raise ModelError(f"class ids must be unique; remap the labels that repeat: {pairs}")
+
+
+def _fits(value: int) -> bool:
+    return 0 <= value <= MAX_CLASS_ID
+
+
+def _free(ids: Iterable[int]) -> list[int]:
+    used = set(ids)
+    return [number for number in range(MAX_CLASS_ID + 1) if number not in used]
+
+
+def class_ids(
+    items: Sequence[str | int], legend: Sequence[LandClass], where: str, *, only_these: bool = False
+) -> list[int]:
+    """Ids of classes given by name or id, in the order given.
+
+    Args:
+        items: Names (in any case) or ids.
+        legend: The classes that have names.
+        where: What holds the classes, for the message.
+        only_these: Whether there are no other classes; else any id can be meant.
+
+    Raises:
+        SettingsError: Naming the classes that there are.
+    """
+    if isinstance(items, str):
+        raise SettingsError(f'classes must be a list of names or ids, as in ["{items}"]')
+    allowed = {item.id for item in legend} if only_these else range(255)
+    ids = {item.name.casefold(): item.id for item in legend}
+    chosen = []
+    for item in items:
+        text = str(item).strip().casefold()
+        number = str(ids[text]) if text in ids else text.removeprefix("class ")
+        if not number.isdecimal() or int(number) not in allowed:
+            raise SettingsError(f'there is no class "{item}" in {where}; {_listed(legend)}')
+        chosen.append(int(number))
+    return chosen
+
+
+def split_names(text: str, legend: Sequence[LandClass]) -> list[str]:
+    """Names or ids between commas; a class's own name may hold commas ("grass, hay and pasture").
+
+    Args:
+        text: What the user wrote.
+        legend: The classes that have names.
+    """
+    names = {item.name.casefold() for item in legend}
+    parts = text.split(",")
+    found = []
+    while parts:
+        joined = (n for n in range(len(parts), 1, -1) if ",".join(parts[:n]).strip().casefold() in names)
+        count = next(joined, 1)
+        found.append(",".join(parts[:count]).strip())
+        del parts[:count]
+    return [name for name in found if name]
+
+
+def _listed(legend: Sequence[LandClass]) -> str:
+    if not legend:
+        return "its classes have no names, give ids"
+    return "it has " + ", ".join(f"{item.name} ({item.id})" for item in legend)
+
+
+def complete_legend(
+    legend: Iterable[Any],
+    ids: Iterable[int],
+    names: Mapping[int, str] | None = None,
+    colors: Mapping[int, str] | None = None,
+) -> tuple[LandClass, ...]:
+    """Give every class a name and a colour.
+
+    Args:
+        legend: Classes that are known: anything with ``id``, ``name`` and ``color``.
+        ids: Classes that must be in the answer.
+        names: Their names; default "class 7".
+        colors: Their colours as "#rrggbb"; default one made from the id.
+
+    Returns:
+        The known classes and the others, by ascending id.
+    """
+    known = {int(item.id): LandClass(int(item.id), item.name, item.color) for item in legend}
+    for value in ids:
+        if value not in known and 0 <= value < 255:
+            name = (names or {}).get(value) or f"class {value}"
+            known[value] = LandClass(value, name, (colors or {}).get(value) or _default_color(value))
+    return tuple(known[value] for value in sorted(known))
+
+
+def _default_color(value: int) -> str:
+    """Hues a golden-ratio turn apart: neighbours in id are far apart in colour."""
+    channels = colorsys.hsv_to_rgb(value * 0.618034 % 1.0, 0.55, 0.85)
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)
+
+
+def require_text(value: object, what: str) -> None:
+    """Refuse what is not a text, or an empty one.
+
+    Raises:
+        ModelError: Naming ``what`` it should be.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ModelError(f"{what} is {value!r}; it must be a text that is not empty")

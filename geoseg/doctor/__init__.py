@@ -1,0 +1,1 @@
+"""Whether a scene fits a model, and what to do where it does not."""

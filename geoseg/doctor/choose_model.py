@@ -1,0 +1,230 @@
+"""Which model maps a scene: the one that was named, else the bundled one that fits.
+
+Every bundled model is examined by the doctor, from its card and one look at the scene; no weights are read. A
+model fits when the doctor finds nothing that stops it and its pixel size is not known to be more than 4 times
+off. Of several that fit, the one with the fewest warnings is taken, then the one whose pixel size is nearest,
+then the first by name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isinf
+
+from geoseg.doctor.examine import EXPAND, GSD_STOP, Diagnosis, examine, gsd_ratio, has_palette
+from geoseg.doctor.findings import Finding
+from geoseg.errors import MismatchError, ModelError, SceneError
+from geoseg.models import ModelCard, bundled_models, load_card
+from geoseg.scene import Scene, match_bands
+from geoseg.scene.match import resolve
+from geoseg.scene.sample import Sampler
+
+PathLike = str | os.PathLike[str]
+_ABOUT_VALUES = {"value-range", "picture-type", "no-valid-pixel"}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The model that maps a scene.
+
+    Attributes:
+        model: What to load: a bundled model's name, or what the user named.
+        card: Its card.
+        diagnosis: What the doctor says of the scene for it.
+        reason: Why it was chosen, in one line; None where the user named it.
+    """
+
+    model: PathLike
+    card: ModelCard
+    diagnosis: Diagnosis
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A bundled model, examined for a scene.
+
+    Attributes:
+        name: Its name.
+        card: Its card.
+        diagnosis: What the doctor says of the scene for it.
+        gsd_ratio: How many times the pixel sizes differ, at least 1; infinite where one is not known.
+    """
+
+    name: str
+    card: ModelCard
+    diagnosis: Diagnosis
+    gsd_ratio: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether it may be chosen without being named."""
+        return self.diagnosis.fits and not self._is_far
+
+    @property
+    def obstacles(self) -> tuple[Finding, ...]:
+        """Why it does not fit: what stops it, or a pixel size far from an estimate, which only warns else."""
+        stops = tuple(finding for finding in self.diagnosis.findings if finding.severity == "stop")
+        far = (finding for finding in self.diagnosis.findings if finding.code == "gsd" and self._is_far)
+        return stops or tuple(far)
+
+    @property
+    def warnings(self) -> int:
+        """Number of warnings."""
+        return sum(finding.severity == "warn" for finding in self.diagnosis.findings)
+
+    @property
+    def rank(self) -> tuple[bool, bool, int, int, float, str]:
+        """Sorts candidates, the best first."""
+        has_bands = self.diagnosis.match is not None
+        return (
+            not self.fits,
+            not has_bands,
+            len(self.obstacles),
+            self.warnings,
+            self.gsd_ratio,
+            self.name,
+        )
+
+    def why_not(self, *, mend: bool = False) -> str:
+        """``dubai-landcover reads 8-bit pictures, and the scene holds uint16 200 to 3400``.
+
+        Args:
+            mend: Whether to add what makes it fit, where the scene has its bands.
+        """
+        has_mend = mend and self.diagnosis.match is not None
+        reasons = [
+            (finding.brief or finding.message) + (f" ({finding.mend})" if has_mend and finding.mend else "")
+            for finding in self.obstacles
+        ]
+        return f"{self.name} {' and '.join(reasons)}"
+
+    @property
+    def _is_far(self) -> bool:
+        return not isinf(self.gsd_ratio) and self.gsd_ratio > GSD_STOP
+
+
+def choose_model(
+    scene: Scene, model: PathLike | None, *, bands: Sequence[str | int] | None = None, force: bool = False
+) -> Choice:
+    """Take the model that was named, or the bundled one that fits the scene.
+
+    Args:
+        scene: The scene as predict would open it.
+        model: What the user named, or None.
+        bands: What ``--bands`` says.
+        force: Without a name: where none fits, take the only one whose bands the scene has.
+
+    Returns:
+        The choice. A named model need not fit: see its diagnosis.
+
+    Raises:
+        MismatchError: If none is named and none fits, saying for each why not, and what to do.
+        ModelError: If the model cannot be found, or none is named and none is bundled.
+    """
+    if model is not None:
+        card = load_card(model)
+        return Choice(model, card, examine(scene, card, bands=bands))
+    candidates = examine_bundled(scene, bands=bands)
+    best = candidates[0]
+    if best.fits:
+        return Choice(best.name, best.card, best.diagnosis, reason_for(scene, candidates))
+    if not force:
+        raise MismatchError(refusal(scene, candidates))
+    able = [candidate for candidate in candidates if candidate.diagnosis.match is not None]
+    if len(able) != 1:
+        raise MismatchError(_cannot_force(scene, candidates, able))
+    reason = f"{best.name}: forced, as the only bundled model whose bands the scene has"
+    return Choice(best.name, best.card, best.diagnosis, reason)
+
+
+def examine_bundled(scene: Scene, *, bands: Sequence[str | int] | None = None) -> tuple[Candidate, ...]:
+    """Examine every bundled model for a scene, which is looked at once.
+
+    Args:
+        scene: The scene.
+        bands: What ``--bands`` says.
+
+    Returns:
+        The bundled models, the best first.
+
+    Raises:
+        ModelError: If none is bundled.
+        RunError: If the scene's pixels cannot be read.
+        SceneError: If ``bands`` names one that the scene lacks, whatever the model.
+    """
+    if bands:
+        resolve(scene, bands)
+    cards = {name: load_card(name) for name in bundled_models()}
+    if not cards:
+        raise ModelError("this installation has no bundled models; name one with --model")
+    read = sorted({number for card in cards.values() for number in _bands_read(scene, card, bands)})
+    sampler = Sampler(scene.select(read)) if read else None
+    found = [
+        Candidate(name, card, examine(scene, card, bands=bands, sampler=sampler), gsd_ratio(scene, card))
+        for name, card in cards.items()
+    ]
+    return tuple(sorted(found, key=lambda candidate: candidate.rank))
+
+
+def reason_for(scene: Scene, candidates: Sequence[Candidate]) -> str:
+    """Why the first of the candidates was chosen, and the others were not, in one line."""
+    best, *others = candidates
+    why = [f"{best.name}: the scene has its bands ({', '.join(best.card.band_names)})"]
+    if not {finding.code for finding in best.diagnosis.findings} & _ABOUT_VALUES:
+        why.append(f"values like its {best.card.units}")
+    if not isinf(best.gsd_ratio):
+        about = "about " if best.card.gsd_estimated else ""
+        why.append(f"pixels of {scene.gsd:.3g} m (trained at {about}{best.card.gsd:.3g} m)")
+    return "; ".join([", ".join(why), *_why_not_these(best, others)])
+
+
+def refusal(scene: Scene, candidates: Sequence[Candidate]) -> str:
+    """No bundled model fits: why not, for each, and what to do; in one line."""
+    reasons = "; ".join(candidate.why_not(mend=True) for candidate in candidates)
+    return f"{scene.name}: no bundled model fits: {reasons}; {ways_out(scene, candidates)}"
+
+
+def ways_out(scene: Scene, candidates: Sequence[Candidate]) -> str:
+    """What a user can do where no bundled model fits."""
+    able = [candidate.diagnosis.match is not None for candidate in candidates]
+    ways = {
+        EXPAND: has_palette(scene),
+        "--bands says which band is which": any(
+            candidate.diagnosis.match is None and len(scene.all_layers) >= len(candidate.card.bands)
+            for candidate in candidates
+        ),
+        "--model NAME --force runs one all the same": any(able),
+        "--model DIR takes a model of your own (geoseg train makes one)": True,
+    }
+    return ", ".join(way for way, helps in ways.items() if helps)
+
+
+def _bands_read(scene: Scene, card: ModelCard, bands: Sequence[str | int] | None) -> tuple[int, ...]:
+    try:
+        return match_bands(scene, card.band_names, bands).numbers
+    except SceneError:
+        return ()
+
+
+def _why_not_these(best: Candidate, others: Sequence[Candidate]) -> Iterator[str]:
+    for other in others:
+        if not other.fits:
+            yield other.why_not()
+        elif other.warnings > best.warnings:
+            yield f"{other.name} fits with more warnings"
+        elif other.gsd_ratio > best.gsd_ratio:
+            yield f"{other.name} fits, but its pixel size is further off"
+        else:
+            yield f"{other.name} fits as well, and comes later by name"
+
+
+def _cannot_force(scene: Scene, candidates: Sequence[Candidate], able: Sequence[Candidate]) -> str:
+    if not able:
+        return f"{refusal(scene, candidates)}; none can be forced without its bands"
+    names = ", ".join(candidate.name for candidate in able)
+    return (
+        f"{scene.name}: no bundled model fits, and several could be forced ({names}): name one with --model"
+    )

@@ -1,0 +1,1 @@
+"""A planned run from its first block to published files."""

@@ -1,0 +1,115 @@
+"""What a run's answer depends on, so that work is only gone on with where it began.
+
+A fingerprint is a table of short texts: the scene (its files, headers, and a sample of its pixels), the
+model, the settings, and what is kept of each block. Two runs with equal fingerprints make the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.request import Request, urlopen
+
+from geoseg._version import __version__
+from geoseg.plan.prepare import Job
+from geoseg.polygons.borders.request import borders_to_json
+from geoseg.polygons.zonal.zonal import column_names
+from geoseg.raster.source import is_remote
+from geoseg.scene import Scene
+from geoseg.scene.sample import sample_scene
+
+Fingerprint = Mapping[str, str]
+
+BLOCK_SIZE = "--block-size"
+_FILES = "scene files"
+_STATS = "--stats"
+_NOT_IN_ANSWER = (_FILES, "maps", _STATS, "--refine", "--simplify", "--smooth-borders", "--stats", BLOCK_SIZE)
+_SHORT = 16
+_PATIENCE = 10.0  # seconds
+
+
+def fingerprint_of(job: Job, maps: Iterable[str]) -> dict[str, str]:
+    """The fingerprint of a run.
+
+    Args:
+        job: The run.
+        maps: Kinds of maps that are kept of each block.
+    """
+    kept = {
+        "geoseg version": __version__,
+        _FILES: "; ".join(_state_of(path) for path in job.scene.paths),
+        "scene header": _header(job.scene),
+        "scene pixels": _pixels(job.scene),
+        "model": f"{job.model.card.name} {job.model.card.version} {job.model.hash[:_SHORT]}",
+        "--aoi": "none" if job.area is None else _digest([job.area.geometry.wkb, repr(job.window).encode()]),
+        "--date": job.date or "none",
+        "maps": ", ".join(maps),
+        _STATS: "none" if job.zonal is None else ", ".join(column.name for column in job.zonal.columns),
+        BLOCK_SIZE: str(job.settings.block_size),
+    }
+    settings = job.settings.that_change_the_answer() | borders_to_json(job.borders)
+    settings["stats"] = None if job.zonal is None else ", ".join(column_names(job.zonal.columns))
+    return kept | {f"--{name.replace('_', '-')}": str(value) for name, value in settings.items()}
+
+
+def answer_of(fingerprint: Fingerprint) -> str:
+    """A hash of what a map depends on before it is refined: not of file times, other outputs, or blocks."""
+    parts = [f"{key}={fingerprint[key]}".encode() for key in sorted(fingerprint) if key not in _NOT_IN_ANSWER]
+    return _digest(parts)
+
+
+def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
+    """What differs, in words; empty if nothing does."""
+    keys = dict.fromkeys((*new, *old))
+    return [
+        f"{key} was {old.get(key, 'not known')}, now {new.get(key, 'not known')}"
+        for key in keys
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _state_of(path: str) -> str:
+    """Name, size and time of a file, or what a server calls its version; folders may move."""
+    name = os.path.basename(path)
+    try:
+        state = os.stat(path)
+    except OSError:
+        return f"{name} {_etag(path)}"
+    return f"{name} {state.st_size} {state.st_mtime_ns}"
+
+
+def _etag(path: str) -> str:
+    address = path.removeprefix("/vsicurl/")
+    if not is_remote(path) or not address.startswith(("http://", "https://")):
+        return "-"
+    try:
+        with urlopen(Request(address, method="HEAD"), timeout=_PATIENCE) as answer:
+            return answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "-"
+    except (OSError, ValueError):
+        return "-"
+
+
+def _header(scene: Scene) -> str:
+    """Everything that says what stored values mean and where they lie; no path."""
+    place = scene.georeference
+    facts: list[Any] = [scene.shape, scene.layers, scene.invalid_where, place.transform, place.area_or_point]
+    facts += [place.gcps, place.rpcs, [file.window for files in scene.stacks for file in files]]
+    facts += [crs and crs.to_wkt() for crs in (place.crs, place.gcps_crs)]
+    facts += [file.source.warp for files in scene.stacks for file in files]
+    return _digest([repr(fact).encode() for fact in facts])
+
+
+def _pixels(scene: Scene) -> str:
+    """A hash of sampled pixels: those that were looked at to see whether the scene fits, so still at hand."""
+    sample = sample_scene(scene)
+    parts = [stored.tobytes() for stored in sample.stored]
+    return _digest([*parts, sample.missing.tobytes()])
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()[:_SHORT]

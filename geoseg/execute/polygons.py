@@ -1,0 +1,151 @@
+"""The polygons of a prediction: the same rows that ``geoseg polygonize`` gives.
+
+They are traced while blocks come; those of a refined map from its rasters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rasterio.transform import Affine
+
+from geoseg.classes import NODATA
+from geoseg.errors import RunError, SettingsError
+from geoseg.execute.finished import FinishedBlock
+from geoseg.files import StagedFile
+from geoseg.plan.prepare import Job
+from geoseg.polygons.borders.request import with_borders
+from geoseg.polygons.rasters import MapRasters, resolve_block_size
+from geoseg.polygons.stream import PolygonStream, StreamedMap
+from geoseg.polygons.table.table import PolygonTable
+from geoseg.polygons.trace.block import BlockValues
+from geoseg.polygons.vectorise import parse_date, polygons_from_maps
+from geoseg.polygons.writers import stage_polygons
+from geoseg.progress import Progress
+
+
+class TracedRun:
+    """The polygons of a run that are traced while its blocks come.
+
+    Args:
+        job: The run; its outputs name the polygons.
+        tags: Of its class map.
+    """
+
+    def __init__(self, job: Job, tags: Mapping[str, str]) -> None:
+        assert job.outputs.polygons is not None
+        self._window, self._bands = job.window, len(job.model.classes)
+        place = job.scene.georeference.cut(job.window.row, job.window.col)
+        transform = place.transform
+        if transform is None and place.crs is not None:
+            transform = Affine.identity()  # as the class map's file would say
+        info = StreamedMap(
+            shape=job.window.shape,
+            crs=place.crs,
+            transform=transform,
+            origin=(job.window.row, job.window.col),
+            classes=tuple(job.model.classes),
+            date=parse_date(job.date),
+            provenance=tags,
+        )
+        folder = job.outputs.polygons.parent
+        self._stream = PolygonStream(
+            info, folder, junctions=job.borders is not None, zonal=job.zonal, check=_check_of(job)
+        )
+
+    def add(self, block: FinishedBlock) -> None:
+        """Take a finished block; blocks come in row order."""
+        window = block.window
+        if window is None:
+            return
+        empty = np.full((1, *window.shape), NODATA, np.uint8)
+        classes, confidence = block.maps.get("classes", empty), block.maps.get("confidence", empty)
+        probabilities = block.maps.get("probabilities", np.broadcast_to(empty, (self._bands, *window.shape)))
+        row, col = window.row - self._window.row, window.col - self._window.col
+        self._stream.add(BlockValues(row, col, classes[0], confidence[0], probabilities))
+
+    @property
+    def seconds(self) -> float:
+        """Busy time so far."""
+        return self._stream.seconds
+
+    def finish(self) -> PolygonTable:
+        """All polygons, once the last block was added."""
+        return self._stream.finish()
+
+    def close(self) -> None:
+        """Give up."""
+        self._stream.close()
+
+
+def polygons_of_run(
+    job: Job, rasters: Mapping[str, Path], progress: Progress, traced: TracedRun | None = None
+) -> tuple[list[StagedFile], dict[str, Any] | None]:
+    """Write the polygons of a finished map.
+
+    Args:
+        job: The run; its outputs name the polygons.
+        rasters: Kind of map -> complete raster: ``classes``, ``confidence`` and ``probabilities``; not needed
+            where blocks were traced.
+        progress: Shows how far it is.
+        traced: Has seen all blocks; None where the rasters are to be traced.
+
+    Returns:
+        The polygons under a temporary name; and what was done to their borders, None if nothing.
+    """
+    final = job.outputs.polygons
+    if final is None:
+        return [], None
+    table = _trace_rasters(job, rasters, final.parent, progress) if traced is None else traced.finish()
+    if job.tracing is not None:
+        with _work_is_kept():
+            job.tracing.check_borders(table.polygons, job.borders)
+    table, changed = with_borders(table, job.borders, final.parent, progress)
+    progress.say(f"writing {len(table):,} polygons to {final}")
+    return [StagedFile(stage_polygons(table, final), final)], changed
+
+
+def _trace_rasters(job: Job, rasters: Mapping[str, Path], folder: Path, progress: Progress) -> PolygonTable:
+    block_size = None if job.tracing is None else job.tracing.block_size
+    with MapRasters(rasters["classes"]) as maps:
+        total = maps.n_blocks(resolve_block_size(block_size))
+    with progress.stage("tracing polygons", total, "blocks") as bar:
+        return polygons_from_maps(
+            rasters["classes"],
+            confidence=rasters["confidence"],
+            probabilities=rasters["probabilities"],
+            legend=job.model.classes,
+            block_size=block_size,
+            workers=None if job.tracing is None else job.tracing.workers,
+            check=_check_of(job),
+            folder=folder,
+            junctions=job.borders is not None,
+            zonal=job.zonal,
+            progress=lambda _done, _total: bar.advance(1),
+        )
+
+
+def _check_of(job: Job) -> Callable[[int], None] | None:
+    """Refuses a polygon that does not fit into memory."""
+    plan = job.tracing
+    if plan is None:
+        return None
+
+    def check(vertices: int) -> None:
+        with _work_is_kept():
+            plan.check_largest(vertices)
+
+    return check
+
+
+@contextmanager
+def _work_is_kept() -> Iterator[None]:
+    """What is found after the work is no reason to lose it: with more memory ``--resume`` goes on."""
+    try:
+        yield
+    except SettingsError as error:
+        raise RunError(str(error)) from error

@@ -1,0 +1,206 @@
+"""The run report: what was done to what, with which settings, how long it took, and what came out."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from geoseg._version import __version__
+from geoseg.errors import RunError
+from geoseg.execute.provenance import provenance_of_run
+from geoseg.files import StagedFile
+from geoseg.inference.tally import Tally
+from geoseg.maps.statistics import ClassStatistics
+from geoseg.models import Model
+from geoseg.plan.prepare import Job
+from geoseg.polygons.borders.request import borders_to_json
+from geoseg.polygons.zonal.request import stats_asked
+from geoseg.scene import Scene
+from geoseg.system.memory import peak_memory
+
+REPORT_VERSION = 1
+_PACKAGES = (
+    "torch",
+    "openvino",
+    "onnxruntime",
+    "segmentation-models-pytorch",
+    "rasterio",
+    "numpy",
+    "geopandas",
+    "shapely",
+)
+
+
+def versions() -> dict[str, str]:
+    """Versions of geoseg, Python and the packages that shape the answer."""
+    import rasterio
+
+    found = {"geoseg": __version__, "python": platform.python_version(), "gdal": rasterio.__gdal_version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def describe_scene(scene: Scene) -> dict[str, Any]:
+    """What the report says of a scene."""
+    crs = scene.georeference.crs
+    return {
+        "name": scene.name,
+        "paths": list(scene.paths),
+        "crs": None if crs is None else crs.to_string(),
+        "gsd": scene.gsd,
+        "date": scene.date,
+        "bands": [str(band) for band in scene.bands],
+    }
+
+
+def describe_model(model: Model, tta: str) -> dict[str, Any]:
+    """What the report says of a model that is run with a test-time augmentation."""
+    card = model.card
+    return {
+        "name": card.name,
+        "version": card.version,
+        "hash": model.hash,
+        "architecture": card.architecture,
+        "encoder": card.encoder,
+        "calibrated": tta in card.temperatures,
+        "license": card.license,
+    }
+
+
+@dataclass
+class Progressed:
+    """The blocks of a run.
+
+    Attributes:
+        blocks: All of them.
+        blocks_resumed: Those that were finished by a run that was cut short.
+        chips: Chips of the map that went through the network, in this run or before.
+        chips_skipped: Chips of the map without a pixel to map.
+        tally: What this run did itself.
+        peaks: Name of every worker -> the most bytes of memory that it took.
+    """
+
+    blocks: int
+    blocks_resumed: int
+    chips: int = 0
+    chips_skipped: int = 0
+    tally: Tally = field(default_factory=Tally)
+    peaks: dict[str, int] = field(default_factory=dict)
+
+    def note_peak(self, worker: str, peak: int) -> None:
+        """Keep how much memory a worker took at most; one that was started again keeps its name."""
+        self.peaks[worker] = max(peak, self.peaks.get(worker, 0))
+
+    def add(self, tally: Tally, *, is_resumed: bool) -> None:
+        """Count a finished block."""
+        self.chips += tally.chips
+        self.chips_skipped += tally.chips_skipped
+        if not is_resumed:
+            self.tally.add(tally)
+
+
+def report_of_run(
+    job: Job,
+    done: Progressed,
+    seconds: Mapping[str, float],
+    *,
+    answer: str,
+    statistics: ClassStatistics,
+    borders: dict[str, Any] | None,
+    since: float,
+) -> dict[str, Any]:
+    """The report of a prediction.
+
+    Args:
+        job: The run.
+        done: Its blocks and what they took.
+        seconds: Stage -> seconds, of stages that are not in the tally.
+        answer: The hash of what its maps depend on (``fingerprint.answer_of``).
+        statistics: What the map holds.
+        borders: What was done to the borders of polygons, None if nothing.
+        since: When it began (``perf_counter``).
+    """
+    total = perf_counter() - since
+    content = {
+        "report_version": REPORT_VERSION,
+        "scene": describe_scene(job.scene) | {"date": job.date},
+        "model": describe_model(job.model, job.settings.tta) | {"chosen": job.chosen},
+        "outputs": {name: os.fspath(path) for name, path in job.outputs.named().items()},
+        "settings": job.settings.to_json() | borders_to_json(job.borders) | {"stats": stats_asked(job.zonal)},
+        "provenance": provenance_of_run(job, answer),
+        "shape": list(job.window.shape),
+        "pixels_valid": statistics.pixels_valid,
+        "chips": done.chips,
+        "chips_resumed": done.chips - done.tally.chips,
+        "chips_skipped": done.chips_skipped,
+        "blocks": done.blocks,
+        "blocks_resumed": done.blocks_resumed,
+        "seconds": {"total": total} | done.tally.seconds() | dict(seconds),
+        "megapixels_per_second": job.window.pixels / 1e6 / total,
+        "plan": dict(job.planned),
+        "peak_memory_bytes": _peak_here(done.peaks if job.workers.count else {}),
+        "workers": [{"name": name, "peak_memory_bytes": done.peaks[name]} for name in sorted(done.peaks)],
+        "classes": statistics.rows(),
+        "warnings": [
+            *job.warnings,
+            *_shortage(done.tally, job.settings.forwards),
+            *nothing_mapped(job, statistics),
+        ],
+        "versions": versions(),
+    }
+    return content if borders is None else content | {"borders": borders}
+
+
+def _shortage(tally: Tally, forwards: int) -> list[str]:
+    """What to say where memory ran out."""
+    if not tally.retried:
+        return []
+    return [
+        f"memory ran out {tally.retried} times: fewer than {forwards} forwards ran at once after that "
+        "(give a smaller --max-memory or --forwards)"
+    ]
+
+
+def nothing_mapped(job: Job, statistics: ClassStatistics) -> list[str]:
+    """What to say of a map without a pixel."""
+    if statistics.pixels_valid:
+        return []
+    where = "" if job.area is None else " whose centre is in the area of interest"
+    return [f"the map is empty: the scene has no valid pixel{where}"]
+
+
+def _peak_here(workers: Mapping[str, int]) -> int | None:
+    """What this process and the workers it started took at most, together if at different times."""
+    own = peak_memory()
+    return None if own is None else own + sum(workers.values())
+
+
+def stage_json(path: Path, content: dict[str, Any]) -> StagedFile:
+    """Write JSON under a temporary name.
+
+    Raises:
+        RunError: If it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise RunError(f"{path} cannot be written ({error}); is the disk full?") from error
+    return StagedFile(part, path)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON so that the file is either the old one or the whole new one."""
+    os.replace(stage_json(path, content).staged, path)

@@ -1,0 +1,84 @@
+"""The ONNX Runtime backend: fp32 on a CPU, small to install; needs no torch.
+
+A forward computes on the thread that asks for it, alone: with the shape and the thread count fixed a network
+gives the same bits whatever the number of forwards in flight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import ModelError
+from geoseg.models.conversion import INPUTS, OUTPUT
+from geoseg.models.converted import Converted
+from geoseg.models.onnx_file import read_metadata
+from geoseg.system.cpu import cores
+
+_ERRORS_ONLY = 3
+
+
+@dataclass(frozen=True)
+class OnnxBackend:
+    """Runs a converted network; see ``Backend``.
+
+    Attributes:
+        network: Chips to probabilities, for chips of one shape, as ONNX.
+        forwards: Forwards worth having in flight; default one a core.
+        temperature: Divides the logits before the softmax.
+
+    Raises:
+        ModelError: If ONNX Runtime cannot run the network.
+    """
+
+    network: Converted
+    forwards: int = field(default_factory=cores)
+    temperature: float = 1.0
+    precision: str = "fp32"
+    device: str = "cpu"
+    name: str = "onnx"
+    _session: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_session", self._start())
+
+    @property
+    def batch_size(self) -> int:
+        """What the network was converted for."""
+        return self.network.shape.batch
+
+    def prepare_thread(self) -> None:
+        """Nothing: a session may be used from several threads."""
+
+    def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run one forward; shapes as in ``Backend.probabilities``."""
+        given = dict(zip(INPUTS, (chips, np.array(self.temperature, np.float32)), strict=True))
+        result: NDArray[np.float32] = self._session.run([OUTPUT], given)[0]
+        return result
+
+    def _start(self) -> Any:
+        read_metadata(self.network.graph, "the converted network")
+        import onnxruntime
+
+        onnxruntime.disable_telemetry_events()  # the builds for Windows would send some
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            session = onnxruntime.InferenceSession(
+                self.network.graph, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its errors have no common base but Exception
+            reason = str(error).strip().splitlines()[0][:200]
+            raise ModelError(
+                f"ONNX Runtime cannot run this network ({reason}); use --backend torch"
+            ) from error
+        shape = tuple(session.get_inputs()[0].shape)
+        if shape != self.network.shape.dimensions:
+            promised = self.network.shape.dimensions
+            raise ModelError(f"the converted network takes chips of {shape}, but {promised} was promised")
+        return session

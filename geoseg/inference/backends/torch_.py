@@ -1,0 +1,145 @@
+"""The torch backend: bf16 where the processor has it, channels-last, one fixed shape a forward.
+
+On a CPU every forward is one chip on one thread, and several run side by side: with the shape and the thread
+count fixed a network gives the same bits whatever the number of workers, and it is the fastest way as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import RunError
+from geoseg.grid import Block, Grid
+from geoseg.inference.device_sum import DeviceSum
+from geoseg.system.cpu import cores
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+GPU_BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class TorchBackend:
+    """Runs a torch network; see ``Backend``.
+
+    Attributes:
+        network: Normalised (N, bands, rows, columns) to logits (N, classes, rows', columns').
+        device: ``"cpu"``, ``"cuda:0"``, ``"mps"``.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        batch_size: Chips in every forward.
+        divisor: Chip sides are padded with zeros to a multiple of this before the network.
+        temperature: Divides the logits before the softmax.
+    """
+
+    network: nn.Module
+    device: str = "cpu"
+    precision: str = "fp32"
+    batch_size: int = 1
+    divisor: int = 1
+    temperature: float = 1.0
+    name: str = "torch"
+
+    def __post_init__(self) -> None:
+        import torch
+
+        if self.device.startswith("cuda"):  # fp32 means fp32: TF32 keeps ten bits of a number
+            torch.backends.cudnn.allow_tf32 = False
+        self.network.eval().to(device=self.device, memory_format=torch.channels_last)
+
+    @property
+    def forwards(self) -> int:
+        """One forward for each core of a CPU; two on an accelerator, so that copies overlap computing."""
+        return cores() if self.device == "cpu" else 2
+
+    def prepare_thread(self) -> None:
+        """Let this thread compute alone: a forward's bits depend on its number of threads."""
+        import torch
+
+        torch.set_num_threads(1)
+
+    def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run one forward; shapes as in ``Backend.probabilities``.
+
+        Raises:
+            RunError: If the device runs out of memory.
+        """
+        result: NDArray[np.float32] = self.on_device(self._upload(chips)).cpu().numpy()
+        return result
+
+    def on_device(self, chips: Tensor) -> Tensor:
+        """Run one forward where the network is; shapes as in ``Backend.probabilities``.
+
+        Raises:
+            RunError: If the device runs out of memory.
+        """
+        import torch
+
+        with torch.inference_mode(), self._autocast():
+            return torch.softmax(self._forward(chips) / self.temperature, dim=1)
+
+    def accumulate(self, grid: Grid, block: Block, classes: int) -> DeviceSum:
+        """Begin a block whose sums stay on the device."""
+        return DeviceSum(self.on_device, self.device, self.batch_size, grid, block, classes)
+
+    def logits(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What ``probabilities`` is made of: float32 as large, not divided by the temperature.
+
+        Raises:
+            RunError: If the device runs out of memory.
+        """
+        import torch
+
+        with torch.inference_mode(), self._autocast():
+            result: NDArray[np.float32] = self._forward(self._upload(chips)).cpu().numpy()
+        return result
+
+    def _upload(self, chips: NDArray[np.float32]) -> Tensor:
+        import torch
+
+        return torch.from_numpy(chips).to(self.device, memory_format=torch.channels_last)
+
+    def _forward(self, chips: Tensor) -> Tensor:
+        """Logits float32 (batch, classes, chip_size, chip_size) on the device."""
+        import torch
+
+        rows, cols = chips.shape[-2:]
+        padded = _pad_to(chips.contiguous(memory_format=torch.channels_last), self.divisor)
+        try:
+            logits = self.network(padded)
+        except torch.cuda.OutOfMemoryError as error:
+            raise RunError(
+                f"{self.device} ran out of memory at {self.batch_size} chips of {rows} x {cols}; "
+                "give a smaller --batch-size"
+            ) from error
+        return _upsample(logits.float(), padded.shape[-2:])[..., :rows, :cols]
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        import torch
+
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        autocast: contextlib.AbstractContextManager[Any] = torch.autocast(self.device.split(":")[0], dtype)
+        return autocast
+
+
+def _pad_to(batch: Tensor, divisor: int) -> Tensor:
+    import torch
+
+    rows, cols = batch.shape[-2:]
+    padding = (0, -cols % divisor, 0, -rows % divisor)
+    return torch.nn.functional.pad(batch, padding) if any(padding) else batch
+
+
+def _upsample(logits: Tensor, shape: tuple[int, int]) -> Tensor:
+    import torch
+
+    if tuple(logits.shape[-2:]) == tuple(shape):
+        return logits
+    return torch.nn.functional.interpolate(logits, size=shape, mode="bilinear", align_corners=False)

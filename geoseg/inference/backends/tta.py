@@ -1,0 +1,122 @@
+"""Test-time augmentation: a chip is predicted as it is, mirrored and turned, and the answers are averaged.
+
+A network sees a mirrored field as a field too, but not with the same numbers; the mean over the symmetries of
+the square is steadier than any of them, and costs as many forwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.grid import Block, Grid
+from geoseg.inference.backends.protocol import Backend
+from geoseg.inference.backends.torch_ import TorchBackend
+from geoseg.inference.device_sum import DeviceSum
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+SYMMETRIES: dict[str, tuple[tuple[int, bool], ...]] = {
+    "none": ((0, False),),
+    "flips": ((0, False), (0, True), (2, False), (2, True)),
+    "d4": tuple((turns, mirrored) for turns in range(4) for mirrored in (False, True)),
+}
+"""Name -> (quarter turns, mirrored left to right first): mirror images along both axes are ``flips``; with
+the quarter turns they are all eight symmetries of the square, the dihedral group D4."""
+
+
+@dataclass(frozen=True)
+class SymmetricBackend:
+    """Averages another backend's probabilities over symmetries; see ``Backend``.
+
+    Attributes:
+        inner: The backend that runs the network.
+        tta: A key of ``SYMMETRIES``.
+    """
+
+    inner: Backend
+    tta: str
+
+    @property
+    def name(self) -> str:
+        """The inner backend's."""
+        return self.inner.name
+
+    @property
+    def device(self) -> str:
+        """The inner backend's."""
+        return self.inner.device
+
+    @property
+    def precision(self) -> str:
+        """The inner backend's."""
+        return self.inner.precision
+
+    @property
+    def batch_size(self) -> int:
+        """The inner backend's."""
+        return self.inner.batch_size
+
+    @property
+    def forwards(self) -> int:
+        """The inner backend's."""
+        return self.inner.forwards
+
+    def prepare_thread(self) -> None:
+        """Prepare a thread for the inner backend."""
+        self.inner.prepare_thread()
+
+    def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The mean over the symmetries, always added in the same order; shapes as in ``Backend``."""
+        total = np.zeros((), np.float32)
+        for answer in each_view(self.inner.probabilities, chips, self.tta):
+            total = total + answer
+        mean: NDArray[np.float32] = total / np.float32(len(SYMMETRIES[self.tta]))
+        return mean
+
+    def accumulate(self, grid: Grid, block: Block, classes: int) -> DeviceSum:
+        """Begin a block whose sums stay on the device, where the inner backend runs on one.
+
+        Raises:
+            TypeError: If it does not.
+        """
+        inner = self.inner
+        if not isinstance(inner, TorchBackend):
+            raise TypeError(f"{inner.name} keeps nothing on a device")
+
+        def run(chips: Tensor) -> Tensor:
+            total = None
+            for answer in _each_view_on_device(inner.on_device, chips, self.tta):
+                total = answer if total is None else total.add_(answer)
+            assert total is not None  # every kind of augmentation has a view
+            return total.div_(len(SYMMETRIES[self.tta]))
+
+        return DeviceSum(run, self.device, self.batch_size, grid, block, classes)
+
+
+def _each_view_on_device(run: Callable[[Tensor], Tensor], chips: Tensor, tta: str) -> Iterator[Tensor]:
+    """As ``each_view``, for tensors."""
+    for turns, mirrored in SYMMETRIES[tta]:
+        seen = (chips.flip(-1) if mirrored else chips).rot90(turns, (-2, -1))
+        answer = run(seen).rot90(-turns, (-2, -1))
+        yield answer.flip(-1) if mirrored else answer.clone()
+
+
+def each_view(run: Forward, chips: NDArray[np.float32], tta: str) -> Iterator[NDArray[np.float32]]:
+    """What a forward says of every view of a batch, turned and mirrored back.
+
+    Args:
+        run: The forward.
+        chips: float32 (..., rows, columns), squares.
+        tta: A key of ``SYMMETRIES``; the views come in its order.
+    """
+    for turns, mirrored in SYMMETRIES[tta]:
+        seen = np.rot90(chips[..., ::-1] if mirrored else chips, turns, (-2, -1))
+        answer = np.rot90(run(np.ascontiguousarray(seen)), -turns, (-2, -1))
+        yield answer[..., ::-1] if mirrored else answer

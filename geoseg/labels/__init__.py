@@ -1,0 +1,1 @@
+"""Ground truth: label rasters and label polygons on a scene's grid."""

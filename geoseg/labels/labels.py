@@ -1,0 +1,162 @@
+"""``open_labels``: ground truth on a scene's grid, from a raster or from polygons."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.classes import IGNORE
+from geoseg.errors import SceneError
+from geoseg.grid import Window
+from geoseg.labels.polygons import open_polygons
+from geoseg.labels.raster import GridOf, RasterLabels, open_raster
+from geoseg.labels.values import NamedClass, ValueTable, make_table
+from geoseg.raster.georeference import Georeference
+from geoseg.raster.source import GDAL_ERRORS, Source
+from geoseg.scene.area import Area
+from geoseg.scene.file import reason
+from geoseg.scene.scene import Scene
+from geoseg.scene.vector import is_vector
+
+__all__ = ["Labels", "NamedClass", "open_labels"]
+
+
+class _Layer(Protocol):
+    """Where labels come from."""
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Class ids in a window."""
+
+    def close(self) -> None:
+        """Close this process's handles."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels on a scene's grid, read window by window.
+
+    Holds no open file: a value that can be pickled and read from any thread or process.
+
+    Attributes:
+        path: The label file.
+        shape: (rows, columns) of the grid.
+        layer: Where they come from: ``RasterLabels`` or ``PolygonLabels``.
+    """
+
+    path: str
+    shape: tuple[int, int]
+    layer: _Layer
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Read the labels in a window.
+
+        Args:
+            window: A window inside the grid.
+
+        Returns:
+            uint8 (rows, columns): class ids, ``IGNORE`` (255) where there is no label.
+
+        Raises:
+            SceneError: If the window reaches beyond the grid, or a value there is no class.
+            RunError: If the file cannot be read.
+        """
+        if window.intersection(Window.from_shape(self.shape)) != window:
+            raise SceneError(f"{window} is not inside the grid of {self.shape[0]} x {self.shape[1]} pixels")
+        return self.layer.read(window)
+
+    def within(self, area: Area) -> Labels:
+        """The same labels, with none outside an area of interest (on the same grid)."""
+        return replace(self, layer=_Within(self.layer, area))
+
+    def close(self) -> None:
+        """Close this process's handles; reading again opens them again."""
+        self.layer.close()
+
+
+@dataclass(frozen=True)
+class _Within:
+    """Labels inside an area."""
+
+    layer: _Layer
+    area: Area
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        inside = self.area.mask(window)
+        if not inside.any():
+            return np.full(window.shape, IGNORE, np.uint8)
+        return np.where(inside, self.layer.read(window), np.uint8(IGNORE))
+
+    def close(self) -> None:
+        self.layer.close()
+
+
+def open_labels(
+    path: str | os.PathLike[str],
+    grid_of: Scene | str | os.PathLike[str],
+    classes: Iterable[NamedClass] | None = None,
+    *,
+    column: str | None = None,
+    remap: Mapping[int | str, int] | None = None,
+    ignore: Sequence[int | str] = (),
+) -> Labels:
+    """Open labels on the grid of a scene or raster.
+
+    What is a label: 255, the raster's nodata and masked pixels, null attributes, and everything in
+    ``ignore`` are none. Neither is 0, unless it is one of the classes. Every other value must be a class; a
+    raster is refused at the first window that holds one that is not. With ``remap``, that table says
+    everything: values that are not in it are no labels.
+
+    Args:
+        path: A class raster (one band; on another grid or in another CRS it is matched by nearest
+            neighbour), or polygons (GeoPackage, GeoParquet, GeoJSON, Shapefile, FlatGeobuf; a pixel has the
+            class of the polygon that holds its centre, and none where polygons of several classes do).
+        grid_of: The scene, or a raster file, on whose grid labels are wanted.
+        classes: The classes there are (anything with ``id`` and ``name``); None: every value from 0 to 254.
+        column: Attribute of polygons that holds the class's id or name; default the first of
+            ``class_id``, ``class_name``, ``class``, ``label`` ... that is there, or the only one.
+        remap: Value or name in the file -> class id (255: no label). Numbers may be written as text.
+        ignore: Values or names that are no label.
+
+    Returns:
+        The labels.
+
+    Raises:
+        SceneError: If the file cannot be opened, or does not lie on the grid.
+        SettingsError: If the column is not there or unclear, or a remapping leads to no class.
+    """
+    name = os.fspath(path)
+    grid = _grid(grid_of)
+
+    if is_vector(name):
+
+        def table() -> ValueTable:
+            return make_table(name, classes, remap=remap, ignore=ignore)
+
+        return Labels(name, grid.shape, open_polygons(name, grid, table, column))
+    try:
+        with Source(name).open() as dataset:
+            source = open_raster(name, dataset, grid)
+            nodata = dataset.nodata
+    except GDAL_ERRORS as error:
+        raise SceneError(f"{name}: labels cannot be opened: {reason(error)}") from error
+    return Labels(
+        name,
+        grid.shape,
+        RasterLabels(source, make_table(name, classes, remap=remap, ignore=ignore, nodata=nodata)),
+    )
+
+
+def _grid(grid_of: Scene | str | os.PathLike[str]) -> GridOf:
+    if isinstance(grid_of, Scene):
+        return GridOf(grid_of.paths[0], grid_of.shape, grid_of.georeference)
+    path = os.fspath(grid_of)
+    try:
+        with Source(path).open() as dataset:
+            return GridOf(path, dataset.shape, Georeference.of(dataset))
+    except GDAL_ERRORS as error:
+        raise SceneError(f"{path}: cannot be opened: {reason(error)}") from error

@@ -1,0 +1,149 @@
+"""Labels that come as a raster: on the scene's grid, or on any other, matched by nearest neighbour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.transform import array_bounds
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window as RasterioWindow
+
+from geoseg.classes import IGNORE
+from geoseg.errors import RunError, SceneError
+from geoseg.grid import Window
+from geoseg.labels.values import ValueTable
+from geoseg.raster.georeference import Georeference
+from geoseg.raster.source import GDAL_ERRORS, Source, Warp, borrow, close
+from geoseg.scene.file import reason
+
+_SAME = 0.01
+"""Grids are the same if no corner is further apart than this share of a pixel."""
+
+
+@dataclass(frozen=True)
+class GridOf:
+    """The grid that labels are read on.
+
+    Attributes:
+        name: The file it comes from, for messages.
+        shape: (rows, columns).
+        georeference: Where it lies.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    georeference: Georeference
+
+
+@dataclass(frozen=True)
+class RasterLabels:
+    """A label raster, seen on a grid.
+
+    Attributes:
+        source: What is opened.
+        table: What its values mean.
+    """
+
+    source: Source
+    table: ValueTable
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Class ids in a window of the grid, uint8 (rows, columns); see ``Labels.read``."""
+        stored, hidden = self.read_stored(window)
+        if hidden.any():
+            ids = np.full(window.shape, IGNORE, np.uint8)
+            ids[~hidden] = self.table.to_ids(stored[~hidden])
+            return ids
+        return self.table.to_ids(stored)
+
+    def read_stored(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The values of a window as they stand in the file, and where nodata or a mask hides them."""
+        inside = RasterioWindow(window.col, window.row, window.width, window.height)
+        try:
+            with borrow(self.source) as dataset:
+                return dataset.read(1, window=inside), dataset.read_masks(1, window=inside) == 0
+        except GDAL_ERRORS as error:
+            raise RunError(f"{self.source.path}: labels cannot be read: {reason(error)}") from error
+
+    def close(self) -> None:
+        """Close this process's handles."""
+        close({self.source})
+
+
+def open_raster(path: str, dataset: Any, grid: GridOf) -> Source:
+    """How to read a label raster on a grid.
+
+    Args:
+        path: The raster.
+        dataset: It, opened.
+        grid: The grid wanted.
+
+    Raises:
+        SceneError: If it has several bands or lies elsewhere.
+    """
+    if dataset.count != 1 and not (dataset.count == 2 and dataset.colorinterp[1].name == "alpha"):
+        raise SceneError(
+            f"{path} has {dataset.count} bands; labels are one band of class ids "
+            "(gdal_translate -b N picks one)"
+        )
+    own = Georeference.of(dataset)
+    if _same_grid(own, dataset.shape, grid):
+        return Source(path)
+    target = grid.georeference
+    if own.transform is None or target.transform is None:
+        rows, cols = dataset.shape
+        raise SceneError(
+            f"{path} ({rows} x {cols} pixels) and {grid.name} ({grid.shape[0]} x {grid.shape[1]}) cannot be "
+            "laid over each other: one has no transform, so both must have the same number of pixels"
+        )
+    if own.crs is None or target.crs is None:
+        bare = path if own.crs is None else grid.name
+        raise SceneError(
+            f"{bare} has no CRS and its grid is another than the other's; set it with gdal_edit -a_srs"
+        )
+    _check_overlap(path, own, dataset.shape, grid)
+    return Source(path, Warp(target.crs.to_wkt(), tuple(target.transform)[:6], grid.shape))
+
+
+def _same_grid(own: Georeference, shape: tuple[int, int], grid: GridOf) -> bool:
+    crs = grid.georeference.crs
+    if shape != grid.shape or (own.crs is not None and crs is not None and own.crs != crs):
+        return False
+    if own.transform is None or grid.georeference.transform is None:
+        return True
+    return same_transform(own, grid.georeference, shape)
+
+
+def same_transform(one: Georeference, other: Georeference, shape: tuple[int, int] = (256, 256)) -> bool:
+    """Whether rasters of ``shape`` lie on each other, up to a hundredth of a pixel."""
+    if one.transform is None or other.transform is None:
+        return one.transform is other.transform
+    pixel = max(abs(value) for value in (other.transform.a, other.transform.b))
+    corners = [(0, 0), (shape[1], 0), (0, shape[0])]
+    return all(
+        abs(a - b) <= _SAME * pixel
+        for corner in corners
+        for a, b in zip(_at(one.transform, *corner), _at(other.transform, *corner), strict=True)
+    )
+
+
+def _at(transform: Any, col: int, row: int) -> tuple[float, float]:
+    return (
+        transform.a * col + transform.b * row + transform.c,
+        transform.d * col + transform.e * row + transform.f,
+    )
+
+
+def _check_overlap(path: str, own: Georeference, shape: tuple[int, int], grid: GridOf) -> None:
+    target = grid.georeference
+    try:
+        bounds = transform_bounds(own.crs, target.crs, *array_bounds(*shape, own.transform))
+    except GDAL_ERRORS:
+        return  # the warp itself decides
+    west, south, east, north = array_bounds(*grid.shape, target.transform)
+    left, bottom, right, top = bounds
+    if min(right, east) <= max(left, west) or min(top, north) <= max(bottom, south):
+        raise SceneError(f"{path} lies elsewhere than {grid.name}; check the CRS and coordinates of both")

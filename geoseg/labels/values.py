@@ -1,0 +1,192 @@
+"""What a value in a label file means: a class id, nothing at all, or a mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.classes import IGNORE
+from geoseg.errors import SceneError, SettingsError
+
+_UNKNOWN = -1
+_SMALL_DTYPES = ("uint8", "int8", "uint16", "int16")
+
+
+class NamedClass(Protocol):
+    """What labels need to know of a class."""
+
+    @property
+    def id(self) -> int:
+        """0 to 254."""
+
+    @property
+    def name(self) -> str:
+        """What people read."""
+
+
+@dataclass(frozen=True)
+class ValueTable:
+    """From the values of a label file to class ids.
+
+    Attributes:
+        path: The label file, for messages.
+        ids: Value -> class id, or ``IGNORE``.
+        names: Name in lower case -> class id, or ``IGNORE``.
+        otherwise: What becomes of values that are in neither: ``"keep"`` them as ids, ``"ignore"`` them, or
+            ``"refuse"`` the file.
+        known: The classes as a message lists them.
+    """
+
+    path: str
+    ids: Mapping[int, int]
+    names: Mapping[str, int]
+    otherwise: str
+    known: str = field(default="", compare=False)
+
+    def id_of(self, value: int) -> int:
+        """Class id or ``IGNORE`` of one number; -1 where the file must be refused."""
+        if value in self.ids:
+            return self.ids[value]
+        if self.otherwise == "keep":
+            return value if 0 <= value < IGNORE else _UNKNOWN
+        return IGNORE if self.otherwise == "ignore" else _UNKNOWN
+
+    def id_of_attribute(self, value: Any) -> int:
+        """Class id or ``IGNORE`` of an attribute: a name, a number, a number written as text, or null.
+
+        Raises:
+            SceneError: If it is no class.
+        """
+        if value is None or value != value:  # noqa: PLR0124 -- NaN
+            return IGNORE
+        text = str(value).strip()
+        if text.casefold() in self.names:
+            return self.names[text.casefold()]
+        number = as_whole_number(value)
+        if number is None:
+            if self.otherwise == "ignore":
+                return IGNORE
+            raise SceneError(f'{self.path}: "{text}" is no class; {self._mend(text)}')
+        found = self.id_of(number)
+        if found == _UNKNOWN:
+            raise self._refusal([number])
+        return found
+
+    def to_ids(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Class ids of an array of numbers.
+
+        Args:
+            values: Any shape, integers or floats.
+
+        Returns:
+            uint8 of the same shape, ``IGNORE`` where there is no label.
+
+        Raises:
+            SceneError: If a value is no class.
+        """
+        if values.dtype.kind == "f":
+            values = self._whole(values)
+        found: NDArray[np.int16]
+        if values.dtype.name in _SMALL_DTYPES:
+            unsigned = values.view(f"uint{8 * values.dtype.itemsize}")
+            found = self._lookup(values.dtype)[unsigned]
+        else:
+            distinct, inverse = np.unique(values, return_inverse=True)
+            ids = np.array([self.id_of(int(value)) for value in distinct], np.int16)
+            found = ids[inverse].reshape(values.shape)
+        wrong = found == _UNKNOWN
+        if wrong.any():
+            raise self._refusal(np.unique(values[wrong]).tolist())
+        answer: NDArray[np.uint8] = found.astype(np.uint8)
+        return answer
+
+    def _lookup(self, dtype: np.dtype[Any]) -> NDArray[np.int16]:
+        """The ids of every value that a small dtype can hold, in the order of its bits as unsigned."""
+        values = np.arange(256**dtype.itemsize, dtype=f"uint{8 * dtype.itemsize}").view(dtype)
+        default = IGNORE if self.otherwise == "ignore" else _UNKNOWN
+        table = np.full(values.size, default, np.int16)
+        if self.otherwise == "keep":
+            kept = (values >= 0) & (values.astype(np.int32) < IGNORE)
+            table[kept] = values[kept]
+        limits = np.iinfo(dtype)
+        for value, ident in self.ids.items():
+            if limits.min <= value <= limits.max:
+                table[np.array(value, dtype).view(f"uint{8 * dtype.itemsize}")] = ident
+        return table
+
+    def _whole(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Floats as whole numbers, NaN as ``IGNORE``."""
+        empty = ~np.isfinite(values)
+        whole: NDArray[np.int64] = np.where(empty, IGNORE, values).astype(np.int64)
+        wrong = ~empty & (whole != values)
+        if wrong.any():
+            raise SceneError(
+                f"{self.path} holds {float(values[wrong][0]):g}: not a whole number, so not a class id"
+            )
+        return whole
+
+    def _refusal(self, values: Sequence[int]) -> SceneError:
+        listed = ", ".join(map(str, values[:5])) + (" ..." if len(values) > 5 else "")
+        what = f"the value {listed}, which is no class" if len(values) == 1 else f"the values {listed}"
+        return SceneError(f"{self.path} holds {what}; {self._mend(str(values[0]))}")
+
+    def _mend(self, value: str) -> str:
+        known = f"the classes are {self.known}; " if self.known else "class ids are 0 to 254; "
+        return f"{known}ignore or remap it (--ignore {value})"
+
+
+def as_whole_number(value: Any) -> int | None:
+    """A number, or a number written as text, as an int; None if it is not whole."""
+    try:
+        number = float(str(value).strip())
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() else None
+
+
+def make_table(
+    path: str,
+    classes: Iterable[NamedClass] | None,
+    *,
+    remap: Mapping[int | str, int] | None = None,
+    ignore: Sequence[int | str] = (),
+    nodata: float | None = None,
+) -> ValueTable:
+    """Decide what the values of a label file mean; see ``open_labels``.
+
+    Raises:
+        SettingsError: If a remapping leads to no class.
+    """
+    listed = None if classes is None else tuple(classes)
+    allowed = range(IGNORE) if listed is None else {item.id for item in listed}
+    ids: dict[int, int] = {IGNORE: IGNORE}
+    names: dict[str, int] = {}
+    if nodata is not None and float(nodata).is_integer():
+        ids[int(nodata)] = IGNORE
+    if remap is None:
+        if listed is not None:
+            ids |= {item.id: item.id for item in listed if item.id not in ids}
+            names = {item.name.strip().casefold(): item.id for item in listed}
+            ids.setdefault(0, IGNORE)
+        otherwise = "keep" if listed is None else "refuse"
+    else:
+        for key, target in remap.items():
+            if target != IGNORE and target not in allowed:
+                raise SettingsError(
+                    f"labels are remapped from {key} to {target}, which is no class; {_list(listed)}"
+                )
+        otherwise = "ignore"
+    for key, target in [*(remap or {}).items(), *((key, IGNORE) for key in ignore)]:
+        number = as_whole_number(key)
+        if number is not None:
+            ids[number] = target
+        names[str(key).strip().casefold()] = target
+    return ValueTable(path, ids, names, otherwise, _list(listed) if listed else "")
+
+
+def _list(classes: Sequence[NamedClass] | None) -> str:
+    return "ids are 0 to 254" if not classes else ", ".join(f"{item.id} ({item.name})" for item in classes)

@@ -1,0 +1,1 @@
+"""A Cloud Optimized GeoTIFF that is compressed while its pixels come."""

@@ -1,0 +1,131 @@
+"""Tiles of a raster and of its overviews, put together from windows that come in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.classes import NODATA
+from geoseg.errors import RunError
+from geoseg.grid import Window
+from geoseg.maps.cog.overviews import Bytes, Halve, shapes
+
+TILE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A finished tile.
+
+    Attributes:
+        level: 0 for the full resolution, then the overviews from large to small.
+        index: Its place in row order among the tiles of its level.
+        pixels: uint8 (bands, ``TILE``, ``TILE``), nodata beyond the edges of the raster.
+    """
+
+    level: int
+    index: int
+    pixels: Bytes
+
+
+@dataclass(slots=True)
+class _Open:
+    """A tile that waits for pixels."""
+
+    pixels: Bytes
+    missing: int
+
+
+class Pyramid:
+    """Takes windows of a raster and gives the tiles of all levels as soon as they are complete.
+
+    Only incomplete tiles are held, so that with windows in row order memory holds a row of tiles a level.
+
+    Args:
+        shape: (rows, columns) of the raster.
+        bands: Its bands.
+        halve: Makes overviews.
+    """
+
+    def __init__(self, shape: tuple[int, int], bands: int, halve: Halve) -> None:
+        self.shapes = shapes(shape, TILE)
+        self._bands = bands
+        self._halve = halve
+        self._open: dict[tuple[int, int, int], _Open] = {}
+        self._done = [np.zeros(count_tiles(level), bool) for level in self.shapes]
+
+    @property
+    def counts(self) -> list[int]:
+        """How many tiles each level has."""
+        return [done.size for done in self._done]
+
+    def add(self, window: Window, pixels: Bytes, level: int = 0) -> Iterator[Tile]:
+        """Take a window of one level.
+
+        Args:
+            window: Its place; no pixel may come twice.
+            pixels: uint8 (bands, rows, columns).
+            level: Which level it is.
+
+        Yields:
+            What it completes, overviews included.
+
+        Raises:
+            RunError: If a tile is complete already.
+        """
+        rows = range(window.row // TILE, -(-window.row_stop // TILE))
+        cols = range(window.col // TILE, -(-window.col_stop // TILE))
+        for row in rows:
+            for col in cols:
+                place = self._place(level, row, col)
+                part = place.intersection(window)
+                assert part is not None  # the ranges above are those of the tiles that it meets
+                tile = self._tile(level, row, col, place)
+                tile.pixels[(slice(None), *part.slices(place))] = pixels[(slice(None), *part.slices(window))]
+                tile.missing -= part.pixels
+                if tile.missing == 0:
+                    yield from self._finish(level, row, col)
+
+    def rest(self) -> Iterator[Tile]:
+        """Every tile that something is missing of, then nodata; tiles that hold nothing else are left out."""
+        for level in range(len(self.shapes)):
+            for _, row, col in sorted(key for key in self._open if key[0] == level):
+                yield from self._finish(level, row, col)
+
+    def _tile(self, level: int, row: int, col: int, place: Window) -> _Open:
+        found = self._open.get((level, row, col))
+        if found is None:
+            if self._done[level][row, col]:
+                raise RunError(f"pixels at row {place.row}, column {place.col} of a map were written twice")
+            pixels = np.full((self._bands, TILE, TILE), NODATA, np.uint8)
+            found = self._open[level, row, col] = _Open(pixels, place.pixels)
+        return found
+
+    def _finish(self, level: int, row: int, col: int) -> Iterator[Tile]:
+        pixels = self._open.pop((level, row, col)).pixels
+        self._done[level][row, col] = True
+        yield Tile(level, row * self._done[level].shape[1] + col, pixels)
+        if level + 1 < len(self.shapes):
+            place = self._place(level, row, col)
+            height, width = (place.height + 1) // 2, (place.width + 1) // 2
+            half = self._halve(pixels)[:, :height, :width]
+            yield from self.add(Window(place.row // 2, place.col // 2, height, width), half, level + 1)
+
+    def _place(self, level: int, row: int, col: int) -> Window:
+        """The pixels of a tile that lie inside its level."""
+        rows, cols = self.shapes[level]
+        stop = min((row + 1) * TILE, rows), min((col + 1) * TILE, cols)
+        return Window.from_bounds(row * TILE, col * TILE, *stop)
+
+
+def count_tiles(shape: tuple[int, int]) -> tuple[int, int]:
+    """How many tiles (down, across) cover a level."""
+    return -(-shape[0] // TILE), -(-shape[1] // TILE)
+
+
+def is_empty(pixels: NDArray[np.uint8]) -> bool:
+    """Whether there is nothing but nodata."""
+    return bool(pixels.min() == NODATA)

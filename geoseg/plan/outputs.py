@@ -1,0 +1,144 @@
+"""The files a run promises: checked before it starts, published together when all are complete."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.errors import OutputError, RunError
+from geoseg.files import StagedFile, is_alive
+from geoseg.maps.writer import stale_sidecars as stale_beside_raster
+from geoseg.polygons.writers import SUFFIXES
+from geoseg.polygons.writers import stale_sidecars as stale_beside_polygons
+
+RASTERS = (".tif", ".tiff")
+_STAGED = re.compile(r"(\.\w+)*\.(?P<pid>\d+)\.part(\.\w+)*")
+"""What follows the stem in the name of a file that is not complete yet: its process's number, for one."""
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a run writes.
+
+    Attributes:
+        classes: The class map.
+        confidence: The confidence raster, or None.
+        probabilities: The probability raster, or None.
+        polygons: The polygons, or None.
+        report: The JSON report, or None.
+    """
+
+    classes: Path
+    confidence: Path | None = None
+    probabilities: Path | None = None
+    polygons: Path | None = None
+    report: Path | None = None
+
+    def named(self) -> dict[str, Path]:
+        """The outputs that were asked for, by name."""
+        return {name: path for name, path in vars(self).items() if path is not None}
+
+    @property
+    def rasters(self) -> dict[str, Path]:
+        """The rasters that were asked for, by the name of their kind."""
+        return {name: path for name, path in self.named().items() if name not in ("polygons", "report")}
+
+    @property
+    def work_folder(self) -> Path:
+        """Where unfinished work lies."""
+        return self.classes.with_name(self.classes.name + ".geoseg-work")
+
+
+def check_outputs(
+    outputs: dict[str, Path], inputs: Sequence[str], *, endings: dict[str, Sequence[str]], overwrite: bool
+) -> None:
+    """Refuse outputs that could not be written or would harm a file, before any work is done.
+
+    Args:
+        outputs: Option name -> path, as in ``{"--confidence": path}``.
+        inputs: Files that are read.
+        endings: Option name -> allowed file endings.
+        overwrite: Whether finished files may be replaced.
+
+    Raises:
+        OutputError: Naming the option and what to do.
+    """
+    taken: dict[Path, str] = {Path(path).resolve(): path for path in inputs}
+    styles: dict[Path, str] = {}
+    for option, path in outputs.items():
+        allowed = endings.get(option)
+        if allowed and path.suffix.lower() not in allowed:
+            raise OutputError(f"{option} {path}: the name must end in {' or '.join(allowed)}")
+        if path.resolve() in taken:
+            raise OutputError(f"{option} {path} is also {taken[path.resolve()]}; give it another name")
+        taken[path.resolve()] = option
+        if not path.parent.is_dir():
+            raise OutputError(f"{option} {path}: there is no folder {path.parent}; make it first")
+        if not os.access(path.parent, os.W_OK):
+            raise OutputError(f"{option} {path}: the folder {path.parent} is not writable")
+        if path.is_dir():
+            raise OutputError(f"{option} {path} is a folder; give a file name")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{option} {path} exists; --overwrite replaces it")
+        if path.suffix.lower() in RASTERS:
+            style = path.resolve().with_suffix(".qml")
+            if style in styles:
+                raise OutputError(
+                    f"{option} and {styles[style]} would share the style file {style.name}; rename one"
+                )
+            styles[style] = option
+
+
+def refuse_existing(outputs: Outputs) -> None:
+    """Refuse to replace files that are not this run's.
+
+    Raises:
+        OutputError: Naming the first of them.
+    """
+    for path in outputs.named().values():
+        if path.exists():
+            raise OutputError(f"{path} exists; --overwrite replaces it")
+
+
+def refuse_what_appeared(outputs: Outputs) -> None:
+    """Refuse to replace files that were made while the run was computing.
+
+    Raises:
+        RunError: Naming the first of them.
+    """
+    for path in outputs.named().values():
+        if path.exists():
+            raise RunError(f"{path} was made by somebody else while this run was computing; move it away")
+
+
+def remove_leftovers(outputs: Outputs) -> None:
+    """Remove files under temporary names that a killed process left beside the outputs."""
+    for path in outputs.named().values():
+        for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part*"):
+            match = _STAGED.fullmatch(left.name.removeprefix(f".{path.stem}"))
+            if match is not None and not is_alive(int(match["pid"])):
+                left.unlink(missing_ok=True)
+
+
+def publish(files: Iterable[StagedFile]) -> None:
+    """Give complete files their final names, in the order given, after removing stale sidecars."""
+    files = list(files)
+    fresh = {file.final for file in files}
+    for file in files:
+        for stale in _stale_beside(file.final):
+            if stale not in fresh:
+                stale.unlink(missing_ok=True)
+    for file in files:
+        os.replace(file.staged, file.final)
+
+
+def _stale_beside(final: Path) -> tuple[Path, ...]:
+    suffix = final.suffix.lower()
+    if suffix in RASTERS:
+        return stale_beside_raster(final)
+    return stale_beside_polygons(final) if suffix in SUFFIXES else ()

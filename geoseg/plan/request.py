@@ -1,0 +1,51 @@
+"""What a run of ``geoseg.predict`` was asked for, before anything was checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from geoseg.plan.settings import AskedSettings
+from geoseg.refine.request import Asked
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest(AskedSettings):
+    """The arguments of ``geoseg.predict``, which documents them, all but ``progress``."""
+
+    scene: PathLike | Sequence[PathLike]
+    output: PathLike | None = None
+    model: PathLike | None = None
+    polygons: PathLike | None = None
+    confidence: PathLike | None = None
+    probabilities: PathLike | None = None
+    bands: Sequence[str | int] | None = None
+    aoi: PathLike | None = None
+    date: str | None = None
+    nodata: float | None = None
+    scale: float | None = None
+    offset: float | None = None
+    warp: bool = False
+    force: bool = False
+    smooth: int | None = None
+    opening: str | None = None
+    closing: str | None = None
+    fill_holes: str | float | None = None
+    sieve: str | float | None = None
+    simplify: str | float | None = None
+    smooth_borders: int | None = None
+    stats: Sequence[str] | None = None
+    max_memory: str | int | None = None
+    overwrite: bool = False
+    resume: bool = False
+    dry_run: bool = False
+    report: PathLike | None = None
+
+    @property
+    def refine(self) -> Asked:
+        """The refine steps that were asked for."""
+        names = ("smooth", "opening", "closing", "fill_holes", "sieve")
+        return {name: getattr(self, name) for name in names}

@@ -1,0 +1,226 @@
+"""The settings of a run, resolved: every ``auto`` and default replaced by what is used."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from geoseg.errors import SettingsError
+from geoseg.inference.backends.choose import convert_or_torch, resolve_backend
+from geoseg.inference.backends.convert import Say, converted_network
+from geoseg.inference.backends.onnx_ import OnnxBackend
+from geoseg.inference.backends.openvino_ import OpenVinoBackend
+from geoseg.inference.backends.pending import PendingBackend
+from geoseg.inference.backends.protocol import Backend
+from geoseg.inference.backends.torch_ import GPU_BATCH_SIZE, TorchBackend
+from geoseg.inference.backends.tta import SYMMETRIES, SymmetricBackend
+from geoseg.models import Model, size_divisor
+from geoseg.models.conversion import ChipShape
+from geoseg.plan.chip_size import resolve_chip_size
+from geoseg.refine.request import Refinement
+from geoseg.system.cpu import cores
+
+BLOCK_SIZE = 2048
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a scene is predicted.
+
+    Attributes:
+        bands: The scene's band numbers, in the model's order.
+        chip_size: Side of a chip in pixels.
+        overlap: Pixels that neighbouring chips share.
+        batch_size: Chips a forward.
+        backend: What runs the network.
+        device: Where it runs.
+        precision: What it computes in.
+        tta: Test-time augmentation.
+        temperature: Divides the logits; 1 when the model is uncalibrated.
+        block_size: Side of a block in pixels; never changes the answer.
+        forwards: Forwards in flight at once; never changes the answer.
+        refine: Refine steps, or None.
+        forwards_by: How their number was chosen: ``"asked"``; ``"cores"``, one for each processor;
+            ``"measured"``, the fastest of several; ``"memory"``, fewer because that allows no more;
+            ``"workers"``, one for each of their threads; ``"device"``, two on an accelerator.
+    """
+
+    bands: tuple[int, ...]
+    chip_size: int
+    overlap: int
+    batch_size: int
+    backend: str
+    device: str
+    precision: str
+    tta: str
+    temperature: float
+    block_size: int
+    forwards: int
+    refine: Refinement | None = None
+    forwards_by: str = "cores"
+
+    def that_change_the_answer(self) -> dict[str, str]:
+        """The settings to keep with a map, as text; the device by its kind."""
+        kept = asdict(self)
+        del kept["block_size"], kept["forwards"], kept["forwards_by"], kept["refine"]
+        kept["device"] = self.device.split(":")[0]
+        kept["bands"] = ",".join(map(str, self.bands))
+        if self.refine is not None:
+            kept["refine"] = self.refine.text(by_probability=True)
+        return {key: str(value) for key, value in kept.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        refine = None if self.refine is None else self.refine.to_json()
+        return asdict(self) | {"bands": list(self.bands), "refine": refine}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedSettings:
+    """What the user wants of the settings; None and ``"auto"`` leave it to the model and this machine.
+
+    Attributes:
+        chip_size: See ``Settings``, as for all of these; ``"auto"`` computes the fewest pixels for a scene.
+        overlap: At most half a chip.
+        batch_size: At least 1.
+        block_size: At least 1.
+        backend: One of ``choose.BACKENDS``.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+        precision: One of ``device.PRECISIONS``.
+        tta: A key of ``SYMMETRIES``.
+        forwards: At least 1.
+        workers: Processes to start on this machine.
+        dask: Address of a scheduler; its workers have devices that this machine may lack.
+    """
+
+    chip_size: int | str | None = None
+    overlap: int | None = None
+    batch_size: int | None = None
+    block_size: int | None = None
+    backend: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    tta: str = "none"
+    forwards: int | None = None
+    workers: int | None = None
+    dask: str | None = None
+
+
+def _keep_quiet(_message: str) -> None:
+    """Whom nothing need be told."""
+
+
+def resolve_settings(
+    model: Model,
+    bands: tuple[int, ...],
+    asked: AskedSettings,
+    *,
+    shape: tuple[int, int] | None = None,
+    refine: Refinement | None = None,
+    say: Say = _keep_quiet,
+) -> Settings:
+    """Replace defaults by the model package's values and ``auto`` by what this machine has.
+
+    A backend that runs a converted network gets it now, so that what cannot be converted is known in time.
+
+    Args:
+        model: The model.
+        bands: The scene's band numbers, in the model's order.
+        asked: What the user wants.
+        shape: (rows, columns) of the scene, which a chip size of ``"auto"`` needs.
+        refine: Refine steps, or None.
+        say: Told what takes a while.
+
+    Raises:
+        SettingsError: If a setting cannot work.
+        ModelError: If the backend cannot run the network.
+    """
+    chip_size = resolve_chip_size(asked.chip_size, model, asked.overlap, shape)
+    overlap = min(model.overlap, chip_size // 2) if asked.overlap is None else asked.overlap
+    counts = {"chip_size": chip_size} | {
+        name: getattr(asked, name) for name in ("batch_size", "block_size", "forwards")
+    }
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise SettingsError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+    model.check_chip_size(chip_size)
+    tta = asked.tta
+    if tta not in SYMMETRIES:
+        raise SettingsError(f"--tta {tta}: use one of {', '.join(SYMMETRIES)}")
+    resolved, device, precision = resolve_backend(
+        asked.backend,
+        asked.device,
+        asked.precision,
+        has_torch=model.config is not None,
+        elsewhere=asked.dask is not None,
+    )
+    on_cpu = device == "cpu"
+    batch_size = asked.batch_size or (1 if on_cpu else GPU_BATCH_SIZE)
+    chips = ChipShape(batch_size, len(model.bands), chip_size)
+    chosen = asked.backend == "auto"
+    forwards, forwards_by = _forwards(asked, on_cpu=on_cpu)
+    return Settings(
+        bands=bands,
+        chip_size=chip_size,
+        overlap=overlap,
+        batch_size=batch_size,
+        backend=convert_or_torch(model, resolved, precision, chips, say, chosen=chosen),
+        device=device,
+        precision=precision,
+        tta=tta,
+        temperature=model.card.temperatures.get(tta, 1.0),
+        block_size=asked.block_size or BLOCK_SIZE,
+        forwards=forwards,
+        refine=refine,
+        forwards_by=forwards_by,
+    )
+
+
+def _forwards(asked: AskedSettings, *, on_cpu: bool) -> tuple[int, str]:
+    """The most forwards that are worth having in flight, and how they were chosen."""
+    if asked.forwards is not None:
+        return asked.forwards, "asked"
+    if not on_cpu:
+        return 2, "device"
+    if asked.workers is not None or asked.dask is not None:
+        return 1, "workers"
+    return cores(), "cores"
+
+
+def make_backend(model: Model, settings: Settings) -> Backend:
+    """The backend that runs ``model`` as ``settings`` say."""
+    backend = _plain_backend(model, settings)
+    return backend if settings.tta == "none" else SymmetricBackend(backend, settings.tta)
+
+
+def begin_backend(model: Model, settings: Settings) -> Backend:
+    """As ``make_backend``; on a CPU it is made in the background, and its first forward waits for it."""
+    if settings.device != "cpu":
+        return make_backend(model, settings)
+    return PendingBackend(
+        lambda: make_backend(model, settings),
+        name=settings.backend,
+        device=settings.device,
+        precision=settings.precision,
+        batch_size=settings.batch_size,
+        forwards=settings.forwards,
+    )
+
+
+def _plain_backend(model: Model, settings: Settings) -> Backend:
+    if settings.backend == "torch":
+        return TorchBackend(
+            model.network,
+            device=settings.device,
+            precision=settings.precision,
+            batch_size=settings.batch_size,
+            divisor=size_divisor(model.network),
+            temperature=settings.temperature,
+        )
+    shape = ChipShape(settings.batch_size, len(model.bands), settings.chip_size)
+    network = converted_network(model, settings.backend, settings.precision, shape, _keep_quiet)
+    if settings.backend == "onnx":
+        return OnnxBackend(network, forwards=settings.forwards, temperature=settings.temperature)
+    return OpenVinoBackend(
+        network, precision=settings.precision, forwards=settings.forwards, temperature=settings.temperature
+    )

@@ -1,0 +1,1 @@
+"""Simpler and rounder borders that stay a valid coverage."""

@@ -1,0 +1,214 @@
+"""One arc at a time, many at once: from the border of pixels to a simpler line.
+
+Nothing here looks beyond an arc; that lines do not touch each other is seen to in ``simplify_rounds``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.polygons.borders.arcs import Arcs, Lines, end_position
+from geoseg.polygons.borders.areas import doubled_areas, keep_areas
+from geoseg.polygons.borders.lines import Plane, farthest, simplify_lines
+from geoseg.polygons.borders.shapes import Shapes, portions
+from geoseg.polygons.borders.staircases import SLACK, STEPS, corners_of, staircases
+from geoseg.polygons.borders.sweeps import PointGrid, swept
+
+_SHARE = 0.05
+"""An arc whose line adds or takes a greater share of a polygon gets a vertex more to make up for it."""
+_LEAST_PIXELS = 0.75
+"""Below this tolerance the corners of pixels are used, not the middles of their sides."""
+
+
+class Simplifier:
+    """Simplifies arcs by a tolerance.
+
+    Args:
+        arcs: All arcs of the map.
+        shape: Rows and columns of the map.
+        tolerance: In pixels or metres.
+        scale: Rows and columns in the unit of the tolerance, at each arc, float64 (arcs, 2).
+        smaller: Pixels of the smaller polygon beside each arc.
+    """
+
+    def __init__(
+        self,
+        arcs: Arcs,
+        shape: tuple[int, int],
+        tolerance: float,
+        scale: NDArray[np.float64],
+        smaller: NDArray[np.int64],
+    ) -> None:
+        self._arcs = arcs
+        self._shape = shape
+        self._tolerance = tolerance
+        self._scale = scale
+        self._smaller = smaller
+        self._slanted = tolerance >= _LEAST_PIXELS * float(scale.max())
+        self._points = PointGrid(self._fixed_points())
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Vertices of each arc before it is simplified."""
+        return self._arcs.sizes
+
+    def first(self, chosen: NDArray[np.int64]) -> Shapes:
+        """Simplify arcs as far as the tolerance allows."""
+        border = self._border(chosen)
+        base = border.base
+        starts, sizes = base.starts, base.sizes
+        depth = np.where(base.closed, 2, 0)  # four vertices
+        kept = simplify_lines(self._plane(chosen, base), starts, sizes, depth, border.fixed)
+        shapes = self._finish(chosen, border, kept, np.ones(len(chosen), dtype=bool))
+        return self._make_up(chosen, shapes, doubled_areas(border.raw))
+
+    def refine(
+        self, chosen: NDArray[np.int64], shapes: Shapes, clashing: NDArray[np.int64], even: NDArray[np.bool_]
+    ) -> Shapes:
+        """Put a vertex back into each clashing piece.
+
+        Args:
+            chosen: Arcs.
+            shapes: What they are now.
+            clashing: Index of the first vertex of each clashing piece among those of ``shapes``.
+            even: Whether vertices of an arc may be moved to keep areas.
+        """
+        border = self._border(chosen)
+        base = border.base
+        at = shapes.at + np.repeat(base.starts, shapes.lines.sizes)
+        kept = np.zeros(len(base.points), dtype=bool)
+        kept[at] = True
+        tails, heads = at[clashing].astype(np.int64), at[clashing + 1].astype(np.int64)
+        long = heads - tails > 1
+        if long.any():
+            plane = self._plane(chosen, base)
+            middle, _ = farthest(plane, tails[long], heads[long])
+            kept[middle] = True
+            # A vertex more can take others of the old border out of the tolerance.
+            kept = simplify_lines(plane, base.starts, base.sizes, np.zeros(len(base), dtype=np.int64), kept)
+        return self._finish(chosen, border, kept, even)
+
+    def _make_up(self, chosen: NDArray[np.int64], shapes: Shapes, wanted: NDArray[np.int64]) -> Shapes:
+        """Give a vertex more to arcs whose areas could not be kept: where most old vertices went."""
+        lacking = np.flatnonzero(self._too_much(chosen, doubled_areas(shapes.lines) - wanted))
+        if lacking.size == 0:
+            return shapes
+        part = shapes.take(lacking)
+        gone = np.diff(part.at, append=0)
+        most = np.repeat(np.maximum.reduceat(gone, part.lines.starts), part.lines.sizes)
+        hits = np.flatnonzero(gone == most)
+        worst = hits[np.searchsorted(hits, part.lines.starts)]
+        renewed = self.refine(chosen[lacking], part, worst, np.ones(lacking.size, dtype=bool))
+        return shapes.with_new(lacking, renewed)
+
+    def _fixed_points(self) -> NDArray[np.int32]:
+        """What no border may be moved across: all junctions, and where the border of each island begins."""
+        islands = self._arcs.islands
+        keys = np.concatenate([self._arcs.tails[~islands], self._arcs.heads[~islands]])
+        rows, columns = end_position(np.unique(keys >> 2) << 2)
+        points = [np.stack([rows, columns], axis=1) * np.int32(STEPS)]
+        for part in portions(np.flatnonzero(islands), self._arcs.sizes):
+            base = self._border(part).base
+            points.append(base.points[base.starts])
+        return np.concatenate(points)
+
+    def _too_much(self, chosen: NDArray[np.int64], doubled: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether areas beside arcs are more than a polygon there can lose or gain."""
+        return np.abs(doubled) > 2.0 * STEPS**2 * _SHARE * self._smaller[chosen]
+
+    def _plane(self, chosen: NDArray[np.int64], lines: Lines) -> Plane:
+        """Positions in multiples of what the tolerance leaves to lines that are not the border itself."""
+        scale = self._scale[chosen]
+        slack = SLACK * scale.max(axis=1) if self._slanted else np.zeros(len(scale))
+        size = scale / (STEPS * (self._tolerance - slack))[:, None]
+        down, across = np.repeat(size, lines.sizes, axis=0).T
+        return Plane(lines.points[:, 0] * down, lines.points[:, 1] * across)
+
+    def _border(self, chosen: NDArray[np.int64]) -> _Border:
+        raw = self._arcs.read(chosen)
+        rows, columns = raw.points.T
+        edge = (rows == 0) | (rows == self._shape[0]) | (columns == 0) | (columns == self._shape[1])
+        if self._slanted:
+            base, before = staircases(raw, self._arcs.islands[chosen], edge)
+        else:
+            base, before = corners_of(raw), np.arange(len(raw.points))
+        fixed = np.zeros(len(base.points), dtype=bool)
+        fixed[before[edge]] = True
+        return _Border(Lines(raw.points * np.int32(STEPS), raw.sizes), base, before, fixed)
+
+    def _finish(
+        self, chosen: NDArray[np.int64], border: _Border, kept: NDArray[np.bool_], even: NDArray[np.bool_]
+    ) -> Shapes:
+        base, scale = border.base, self._scale[chosen]
+        at = np.flatnonzero(kept)
+        sizes = np.add.reduceat(kept, base.starts, dtype=np.int64)
+        lines = Lines(base.points[at], sizes)
+        moved = self._distance(border, kept, at, scale)
+        room = np.where(even, np.maximum(self._tolerance - moved, 0.0) / scale.max(axis=1) * STEPS, 0.0)
+        lines, shift = keep_areas(lines, doubled_areas(border.raw), border.fixed[at], room)
+        moved += shift * scale.max(axis=1) / STEPS
+
+        last = np.zeros(at.size, dtype=bool)
+        last[lines.starts + sizes - 1] = True
+        tail = np.flatnonzero(~last)
+        across = swept(
+            base.points, at[tail], at[tail + 1], lines.points[tail], lines.points[tail + 1], self._points
+        )
+        turned = np.sign(doubled_areas(lines)) != np.sign(doubled_areas(border.raw))
+        turned &= base.closed
+        clashing = np.union1d(tail[across], np.flatnonzero(np.repeat(turned, sizes) & ~last))
+        local = (at - np.repeat(base.starts, sizes)).astype(np.int32)
+        return Shapes(lines, local, moved, clashing)
+
+    def _distance(
+        self, border: _Border, kept: NDArray[np.bool_], at: NDArray[np.int64], scale: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """How far no corner of the old border is from the piece that replaces it."""
+        raw, base = border.raw, border.base
+        piece = np.cumsum(kept)[border.before] - 1  # the vertex at or before the corner
+        ends = np.repeat(base.starts + base.sizes - 1, raw.sizes)
+        piece -= at[piece] == ends
+        stays = base.points[at] / STEPS
+        # Of every piece: where it begins, where it leads, and one over its squared length.
+        first = np.searchsorted(at, base.starts)
+        line = np.repeat(np.arange(len(base)), np.diff(first, append=at.size))
+        row, column = stays[:, 0] * scale[line, 0], stays[:, 1] * scale[line, 1]
+        down, across = np.diff(row, append=0.0), np.diff(column, append=0.0)
+        length = down * down + across * across
+        inverse = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
+        line = np.repeat(np.arange(len(raw)), raw.sizes)
+        r = raw.points[:, 0] * (scale[:, 0] / STEPS)[line]
+        r -= row[piece]
+        c = raw.points[:, 1] * (scale[:, 1] / STEPS)[line]
+        c -= column[piece]
+        d, a = down[piece], across[piece]
+        along = r * d
+        along += c * a
+        along *= inverse[piece]
+        np.clip(along, 0.0, 1.0, out=along)
+        r -= d * along
+        c -= a * along
+        r *= r
+        c *= c
+        r += c
+        return np.sqrt(np.maximum.reduceat(r, raw.starts))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Border:
+    """Arcs before they are simplified.
+
+    Attributes:
+        raw: As they were traced, in steps.
+        base: The vertices that may stay, in steps.
+        before: The vertex of ``base`` at or before each one of ``raw``.
+        fixed: Vertices of ``base`` that must stay and where they are: those on the map's edge.
+    """
+
+    raw: Lines
+    base: Lines
+    before: NDArray[np.int64]
+    fixed: NDArray[np.bool_]

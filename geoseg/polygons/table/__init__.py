@@ -1,0 +1,1 @@
+"""The table of polygons: its columns, its rows in memory and on disk."""

@@ -1,0 +1,280 @@
+"""Polygons of a map, some or all: one value a polygon in memory, their vertices in a temporary file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.polygons.groups import group_starts, spread
+from geoseg.raster.pixel_sizes import Surface
+
+if TYPE_CHECKING:
+    from affine import Affine
+
+BATCH_VERTICES = 2**19
+BATCH_POLYGONS = 2**14
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """One value a polygon; integers as they were added up.
+
+    Attributes:
+        row: Row of the polygon's first pixel in the raster, int32.
+        column: Column of that pixel, int32.
+        class_ids: Class, uint8.
+        pixels: Number of pixels, int64.
+        touches_edge: Borders on nodata or the raster's edge, bool.
+        runner_up: Second class, int16, -1 unknown.
+        rings: Number of rings, int64.
+        first_ring: Where its rings begin among the sizes of all rings, int64.
+        vertices: Number of vertices, int64.
+        first_vertex: Where its vertices begin among all vertices, int64.
+        areas: Area in the surface's unit, int64, or None.
+        perimeters: Perimeter in the surface's unit, int64, or None.
+        confidence: Sum of stored confidence, int64, or None.
+        confident: Pixels with a confidence, int64, or None.
+        least: Least stored confidence, uint8, or None.
+        zonal: Sums of other rasters, int64 (polygons, measures, 2 or 4), or None; see ``ZonalSums``.
+        zonal_least: Least values, int32 (polygons, measures), or None.
+        zonal_most: Greatest values, int32 (polygons, measures), or None.
+    """
+
+    row: NDArray[np.int32]
+    column: NDArray[np.int32]
+    class_ids: NDArray[np.uint8]
+    pixels: NDArray[np.int64]
+    touches_edge: NDArray[np.bool_]
+    runner_up: NDArray[np.int16]
+    rings: NDArray[np.int64]
+    first_ring: NDArray[np.int64]
+    vertices: NDArray[np.int64]
+    first_vertex: NDArray[np.int64]
+    areas: NDArray[np.int64] | None = None
+    perimeters: NDArray[np.int64] | None = None
+    confidence: NDArray[np.int64] | None = None
+    confident: NDArray[np.int64] | None = None
+    least: NDArray[np.uint8] | None = None
+    zonal: NDArray[np.int64] | None = None
+    zonal_least: NDArray[np.int32] | None = None
+    zonal_most: NDArray[np.int32] | None = None
+
+    def __len__(self) -> int:
+        return int(self.row.size)
+
+    def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Columns:
+        """Only the chosen polygons."""
+        return replace(self, **{name: column[chosen] for name, column in self._present().items()})
+
+    @staticmethod
+    def join(parts: list[Columns]) -> Columns:
+        """The polygons of all parts."""
+        if len(parts) == 1:
+            return parts[0]
+        present = [part._present() for part in parts]
+        return replace(parts[0], **{n: np.concatenate([part[n] for part in present]) for n in present[0]})
+
+    @staticmethod
+    def none() -> Columns:
+        """No polygons."""
+        kinds = ("i4", "i4", "u1", "i8", "?", "i2", "i8", "i8", "i8", "i8")
+        return Columns(*[np.zeros(0, dtype=kind) for kind in kinds])
+
+    def in_order(self) -> Columns:
+        """The polygons ordered by their first pixel."""
+        return self.take(np.lexsort((self.column, self.row)))
+
+    def to_records(self) -> NDArray[np.void]:
+        """One record a polygon, as files hold them."""
+        present = self._present()
+        kinds = [(name, column.dtype, column.shape[1:]) for name, column in present.items()]
+        records = np.empty(len(self), dtype=kinds)
+        for name, column in present.items():
+            records[name] = column
+        return records
+
+    @staticmethod
+    def of_records(records: NDArray[np.void]) -> Columns:
+        """The polygons that ``to_records`` wrote."""
+        assert records.dtype.names is not None
+        return Columns(**{name: np.ascontiguousarray(records[name]) for name in records.dtype.names})
+
+    def _present(self) -> dict[str, NDArray[Any]]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Polygons:
+    """The polygons of a map, ordered by their first pixel.
+
+    Attributes:
+        columns: One value a polygon.
+        ring_sizes: Vertices of every ring, in the order in which polygons were finished, int64.
+        file: The vertices in that order, int32 pairs of row and column.
+        surface: Sizes of the raster's pixels, or None.
+        transform: Pixel to CRS.
+        origin: Row and column of the raster's first pixel on the scene's grid.
+        junctions: Whether more than two boundaries meet at each vertex of ``file``, one byte each; or None.
+        steps: What vertices count: 1 for pixels, 32 for 32nds of a pixel.
+        shape: Rows and columns of the raster, or None where nobody asked.
+    """
+
+    columns: Columns
+    ring_sizes: NDArray[np.int64]
+    file: IO[bytes]
+    surface: Surface | None
+    transform: Affine
+    origin: tuple[int, int]
+    junctions: IO[bytes] | None = None
+    steps: int = 1
+    shape: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    @property
+    def vertices(self) -> int:
+        """Vertices of all of them."""
+        return int(self.columns.vertices.sum())
+
+    def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Polygons:
+        """Only the chosen polygons, in the order given."""
+        return replace(self, columns=self.columns.take(chosen))
+
+    def load(self) -> Polygons:
+        """All of them in memory."""
+        return self
+
+    def portions(self) -> Iterator[Polygons]:
+        """All of them, at once: they are in memory already."""
+        yield self
+
+    def batches(self) -> Iterator[Polygons]:
+        """The polygons in portions of bounded size; where they are cut depends on the polygons alone."""
+        return cut_evenly([self])
+
+    def coordinates(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """The polygons as ragged arrays.
+
+        Returns:
+            Coordinates in the CRS, float64 (vertices, 2); where each ring begins, and the end; where each
+            polygon begins among the rings, and the end. Rings are closed, exteriors counter-clockwise.
+        """
+        columns = self.columns
+        sizes = self.ring_sizes[spread(columns.first_ring, columns.rings)]
+        at = spread(columns.first_vertex, columns.vertices)
+        t = self.transform
+        if t.a * t.e - t.b * t.d > 0:  # the affine mirrors what is seen on screen, so turn the rings around
+            at = at[_reverse_groups(sizes)]
+        corners = self._corners(at)
+        points = np.empty((len(corners), 2))
+        for axis, (across, down, offset) in enumerate(((t.a, t.b, t.c), (t.d, t.e, t.f))):
+            # Steps are a power of two, so dividing the coefficients rounds nothing.
+            points[:, axis] = _affine(corners, across / self.steps, down / self.steps, offset)
+        return points, np.append(0, np.cumsum(sizes)), np.append(0, np.cumsum(columns.rings))
+
+    def geometries(self) -> NDArray[np.object_]:
+        """The polygons as shapely geometries."""
+        import shapely
+
+        if len(self) == 0:
+            return np.zeros(0, dtype=object)
+        points, rings, polygons = self.coordinates()
+        made: NDArray[np.object_] = shapely.from_ragged_array(
+            shapely.GeometryType.POLYGON, points, (rings, polygons)
+        )
+        return made
+
+    def bounds(self) -> tuple[float, float, float, float] | None:
+        """Least and greatest coordinates: (x min, y min, x max, y max); None without polygons."""
+        return bounds_of(self.batches())
+
+    def _corners(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+        if indices.size == 0:
+            return np.zeros((0, 2), dtype=np.int32)
+        stored = np.memmap(self.file, dtype=np.int64, mode="r")  # row and column at once
+        corners: NDArray[np.int32] = np.take(stored, indices).view(np.int32).reshape(-1, 2)
+        return corners
+
+
+def scratch_file(folder: Path | None) -> IO[bytes]:
+    """A nameless temporary file that is gone when nobody holds it any more."""
+    made: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-")  # noqa: SIM115 - lives on
+    return made
+
+
+def cut_evenly(portions: Iterable[Polygons]) -> Iterator[Polygons]:
+    """Polygons in batches of bounded size; where they are cut depends on the polygons alone.
+
+    Args:
+        portions: The polygons in order, in portions of any size.
+    """
+    held: list[Polygons] = []
+    vertices = rows = current = 0
+    for portion in portions:
+        if len(portion) == 0:
+            continue
+        sizes = np.cumsum(portion.columns.vertices)
+        batch = (vertices + sizes - 1) // BATCH_VERTICES + (rows + np.arange(len(portion))) // BATCH_POLYGONS
+        edges = [0, *(np.flatnonzero(np.diff(batch)) + 1).tolist(), len(portion)]
+        for start, stop in pairwise(edges):
+            if held and batch[start] != current:
+                yield _joined(held)
+                held = []
+            held.append(portion.take(slice(start, stop)))
+            current = batch[start]
+        vertices += int(sizes[-1])
+        rows += len(portion)
+    if held:
+        yield _joined(held)
+
+
+def boxes_of(points: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Least and greatest coordinates of groups of points.
+
+    Args:
+        points: float64 (points, 2), group after group.
+        starts: Where each group begins, and the end.
+
+    Returns:
+        x min, y min, x max and y max, float64 (groups, 4).
+    """
+    sides = [found.reduceat(points, starts[:-1], axis=0) for found in (np.minimum, np.maximum)]
+    return np.concatenate(sides, axis=1)
+
+
+def bounds_of(batches: Iterable[Polygons]) -> tuple[float, float, float, float] | None:
+    """Least and greatest coordinates of polygons: (x min, y min, x max, y max); None without any."""
+    found = (batch.coordinates()[0] for batch in batches)
+    boxes = [boxes_of(points, np.array([0, len(points)])) for points in found]
+    if not boxes:
+        return None
+    sides = np.concatenate(boxes)
+    low, high = sides[:, :2].min(axis=0), sides[:, 2:].max(axis=0)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def _affine(corners: NDArray[np.int32], across: float, down: float, offset: float) -> NDArray[np.float64]:
+    """One coordinate of corners given as row and column."""
+    if across == 0.0 or down == 0.0:
+        axis, factor = (0, down) if across == 0.0 else (1, across)
+        return np.asarray(corners[:, axis] * factor + offset)
+    return np.asarray(corners[:, 1] * across + corners[:, 0] * down + offset)
+
+
+def _joined(parts: list[Polygons]) -> Polygons:
+    return replace(parts[0], columns=Columns.join([part.columns for part in parts]))
+
+
+def _reverse_groups(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Indices that turn the order inside each group around."""
+    starts = group_starts(sizes)
+    last = np.repeat(starts + sizes - 1, sizes)
+    return last - (np.arange(last.size) - np.repeat(starts, sizes))

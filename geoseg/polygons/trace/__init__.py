@@ -1,0 +1,1 @@
+"""From pixels to rings: blocks are traced alone, then joined along their seams."""

@@ -1,0 +1,1 @@
+"""Statistics of a scene's bands over the pixels of polygons."""

@@ -1,0 +1,154 @@
+"""Where a scene lies on the ground, and how large its pixels are there."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
+from rasterio.transform import Affine, GCPTransformer, RPCTransformer
+
+from geoseg.raster.source import GDAL_ERRORS
+
+_WGS84 = "EPSG:4326"
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """A file's georeferencing, kept as it is, so that an output can carry the identical one.
+
+    Attributes:
+        crs: Coordinate reference system, or None.
+        transform: Affine from (column, row) to (x, y), or None where the file has none.
+        gcps: Ground control points (rasterio ``GroundControlPoint``); empty where the file has none.
+        gcps_crs: Coordinate reference system of the ground control points.
+        rpcs: Rational polynomial coefficients (rasterio ``RPC``), or None.
+        area_or_point: ``"Area"`` or ``"Point"``: what the file says a pixel's coordinates mean.
+    """
+
+    crs: CRS | None = None
+    transform: Affine | None = None
+    gcps: tuple[Any, ...] = ()
+    gcps_crs: CRS | None = None
+    rpcs: Any | None = None
+    area_or_point: str | None = None
+
+    @classmethod
+    def of(cls, dataset: Any) -> Georeference:
+        """Read the georeferencing of an open rasterio dataset."""
+        gcps, gcps_crs = dataset.gcps
+        transform = dataset.transform
+        return cls(
+            crs=dataset.crs or None,
+            transform=None if transform == Affine.identity() else transform,
+            gcps=tuple(gcps),
+            gcps_crs=gcps_crs or None,
+            rpcs=dataset.rpcs,
+            area_or_point=dataset.tags().get("AREA_OR_POINT"),
+        )
+
+    @property
+    def ground_crs(self) -> CRS | None:
+        """The CRS that pixels are placed in: the file's own, else that of its GCPs, else WGS 84 for RPCs."""
+        if self.transform is not None:
+            return self.crs
+        if self.gcps:
+            return self.gcps_crs
+        return CRS.from_user_input(_WGS84) if self.rpcs is not None else self.crs
+
+    @property
+    def is_geographic(self) -> bool:
+        """Whether pixels are placed in degrees."""
+        crs = self.ground_crs
+        return bool(crs is not None and crs.is_geographic)
+
+    @property
+    def needs_warp(self) -> bool:
+        """Whether only ground control points or RPCs say where the pixels lie."""
+        return self.transform is None and (bool(self.gcps) or self.rpcs is not None)
+
+    @property
+    def is_north_up(self) -> bool:
+        """Whether rows run along x, and the first row is the northernmost."""
+        t = self.transform
+        return t is not None and t.b == 0 and t.d == 0 and t.a > 0 and t.e < 0
+
+    def pixel_size(self, shape: tuple[int, int]) -> tuple[float, float] | None:
+        """Height and width in metres of the pixel at the scene's centre, on the ellipsoid.
+
+        The ends of the pixel's two middle lines are transformed to longitude and latitude, and their geodesic
+        distance is measured (Karney 2013, through pyproj), so that degrees, feet and projections that stretch
+        (Web Mercator) all give metres on the ground.
+
+        Args:
+            shape: (rows, columns) of the scene.
+
+        Returns:
+            (height, width) or None without a CRS that leads to the ground.
+        """
+        row, col = shape[0] / 2, shape[1] / 2
+        points = self._on_ground([row - 0.5, row + 0.5, row, row], [col, col, col - 0.5, col + 0.5])
+        return None if points is None else (_distance(*points[:2]), _distance(*points[2:]))
+
+    def centre(self, shape: tuple[int, int]) -> tuple[float, float] | None:
+        """(longitude, latitude) of the centre of a scene of ``shape`` (rows, columns); None if unknown."""
+        points = self._on_ground([shape[0] / 2], [shape[1] / 2])
+        return None if points is None else points[0]
+
+    def gsd(self, shape: tuple[int, int]) -> float | None:
+        """Metres a pixel at the scene's centre: the geometric mean of both directions; None if unknown."""
+        size = self.pixel_size(shape)
+        return math.sqrt(size[0] * size[1]) if size else None
+
+    def _on_ground(self, rows: list[float], cols: list[float]) -> list[tuple[float, float]] | None:
+        """(longitude, latitude) of points in pixels from the upper left corner; None if that is not known."""
+        crs = self.ground_crs
+        if crs is None or (self.transform is None and not self.needs_warp):
+            return None
+        from pyproj import Transformer
+        from pyproj.exceptions import ProjError
+
+        try:
+            to_ground = Transformer.from_crs(crs.to_wkt(), _WGS84, always_xy=True)
+            lons, lats = to_ground.transform(*self._place(rows, cols))
+        except (*GDAL_ERRORS, ProjError, ValueError):
+            return None
+        points = list(zip(lons, lats, strict=True))
+        return points if all(math.isfinite(value) for point in points for value in point) else None
+
+    def cut(self, row: int, col: int) -> Georeference:
+        """The georeferencing, in all its forms, of a raster that begins at a pixel of this one.
+
+        Args:
+            row: The pixel's row; may be negative.
+            col: Its column.
+        """
+        t, rpcs = self.transform, self.rpcs
+        if t is not None:
+            t = Affine(t.a, t.b, t.a * col + t.b * row + t.c, t.d, t.e, t.d * col + t.e * row + t.f)
+        if rpcs is not None:
+            moved = {"line_off": rpcs.line_off - row, "samp_off": rpcs.samp_off - col}
+            rpcs = type(rpcs)(**(rpcs.to_dict() | moved))
+        gcps = tuple(
+            GroundControlPoint(p.row - row, p.col - col, p.x, p.y, p.z, p.id, p.info) for p in self.gcps
+        )
+        return replace(self, transform=t, gcps=gcps, rpcs=rpcs)
+
+    def _place(self, rows: list[float], cols: list[float]) -> tuple[list[float], list[float]]:
+        """Coordinates in ``ground_crs`` of points given in pixels from the upper left corner."""
+        if self.transform is not None:
+            t = self.transform
+            points = list(zip(rows, cols, strict=True))
+            return [t.a * c + t.b * r + t.c for r, c in points], [t.d * c + t.e * r + t.f for r, c in points]
+        transformer = GCPTransformer(self.gcps) if self.gcps else RPCTransformer(self.rpcs)
+        with transformer:
+            xs, ys = transformer.xy(rows, cols, offset="ul")
+        return list(xs), list(ys)
+
+
+def _distance(a: tuple[float, float], b: tuple[float, float]) -> float:
+    from pyproj import Geod
+
+    return float(Geod(ellps="WGS84").inv(*a, *b)[2])

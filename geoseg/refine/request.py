@@ -1,0 +1,200 @@
+"""Which refine steps a run takes: read from what the user wrote, kept with the map, made ready to run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geoseg.classes import LandClass, class_ids, split_names
+from geoseg.errors import SettingsError
+from geoseg.raster.pixel_sizes import Surface, measure_surface
+from geoseg.refine.holes import FillHoles
+from geoseg.refine.morphology import Close, Open
+from geoseg.refine.sieve import Sieve
+from geoseg.refine.smooth import Smooth
+from geoseg.refine.step import Step
+from geoseg.refine.survey import PatchSize
+from geoseg.scene import Scene
+from geoseg.units import parse_area
+
+REFINE_TAG = "GEOSEG_REFINE"
+"""Tag of maps that were refined: the steps, as ``Refinement.text`` writes them."""
+
+Asked = Mapping[str, str | int | float | None]
+"""What the user wrote, by the names of the Python arguments: ``smooth``, ``opening``, ``closing``,
+``fill_holes``, ``sieve``; None for steps that are not wanted."""
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Refine steps in the order in which they run.
+
+    Attributes:
+        smooth: Window of the majority filter, or None.
+        opening: Class ids and the square's side, or None.
+        closing: Class ids and the square's side, or None.
+        fill_holes: Size below which holes are filled, as the user wrote it, or None.
+        sieve: Size below which patches are merged, as the user wrote it, or None.
+    """
+
+    smooth: int | None = None
+    opening: tuple[tuple[int, ...], int] | None = None
+    closing: tuple[tuple[int, ...], int] | None = None
+    fill_holes: str | None = None
+    sieve: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The steps as JSON values."""
+
+        def written(morphology: tuple[tuple[int, ...], int] | None) -> dict[str, Any] | None:
+            return None if morphology is None else {"classes": list(morphology[0]), "size": morphology[1]}
+
+        return vars(self) | {"opening": written(self.opening), "closing": written(self.closing)}
+
+    def text(self, *, by_probability: bool) -> str:
+        """The steps in one line, for the tags of what they made."""
+        parts = []
+        if self.smooth is not None:
+            parts.append(f"smooth {self.smooth}")
+        for name, morphology in (("open", self.opening), ("close", self.closing)):
+            if morphology is not None:
+                parts.append(f"{name} {','.join(map(str, morphology[0]))}:{morphology[1]}")
+        if self.fill_holes is not None:
+            parts.append(f"fill holes {self.fill_holes}")
+        if self.sieve is not None:
+            parts.append(f"sieve {self.sieve}")
+        judged = self.opening is not None or self.sieve is not None
+        return "; ".join([*parts, *(["by probability"] if judged and by_probability else [])])
+
+    def steps(
+        self,
+        surface: Surface | None,
+        width: int,
+        *,
+        bands: Sequence[int] = (),
+        folder: Path | None = None,
+    ) -> list[Step]:
+        """The steps, in their order.
+
+        Args:
+            surface: Sizes of the map's pixels; None where hectares mean nothing.
+            width: Columns of the map.
+            bands: Class of each probability band, ascending; empty without probabilities.
+            folder: Where temporary files are made.
+
+        Raises:
+            SettingsError: If a size cannot be used.
+        """
+        known = tuple(int(value) for value in bands)
+        steps: list[Step] = []
+        if self.smooth is not None:
+            steps.append(Smooth(self.smooth))
+        if self.opening is not None:
+            steps += [Open(value, self.opening[1], known) for value in self.opening[0]]
+        if self.closing is not None:
+            steps += [Close(value, self.closing[1]) for value in self.closing[0]]
+        if self.fill_holes is not None:
+            steps.append(FillHoles(_patch_size("--fill-holes", self.fill_holes, surface, width), folder))
+        if self.sieve is not None:
+            steps.append(Sieve(_patch_size("--sieve", self.sieve, surface, width), known, folder))
+        return steps
+
+
+def read_refinement(
+    asked: Asked, legend: Sequence[LandClass], where: str, *, only_these: bool = False
+) -> Refinement | None:
+    """Read what the user wrote.
+
+    Args:
+        asked: Values by argument.
+        legend: The map's classes that have names.
+        where: What holds them, for messages.
+        only_these: Whether the map can hold no other classes.
+
+    Returns:
+        The steps; None where none is wanted.
+
+    Raises:
+        SettingsError: If a value cannot be read.
+    """
+    given = {name: value for name, value in asked.items() if value is not None}
+    if not given:
+        return None
+
+    def morphology(name: str, option: str) -> tuple[tuple[int, ...], int] | None:
+        if name not in given:
+            return None
+        classes, size = _split(option, given[name])
+        return tuple(class_ids(split_names(classes, legend), legend, where, only_these=only_these)), size
+
+    refinement = Refinement(
+        smooth=_whole("--smooth", given["smooth"]) if "smooth" in given else None,
+        opening=morphology("opening", "--open"),
+        closing=morphology("closing", "--close"),
+        fill_holes=_area(given["fill_holes"]) if "fill_holes" in given else None,
+        sieve=_area(given["sieve"]) if "sieve" in given else None,
+    )
+    Refinement(refinement.smooth, refinement.opening, refinement.closing).steps(None, 1)  # checks windows
+    return refinement
+
+
+def resolve_refinement(
+    asked: Asked, classes: Sequence[LandClass], model: str, scene: Scene
+) -> Refinement | None:
+    """Read what the user wrote for the map of a scene, and see that it can be done there.
+
+    Args:
+        asked: Values by argument.
+        classes: The model's classes.
+        model: Its name.
+        scene: The scene.
+
+    Raises:
+        SettingsError: If a value cannot be read or used.
+    """
+    refinement = read_refinement(asked, classes, model, only_these=True)
+    if refinement is not None:
+        place = scene.georeference
+        refinement.steps(measure_surface(place.crs, place.transform, scene.shape), scene.shape[1])
+    return refinement
+
+
+def _area(value: str | float) -> str:
+    parse_area(value)
+    text = "".join(str(value).split())
+    return text if text.endswith(("ha", "px", "m2", "m²")) else f"{text}ha"
+
+
+def _whole(option: str, value: str | float) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        raise SettingsError(f"{option} {value} is not a whole number of pixels; write 3 or 5") from None
+
+
+def _split(option: str, value: str | float) -> tuple[str, int]:
+    """``"corn,7:3"`` as classes and the side of the square."""
+    classes, colon, size = str(value).rpartition(":")
+    if not colon or not classes.strip(" ,"):
+        raise SettingsError(
+            f'{option} "{value}": write classes, a colon and the side of the square in pixels, as in corn,7:3'
+        )
+    return classes, _whole(option, size)
+
+
+def _patch_size(option: str, text: str, surface: Surface | None, width: int) -> PatchSize:
+    limit = parse_area(text)
+    if limit.in_pixels:
+        return PatchSize(math.ceil(limit.amount))
+    if surface is None:
+        raise SettingsError(
+            f"{option} {text}: the map has no CRS that ties it to the Earth, so its patches have no area in "
+            f"hectares; give the size in pixels, as in 20px"
+        )
+    return PatchSize(
+        math.ceil(limit.amount / surface.area_unit),
+        lambda row, rows: surface.pixel_areas(row, 0, rows, width),
+    )

@@ -1,1 +1,0 @@
-"""The verbs: stages composed into whole runs."""

@@ -1,0 +1,1 @@
+"""Training and validation chips, augmented and batched."""

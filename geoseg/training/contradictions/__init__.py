@@ -1,0 +1,1 @@
+"""Places where a confident map contradicts its labels."""

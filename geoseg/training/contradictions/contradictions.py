@@ -1,0 +1,291 @@
+"""A ranked list of the places where a confident prediction contradicts the label, to review in QGIS.
+
+Made for predictions on ground that the network has not trained on: the blocks that were held out in a
+cross-validated run, or another year's labels. What a network has learnt by heart contradicts nothing.
+
+A place is a connected set of pixels with one label and one other predicted class, after a morphological
+opening, so that the thin rims along borders that every map has are no places and hold none together.
+
+A pixel of a place counts if its confidence reaches the threshold of the class it is mapped as: the mean
+confidence of the pixels where map and label agree on that class (see ``disputes``). The score is
+
+    score = sum over the pixels that count of confidence,
+
+confidence from 0 to 1: about the number of pixels of the place whose label is wrong, if the confidence is
+calibrated. Large places of which the network is sure come first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.assess.classmap import ClassMap, open_class_map
+from geoseg.assess.compare import IDS, WINDOW, windows
+from geoseg.classes import NODATA, LandClass
+from geoseg.errors import SettingsError
+from geoseg.grid import Window
+from geoseg.labels.labels import Labels
+from geoseg.polygons.groups import group_starts
+from geoseg.polygons.table.rows import Polygons
+from geoseg.polygons.table.store import PolygonStore
+from geoseg.polygons.trace.block import BlockValues
+from geoseg.polygons.trace.rings import Traced
+from geoseg.polygons.trace.tally import Tally
+from geoseg.polygons.trace.trace import Tracer
+from geoseg.raster.pixel_sizes import Surface
+from geoseg.training.contradictions.disputes import PERCENT, Disputes, Pair, count_disputes
+from geoseg.training.contradictions.patches import find_patches
+from geoseg.training.contradictions.review_layer import Place, write_layer
+from geoseg.training.ground.ground import grow
+
+PathLike = str | os.PathLike[str]
+BORDER, MIN_PIXELS, MOST = 1, 25, 1000
+_CODES = 254
+"""Pairs of classes that one pass can tell apart in uint8."""
+_COUNTING, _TRACING, _MEASURING = 0.3, 0.4, 0.3
+
+
+@dataclass(frozen=True)
+class Contradictions:
+    """What was found.
+
+    Attributes:
+        path: The GeoPackage.
+        places: Its rows, rank 1 first.
+        found: Places found, also those beyond the most that are written.
+        contradicted: Pixels whose class differs from their label, inside places or not.
+        compared: Pixels with a label and a class.
+        thresholds: Confidence from which a pixel counts, 0 to 1, by class id.
+    """
+
+    path: Path
+    places: tuple[Place, ...] = field(repr=False)
+    found: int
+    contradicted: int
+    compared: int
+    thresholds: Mapping[int, float]
+
+
+def write_contradictions(
+    path: PathLike,
+    *,
+    predicted: PathLike | ClassMap,
+    confidence: PathLike | None = None,
+    labels: Labels,
+    classes: Sequence[LandClass],
+    border: int = BORDER,
+    min_pixels: int = MIN_PIXELS,
+    most: int = MOST,
+    window_size: int = WINDOW,
+    provenance: Mapping[str, str] | None = None,
+    advance: Callable[[float], None] = lambda _share: None,
+) -> Contradictions:
+    """Rank the places where a map contradicts labels, and write them as a GeoPackage with a QGIS style.
+
+    The rasters are read three times, one window at a time; memory follows the number of places.
+
+    Args:
+        path: The GeoPackage (layer ``contradictions``); replaced if it is there, complete or not at all.
+        predicted: Class map, or one that is open with its confidence; 255 where nothing was predicted.
+        confidence: Its confidence raster, uint8 percent, 255 unknown.
+        labels: The labels, on the map's grid or on that of the scene the map was cut from.
+        classes: Names and colours.
+        border: Places nowhere wider than twice this and one pixel are none, and parts as thin are cut off.
+        min_pixels: Smaller places are left out, and those of which fewer pixels count.
+        most: Rows to write at most.
+        window_size: Pixels a side read at once; never changes the answer.
+        provenance: Kept in the file's metadata; default the map's tags that geoseg wrote.
+        advance: Called with the share of the work that was done; all calls add up to 1.
+
+    Returns:
+        The places and what they were found in.
+
+    Raises:
+        InputError: If a raster cannot be used, or a number is too small.
+        RunError: If reading or writing failed; ``path`` is as it was.
+    """
+    for name, value, least in (("border", border, 0), ("min_pixels", min_pixels, 1), ("most", most, 1)):
+        if value < least:
+            raise SettingsError(f"{name} must be at least {least}, not {value}")
+    class_map = predicted if isinstance(predicted, ClassMap) else open_class_map(predicted, confidence)
+    if not class_map.has_confidence:
+        raise SettingsError(f"{class_map.path}: contradictions are ranked by confidence; give its raster")
+    pair = Pair(class_map, labels)
+    pixels = max(pair.shape[0] * pair.shape[1], 1)
+    disputes = count_disputes(
+        pair, window_size=window_size, advance=lambda done: advance(_COUNTING * done / pixels)
+    )
+    pairs = disputes.pairs()
+    groups = [pairs[i : i + _CODES] for i in range(0, len(pairs), _CODES)]
+    share = _TRACING / max(len(groups), 1) / pixels
+    places: list[Place] = []
+    found = 0
+    for group in groups:
+        finder = _Finder(pair, disputes, group, border, window_size)
+        more, count = finder.find(min_pixels, most, lambda done: advance(share * done))
+        places, found = _best([*places, *more], most), found + count
+    places = _measure_patches(places, pair, window_size)
+    advance(_MEASURING if groups else _MEASURING + _TRACING)
+    output = Path(path)
+    if provenance is None:
+        provenance = {key: text for key, text in class_map.tags.items() if key.startswith("GEOSEG_")}
+    write_layer(output, places, class_map, classes, provenance)
+    thresholds = disputes.thresholds()
+    return Contradictions(
+        path=output,
+        places=tuple(places),
+        found=found,
+        contradicted=disputes.contradicted,
+        compared=disputes.compared,
+        thresholds={item.id: float(thresholds[item.id]) / 100 for item in classes},
+    )
+
+
+def _best(places: list[Place], most: int) -> list[Place]:
+    """The first by score; of equal ones those whose first pixel comes first."""
+    ordered = sorted(places, key=lambda place: (-place.score, place.row, place.col))
+    return [replace(place, rank=rank) for rank, place in enumerate(ordered[:most], start=1)]
+
+
+def _measure_patches(places: list[Place], pair: Pair, window_size: int) -> list[Place]:
+    """Say what share of the patch of equal labels around each place it is."""
+    if not places:
+        return []
+    rows, cols = (np.array([getattr(place, name) for place in places]) for name in ("row", "col"))
+    sizes = find_patches(pair.read_labels, pair.shape, rows, cols, window_size=window_size).sizes
+    return [
+        replace(place, patch_share=place.pixels / int(size))
+        for place, size in zip(places, sizes, strict=True)
+    ]
+
+
+class _Collector:
+    """A sink of the tracer that keeps two sums more than a store does."""
+
+    def __init__(self) -> None:
+        self.store = PolygonStore(np.zeros(0, np.uint8))
+        self.sums: list[NDArray[np.int64]] = []
+        self.firsts: list[NDArray[np.int32]] = []
+
+    def add(self, traced: Traced, tally: Tally) -> None:
+        """Take polygons and their sums."""
+        assert tally.probabilities is not None  # every block brings them
+        vertices = np.add.reduceat(traced.ring_sizes, group_starts(traced.ring_counts))
+        self.firsts.append(traced.vertices[group_starts(vertices)])
+        self.sums.append(tally.probabilities)
+        self.store.add(traced, replace(tally, probabilities=None))
+
+    def in_order(self) -> NDArray[np.int64]:
+        """The sums in the order of the store's polygons, int64 (polygons, 2)."""
+        if not self.sums:
+            return np.zeros((0, 2), np.int64)
+        firsts = np.concatenate(self.firsts)
+        return np.concatenate(self.sums)[np.lexsort((firsts[:, 1], firsts[:, 0]))]
+
+
+@dataclass(frozen=True)
+class _Finder:
+    """Finds the places of up to 254 pairs of classes.
+
+    Attributes:
+        pair: Map and labels.
+        disputes: Their counts.
+        group: (label, map class) of each pair, int64 (pairs, 2).
+        border: Of the opening.
+        window_size: Pixels a side read at once.
+    """
+
+    pair: Pair
+    disputes: Disputes
+    group: NDArray[np.int64]
+    border: int
+    window_size: int
+
+    def find(self, min_pixels: int, most: int, advance: Callable[[float], None]) -> tuple[list[Place], int]:
+        """The places with the highest scores, and how many there are."""
+        surface: Surface | None = self.pair.class_map.surface()
+        collector = _Collector()
+        tracer = Tracer(self.pair.shape, surface, collector)
+        codes, counts = self._codes(), self._counts()
+        for window in windows(self.pair.shape, self.window_size):
+            tracer.add(self._block(window, codes, counts))
+            advance(window.pixels)
+        polygons = collector.store.finish(surface, self.pair.class_map.georeference.transform)
+        sums = collector.in_order()
+        fits = (polygons.columns.pixels >= min_pixels) & (sums[:, 0] >= min_pixels)
+        order = np.flatnonzero(fits)[np.argsort(-sums[fits, 1], kind="stable")][:most]
+        return self._places(polygons.take(order), sums[order]), int(np.count_nonzero(fits))
+
+    def _places(self, polygons: Polygons, sums: NDArray[np.int64]) -> list[Place]:
+        import shapely
+
+        columns, surface = polygons.columns, polygons.surface
+        if not len(polygons) or columns.confidence is None or columns.confident is None:
+            return []
+        areas = None if surface is None or columns.areas is None else columns.areas * surface.area_unit
+        pairs = self.group[columns.class_ids]
+        return [
+            Place(
+                row=int(columns.row[i]),
+                col=int(columns.column[i]),
+                label_id=int(pairs[i, 0]),
+                predicted_id=int(pairs[i, 1]),
+                pixels=int(columns.pixels[i]),
+                confident_pixels=int(sums[i, 0]),
+                area_ha=None if areas is None else float(areas[i]),
+                confidence=float(columns.confidence[i] / columns.confident[i] / 100),
+                score=float(sums[i, 1] / 100),
+                geometry=geometry,
+            )
+            for i, geometry in enumerate(shapely.simplify(polygons.geometries(), 0))  # corners alone
+        ]
+
+    def _codes(self) -> NDArray[np.uint8]:
+        """Number of the pair of a label and a map class, uint8 (256, 256); 255 for none of them."""
+        codes = np.full((IDS, IDS), NODATA, np.uint8)
+        codes[self.group[:, 0], self.group[:, 1]] = np.arange(len(self.group))
+        return codes
+
+    def _counts(self) -> NDArray[np.bool_]:
+        """Whether a percentage counts for a class, bool (256, 256)."""
+        counts = np.arange(IDS) >= self.disputes.thresholds()[:, None]
+        counts[:, PERCENT:] = False
+        return counts
+
+    def _block(self, window: Window, codes: NDArray[np.uint8], counts: NDArray[np.bool_]) -> BlockValues:
+        wide = grow(window, 2 * self.border, self.pair.shape)
+        shown = self.pair.class_map.read(wide)
+        places = opened(codes[self.pair.read_labels(wide), shown], self.border)
+        inside = window.slices(wide)
+        places, shown = np.ascontiguousarray(places[inside]), shown[inside]
+        confidence = self.pair.class_map.read_confidence(window)
+        counting = counts[shown, confidence]
+        sums = np.stack([counting, np.where(counting, confidence, 0)]).astype(np.uint8)
+        return BlockValues(window.row, window.col, places, confidence, sums)
+
+
+def opened(codes: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
+    """Keep of every value what a square of its pixels covers: an opening of each value by itself.
+
+    Args:
+        codes: uint8 (rows, columns), 255 for none.
+        border: The square's side is twice this and one pixel.
+
+    Returns:
+        The same, 255 where no such square of one value fits into the array.
+    """
+    if border == 0:
+        return codes
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    side, beyond = 2 * border + 1, {"mode": "constant", "cval": NODATA}
+    centres = minimum_filter(codes, side, **beyond) == maximum_filter(codes, side, **beyond)
+    covered = maximum_filter(centres, side, mode="constant", cval=0)
+    # A square that covers a pixel is all of that pixel's value, so nothing says which value it was.
+    return np.where(covered, codes, np.uint8(NODATA))

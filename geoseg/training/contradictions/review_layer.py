@@ -1,0 +1,170 @@
+"""The layer of contradictions as a GeoPackage that QGIS opens ready for review."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from geoseg.assess.classmap import ClassMap
+from geoseg.assess.sample_style import write_styles
+from geoseg.classes import LandClass, complete_legend
+from geoseg.errors import RunError
+
+LAYER = "contradictions"
+VERDICTS = ("label wrong", "prediction wrong", "both wrong", "unsure")
+"""What a reviewer picks from in the column ``verdict``."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place where a prediction contradicts the label.
+
+    Attributes:
+        row: Row of its first pixel in the map.
+        col: Column of that pixel.
+        label_id: What the label says.
+        predicted_id: What the map says.
+        pixels: Its pixels.
+        confident_pixels: Those that count: confident for the class they are mapped as.
+        area_ha: Ellipsoidal area in hectares; None without a CRS.
+        confidence: Mean confidence over all its pixels, 0 to 1.
+        score: What it is ranked by; see ``contradictions``.
+        geometry: Its outline, in the map's CRS; without one x = column, y = -row.
+        patch_share: Its share of the patch of connected pixels with this label that it lies in, 0 to 1.
+        rank: 1 for the most suspicious.
+    """
+
+    row: int
+    col: int
+    label_id: int
+    predicted_id: int
+    pixels: int
+    confident_pixels: int
+    area_ha: float | None
+    confidence: float
+    score: float
+    geometry: Any = field(repr=False)
+    patch_share: float = 0.0
+    rank: int = 0
+
+
+def write_layer(
+    path: Path,
+    places: Sequence[Place],
+    class_map: ClassMap,
+    classes: Sequence[LandClass],
+    provenance: Mapping[str, str],
+) -> None:
+    """Write the places, ordered by rank, with a default style.
+
+    Args:
+        path: The GeoPackage; replaced, complete or not at all.
+        places: The rows.
+        class_map: The map they were found in.
+        classes: Names.
+        provenance: Metadata of the layer.
+
+    Raises:
+        RunError: If writing failed; ``path`` is as it was.
+    """
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part.gpkg")
+    beside = ("", "-wal", "-shm", "-journal")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="'crs' was not provided")
+            _table(places, class_map, classes).to_file(
+                part,
+                layer=LAYER,
+                driver="GPKG",
+                engine="pyogrio",
+                geometry_type="Polygon",
+                layer_metadata={key: provenance[key] for key in sorted(provenance)},
+            )
+        write_styles(part, {LAYER: review_qml()}, "review")
+        for ending in beside[1:]:
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        raise RunError(f"{path} could not be written: {error}") from error
+    finally:
+        for ending in beside:
+            part.with_name(part.name + ending).unlink(missing_ok=True)
+
+
+def _table(places: Sequence[Place], class_map: ClassMap, classes: Sequence[LandClass]) -> Any:
+    import geopandas
+
+    ids = {place.label_id for place in places} | {place.predicted_id for place in places}
+    names = {item.id: item.name for item in complete_legend(classes, ids)}
+    place = class_map.georeference
+    crs = place.crs.to_wkt() if place.crs is not None and place.transform is not None else None
+    return geopandas.GeoDataFrame(
+        {
+            "rank": [place.rank for place in places],
+            "label_id": [place.label_id for place in places],
+            "label_name": [names[place.label_id] for place in places],
+            "predicted_id": [place.predicted_id for place in places],
+            "predicted_name": [names[place.predicted_id] for place in places],
+            "pixel_count": [place.pixels for place in places],
+            "confident_pixels": [place.confident_pixels for place in places],
+            "area_ha": [place.area_ha for place in places],
+            "confidence": [place.confidence for place in places],
+            "score": [place.score for place in places],
+            "patch_share": [place.patch_share for place in places],
+            "verdict": [None] * len(places),
+            "note": [None] * len(places),
+        },
+        geometry=[place.geometry for place in places],
+        crs=crs,
+    ).astype(
+        {
+            **dict.fromkeys(("rank", "label_id", "predicted_id"), "int32"),
+            **dict.fromkeys(("pixel_count", "confident_pixels"), "int64"),
+            **dict.fromkeys(("area_ha", "confidence", "score", "patch_share"), "float64"),
+            **dict.fromkeys(("label_name", "predicted_name", "verdict", "note"), "string"),
+        }
+    )
+
+
+def review_qml() -> str:
+    """Style of the layer: outlines that hide nothing, named by rank and classes, and a list of verdicts."""
+    root = ET.Element(
+        "qgis", version="3.22", styleCategories="Symbology|Labeling|Fields|Forms", labelsEnabled="1"
+    )
+    renderer = ET.SubElement(root, "renderer-v2", type="singleSymbol", symbollevels="0", enableorderby="0")
+    symbol = ET.SubElement(
+        ET.SubElement(renderer, "symbols"), "symbol", type="fill", name="0", alpha="1", clip_to_extent="1"
+    )
+    layer = {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
+    values = ET.SubElement(ET.SubElement(symbol, "layer", layer), "Option", type="Map")
+    line = {"style": "no", "outline_color": "255,0,200,255", "outline_width": "0.6"}
+    for name, value in (line | {"outline_style": "solid"}).items():
+        ET.SubElement(values, "Option", name=name, type="QString", value=value)
+    _add_labels(root)
+    fields = ET.SubElement(root, "fieldConfiguration")
+    column = ET.SubElement(fields, "field", name="verdict", configurationFlags="None")
+    config = ET.SubElement(ET.SubElement(column, "editWidget", type="ValueMap"), "config")
+    choices = ET.SubElement(ET.SubElement(config, "Option", type="Map"), "Option", name="map", type="List")
+    for verdict in VERDICTS:
+        choice = ET.SubElement(choices, "Option", type="Map")
+        ET.SubElement(choice, "Option", name=verdict, type="QString", value=verdict)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _add_labels(root: ET.Element) -> None:
+    labels = ET.SubElement(ET.SubElement(root, "labeling", type="simple"), "settings")
+    text = ET.SubElement(
+        labels,
+        "text-style",
+        fieldName="concat(\"rank\", ': ', \"label_name\", ' or ', \"predicted_name\", '?')",
+        isExpression="1",
+        fontSize="9",
+        textColor="60,0,45,255",
+    )
+    ET.SubElement(text, "text-buffer", bufferDraw="1", bufferSize="0.8", bufferColor="255,255,255,255")
+    ET.SubElement(labels, "placement", placement="1")

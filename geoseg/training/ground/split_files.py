@@ -1,0 +1,109 @@
+"""The split as files beside the model: JSON for programs, a GeoPackage to look at."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geoseg.classes import LandClass
+from geoseg.training.ground.folds import NO_FOLD, Split
+from geoseg.training.ground.ground import Ground, LabelCells, class_table
+from geoseg.training.ground.regions import Region
+
+JSON_FILE, LAYER_FILE = "split.json", "split.gpkg"
+
+
+def write_split(
+    folder: Path,
+    split: Split,
+    grounds: Sequence[Ground],
+    classes: Sequence[LandClass],
+    every: Sequence[LabelCells],
+    training: Sequence[LabelCells],
+) -> dict[str, Any]:
+    """Write both files.
+
+    Args:
+        folder: Where.
+        split: The split.
+        grounds: The scenes.
+        classes: The classes, by index.
+        every: All labels.
+        training: The labels that train.
+
+    Returns:
+        The content of the JSON file.
+    """
+    total, trained = (np.sum([one.classes for one in cells], axis=0) for cells in (every, training))
+    content = {
+        "method": split.method,
+        "fold": split.fold,
+        "labelled_pixels": {"all": class_table(classes, total), "train": class_table(classes, trained)},
+        "scenes": [
+            {
+                "paths": list(ground.scene.paths),
+                "shape": list(ground.shape),
+                "buffer_px": split.buffers[number],
+                "regions": [_entry(region) for region in split.regions if region.scene == number],
+            }
+            for number, ground in enumerate(grounds)
+        ],
+    }
+    (folder / JSON_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    _write_layers(folder / LAYER_FILE, split, grounds)
+    return content
+
+
+def _role(region: Region, split: Split) -> str:
+    if split.fold is None:
+        return "held out once" if region.fold != NO_FOLD else "train"
+    return "validation" if region.fold == split.fold else "train"
+
+
+def _entry(region: Region) -> dict[str, Any]:
+    window = region.window
+    place = {"row": window.row, "col": window.col, "height": window.height, "width": window.width}
+    return {"fold": region.fold, **place}
+
+
+def _write_layers(path: Path, split: Split, grounds: Sequence[Ground]) -> None:
+    """One layer a scene, in its CRS; without a transform x = column, y = -row, as QGIS draws such scenes."""
+    import geopandas
+
+    path.unlink(missing_ok=True)
+    taken: set[str] = set()
+    for number, ground in enumerate(grounds):
+        regions = [region for region in split.regions if region.scene == number]
+        if not regions:
+            continue
+        name = ground.scene.name if ground.scene.name not in taken else f"{ground.scene.name} ({number})"
+        taken.add(name)
+        crs = ground.scene.georeference.crs if ground.scene.georeference.transform is not None else None
+        table = geopandas.GeoDataFrame(
+            {
+                "scene": [ground.scene.name] * len(regions),
+                "fold": [region.fold for region in regions],
+                "role": [_role(region, split) for region in regions],
+                "buffer_px": [split.buffers[number]] * len(regions),
+            },
+            geometry=[_on_ground(region, ground) for region in regions],
+            crs=crs.to_wkt() if crs is not None else None,
+        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="'crs' was not provided")
+            table.to_file(path, layer=name, driver="GPKG", engine="pyogrio")
+
+
+def _on_ground(region: Region, ground: Ground) -> Any:
+    from shapely import box
+    from shapely.affinity import affine_transform
+
+    window = region.window
+    shape = region.geometry or box(window.col, window.row, window.col_stop, window.row_stop)
+    t = ground.scene.georeference.transform
+    return affine_transform(shape, [t.a, t.b, t.d, t.e, t.c, t.f] if t is not None else [1, 0, 0, -1, 0, 0])

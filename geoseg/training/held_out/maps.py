@@ -1,0 +1,183 @@
+"""Maps of held-out ground: each part of it by a network that has not seen it, just as ``predict`` maps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.classes import NODATA
+from geoseg.grid import Grid, Window
+from geoseg.inference.compute import Ingredients
+from geoseg.inference.normalise import Normalisation
+from geoseg.inference.stitcher import StitchedBlock, Stitcher
+from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind
+from geoseg.maps.writer import TILE, MapWriter
+from geoseg.models import Model
+from geoseg.plan.outputs import publish
+from geoseg.plan.settings import AskedSettings, Settings, make_backend, resolve_settings
+from geoseg.progress import Bar, Progress
+from geoseg.training.ground.ground import Ground
+from geoseg.training.ground.regions import Region
+
+BLOCK_SIZE = 1024
+"""Side of the blocks that are predicted at once, in pixels; never changes the maps."""
+_STRIPE = 4 * TILE
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Ground, and the model that maps it.
+
+    Attributes:
+        model: The model.
+        regions: Ground that it was not trained on.
+    """
+
+    model: Model
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True)
+class HeldOutMap:
+    """The maps of one scene; what was not held out is nodata.
+
+    Attributes:
+        scene: Index of the scene.
+        classes: The class map.
+        confidence: The confidence raster.
+    """
+
+    scene: int
+    classes: Path
+    confidence: Path
+
+
+def settings_of(model: Model, device: str, tta: str = "none") -> Settings:
+    """The settings with which ``predict --backend torch`` runs a model."""
+    bands = tuple(range(1, len(model.bands) + 1))
+    asked = AskedSettings(block_size=BLOCK_SIZE, backend="torch", device=device, tta=tta)
+    return resolve_settings(model, bands, asked)
+
+
+def map_held_out(
+    grounds: Sequence[Ground],
+    parts: Sequence[HeldOut],
+    folder: Path,
+    progress: Progress,
+    *,
+    device: str,
+    tags: Mapping[str, str],
+) -> list[HeldOutMap]:
+    """Map every scene that has held-out ground.
+
+    Chips lie where ``predict`` puts them and see all that surrounds them; pixels of the regions are kept.
+
+    Args:
+        grounds: The scenes.
+        parts: Who maps what; regions of different parts share no pixel.
+        folder: Where the maps go, named after their scenes; made if need be.
+        progress: Shows how far the run is.
+        device: Where to compute.
+        tags: Provenance of the maps.
+
+    Raises:
+        RunError: If reading or writing failed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = sorted({region.scene for part in parts for region in part.regions})
+    total = sum(region.window.pixels for part in parts for region in part.regions)
+    maps = []
+    with progress.stage("mapping held-out ground", total / 1e6, "Mpx") as bar:
+        for number in numbers:
+            with _canvas(folder, grounds[number].shape) as canvas:
+                for part in parts:
+                    regions = [region for region in part.regions if region.scene == number]
+                    _paint(canvas, grounds[number], part.model, regions, device, bar)
+                name = _name(grounds, number)
+                maps.append(_write(canvas, grounds[number], parts[0].model, folder, name, number, tags))
+    return maps
+
+
+def _kinds(model: Model) -> tuple[MapKind, MapKind]:
+    return ClassMap(model.classes), ConfidenceMap()
+
+
+def _name(grounds: Sequence[Ground], number: int) -> str:
+    name = grounds[number].scene.name
+    same = [i for i, ground in enumerate(grounds) if ground.scene.name == name]
+    return name if len(same) == 1 else f"{name}-{same.index(number) + 1}"
+
+
+@contextmanager
+def _canvas(folder: Path, shape: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+    """Classes and confidence of a whole scene on disk, as distances from nodata: an empty file is nodata."""
+    path = folder / ".canvas"
+    try:
+        yield np.memmap(path, np.uint8, "w+", shape=(2, *shape))
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _paint(
+    canvas: NDArray[np.uint8],
+    ground: Ground,
+    model: Model,
+    regions: Sequence[Region],
+    device: str,
+    bar: Bar,
+) -> None:
+    settings = settings_of(model, device)
+    backend = make_backend(model, settings)
+    grid = Grid(ground.shape, settings.chip_size, settings.overlap)
+    for region in regions:
+        ingredients = Ingredients(
+            source=ground.scene,
+            backend=backend,
+            grid=grid,
+            normalisation=Normalisation(model.card.means, model.card.stds),
+            classes=len(model.classes),
+            area=region.mask,
+        )
+        window = region.window.intersection(Window.from_shape(ground.shape))
+        if window is None:
+            continue
+        for stitched in Stitcher(ingredients).run(grid.blocks(BLOCK_SIZE, window), settings.forwards):
+            _keep(canvas, stitched, window, model)
+        bar.advance(window.pixels / 1e6)
+
+
+def _keep(canvas: NDArray[np.uint8], stitched: StitchedBlock, window: Window, model: Model) -> None:
+    common = stitched.block.core.intersection(window)
+    decision = None if common is None else stitched.decide(common)
+    if common is None or decision is None:
+        return
+    for layer, kind in zip(canvas, _kinds(model), strict=True):
+        target = layer[common.slices()]
+        target[decision.valid] = NODATA - kind.render(decision)[0][decision.valid]
+
+
+def _write(
+    canvas: NDArray[np.uint8],
+    ground: Ground,
+    model: Model,
+    folder: Path,
+    name: str,
+    number: int,
+    tags: Mapping[str, str],
+) -> HeldOutMap:
+    finals = []
+    for layer, kind in zip(canvas, _kinds(model), strict=True):
+        final = folder / f"{name}_{kind.name}.tif"
+        whole = Window.from_shape(ground.shape)
+        writer = MapWriter(kind, final, folder, whole, ground.scene.georeference, tags)
+        for row in range(0, whole.height, _STRIPE):
+            stripe = Window(row, 0, min(_STRIPE, whole.height - row), whole.width)
+            writer.write(stripe, NODATA - layer[stripe.slices()][None])
+        publish(writer.finish())
+        finals.append(final)
+    return HeldOutMap(number, *finals)

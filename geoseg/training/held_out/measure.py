@@ -1,0 +1,188 @@
+"""How good a trained network is: its temperature, maps of what it has not seen, and their scores.
+
+Done with the finished package, by the inference that will be used with it, so that what the card says is what
+``predict`` gives.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from geoseg._version import __version__
+from geoseg.models import Model, load_model
+from geoseg.progress import Progress
+from geoseg.training.cards import fold_in_words, folds_in_words, make_metrics
+from geoseg.training.held_out.calibrate import fit_temperature, join
+from geoseg.training.held_out.maps import HeldOut, HeldOutMap, map_held_out
+from geoseg.training.held_out.sample import draw_sample
+from geoseg.training.held_out.scores import describe, score_fold, score_held_out, write_evaluation
+from geoseg.training.publish import STAGED, write_card
+
+if TYPE_CHECKING:
+    from geoseg.training.held_out.calibrate import Sample
+    from geoseg.training.prepare import Opened
+
+MAPS, METRICS_FILE = "maps", "metrics.json"
+_SPREAD = ("accuracy", "miou", "ece")
+
+
+def measure_fold(
+    opened: Opened, package: Path, output: Path, work: Path, progress: Progress
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Measure a network on the fold that validated, and write the evaluation.
+
+    Args:
+        opened: The ground; its split says which fold validated.
+        package: The package as it was trained.
+        output: What it will be called.
+        work: For the maps and the evaluation.
+        progress: Shows how far the run is.
+
+    Returns:
+        The temperatures, and the metrics for the card.
+    """
+    since, recipe, split = perf_counter(), opened.recipe, opened.split
+    progress.say("calibrating on the validation ground")
+    temperatures = {
+        tta: fit_temperature(_sample(load_model(package), opened, split.validation, tta))
+        for tta in recipe.run.calibrate
+    }
+    write_card(package, work / STAGED, recipe.model.precision, temperatures)
+    model = load_model(work / STAGED)
+    words = fold_in_words(split, recipe.run.keep, fitted=bool(temperatures))
+    maps = _maps(opened, [HeldOut(model, split.validation)], work, progress, f"fold {split.fold}")
+    report = _evaluate(opened, maps, split.validation, work, progress, since, words, _names(model, output))
+    shutil.rmtree(work / MAPS)
+    return temperatures, make_metrics(report, words)
+
+
+def measure_folds(
+    opened: Opened, packages: Mapping[int, Path], output: Path, work: Path, progress: Progress
+) -> tuple[dict[str, Any], dict[str, float], list[HeldOutMap]]:
+    """Measure a recipe by what each fold's network says of the ground that it has not seen.
+
+    The temperatures are fitted on all folds; but the maps that are scored use, for each fold, the one that
+    was fitted on the others, so that the calibration error is measured where nothing was fitted.
+
+    Args:
+        opened: The ground.
+        packages: Fold -> the package of the network that was trained without it.
+        output: What the final package will be called.
+        work: For the maps and the evaluation.
+        progress: Shows how far the run is.
+
+    Returns:
+        The metrics for the card, the temperatures, and the maps.
+    """
+    since, recipe, split = perf_counter(), opened.recipe, opened.split
+    progress.say("calibrating on the held-out ground of all folds")
+    models = {fold: load_model(package) for fold, package in packages.items()}
+    temperatures: dict[str, float] = {}
+    own = dict.fromkeys(models, 1.0)
+    for tta in recipe.run.calibrate:
+        samples = {
+            fold: _sample(model, opened, split.of(fold), tta, share=1 / len(models))
+            for fold, model in models.items()
+        }
+        temperatures[tta] = fit_temperature(join(list(samples.values())))
+        if tta == "none":
+            own = {
+                fold: fit_temperature(join([s for other, s in samples.items() if other != fold]))
+                for fold in models
+            }
+    parts = [HeldOut(_warmed(model, own[fold]), split.of(fold)) for fold, model in models.items()]
+    regions = [region for part in parts for region in part.regions]
+    maps = _maps(opened, parts, work, progress, f"{len(models)}-fold cross-validation")
+    rows = [
+        {"fold": fold, "temperature": own[fold]}
+        | score_fold(maps, opened.grounds, split.of(fold), recipe.classes, progress)
+        for fold in models
+    ]
+    for row in rows:
+        text = json.dumps(row, indent=1, ensure_ascii=False)
+        (packages[row["fold"]].parent / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
+    words = folds_in_words(split, opened.grounds, len(models))
+    names = _names(None, output) | {"model": f"{len(models)} networks of {recipe.path.name}"}
+    spread = _spread(rows)
+    report = _evaluate(opened, maps, regions, work, progress, since, words, names, {"folds": rows} | spread)
+    return make_metrics(report, words) | {"folds": spread}, temperatures, maps
+
+
+def _sample(model: Model, opened: Opened, regions: Sequence[Any], tta: str, share: float = 1.0) -> Sample:
+    return draw_sample(
+        model,
+        opened.grounds,
+        opened.every,
+        regions,
+        tta,
+        device=opened.recipe.run.device,
+        seed=opened.recipe.seed,
+        share=share,
+    )
+
+
+def _warmed(model: Model, temperature: float) -> Model:
+    return replace(model, card=replace(model.card, temperatures={"none": temperature}))
+
+
+def _maps(
+    opened: Opened, parts: Sequence[HeldOut], work: Path, progress: Progress, held_out: str
+) -> list[HeldOutMap]:
+    tags = {
+        "GEOSEG_VERSION": __version__,
+        "GEOSEG_MODEL": opened.recipe.name,
+        "GEOSEG_HELD_OUT": held_out,
+    }
+    device = opened.recipe.run.device
+    return map_held_out(opened.grounds, parts, work / MAPS, progress, device=device, tags=tags)
+
+
+def _evaluate(
+    opened: Opened,
+    maps: Sequence[HeldOutMap],
+    regions: Sequence[Any],
+    work: Path,
+    progress: Progress,
+    since: float,
+    words: str,
+    names: Mapping[str, Any],
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any] | None:
+    """Score, and write the evaluation; None where nothing can be scored."""
+    found = score_held_out(maps, opened.grounds, regions, opened.recipe.classes, progress)
+    if found is None:
+        progress.say("warning: no labelled pixel of the held-out ground is valid, so nothing is measured")
+        return None
+    content, examples = found
+    described = describe(opened.grounds, maps, names)
+    return write_evaluation(
+        work, described | {"held_out": {"split": words, **(more or {})}} | content, examples, since
+    )
+
+
+def _names(model: Model | None, output: Path) -> dict[str, Any]:
+    return {
+        "name": output.name,
+        "path": str(output),
+        "model": None if model is None else f"{model.card.name} {model.card.version}",
+        "model_hash": None if model is None else model.hash,
+    }
+
+
+def _spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean of each figure over the folds that have it, and their standard deviation (n - 1)."""
+    found: dict[str, Any] = {"mean": {}, "standard_deviation": {}}
+    for key in _SPREAD:
+        values = [row[key] for row in rows if row[key] is not None]
+        mean = sum(values) / len(values) if values else None
+        found["mean"][key] = mean
+        squares = sum((value - mean) ** 2 for value in values) if mean is not None else 0.0
+        found["standard_deviation"][key] = math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None
+    return found

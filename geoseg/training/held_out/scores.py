@@ -1,0 +1,203 @@
+"""How good maps of held-out ground are: the report and the page of ``geoseg evaluate``, over all scenes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.assess.calibration import calibration_errors
+from geoseg.assess.classmap import open_class_map
+from geoseg.assess.compare import IDS, compare
+from geoseg.assess.evaluation import EVALUATION_VERSION, TOLERANCES
+from geoseg.assess.examples import Example, make_painter
+from geoseg.assess.lengths import block_size, tolerance
+from geoseg.assess.page import render_page
+from geoseg.assess.scores import number, score
+from geoseg.assess.summary import summarise_labels
+from geoseg.assess.together import Compared, add_up, examples_of
+from geoseg.classes import IGNORE, LandClass
+from geoseg.execute.report import versions
+from geoseg.grid import Window
+from geoseg.progress import Progress
+from geoseg.system.memory import peak_memory
+from geoseg.training.ground.ground import Ground
+from geoseg.training.ground.regions import Region
+from geoseg.training.held_out.maps import HeldOutMap
+
+JSON_FILE, PAGE_FILE = "evaluation.json", "evaluation.html"
+
+
+@dataclass(frozen=True)
+class RegionLabels:
+    """The labels of a scene inside some regions, as the training run read them: class ids.
+
+    Attributes:
+        ground: The scene.
+        regions: The regions.
+    """
+
+    ground: Ground
+    regions: tuple[Region, ...]
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Class ids in a window, 255 outside the regions and where there is no label."""
+        found = np.full(window.shape, IGNORE, np.uint8)
+        touching = [region for region in self.regions if region.window.intersection(window)]
+        if touching:
+            ids = np.full(IDS, IGNORE, np.uint8)
+            ids[: len(self.ground.class_ids)] = self.ground.class_ids
+            inside = np.any([region.mask(window) for region in touching], axis=0)
+            found[inside] = ids[self.ground.read_labels(window)][inside]
+        return found
+
+
+def score_held_out(
+    maps: Sequence[HeldOutMap],
+    grounds: Sequence[Ground],
+    regions: Sequence[Region],
+    classes: Sequence[LandClass],
+    progress: Progress,
+) -> tuple[dict[str, Any], list[Example]] | None:
+    """Compare the maps of all scenes with their labels.
+
+    Args:
+        maps: The maps.
+        grounds: The scenes.
+        regions: What is scored; ground beside it is not.
+        classes: All classes.
+        progress: Shows how far the run is.
+
+    Returns:
+        The scores, as ``geoseg evaluate`` reports them, and example chips; None if no pixel has both a label
+        and a class.
+
+    Raises:
+        RunError: If a file cannot be read.
+    """
+    parts = _compare(maps, grounds, regions, progress)
+    total, unit = add_up(parts)
+    if not total.sums.blocks():
+        return None
+    first = parts[0].class_map
+    tolerances = [tolerance(text, first.georeference, first.shape) for text in TOLERANCES]
+    content = summarise_labels(total, classes, tolerances, area_unit=unit)
+    rims = {ground.rim for ground in grounds} - {0}
+    if rims:
+        content["warnings"].append(
+            f"pixels within {max(rims)} of a label border are not scored ([label_values] rim)"
+        )
+    return content, examples_of(parts, classes)
+
+
+def score_fold(
+    maps: Sequence[HeldOutMap],
+    grounds: Sequence[Ground],
+    regions: Sequence[Region],
+    classes: Sequence[LandClass],
+    progress: Progress,
+) -> dict[str, Any]:
+    """The main figures of one fold: ``pixels``, ``accuracy``, ``miou``, ``ece`` and ``iou`` by class name."""
+    inside = [one for one in maps if any(region.scene == one.scene for region in regions)]
+    total, _ = add_up(_compare(inside, grounds, regions, progress, pictures=False))
+    ids = [item.id for item in classes]
+    matrix = total.confusion()[np.ix_(ids, ids)]
+    scores = score(matrix)
+    return {
+        "regions": len(regions),
+        "pixels": int(matrix.sum()),
+        "accuracy": number(scores.accuracy),
+        "miou": number(scores.miou),
+        "ece": number(calibration_errors(total.calibration())[0]),
+        "iou": {item.name: number(scores.iou[i]) for i, item in enumerate(classes)},
+    }
+
+
+def _compare(
+    maps: Sequence[HeldOutMap],
+    grounds: Sequence[Ground],
+    regions: Sequence[Region],
+    progress: Progress,
+    *,
+    pictures: bool = True,
+) -> list[Compared]:
+    opened = [(one.scene, open_class_map(one.classes, one.confidence)) for one in maps]
+    block = max(block_size(None, item.georeference, item.shape) for _, item in opened)
+    parts = []
+    total = sum(item.shape[0] * item.shape[1] for _, item in opened)
+    with progress.stage("scoring", total / 1e6, "Mpx") as bar:
+        for scene, item in opened:
+            ground = grounds[scene]
+            labels = RegionLabels(ground, tuple(region for region in regions if region.scene == scene))
+            reach = tuple(tolerance(text, item.georeference, item.shape) for text in TOLERANCES)
+            counts = compare(
+                item,
+                labels,
+                block=block,
+                tolerances=reach if pictures else (),
+                advance=lambda pixels: bar.advance(pixels / 1e6),
+            )
+            painter = make_painter(ground.scene, (0, 0)) if pictures else None
+            parts.append(Compared(ground.scene.name, item, labels, counts, painter))
+    return parts
+
+
+def describe(
+    grounds: Sequence[Ground], maps: Sequence[HeldOutMap], model: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What was compared with what: the keys ``kind``, ``map`` and ``labels`` of the report.
+
+    Args:
+        grounds: The scenes.
+        maps: Their maps.
+        model: ``name``, ``path``, ``model`` and ``model_hash`` of the package.
+    """
+    scenes = [grounds[one.scene].scene for one in maps]
+    labels = [grounds[one.scene].labels.path for one in maps]
+    crs = scenes[0].georeference.crs
+    return {
+        "kind": "labels",
+        "map": {
+            **model,
+            "shape": list(scenes[0].shape),
+            "crs": None if crs is None else crs.to_string(),
+            "gsd": scenes[0].gsd,
+            "scenes": [{"name": scene.name, "shape": list(scene.shape)} for scene in scenes],
+        },
+        "labels": {
+            "path": ", ".join(dict.fromkeys(labels)),
+            "name": ", ".join(dict.fromkeys(Path(path).name for path in labels)),
+            "kind": "training labels",
+            "column": None,
+            "aoi": None,
+        },
+    }
+
+
+def write_evaluation(
+    folder: Path, content: Mapping[str, Any], examples: Sequence[Example], since: float
+) -> dict[str, Any]:
+    """Write ``evaluation.json`` and the page that holds everything it shows.
+
+    Args:
+        folder: Where.
+        content: The report, without versions and seconds.
+        examples: Chips to show.
+        since: When scoring began (``perf_counter``).
+
+    Returns:
+        The whole report.
+    """
+    report = {"report_version": EVALUATION_VERSION} | dict(content)
+    report |= {"seconds": {"total": perf_counter() - since}, "peak_memory_bytes": peak_memory()}
+    report["versions"] = versions()
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / JSON_FILE).write_text(text + "\n", encoding="utf-8")
+    (folder / PAGE_FILE).write_text(render_page(report, examples), encoding="utf-8")
+    return report

@@ -1,0 +1,129 @@
+"""``geoseg train RECIPE --check``: look at labels before a network does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from time import perf_counter
+
+from geoseg.errors import SettingsError
+from geoseg.execute.report import versions, write_json
+from geoseg.plan.outputs import check_outputs
+from geoseg.progress import Progress, Silent
+from geoseg.scene import open_scene
+from geoseg.system.memory import peak_memory
+from geoseg.training.ground.folds import Split, make_split
+from geoseg.training.ground.ground import Ground, LabelCells, band_names, count_labels, open_ground
+from geoseg.training.label_check.cover import measure_cover
+from geoseg.training.label_check.findings import (
+    LEVELS,
+    LabelFinding,
+    of_classes,
+    of_cover,
+    of_shift,
+    of_training,
+    of_values,
+)
+from geoseg.training.label_check.outline_findings import of_outlines
+from geoseg.training.label_check.outlines import examine_outlines
+from geoseg.training.label_check.report import LabelCheck
+from geoseg.training.label_check.shift import estimate_shift
+from geoseg.training.label_check.values import ValueSurvey, survey_values
+from geoseg.training.prepare import default_chip_size, recipe_keys
+from geoseg.training.recipe.recipe import Recipe, load_recipe
+
+PathLike = str | os.PathLike[str]
+
+
+def check_labels(
+    recipe: PathLike,
+    *,
+    report: PathLike | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> LabelCheck:
+    """Read the labels and scenes of a recipe as training would, and say what is wrong with them.
+
+    Args:
+        recipe: TOML file.
+        report: Write what was found here too, JSON.
+        overwrite: Replace the report if it is there.
+        progress: Shows how far the check is.
+
+    Returns:
+        The findings; ``can_train`` says whether training would run.
+
+    Raises:
+        InputError: If the recipe is wrong, or a file cannot be opened.
+        RunError: If a file cannot be read.
+    """
+    since = perf_counter()
+    loaded = load_recipe(recipe)
+    if report is not None:
+        outputs, inputs = {"--report": Path(report)}, [os.fspath(recipe), *loaded.labels]
+        check_outputs(outputs, inputs, endings={"--report": (".json",)}, overwrite=overwrite)
+    with recipe_keys(loaded):
+        found = _check(loaded, progress or Silent())
+    if report is not None:
+        spent = {"seconds": {"total": perf_counter() - since}, "peak_memory_bytes": peak_memory()}
+        write_json(Path(report), found.to_json() | spent | {"versions": versions()})
+    return found
+
+
+def _check(recipe: Recipe, progress: Progress) -> LabelCheck:
+    values = _values(recipe)
+    findings = [finding for survey in values for finding in of_values(survey)]
+    if any(survey.unknown for survey in values):
+        return LabelCheck(recipe, values, _sorted(findings))
+    progress.say("reading labels")
+    grounds = open_ground(recipe)
+    cells = tuple(count_labels(ground) for ground in grounds)
+    split, refusals = _split(recipe, grounds, cells)
+    pixels = sum(ground.shape[0] * ground.shape[1] for ground in grounds)
+    with progress.stage("reading labels and scenes", pixels / 1e6, "Mpx") as bar:
+        cover = measure_cover(grounds, split, lambda done: bar.advance(done / 1e6))
+    shifts = []
+    with progress.stage("laying labels over the image", len(grounds), "scenes") as bar:
+        for ground, counted in zip(grounds, cells, strict=True):
+            shifts.append(estimate_shift(ground.scene, ground.labels, counted, seed=recipe.seed))
+            bar.advance(1)
+    outlines = tuple(
+        examine_outlines(survey.path, ground.scene, recipe) if survey.kind == "polygons" else None
+        for survey, ground in zip(values, grounds, strict=True)
+    )
+    findings += refusals + of_cover(cover, rim=recipe.label_values.rim)
+    if split is not None:
+        findings += of_training(cover, band_names(grounds[0].scene))
+        findings += of_classes(cover, recipe.classes, recipe.split.folds)
+    findings += [of_shift(shift, ground) for shift, ground in zip(shifts, grounds, strict=True)]
+    for survey, found in zip(values, outlines, strict=True):
+        findings += [] if found is None else of_outlines(survey.path, found)
+    return LabelCheck(recipe, values, _sorted(findings), grounds, outlines, tuple(shifts), cover)
+
+
+def _values(recipe: Recipe) -> tuple[ValueSurvey, ...]:
+    """The values of all label files, also of those that training would refuse for them."""
+    reading = recipe.reading
+    surveys = []
+    for paths, labels in zip(recipe.scenes, recipe.labels, strict=True):
+        scene = open_scene(
+            paths, nodata=reading.nodata, scale=reading.scale, offset=reading.offset, warp=reading.warp
+        )
+        surveys.append(survey_values(labels, scene, recipe))
+    return tuple(surveys)
+
+
+def _split(
+    recipe: Recipe, grounds: tuple[Ground, ...], cells: tuple[LabelCells, ...]
+) -> tuple[Split | None, list[LabelFinding]]:
+    """The split that training would use, or why there is none."""
+    size = recipe.chips.size or default_chip_size(grounds)
+    try:
+        return make_split(recipe.split, grounds, cells, chip_size=size, seed=recipe.seed), []
+    except SettingsError as error:
+        message, _, mend = str(error).partition("; ")
+        return None, [LabelFinding("stop", "split", message, mend)]
+
+
+def _sorted(findings: list[LabelFinding]) -> tuple[LabelFinding, ...]:
+    return tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level)))

@@ -1,0 +1,167 @@
+"""How much of each class there is, where, and who gets to see it: one pass over scenes and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.classes import IGNORE
+from geoseg.grid import Window
+from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.training.contradictions.patches import find_patches
+from geoseg.training.ground.folds import Split
+from geoseg.training.ground.ground import Ground
+
+
+@dataclass(frozen=True, eq=False)
+class Cover:
+    """What was counted; arrays have one number a class, by index, int64.
+
+    Labels on nodata teach nothing and are counted apart.
+
+    Attributes:
+        pixels: Labelled pixels.
+        hectares: Their ellipsoidal area, float64; None where a scene has no CRS.
+        patches: Connected patches.
+        regions: Parts of the split that hold the class.
+        training_regions: Those of them that train.
+        training: Pixels that train.
+        validation: Pixels that validate.
+        valid: Valid pixels of the scenes.
+        on_nodata: Labelled pixels that are not valid.
+        in_rim: Labels that the rim takes away.
+        empty_bands: Bands without any value on the ground that trains, by index.
+    """
+
+    pixels: NDArray[np.int64]
+    hectares: NDArray[np.float64] | None
+    patches: NDArray[np.int64]
+    regions: NDArray[np.int64]
+    training_regions: NDArray[np.int64]
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    valid: int
+    on_nodata: int
+    in_rim: int
+    empty_bands: tuple[int, ...]
+
+    @property
+    def labelled(self) -> int:
+        """Valid pixels with a label."""
+        return int(self.pixels.sum())
+
+
+def measure_cover(
+    grounds: Sequence[Ground], split: Split | None, advance: Callable[[float], None] = lambda _done: None
+) -> Cover:
+    """Count labels by class and by what they are for.
+
+    Args:
+        grounds: Scenes and labels.
+        split: The split; None where there is none: then nothing trains or validates.
+        advance: Called with the pixels that were done.
+
+    Raises:
+        InputError: If a label is no class.
+        RunError: If a file cannot be read.
+    """
+    parts = []
+    for number, ground in enumerate(grounds):
+        part = _Part(number, ground, split)
+        for window in ground.windows():
+            part.add(window)
+            advance(window.pixels)
+        parts.append(part)
+    areas = [part.hectares for part in parts]
+    used = np.sum([part.band_values for part in parts], axis=0)
+    return Cover(
+        pixels=_sum([part.pixels for part in parts]),
+        hectares=np.sum(areas, axis=0) if all(part.surface is not None for part in parts) else None,
+        patches=_sum([part.patches() for part in parts]),
+        regions=_sum([part.regions(training=False) for part in parts]),
+        training_regions=_sum([part.regions(training=True) for part in parts]),
+        training=_sum([part.training for part in parts]),
+        validation=_sum([part.validation() for part in parts]),
+        valid=sum(part.valid for part in parts),
+        on_nodata=sum(part.on_nodata for part in parts),
+        in_rim=sum(part.in_rim for part in parts),
+        empty_bands=tuple(np.flatnonzero(used == 0).tolist()) if split is not None else (),
+    )
+
+
+def _sum(counts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+    total: NDArray[np.int64] = np.sum(counts, axis=0, dtype=np.int64)
+    return total
+
+
+class _Part:
+    """The counts of one scene."""
+
+    def __init__(self, number: int, ground: Ground, split: Split | None) -> None:
+        self.number, self.ground, self.split = number, ground, split
+        place = ground.scene.georeference
+        self.surface = measure_surface(place.crs, place.transform, ground.shape)
+        self.here = [] if split is None else [one for one in split.regions if one.scene == number]
+        self.classes = len(ground.class_ids)
+        self.pixels, self.training = np.zeros((2, self.classes), np.int64)
+        self.hectares = np.zeros(self.classes)
+        self.inside = np.zeros((len(self.here), self.classes), np.int64)
+        self.band_values = np.zeros(len(ground.scene.bands), np.int64)
+        self.valid = self.on_nodata = self.in_rim = 0
+
+    def add(self, window: Window) -> None:
+        """Count a window."""
+        ground = self.ground
+        raw = ground.scene.read_raw(window)
+        valid = raw.valid(ground.scene.invalid_where)
+        labels = ground.read_labels(window)
+        known = labels != IGNORE
+        if ground.rim:
+            whole = replace(ground, rim=0).read_labels(window)
+            self.in_rim += int(np.count_nonzero((whole != IGNORE) & ~known))
+        self.valid += int(np.count_nonzero(valid))
+        self.on_nodata += int(np.count_nonzero(known & ~valid))
+        labels[~valid] = IGNORE
+        self.pixels += self._by_class(labels)
+        if self.surface is not None and known.any():
+            sizes = self.surface.pixel_areas(window.row, window.col, *window.shape) * self.surface.area_unit
+            self.hectares += np.bincount(labels.ravel(), sizes.ravel(), 256)[: self.classes]
+        if self.split is not None:
+            self._count_split(self.split, window, labels, valid & ~raw.missing)
+
+    def _count_split(
+        self, split: Split, window: Window, labels: NDArray[np.uint8], has_value: NDArray[np.bool_]
+    ) -> None:
+        trains = split.trains(self.number, window)
+        self.training += self._by_class(labels[trains])
+        self.band_values += np.count_nonzero(has_value[:, trains], axis=1)
+        for i, region in enumerate(self.here):
+            common = region.window.intersection(window)
+            if common is not None:
+                part = labels[common.slices(window)]
+                self.inside[i] += self._by_class(part[region.mask(common)])
+
+    def _by_class(self, labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+        counted: NDArray[np.int64] = np.bincount(labels.ravel(), minlength=256)[: self.classes]
+        return counted
+
+    def regions(self, *, training: bool) -> NDArray[np.int64]:
+        """Regions that hold each class; only those that train, or all."""
+        wanted = [not training or self._trains(i) for i in range(len(self.here))]
+        return _sum([*(self.inside[np.array(wanted, bool)] > 0), np.zeros(self.classes, np.int64)])
+
+    def validation(self) -> NDArray[np.int64]:
+        """Pixels of each class that validate."""
+        wanted = [not self._trains(i) for i in range(len(self.here))]
+        return _sum([*self.inside[np.array(wanted, bool)], np.zeros(self.classes, np.int64)])
+
+    def _trains(self, region: int) -> bool:
+        return self.split is not None and self.here[region].fold != self.split.fold
+
+    def patches(self) -> NDArray[np.int64]:
+        """Patches of each class, those on nodata too."""
+        return find_patches(self.ground.read_labels, self.ground.shape).counts[: self.classes]

@@ -1,0 +1,231 @@
+"""From what was counted and measured on labels to what a person should do about it.
+
+Levels: "stop" is what training refuses; "warn" makes a worse model; "note" is worth knowing; "ok" was checked
+and is as it should be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from geoseg.classes import LandClass
+from geoseg.training.ground.ground import Ground
+from geoseg.training.label_check.cover import Cover
+from geoseg.training.label_check.shift import Offset, Shift
+from geoseg.training.label_check.values import LabelValue, ValueSurvey
+
+Level = Literal["stop", "warn", "note", "ok"]
+LEVELS: tuple[Level, ...] = ("stop", "warn", "note", "ok")
+
+FEWEST_PIXELS, FEWEST_PATCHES = 500, 5
+"""A class with less than this that trains is too rare to learn."""
+RARE_SHARE = 0.005
+SHIFT_NOTE, SHIFT_WARN = 0.5, 1.0
+"""Pixels of shift between labels and image that are noted, and that are warned of."""
+ON_NODATA_WARN = 0.01
+SPARSE = 0.5
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class LabelFinding:
+    """One thing found out about labels.
+
+    Attributes:
+        level: How grave it is.
+        code: Short name that programs can rely on.
+        message: What is the matter, with the numbers measured.
+        mend: What to do; may be empty where nothing must be done.
+    """
+
+    level: Level
+    code: str
+    message: str
+    mend: str = ""
+
+
+def of_values(survey: ValueSurvey) -> list[LabelFinding]:
+    """What the values of a label file mean."""
+    unit = "pixels" if survey.kind == "raster" else "polygons"
+    found = []
+    if survey.unknown:
+        message = f"{survey.path} holds values that are no class: {_list_values(survey.unknown, unit)}"
+        mend = "add them to [classes], or name them in [label_values] ignore or remap"
+        found.append(LabelFinding("stop", "label-values", message, mend))
+    if survey.ignored:
+        message = f"values that mean no label: {_list_values(survey.ignored, unit)}"
+        found.append(LabelFinding("note", "labels-ignored", message))
+    return found
+
+
+def _list_values(values: Sequence[LabelValue], unit: str) -> str:
+    listed = [f"{value.value} ({value.count:,} {unit})" for value in values[:_LISTED]]
+    more = len(values) - _LISTED
+    return ", ".join(listed) + (f" and {more} more" if more > 0 else "")
+
+
+def of_cover(cover: Cover, *, rim: int) -> list[LabelFinding]:
+    """How much is labelled, and what of it is lost."""
+    found = []
+    unlabelled = 1 - cover.labelled / max(cover.valid, 1)
+    if not cover.valid:
+        message, mend = "the scenes have no valid pixel", "look at their nodata value: [reading] nodata"
+        found.append(LabelFinding("stop", "no-valid-pixel", message, mend))
+    elif unlabelled > SPARSE:
+        message = f"{unlabelled:.1%} of the valid pixels have no label; they change nothing in training"
+        found.append(LabelFinding("note", "unlabelled", message))
+    else:
+        found.append(LabelFinding("ok", "unlabelled", f"{unlabelled:.1%} of the valid pixels have no label"))
+    every = cover.labelled + cover.on_nodata
+    share = cover.on_nodata / max(every, 1)
+    if not cover.on_nodata:
+        found.append(LabelFinding("ok", "labels-on-nodata", "no label lies on nodata"))
+    else:
+        message = (
+            f"{cover.on_nodata:,} labelled pixels ({share:.1%}) lie on nodata of the scene and are not used"
+        )
+        mend = (
+            "" if share < ON_NODATA_WARN else "is the nodata value right ([reading] nodata), and the place?"
+        )
+        found.append(
+            LabelFinding("note" if share < ON_NODATA_WARN else "warn", "labels-on-nodata", message, mend)
+        )
+    if cover.in_rim:
+        lost = cover.in_rim / (every + cover.in_rim)
+        message = f"the rim of {rim} pixels along borders leaves out {cover.in_rim:,} labels ({lost:.1%})"
+        found.append(LabelFinding("note", "rim", message))
+    return found
+
+
+def of_training(cover: Cover, bands: Sequence[str]) -> list[LabelFinding]:
+    """Whether anything is left to train on and to validate with."""
+    found = []
+    if not cover.training.any():
+        message = "no label is left to train on: all lie in validation ground or its buffer, or on nodata"
+        mend = "make [split] buffer or block_size smaller, or choose another fold"
+        found.append(LabelFinding("stop", "nothing-trains", message, mend))
+    if not cover.validation.any():
+        mend = "choose another [split] fold, or a larger block_size"
+        found.append(LabelFinding("stop", "nothing-validates", "the validation fold holds no label", mend))
+    for index in cover.empty_bands:
+        message = f"band {bands[index]} has no valid pixel on the ground that trains"
+        mend = "leave it out of `bands`, or mend the scene's nodata"
+        found.append(LabelFinding("stop", "band-empty", message, mend))
+    return found
+
+
+def of_classes(cover: Cover, classes: Sequence[LandClass], folds: int) -> list[LabelFinding]:
+    """Classes that are missing somewhere, or too rare to learn."""
+    findings = []
+    for index, item in enumerate(classes):
+        name = f"class {item.id} ({item.name})"
+        found = (
+            _missing(cover, index, name) or _rare(cover, index, name) or _scarce(cover, index, name, folds)
+        )
+        findings += [] if found is None else [found]
+    if not findings:
+        message = (
+            f"every class has at least {FEWEST_PIXELS} pixels and {FEWEST_PATCHES} patches, and both trains "
+            "and validates"
+        )
+        return [LabelFinding("ok", "classes", message)]
+    return findings
+
+
+def _missing(cover: Cover, index: int, name: str) -> LabelFinding | None:
+    """A class that is nowhere, or not where it is needed."""
+    pixels = int(cover.pixels[index])
+    if not pixels:
+        mend = "label some, or take it out of [classes]"
+        return LabelFinding("warn", "class-absent", f"{name} has no labelled pixel", mend)
+    if not cover.training[index]:
+        message = (
+            f"{name} is absent from the part that trains: its {pixels:,} pixels validate or lie in the buffer"
+        )
+        mend = "it cannot be learnt; use smaller [split] blocks or another fold, or label more of it"
+        return LabelFinding("warn", "class-not-trained", message, mend)
+    if not cover.validation[index]:
+        message = f"{name} is absent from the part that validates, so nobody will know how well it is mapped"
+        mend = "use smaller [split] blocks or another fold"
+        return LabelFinding("warn", "class-not-validated", message, mend)
+    return None
+
+
+def _rare(cover: Cover, index: int, name: str) -> LabelFinding | None:
+    """A class with too little that trains."""
+    trains, patches = int(cover.training[index]), int(cover.patches[index])
+    lacks = []
+    if trains < FEWEST_PIXELS:
+        lacks.append(f"{trains:,} pixels that train (fewer than {FEWEST_PIXELS})")
+    if patches < FEWEST_PATCHES:
+        lacks.append(f"{patches:,} patches (fewer than {FEWEST_PATCHES})")
+    if not lacks:
+        return None
+    mend = "label more of it, or merge it with a class that it resembles ([label_values] remap)"
+    message = f"{name} has only {' and '.join(lacks)}: too rare to learn"
+    return LabelFinding("warn", "class-rare", message, mend)
+
+
+def _scarce(cover: Cover, index: int, name: str, folds: int) -> LabelFinding | None:
+    """A class that can be learnt, but needs care."""
+    parts, share = int(cover.regions[index]), int(cover.pixels[index]) / max(cover.labelled, 1)
+    if parts < folds:
+        message = f"{name} lies in {parts} parts of the split, fewer than the {folds} folds"
+        mend = "some folds hold none of it; smaller [split] blocks spread it"
+        return LabelFinding("note", "class-in-few-parts", message, mend)
+    if share < RARE_SHARE:
+        mend = "[chips] rare_share and [loss] class_weights help rare classes"
+        return LabelFinding("note", "class-small", f"{name} is {share:.2%} of the labels", mend)
+    return None
+
+
+def of_shift(shift: Shift, ground: Ground) -> LabelFinding:
+    """Whether labels lie on the image."""
+    name, offset = ground.scene.name, shift.offset
+    if offset is None:
+        message = f"{name}: the shift between labels and image cannot be estimated: {shift.reason}"
+        mend = "look at labels over the image in QGIS, or at --preview"
+        return LabelFinding("note", "shift-unknown", message, mend)
+    far = max(abs(offset.rows), abs(offset.cols))
+    where = describe_offset(offset, ground)
+    if far < max(SHIFT_NOTE, offset.error):
+        return LabelFinding("ok", "shift", f"{name}: labels lie on the image: {where}")
+    rim = math.ceil(round(far, 1))
+    return LabelFinding(
+        "warn" if far >= SHIFT_WARN else "note",
+        "shift",
+        f"{name}: labels lie beside the image: {where}",
+        f"move the labels {_way_back(offset, ground)}, or leave borders out: [label_values] rim = {rim}",
+    )
+
+
+def describe_offset(offset: Offset, ground: Ground) -> str:
+    """``2.0 rows down and 1.0 columns left (60 m and 30 m), give or take 0.1 pixels``."""
+    rows = f"{abs(offset.rows):.1f} rows {'down' if offset.rows > 0 else 'up'}"
+    cols = f"{abs(offset.cols):.1f} columns {'right' if offset.cols > 0 else 'left'}"
+    metres = in_metres(_rounded(offset), ground)
+    on_ground = "" if metres is None else f" ({abs(metres[0]):.3g} m and {abs(metres[1]):.3g} m)"
+    return f"{rows} and {cols}{on_ground}, give or take {max(offset.error, 0.1):.1f} pixels"
+
+
+def in_metres(offset: Offset, ground: Ground) -> tuple[float, float] | None:
+    """The offset on the ground, down and right; None where the size of pixels is not known."""
+    size = ground.scene.georeference.pixel_size(ground.shape)
+    return None if size is None else (offset.rows * size[0], offset.cols * size[1])
+
+
+def _rounded(offset: Offset) -> Offset:
+    """Tenths of a pixel: more would be pretence."""
+    return Offset(round(offset.rows, 1), round(offset.cols, 1), offset.error)
+
+
+def _way_back(offset: Offset, ground: Ground) -> str:
+    metres = in_metres(_rounded(offset), ground)
+    if metres is None or not ground.scene.georeference.is_north_up:
+        up, left = ("up" if offset.rows > 0 else "down"), ("left" if offset.cols > 0 else "right")
+        return f"{abs(offset.rows):.1f} pixels {up} and {abs(offset.cols):.1f} {left}"
+    north, west = ("north" if offset.rows > 0 else "south"), ("west" if offset.cols > 0 else "east")
+    return f"{abs(metres[0]):.3g} m {north} and {abs(metres[1]):.3g} m {west} (check CRS and datum first)"

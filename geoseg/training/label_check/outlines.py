@@ -1,0 +1,203 @@
+"""What is wrong with label polygons: broken, outside, tiny, doubled, or lying over each other.
+
+Everything is measured in pixels of the scene, so that it says what a network would meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.classes import IGNORE
+from geoseg.labels.polygons import find_column, place_polygons
+from geoseg.labels.raster import GridOf
+from geoseg.labels.values import make_table
+from geoseg.raster.pixel_sizes import Surface, measure_surface
+from geoseg.scene import Scene
+from geoseg.scene.vector import read_table
+from geoseg.training.recipe.recipe import Recipe
+
+_AT_ONCE = 20_000
+"""Polygons whose neighbours are looked for at once."""
+_TOUCHES = 1e-6
+"""Overlaps below this share of a pixel come from rounded coordinates."""
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """What was found in a layer of label polygons; numbers of polygons count from 1, as QGIS shows them.
+
+    Attributes:
+        count: Polygons with a class.
+        no_area: Rows that are no polygon: without a geometry, empty, points, lines.
+        unlabelled: Polygons that mean no label.
+        invalid: Number and what is wrong.
+        outside: Numbers of polygons beyond the scene.
+        tiny: Numbers of polygons smaller than a pixel.
+        doubled: Polygons that repeat another one exactly.
+        doubled_otherwise: Those of them that give another class.
+        overlapping: Pairs that overlap and have one class.
+        contradicting: Pairs that overlap and have different classes.
+        contradicted: Pixels in which classes contradict each other; they get no label.
+        contradicted_ha: The same in hectares; None without a CRS.
+        first: Two polygons that contradict each other, as an example; None without.
+    """
+
+    count: int
+    no_area: int
+    unlabelled: int
+    invalid: tuple[tuple[int, str], ...]
+    outside: tuple[int, ...]
+    tiny: tuple[int, ...]
+    doubled: int
+    doubled_otherwise: int
+    overlapping: int
+    contradicting: int
+    contradicted: float
+    contradicted_ha: float | None
+    first: tuple[int, int] | None
+
+
+def examine_outlines(path: str, scene: Scene, recipe: Recipe) -> Outlines:
+    """Examine label polygons as training would read them.
+
+    Args:
+        path: The vector file.
+        scene: The scene they belong to.
+        recipe: Says what their attributes mean.
+
+    Raises:
+        InputError: If the file cannot be read, or an attribute is no class.
+    """
+    import shapely
+
+    frame = read_table(path, "labels")
+    shapes = np.asarray(frame.geometry.values)
+    areal = np.isin(shapely.get_type_id(shapes), [3, 6]) & ~shapely.is_empty(shapes)
+    ids = _ids(path, frame, recipe)
+    ids[~areal] = IGNORE
+    reasons = tuple(
+        (int(i) + 1, shapely.is_valid_reason(shapes[i]))
+        for i in np.flatnonzero(areal & ~shapely.is_valid(shapes))
+    )
+    number = np.flatnonzero(ids != IGNORE)
+    kept = shapely.make_valid(shapes[number])
+    grid = GridOf(scene.paths[0], scene.shape, scene.georeference)
+    placed = place_polygons(kept, frame.crs, path, grid)
+    rows, cols = scene.shape
+    bounds = shapely.bounds(placed)
+    with np.errstate(invalid="ignore"):
+        touches = (bounds[:, 0] < cols) & (bounds[:, 2] > 0) & (bounds[:, 1] < rows) & (bounds[:, 3] > 0)
+    tiny = touches & (shapely.area(placed) < 1)
+    doubled, otherwise = _doubled(placed[touches], ids[number][touches])
+    pairs = _overlaps(placed[touches], ids[number][touches], scene)
+    return Outlines(
+        count=number.size,
+        no_area=int(np.count_nonzero(~areal)),
+        unlabelled=int(np.count_nonzero(areal & (ids == IGNORE))),
+        invalid=reasons,
+        outside=tuple((number[~touches] + 1).tolist()),
+        tiny=tuple((number[tiny] + 1).tolist()),
+        doubled=doubled,
+        doubled_otherwise=otherwise,
+        overlapping=pairs.same,
+        contradicting=pairs.different,
+        contradicted=pairs.pixels,
+        contradicted_ha=pairs.hectares,
+        first=None if pairs.first is None else _numbers(pairs.first, number[touches]),
+    )
+
+
+def _ids(path: str, frame: Any, recipe: Recipe) -> NDArray[np.uint8]:
+    settings = recipe.label_values
+    column = find_column(path, [key for key in frame.columns if key != frame.geometry.name], settings.column)
+    remap = cast("Mapping[int | str, int]", settings.remap) or None
+    table = make_table(path, recipe.classes, remap=remap, ignore=settings.ignore)
+    meaning = {value: table.id_of_attribute(value) for value in frame[column].dropna().unique()}
+    return np.array([meaning.get(value, IGNORE) for value in frame[column]], np.uint8)
+
+
+def _numbers(pair: tuple[int, int], number: NDArray[np.intp]) -> tuple[int, int]:
+    one, other = sorted(int(number[i]) + 1 for i in pair)
+    return one, other
+
+
+def _doubled(shapes: NDArray[Any], ids: NDArray[np.uint8]) -> tuple[int, int]:
+    """Polygons that repeat an earlier one point for point, and those of them with another class."""
+    import shapely
+
+    first: dict[bytes, int] = {}
+    doubled = otherwise = 0
+    for shape, ident in zip(shapely.to_wkb(shapely.normalize(shapes)), ids.tolist(), strict=True):
+        known = first.setdefault(shape, ident)
+        doubled += 1
+        otherwise += known != ident
+    return doubled - len(first), otherwise
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Polygons that overlap."""
+
+    same: int
+    different: int
+    pixels: float
+    hectares: float | None
+    first: tuple[int, int] | None
+
+
+def _overlaps(shapes: NDArray[Any], ids: NDArray[np.uint8], scene: Scene) -> _Pairs:
+    """Find overlaps; where three polygons lie on each other the ground counts once."""
+    import shapely
+
+    tree = shapely.STRtree(shapes)
+    frame = shapely.box(0, 0, scene.shape[1], scene.shape[0])
+    same = different = 0
+    first: tuple[int, int] | None = None
+    pieces: list[NDArray[Any]] = []
+    for start in range(0, len(shapes), _AT_ONCE):
+        one, other = tree.query(shapes[start : start + _AT_ONCE], predicate="intersects")
+        one = one + start
+        one, other = one[one < other], other[one < other]
+        common = shapely.intersection(shapely.intersection(shapes[one], shapes[other]), frame)
+        real = shapely.area(common) > _TOUCHES
+        differ = real & (ids[one] != ids[other])
+        same, different = (
+            same + int(np.count_nonzero(real & ~differ)),
+            different + int(np.count_nonzero(differ)),
+        )
+        pieces.append(common[differ])
+        if first is None and differ.any():
+            at = int(np.argmax(differ))
+            first = int(one[at]), int(other[at])
+    if first is None:
+        return _Pairs(same, 0, 0.0, None if _surface(scene) is None else 0.0, None)
+    parts = shapely.get_parts(shapely.union_all(np.concatenate(pieces)))
+    return _Pairs(
+        same, different, float(shapely.area(parts).sum()), _hectares(parts, _surface(scene), scene), first
+    )
+
+
+def _surface(scene: Scene) -> Surface | None:
+    return measure_surface(scene.georeference.crs, scene.georeference.transform, scene.shape)
+
+
+def _hectares(parts: NDArray[Any], surface: Surface | None, scene: Scene) -> float | None:
+    """Ellipsoidal area of shapes in pixels: their size times that of the pixel at their centre."""
+    import shapely
+
+    if surface is None:
+        return None
+    parts = parts[shapely.area(parts) > 0]
+    centres = shapely.centroid(parts)
+    rows = np.clip(shapely.get_y(centres).astype(int), 0, scene.shape[0] - 1)
+    cols = np.clip(shapely.get_x(centres).astype(int), 0, scene.shape[1] - 1)
+    sizes = [
+        float(surface.pixel_areas(row, col, 1, 1)[0, 0])
+        for row, col in zip(rows.tolist(), cols.tolist(), strict=True)
+    ]
+    return float((shapely.area(parts) * np.array(sizes)).sum() * surface.area_unit)

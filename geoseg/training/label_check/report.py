@@ -1,0 +1,167 @@
+"""What a label check found, as people and as programs read it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from geoseg.execute.report import describe_scene
+from geoseg.training.ground.ground import Ground
+from geoseg.training.label_check.cover import Cover
+from geoseg.training.label_check.findings import LabelFinding, in_metres
+from geoseg.training.label_check.outlines import Outlines
+from geoseg.training.label_check.shift import Shift
+from geoseg.training.label_check.values import ValueSurvey
+from geoseg.training.recipe.recipe import Recipe
+
+CHECK_VERSION = 1
+_SIGNS = {"stop": "STOP", "warn": "warning", "note": "note", "ok": "ok"}
+_COLUMNS = ("class", "pixels", "area ha", "share", "patches", "parts", "train", "validate")
+
+
+@dataclass(frozen=True)
+class LabelCheck:
+    """What was found out about the labels of a recipe.
+
+    Attributes:
+        recipe: The recipe.
+        values: The values of each label file.
+        findings: What is wrong and what is well, the gravest first.
+        grounds: Scenes and labels; empty, like all that follows, where a label value is no class.
+        outlines: What polygons are like, by scene; None for rasters.
+        shifts: The shift between labels and image, by scene.
+        cover: The counts.
+    """
+
+    recipe: Recipe
+    values: tuple[ValueSurvey, ...]
+    findings: tuple[LabelFinding, ...]
+    grounds: tuple[Ground, ...] = field(default=(), repr=False)
+    outlines: tuple[Outlines | None, ...] = ()
+    shifts: tuple[Shift, ...] = ()
+    cover: Cover | None = None
+
+    @property
+    def can_train(self) -> bool:
+        """Whether training would take these labels."""
+        return all(finding.level != "stop" for finding in self.findings)
+
+    def text(self) -> str:
+        """The check as a person reads it."""
+        return _text(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of the report, as JSON values."""
+        return _json(self)
+
+
+def _text(check: LabelCheck) -> str:
+    """What was read, a row a class, a line a finding, and the verdict."""
+    lines = [f"recipe    {check.recipe.path}", *_files(check)]
+    if check.cover is not None:
+        lines += ["", *_table(check.recipe, check.cover), ""]
+    for finding in check.findings:
+        lines.append(f"{_SIGNS[finding.level]}: {finding.message}")
+        if finding.mend:
+            lines.append(f"    {finding.mend}")
+    return "\n".join([*lines, _verdict(check)])
+
+
+def _files(check: LabelCheck) -> list[str]:
+    lines = []
+    for number, survey in enumerate(check.values):
+        lines.append(f"scene     {', '.join(check.recipe.scenes[number])}")
+        if check.grounds:
+            scene = check.grounds[number].scene
+            gsd = "unknown size" if scene.gsd is None else f"{scene.gsd:.3g} m"
+            lines.append(f"pixels    {scene.shape[0]} rows x {scene.shape[1]} columns of {gsd}")
+        kind = "raster" if survey.column is None else f"polygons, class in column {survey.column}"
+        lines.append(f"labels    {survey.path} ({kind})")
+    return lines
+
+
+def _table(recipe: Recipe, cover: Cover) -> list[str]:
+    """A row a class; train and validate are pixels in the recipe's fold."""
+    rows: list[Sequence[str]] = [_COLUMNS]
+    labelled = max(cover.labelled, 1)
+    for i, item in enumerate(recipe.classes):
+        hectares = "" if cover.hectares is None else f"{cover.hectares[i]:,.1f}"
+        counts = [cover.patches[i], cover.regions[i], cover.training[i], cover.validation[i]]
+        share = f"{cover.pixels[i] / labelled:.1%}"
+        numbers = [f"{count:,}" for count in counts]
+        rows.append([f"{item.id} {item.name}", f"{cover.pixels[i]:,}", hectares, share, *numbers])
+    hectares = "" if cover.hectares is None else f"{cover.hectares.sum():,.1f}"
+    sums = [f"{cover.training.sum():,}", f"{cover.validation.sum():,}"]
+    rows.append(["all", f"{cover.labelled:,}", hectares, "", f"{cover.patches.sum():,}", "", *sums])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+
+
+def _verdict(check: LabelCheck) -> str:
+    name = os.path.basename(check.recipe.path)
+    if not check.can_train:
+        return f"training would refuse {name}"
+    warnings = sum(finding.level == "warn" for finding in check.findings)
+    return f"{name} can be trained" + (f"; {warnings} warning{'s' * (warnings > 1)}" if warnings else "")
+
+
+def _json(check: LabelCheck) -> dict[str, Any]:
+    """The content of the report."""
+    return {
+        "report_version": CHECK_VERSION,
+        "kind": "labels",
+        "recipe": os.fspath(check.recipe.path),
+        "can_train": check.can_train,
+        "findings": [asdict(finding) for finding in check.findings],
+        "scenes": [_scene(check, number) for number in range(len(check.values))],
+        "fold": check.recipe.split.fold,
+        "classes": [] if check.cover is None else _classes(check.recipe, check.cover),
+        "pixels": None if check.cover is None else _pixels(check.cover),
+    }
+
+
+def _scene(check: LabelCheck, number: int) -> dict[str, Any]:
+    content: dict[str, Any] = {"paths": list(check.recipe.scenes[number])}
+    content["labels"] = asdict(check.values[number])
+    if check.grounds:
+        ground, shift, outlines = check.grounds[number], check.shifts[number], check.outlines[number]
+        metres = None if shift.offset is None else in_metres(shift.offset, ground)
+        content |= describe_scene(ground.scene) | {"shape": list(ground.shape)}
+        content["shift"] = asdict(shift) | {"metres": None if metres is None else list(metres)}
+        content["polygons"] = None if outlines is None else asdict(outlines)
+    return content
+
+
+def _classes(recipe: Recipe, cover: Cover) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": item.id,
+            "name": item.name,
+            "pixels": int(cover.pixels[i]),
+            "area_ha": None if cover.hectares is None else float(cover.hectares[i]),
+            "share": float(cover.pixels[i] / max(cover.labelled, 1)),
+            "patches": int(cover.patches[i]),
+            "parts": int(cover.regions[i]),
+            "parts_that_train": int(cover.training_regions[i]),
+            "training_pixels": int(cover.training[i]),
+            "validation_pixels": int(cover.validation[i]),
+        }
+        for i, item in enumerate(recipe.classes)
+    ]
+
+
+def _pixels(cover: Cover) -> dict[str, Any]:
+    return {
+        "valid": cover.valid,
+        "labelled": cover.labelled,
+        "unlabelled_share": 1 - cover.labelled / max(cover.valid, 1),
+        "labels_on_nodata": cover.on_nodata,
+        "labels_in_rim": cover.in_rim,
+    }

@@ -1,0 +1,74 @@
+"""Learning curves, as CSV to read and PNG to look at."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from geoseg.training.network.module import Epoch, kept_of
+
+CSV_FILE, PNG_FILE = "history.csv", "curves.png"
+
+
+def write_history(
+    folder: Path, history: Sequence[Epoch], per_class: Sequence[Sequence[float]], names: Sequence[str]
+) -> None:
+    """One row an epoch, the IoU of every class at its end.
+
+    Args:
+        folder: Where.
+        history: The epochs.
+        per_class: IoU by class, for each epoch.
+        names: Of the classes.
+    """
+    with (folder / CSV_FILE).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*(field.name for field in fields(Epoch)), *(f"iou {name}" for name in names)])
+        for epoch, scored in zip(history, per_class, strict=True):
+            ious = scored or [math.nan] * len(names)  # nothing validates
+            numbers = [f"{value:.6g}" for value in (*asdict(epoch).values(), *ious)]
+            writer.writerow(numbers)
+
+
+def draw_curves(path: Path, history: Sequence[Epoch], keep: str = "best") -> None:
+    """Losses, scores and learning rate over the epochs; scores only where something validates.
+
+    Args:
+        path: The PNG.
+        history: The epochs, at least one.
+        keep: Which epoch's weights are kept, "best" or "last"; it is marked.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    kept = kept_of(history, keep)
+    validates = not math.isnan(kept.miou)
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, *middle, rate = figure.subplots(1, 3 if validates else 2)
+    epochs = [entry.epoch + 1 for entry in history]
+    curves = [("train_loss", "training"), ("val_loss", "validation (cross-entropy)")]
+    for key, label in curves if validates else curves[:1]:
+        losses.plot(epochs, [getattr(entry, key) for entry in history], label=label)
+    for scores in middle:
+        for key, label in (("miou", "mIoU"), ("accuracy", "accuracy")):
+            line = f"{label} ({keep}: {getattr(kept, key):.3f})"
+            scores.plot(epochs, [getattr(entry, key) for entry in history], label=line)
+        scores.axvline(kept.epoch + 1, color="grey", linestyle=":", label=f"{keep} epoch")
+        scores.set_ylim(0, 1)
+        _finish(scores, "score on the validation chips")
+    rate.plot(epochs, [entry.rate for entry in history], label="learning rate")
+    _finish(losses, "loss")
+    _finish(rate, "learning rate")
+    figure.savefig(path, dpi=110)
+
+
+def _finish(axes: Any, title: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel("epoch")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")

@@ -1,0 +1,168 @@
+"""The loop itself: Lightning's Trainer, its checkpoints, logs and early stopping."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from geoseg.training.chips.loading import ChipData
+from geoseg.training.network.module import SCORE, Epoch, TrainingModule
+from geoseg.training.recipe.settings import RunSettings
+
+LAST_CHECKPOINT, KEPT_WEIGHTS, LAST_WEIGHTS, LOGS = (
+    "last.ckpt",
+    "kept.safetensors",
+    "last.safetensors",
+    "logs",
+)
+_PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+class Reporter(Callback):  # type: ignore[misc]
+    """Says how far the run is.
+
+    Args:
+        on_batch: Called after every batch.
+        on_epoch: Called with every finished epoch.
+    """
+
+    def __init__(self, on_batch: Callable[[], None], on_epoch: Callable[[TrainingModule], None]) -> None:
+        self.on_batch, self.on_epoch = on_batch, on_epoch
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """A batch is done."""
+        self.on_batch()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: TrainingModule) -> None:
+        """An epoch is done, its validation too."""
+        if trainer.is_global_zero:
+            self.on_epoch(pl_module)
+
+
+def fit(
+    module: TrainingModule,
+    data: ChipData,
+    folder: Path,
+    settings: RunSettings,
+    *,
+    device: str,
+    precision: str,
+    freezes: bool,
+    validates: bool,
+    reporter: Reporter,
+) -> tuple[list[Epoch], list[list[float]]]:
+    """Train, from the last checkpoint in the folder if there is one.
+
+    Only a checkpoint that this run wrote into its own folder is ever read, and as plain tensors and numbers:
+    nothing in it can run.
+
+    Args:
+        module: What is trained.
+        data: Its batches.
+        folder: For checkpoints, logs and weights.
+        settings: The recipe's.
+        device: "cpu", "cuda:0" or "mps".
+        precision: "fp32", "bf16" or "fp16".
+        freezes: Whether some weights get no gradient for a while.
+        validates: Whether there is ground to validate on after each epoch.
+        reporter: Says how far the run is; with several devices it must be picklable.
+
+    Returns:
+        All epochs, those before an interruption too, and the IoU of every class after each.
+
+    Raises:
+        KeyboardInterrupt: If the run was interrupted; it can be resumed.
+    """
+    last = folder / LAST_CHECKPOINT
+    with _hushed():
+        trainer = _make_trainer(
+            folder, settings, device, precision, reporter, freezes=freezes, validates=validates
+        )
+        try:
+            trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+        except SystemExit as error:  # what Lightning makes of Ctrl-C
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from error
+    kept = torch.load(last, weights_only=True, map_location="cpu")["geoseg"]
+    return [Epoch(**entry) for entry in kept["history"]], kept["per_class"]
+
+
+def _make_trainer(
+    folder: Path,
+    settings: RunSettings,
+    device: str,
+    precision: str,
+    reporter: Reporter,
+    *,
+    freezes: bool,
+    validates: bool,
+) -> Trainer:
+    callbacks: list[Callback] = [
+        reporter,
+        ModelCheckpoint(
+            dirpath=folder,
+            filename=Path(LAST_CHECKPOINT).stem,
+            every_n_epochs=1,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+    ]
+    if settings.stop_after is not None:
+        callbacks.append(EarlyStopping(SCORE, mode="max", patience=settings.stop_after))
+    kind, _, index = device.partition(":")
+    return Trainer(
+        accelerator={"cuda": "gpu"}.get(kind, kind),
+        devices=[int(index)] if index and settings.devices == 1 else settings.devices,
+        strategy=_strategy(settings.devices, freezes),
+        precision=_PRECISIONS[precision],
+        benchmark=kind == "cuda",  # every batch has one shape
+        sync_batchnorm=settings.devices > 1 and kind == "cuda",
+        max_epochs=settings.epochs,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.clip or None,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(folder, name=LOGS, version=""),
+        default_root_dir=folder,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if validates else 0,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=10,
+    )
+
+
+def _strategy(devices: int, freezes: bool) -> str:
+    """DDP in spawned processes: it works from the command line and from Python alike."""
+    if devices == 1:
+        return "auto"
+    return "ddp_spawn_find_unused_parameters_true" if freezes else "ddp_spawn"
+
+
+class _hushed:  # noqa: N801
+    """Lightning without its advertising; warnings about what is on purpose are left out."""
+
+    def __enter__(self) -> None:
+        self._loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+        self._levels = [logger.level for logger in self._loggers]
+        for logger in self._loggers:
+            logger.setLevel(logging.ERROR)
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        for part in ("num_workers", "does not have many workers", "Checkpoint directory", "log_every_n_steps",
+                     "sync_dist", "isinstance.treespec, LeafSpec", "find_unused_parameters"):  # fmt: skip
+            warnings.filterwarnings("ignore", message=f".*{part}.*")
+
+    def __exit__(self, *error: object) -> None:
+        self._warnings.__exit__(*error)  # type: ignore[arg-type]
+        for logger, level in zip(self._loggers, self._levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,87 @@
+"""Sums of losses, with weights that are given or learnt, and how a recipe's become one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.classes import IGNORE
+from geoseg.training.network.losses.pixelwise import BinaryCrossEntropy, CrossEntropy, Focal
+from geoseg.training.network.losses.regions import Lovasz, Tversky
+from geoseg.training.recipe.settings import LossSettings, LossTerm
+
+
+class WeightedSum(nn.Module):  # type: ignore[misc]
+    """The sum of losses times their weights.
+
+    Args:
+        terms: (loss, weight) pairs.
+    """
+
+    def __init__(self, terms: Sequence[tuple[nn.Module, float]]) -> None:
+        super().__init__()
+        self.terms = nn.ModuleList(loss for loss, _ in terms)
+        self.weights = [weight for _, weight in terms]
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """See ``Loss``."""
+        losses = [
+            weight * loss(logits, labels) for loss, weight in zip(self.terms, self.weights, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
+
+class LearnedSum(nn.Module):  # type: ignore[misc]
+    """Losses weighted by what they leave uncertain: ``sum(w exp(-s) L + s / 2)``, s learnt for each.
+
+    s is the logarithm of the variance (Kendall, Gal and Cipolla 2018, the form for classification); a loss
+    that stays large gets less weight, and s / 2 keeps all weights from falling to 0.
+
+    Args:
+        terms: (loss, weight) pairs; the weights are where learning starts from.
+    """
+
+    def __init__(self, terms: Sequence[tuple[nn.Module, float]]) -> None:
+        super().__init__()
+        self.terms = nn.ModuleList(loss for loss, _ in terms)
+        self.weights = [weight for _, weight in terms]
+        self.log_variances = nn.Parameter(torch.zeros(len(self.terms)))
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """See ``Loss``."""
+        losses = torch.stack(
+            [weight * loss(logits, labels) for loss, weight in zip(self.terms, self.weights, strict=True)]
+        )
+        total = ((-self.log_variances).exp() * losses + self.log_variances / 2).sum()
+        return total * (labels != IGNORE).any()
+
+
+def build_loss(settings: LossSettings, class_weights: Tensor | None) -> nn.Module:
+    """The loss of a recipe.
+
+    Args:
+        settings: Its terms.
+        class_weights: One a class for pixel-wise losses, or None.
+    """
+    terms = [(_build(term, class_weights), term.weight) for term in settings.terms]
+    return LearnedSum(terms) if settings.learned else WeightedSum(terms)
+
+
+def _build(term: LossTerm, class_weights: Tensor | None) -> nn.Module:
+    makers: Mapping[str, Any] = {
+        "cross_entropy": lambda: CrossEntropy(class_weights, term.smoothing),
+        "focal": lambda: Focal(class_weights, term.gamma),
+        "dice": lambda: Tversky(0.5, 0.5),
+        "jaccard": lambda: Tversky(1.0, 1.0),
+        "tversky": lambda: Tversky(term.alpha, term.beta),
+        "lovasz": Lovasz,
+        "bce": lambda: BinaryCrossEntropy(class_weights),
+        "bce_dice": lambda: WeightedSum(
+            [(BinaryCrossEntropy(class_weights), 1.0), (Tversky(0.5, 0.5, binary=True), 1.0)]
+        ),
+    }
+    loss: nn.Module = makers[term.name]()
+    return loss

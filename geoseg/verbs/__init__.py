@@ -1,0 +1,1 @@
+"""The verbs of geoseg, one module each: every one reads as its story."""

@@ -1,0 +1,78 @@
+"""``geoseg evaluate --contradictions``: where a confident map and its labels disagree."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from geoseg.assess.classmap import ClassMap
+from geoseg.assess.evaluation import Request
+from geoseg.errors import InputError
+from geoseg.labels.labels import open_labels
+from geoseg.plan.outputs import check_outputs
+from geoseg.progress import Progress
+from geoseg.scene import open_scene
+from geoseg.scene.area import read_area
+from geoseg.training.contradictions.contradictions import write_contradictions
+
+PathLike = str | os.PathLike[str]
+OPTION, ENDINGS = "--contradictions", (".gpkg",)
+
+
+def check_contradictions(
+    output: Path,
+    others: Sequence[PathLike | None],
+    draw_sample: int | None,
+    has_confidence: bool,
+    overwrite: bool,
+) -> None:
+    """Refuse what cannot work before anything is read; ``others`` are files that are read or written too.
+
+    Raises:
+        InputError: Naming the option and what to do.
+    """
+    if draw_sample is not None:
+        raise InputError(f"--draw-sample takes no {OPTION}: draw, label, then evaluate")
+    if not has_confidence:
+        raise InputError(f"{OPTION} ranks by confidence: name the map's raster of it with --confidence")
+    inputs = [os.fspath(path) for path in others if path is not None]
+    check_outputs({OPTION: output}, inputs, endings={OPTION: ENDINGS}, overwrite=overwrite)
+
+
+def contradict(
+    class_map: ClassMap, labels: PathLike, request: Request, output: Path, progress: Progress
+) -> dict[str, Any]:
+    """Write the ranked places where a map contradicts labels; returns what the report says of them.
+
+    Raises:
+        InputError: If labels cannot be read.
+        RunError: If writing failed.
+    """
+    truth = open_labels(
+        labels,
+        class_map.path,
+        class_map.legend or None,
+        column=request.label_column,
+        remap=request.remap,
+        ignore=request.ignore,
+    )
+    if request.aoi is not None:
+        truth = truth.within(read_area(request.aoi, open_scene(class_map.path)))
+    with progress.stage("ranking contradictions", 100, "%") as bar:
+        found = write_contradictions(
+            output,
+            predicted=class_map,
+            labels=truth,
+            classes=class_map.legend,
+            advance=lambda share: bar.advance(100 * share),
+        )
+    return {
+        "path": os.fspath(output),
+        "places": found.found,
+        "written": len(found.places),
+        "contradicted_pixels": found.contradicted,
+        "compared_pixels": found.compared,
+        "thresholds": {str(key): value for key, value in found.thresholds.items()},
+    }

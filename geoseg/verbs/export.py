@@ -1,0 +1,92 @@
+"""``geoseg models export``: a package with a converted network, for machines without torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from geoseg.errors import OutputError, SettingsError
+from geoseg.inference.backends.convert import RUNTIMES, Say, check_conversion, exported_network
+from geoseg.models import open_model
+from geoseg.models.conversion import ChipShape
+from geoseg.models.converted import Converted
+from geoseg.models.export import read_item, write_package
+from geoseg.models.layout import ONNX, ONNX_FILE, OPENVINO
+from geoseg.models.mlm import MLM_FILE
+from geoseg.models.onnx_package import with_card
+from geoseg.models.openvino_runtime import read_network, to_ir
+
+FORMATS = (ONNX, OPENVINO)
+
+
+def export_model(
+    model: str | os.PathLike[str] | None,
+    to: str,
+    output: str | os.PathLike[str],
+    *,
+    chip_size: int | None = None,
+    overwrite: bool = False,
+    say: Say = lambda _message: None,
+) -> Path:
+    """Write a model package that also holds a converted network.
+
+    Args:
+        model: Bundled name, folder, zip or ``hf://``; None for the default.
+        to: ``"onnx"`` or ``"openvino"``.
+        output: The new package's folder.
+        chip_size: Side of the chips that the converted network takes; default the model's.
+        overwrite: Replace a package that is there.
+        say: Told when the network is converted.
+
+    Returns:
+        The folder.
+
+    Raises:
+        SettingsError: If the format is unknown, or what it needs is not installed.
+        ModelError: If the network cannot be converted.
+        OutputError: If the folder is there, or cannot be written.
+    """
+    if to not in FORMATS:
+        raise SettingsError(f"--to {to}: use one of {', '.join(FORMATS)}")
+    folder = check_folder(output, overwrite=overwrite)
+    backend = _checking_runtime(to)
+    opened = open_model(model)
+    side = opened.chip_size if chip_size is None else chip_size
+    opened.check_chip_size(side)
+    shape = ChipShape(1, len(opened.bands), side)
+    alone = replace(opened, promised=(), at_hand={})  # what the package holds already is made again
+    if alone.config is None:
+        _ = alone.network  # says that there is none, and what to do
+    network = exported_network(alone, backend, shape, say)
+    if to == OPENVINO:
+        network = to_ir(read_network(network), shape, "fp32")
+        check_conversion(alone, backend, network)
+    else:
+        graph = with_card(network.graph, read_item(opened), shape.dimensions)
+        network = Converted(ONNX, "fp32", shape, {ONNX_FILE: graph})
+    return write_package(opened, folder, [network])
+
+
+def check_folder(output: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Refuse a package that is there already.
+
+    Raises:
+        OutputError: Unless ``overwrite`` is given.
+    """
+    folder = Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; give a folder for the package")
+    if (folder / MLM_FILE).exists() and not overwrite:
+        raise OutputError(f"{folder} holds a model package already; give another folder, or --overwrite")
+    return folder
+
+
+def _checking_runtime(to: str) -> str:
+    """The backend that reads the result and compares it with torch."""
+    wanted = [OPENVINO] if to == OPENVINO else [ONNX, OPENVINO]
+    for backend in wanted:
+        if find_spec(RUNTIMES[backend]) is not None:
+            return backend
+    raise SettingsError(f'--to {to} needs the package {RUNTIMES[to]}; run: pip install "geoseg[{to}]"')

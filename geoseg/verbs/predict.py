@@ -1,0 +1,163 @@
+"""``geoseg predict``: a scene through a network to maps and polygons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from geoseg.execute.resume import as_begun, check_flags
+from geoseg.execute.run import map_scene
+from geoseg.plan.batch import settle_batch
+from geoseg.plan.disk import shortage
+from geoseg.plan.forwards import plan_with_fastest_forwards
+from geoseg.plan.plan import Plan
+from geoseg.plan.prepare import prepare
+from geoseg.plan.request import PathLike, PredictRequest
+from geoseg.progress import Progress, Silent
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """What a run made.
+
+    Attributes:
+        outputs: Name -> path of every file that was asked for: ``classes``, ``confidence``,
+            ``probabilities``, ``polygons``, ``report``. Empty after a dry run.
+        plan: What the run was expected to take.
+        report: The content of the run report.
+    """
+
+    outputs: Mapping[str, Path]
+    plan: Plan
+    report: Mapping[str, Any] = field(repr=False)
+
+
+def predict(
+    scene: PathLike | Sequence[PathLike],
+    output: PathLike | None = None,
+    *,
+    model: PathLike | None = None,
+    polygons: PathLike | None = None,
+    confidence: PathLike | None = None,
+    probabilities: PathLike | None = None,
+    bands: Sequence[str | int] | None = None,
+    aoi: PathLike | None = None,
+    date: str | None = None,
+    nodata: float | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    warp: bool = False,
+    force: bool = False,
+    chip_size: int | str | None = None,
+    overlap: int | None = None,
+    batch_size: int | None = None,
+    block_size: int | None = None,
+    backend: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    tta: str = "none",
+    forwards: int | None = None,
+    workers: int | None = None,
+    dask: str | None = None,
+    smooth: int | None = None,
+    opening: str | None = None,
+    closing: str | None = None,
+    fill_holes: str | float | None = None,
+    sieve: str | float | None = None,
+    simplify: str | float | None = None,
+    smooth_borders: int | None = None,
+    stats: Sequence[str] | None = None,
+    max_memory: str | int | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    dry_run: bool = False,
+    report: PathLike | None = None,
+    progress: Progress | None = None,
+) -> PredictResult:
+    """Predict a class for every valid pixel of a scene.
+
+    Args:
+        scene: A raster of any size that GDAL reads, by path or URL, or several that are one scene.
+        output: The class map; default ``<scene>_classes.tif`` in the current folder.
+        model: A bundled model's name, or a model package (folder, zip, ``hf://owner/name``); default the
+            bundled model that fits the scene.
+        polygons: Write polygons here: a format of ``polygonize``, as in ``fields.gpkg``.
+        confidence: Write the confidence raster here.
+        probabilities: Write the probability raster here.
+        bands: The scene's bands in the model's order, by name or 1-based number; default by common name.
+        aoi: Vector file; only pixels whose centre is inside are mapped.
+        date: Acquisition date, ``YYYY-MM-DD``; default what the scene says.
+        nodata: Stored value that means nodata; default the file's.
+        scale: Physical value = stored value * scale + offset; default the file's tags.
+        offset: See ``scale``.
+        warp: Bring a scene with GCPs, RPCs or a rotation to a regular north-up grid first.
+        force: Run although the scene does not look like the model's. Without ``model``: where none fits, with
+            the only bundled model whose bands the scene has.
+        chip_size: Side of a chip in pixels, or ``"auto"``: up to 1536, with the fewest pixels to compute for
+            a scene of this size; default the model's. Changes the answer.
+        overlap: Pixels that neighbouring chips share, at most half a chip; default the model's.
+        batch_size: Chips a forward; default 1 on a CPU.
+        block_size: Side of a block in pixels. Never changes the answer, only memory.
+        backend: What runs the network: ``auto`` (the fastest installed), ``torch``, ``openvino`` or
+            ``onnx``; see docs/backends.md.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: ``auto`` (bf16 where the device has it), ``fp32``, ``bf16``, ``fp16`` or ``int8`` (a
+            quantized network with OpenVINO).
+        tta: Test-time augmentation: ``none``, ``flips`` (four views of every chip) or ``d4`` (eight):
+            steadier, and as many times slower.
+        forwards: Forwards in flight at once; default one for each processor, or what was measured to be
+            faster; see docs/backends.md. Never changes the answer.
+        workers: Compute in this many processes of this machine, each with one thread, instead of this one. A
+            script that asks for them must keep its own work under ``if __name__ == "__main__":``.
+        dask: Compute on the workers of an existing Dask cluster, given its scheduler's address, as in
+            ``tcp://host:8786``; see docs/cluster.md.
+        smooth: Give every pixel the most frequent class of this many pixels a side around it (odd).
+        opening: Remove what is narrower than N pixels from classes, given as ``"corn,water:3"``.
+        closing: Fill what is narrower than N pixels between parts of classes, given as ``opening``.
+        fill_holes: Fill smaller holes of a class: ``"0.5ha"``, ``"450m2"``, ``"20px"`` or hectares.
+        sieve: Merge smaller patches into their best neighbour: a size as ``fill_holes``.
+        simplify: Move borders of polygons by at most this to simplify them: ``"10m"``, ``"2px"`` or metres.
+        smooth_borders: Then cut the corners of borders this often, 1 to 4 times.
+        stats: Add columns with statistics of bands or indices over the pixels of every polygon: ``"ndvi"``,
+            ``"B8:std"``, ``"3:max"`` (mean, std, min, max or count).
+        max_memory: Resident memory that the process, or each worker, may take: ``"4GB"``, ``"2GiB"`` or
+            bytes; default half of what is free. Never changes the answer, only blocks and how many forwards
+            run at once.
+        overwrite: Replace existing files and unfinished work.
+        resume: Go on with unfinished work of a run that was cut short; begin where there is none.
+        dry_run: Only check and plan.
+        report: Write the run report here, JSON.
+        progress: Shows how far the run is.
+
+    Returns:
+        The files that were made, and the report.
+
+    Raises:
+        InputError: If a setting or an input is wrong; nothing was written.
+        RunError: If the run failed; no output appears under its final name.
+    """
+    given = dict(locals())  # first of all, so that it holds the arguments and nothing else
+    del given["progress"]
+    return run_request(PredictRequest(**given), progress or Silent())
+
+
+def run_request(request: PredictRequest, progress: Progress) -> PredictResult:
+    """Do what ``predict`` was asked for."""
+    since = perf_counter()
+    check_flags(request)
+    job = as_begun(settle_batch(prepare(request, progress.say)), request)
+    for warning in job.warnings:
+        progress.say(f"warning: {warning}")
+    job, plan = plan_with_fastest_forwards(job, request, progress.say)
+    too_full = shortage(plan.disk_bytes, job.outputs.classes)
+    if too_full is not None:
+        progress.say(f"warning: {too_full}")
+        job = replace(job, warnings=(*job.warnings, too_full))
+    progress.say(plan.summary())
+    if request.dry_run:
+        return PredictResult({}, plan, plan.to_json())
+    report = map_scene(job, progress, since)
+    return PredictResult(job.outputs.named(), plan, report)

@@ -1,0 +1,254 @@
+"""``geoseg train``: a recipe to a model package."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg._version import __version__
+from geoseg.errors import InputError, OutputError, SettingsError
+from geoseg.plan.outputs import check_outputs
+from geoseg.progress import Progress, Silent
+from geoseg.training.cross_validation import (
+    check_cross_validation,
+    check_folds,
+    finish_folds,
+    missing,
+    train_folds,
+)
+from geoseg.training.network.train_network import EPOCHS, Trained, finished, train_network
+from geoseg.training.publish import DETAILS, STAGED, publish, write_card
+from geoseg.training.recipe.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from geoseg.training.network.module import Epoch
+    from geoseg.training.prepare import Opened
+
+PathLike = str | os.PathLike[str]
+EXTRA = ("lightning", "matplotlib", "tensorboard", "torchvision")
+RECIPE_FILE, FINGERPRINT = "recipe.toml", "fingerprint.txt"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run made.
+
+    Attributes:
+        model: The model package; the work folder, where folds are still to be trained.
+        metrics: What its card says of its scores.
+        history: Every epoch, oldest first; empty where the run had been finished before.
+    """
+
+    model: Path
+    metrics: Mapping[str, Any]
+    history: tuple[Epoch, ...] = field(default=(), repr=False)
+
+
+def train(
+    recipe: PathLike,
+    output: PathLike | None = None,
+    *,
+    cross_validate: bool = False,
+    folds: Sequence[int] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> TrainResult:
+    """Train a network as a recipe says, and write a model package.
+
+    Args:
+        recipe: TOML file; ``geoseg train --example`` prints one with every setting.
+        output: Folder of the model package; default the recipe's name in the current folder.
+        cross_validate: Train a network for every fold, score what each says of the ground that it has not
+            seen, then train the network of the package on all labelled ground.
+        folds: With ``cross_validate``, train only these folds now; once all are trained the run goes on.
+        resume: Continue a run that was interrupted, from its last finished epoch; the weights become those of
+            a run that was not. Starts where there is nothing to continue.
+        overwrite: Replace a finished package and unfinished work.
+        progress: Shows how far the run is.
+
+    Returns:
+        The package and its scores.
+
+    Raises:
+        InputError: If the recipe or what it names is wrong; nothing was written.
+        RunError: If the run failed.
+    """
+    progress = progress or Silent()
+    loaded = load_recipe(recipe)
+    check_extra()
+    if cross_validate:
+        check_cross_validation(loaded)
+        loaded = replace(loaded, run=replace(loaded.run, keep="last"))
+    elif folds is not None:
+        raise SettingsError("--folds is for --cross-validate; [split] fold says which fold validates without")
+    folder = Path(output) if output is not None else Path(loaded.name)
+    work = folder.with_name(f"{folder.name}.geoseg-work")
+    mark = fingerprint(loaded, cross_validate=cross_validate)
+    if _is_finished(folder, work, mark, resume=resume, overwrite=overwrite):
+        from geoseg.models import load_card
+
+        progress.say(f"{folder} is finished already")
+        return TrainResult(folder, load_card(folder).metrics)
+    progress.say("reading labels and scenes")
+    from geoseg.training.prepare import open_training
+
+    opened = open_training(loaded)
+    wanted = check_folds(opened, folds) if cross_validate else ()
+    with _begun(work, mark, loaded):
+        if cross_validate:
+            return _cross_validate(opened, wanted, folder, work, progress)
+        return _train_one(opened, folder, work, progress)
+
+
+def preview(recipe: PathLike, output: PathLike, *, overwrite: bool = False) -> Path:
+    """Write a contact sheet of augmented training chips with their labels.
+
+    Args:
+        recipe: TOML file.
+        output: The PNG.
+        overwrite: Replace it if it is there.
+
+    Returns:
+        Its path.
+
+    Raises:
+        InputError: If the recipe or what it names is wrong.
+    """
+    loaded = load_recipe(recipe)
+    check_extra()
+    check_outputs({"--preview": Path(output)}, [], endings={"--preview": (".png",)}, overwrite=overwrite)
+    from geoseg.training.chips.preview import write_preview
+    from geoseg.training.prepare import prepare_training
+
+    return write_preview(output, prepare_training(loaded).training, loaded.classes)
+
+
+def check_extra() -> None:
+    """Refuse to start without the packages that only training needs.
+
+    Raises:
+        SettingsError: Naming them and how to get them.
+    """
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SettingsError(f"geoseg train needs {', '.join(missing)}: pip install 'geoseg[train]'")
+
+
+def fingerprint(recipe: Recipe, *, cross_validate: bool = False) -> str:
+    """What a run can only be resumed with: the settings, and the files as they are."""
+    lines = [__version__, recipe.settings(), f"cross_validate = {cross_validate}"]
+    for name in sorted({file for files in (*recipe.scenes, recipe.labels) for file in files}):
+        if os.path.exists(name):
+            status = os.stat(name)
+            lines.append(f"{name} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _is_finished(folder: Path, work: Path, mark: str, *, resume: bool, overwrite: bool) -> bool:
+    """Whether the package is there already; refuses whatever a flag would have to allow."""
+    if not folder.parent.is_dir():
+        raise OutputError(f"-o {folder}: there is no folder {folder.parent}; make it first")
+    if overwrite:
+        shutil.rmtree(work, ignore_errors=True)
+        return False
+    if folder.exists():
+        if resume and _mark_of(folder / DETAILS) == mark:
+            shutil.rmtree(work, ignore_errors=True)
+            return True
+        raise OutputError(f"-o {folder} exists; --overwrite replaces it")
+    if work.exists():
+        if not resume:
+            raise OutputError(
+                f"{work} holds unfinished work: --resume continues it, --overwrite starts again (make "
+                "sure that no other run is writing there)"
+            )
+        if _mark_of(work) != mark:
+            raise OutputError(
+                f"{work} was begun with other settings, files or another version; --overwrite starts again"
+            )
+    return False
+
+
+def _mark_of(folder: Path) -> str | None:
+    path = folder / FINGERPRINT
+    return path.read_text().strip() if path.is_file() else None
+
+
+@contextmanager
+def _begun(work: Path, mark: str, recipe: Recipe) -> Iterator[None]:
+    """Make the work folder; if the input proves wrong before an epoch is done, it is gone again."""
+    is_new = not work.exists()
+    work.mkdir(exist_ok=True)
+    shutil.copyfile(recipe.path, work / RECIPE_FILE)
+    (work / FINGERPRINT).write_text(mark + "\n")
+    try:
+        yield
+    except InputError:
+        if is_new and not any(any(work.rglob(name)) for name in (EPOCHS, "*.ckpt")):
+            shutil.rmtree(work)
+        raise
+
+
+def _train_one(opened: Opened, folder: Path, work: Path, progress: Progress) -> TrainResult:
+    """One network; measured on the fold that validates, if one does."""
+    from geoseg.training.ground.split_files import write_split
+    from geoseg.training.prepare import hold_out
+
+    trained = finished(work)
+    if trained is None:
+        prepared = hold_out(opened, opened.split.fold)
+        write_split(
+            work, prepared.split, prepared.grounds, opened.recipe.classes, prepared.every, prepared.cells
+        )
+        trained = train_network(prepared, work, progress, title="training")
+    temperatures, metrics = _measure(opened, trained, folder, work, progress)
+    return _publish(opened, trained, folder, work, temperatures, metrics)
+
+
+def _measure(
+    opened: Opened, trained: Trained, folder: Path, work: Path, progress: Progress
+) -> tuple[dict[str, float], dict[str, Any]]:
+    from geoseg.training.held_out.measure import measure_fold
+    from geoseg.training.network.module import kept_of
+
+    if opened.split.fold is None:
+        return {}, {}
+    temperatures, metrics = measure_fold(opened, trained.package, folder, work, progress)
+    kept = kept_of(trained.history, opened.recipe.run.keep)
+    return temperatures, metrics | {"epoch": kept.epoch + 1, "epochs": len(trained.history)}
+
+
+def _cross_validate(
+    opened: Opened, wanted: Sequence[int], folder: Path, work: Path, progress: Progress
+) -> TrainResult:
+    from geoseg.training.ground.split_files import write_split
+
+    split = opened.split.holding_out(None)
+    write_split(work, split, opened.grounds, opened.recipe.classes, opened.every, opened.every)
+    if not train_folds(opened, wanted, work, progress):
+        left = ", ".join(map(str, missing(opened, work)))
+        progress.say(f"folds still to be trained: {left}; go on with --cross-validate --resume")
+        return TrainResult(work, {})
+    trained, temperatures, metrics = finish_folds(opened, folder, work, progress)
+    return _publish(opened, trained, folder, work, temperatures, metrics)
+
+
+def _publish(
+    opened: Opened,
+    trained: Trained,
+    folder: Path,
+    work: Path,
+    temperatures: Mapping[str, float],
+    metrics: Mapping[str, Any],
+) -> TrainResult:
+    write_card(trained.package, work / STAGED, opened.recipe.model.precision, temperatures, metrics)
+    publish(work, folder)
+    return TrainResult(folder, metrics, trained.history)

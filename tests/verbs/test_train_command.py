@@ -1,0 +1,66 @@
+"""``geoseg train`` on the command line, and what it says about wrong input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from geoseg.cli.train import train as command
+from geoseg.errors import InputError, OutputError, SettingsError
+from geoseg.training.recipe.recipe import load_recipe
+from geoseg.verbs import train as verb
+from geoseg.verbs.train import train
+from tests.training.training_runs import RECIPE
+
+
+def test_wrong_input_leaves_nothing_behind(recipe, tmp_path):
+    path = recipe(RECIPE.replace('7 = "water"\n', ""))
+    with pytest.raises(InputError, match="7"):
+        train(path, tmp_path / "model")
+    with pytest.raises(SettingsError, match="takes multiples of 4"):
+        train(recipe(RECIPE.replace("size = 32", "size = 30")), tmp_path / "model")
+    with pytest.raises(OutputError, match="no folder"):
+        train(recipe(), tmp_path / "nowhere" / "model")
+    assert not (tmp_path / "model").exists()
+    assert not (tmp_path / "model.geoseg-work").exists()
+
+
+def test_a_missing_package_is_one_clear_line(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(verb, "EXTRA", ("lightning", "no_such_package"))
+    with pytest.raises(SettingsError, match=r"needs no_such_package: pip install 'geoseg\[train\]'"):
+        train(recipe(), tmp_path / "model")
+
+
+class TestCommand:
+    def run(self, *arguments):
+        return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+    def test_the_example_is_printed(self, tmp_path):
+
+        done = self.run("--example")
+        assert done.exit_code == 0
+        (tmp_path / "r.toml").write_text(done.stdout)
+        assert load_recipe(tmp_path / "r.toml").run.epochs > 0
+
+    def test_without_a_recipe_it_says_how_to_get_one(self):
+        done = self.run()
+        assert done.exit_code == 2
+        assert "--example" in done.output
+
+    def test_it_trains_and_prints_the_package(self, recipe, tmp_path):
+        done = self.run(recipe(RECIPE.replace("epochs = 4", "epochs = 1")), "-o", tmp_path / "m", "--quiet")
+        assert done.exit_code == 0, done.output
+        assert done.stdout.strip() == str(tmp_path / "m")
+
+    def test_the_preview_shows_chips_and_labels(self, recipe, tmp_path):
+        from PIL import Image
+
+        done = self.run(recipe(), "--preview", tmp_path / "chips.png")
+        assert done.exit_code == 0, done.output
+        pixels = np.asarray(Image.open(tmp_path / "chips.png").convert("RGB")).reshape(-1, 3)
+        colours = {tuple(colour) for colour in np.unique(pixels, axis=0)}
+        assert {(0xE6, 0x9F, 0x00), (0x56, 0xB4, 0xE9), (0x00, 0x9E, 0x73)} <= colours  # the classes' own
+        assert not (tmp_path / "crops").exists()
+        again = self.run(recipe(), "--preview", tmp_path / "chips.png")
+        assert "--overwrite" in str(again.exception)
