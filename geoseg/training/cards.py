@@ -7,23 +7,23 @@ from typing import Any
 
 from geoseg.models.card import ModelCard
 from geoseg.training.ground.folds import Split
-from geoseg.training.ground.ground import Ground
+from geoseg.training.ground.labelled_scene import LabelledScene
 from geoseg.training.network.transfer import StartedNetwork
-from geoseg.training.prepare import Prepared
+from geoseg.training.prepare import FoldData
 
 _LARGEST_CHIP, _LARGEST_OVERLAP = 512, 64
 _REGIONS = {"blocks": "spatial blocks", "scenes": "scenes", "polygons": "drawn areas"}
 _FIGURES = ("accuracy", "miou", "fwiou", "mean_f1", "ece")
 
 
-def make_card(prepared: Prepared, started: StartedNetwork) -> ModelCard:
+def make_card(prepared: FoldData, started: StartedNetwork) -> ModelCard:
     """Everything the package says of its model, but for what has to be measured.
 
     Args:
         prepared: What it was trained on.
         started: Its network.
     """
-    recipe, first = prepared.recipe, prepared.grounds[0].scene
+    recipe, first = prepared.recipe, prepared.scenes[0].image
     chip_size, overlap = _prediction_chips(prepared, started)
     return ModelCard(
         name=recipe.name,
@@ -49,7 +49,7 @@ def make_card(prepared: Prepared, started: StartedNetwork) -> ModelCard:
     )
 
 
-def _prediction_chips(prepared: Prepared, started: StartedNetwork) -> tuple[int, int]:
+def _prediction_chips(prepared: FoldData, started: StartedNetwork) -> tuple[int, int]:
     """Side and overlap of the chips to predict on: not much larger than what the network has learnt on."""
     model, fixed = prepared.recipe.model, started.options.get("img_size")
     size = model.chip_size or min(_LARGEST_CHIP, 2 * prepared.chip_size)
@@ -58,9 +58,9 @@ def _prediction_chips(prepared: Prepared, started: StartedNetwork) -> tuple[int,
     return size, min(overlap, size // 2)
 
 
-def _trained_on(prepared: Prepared) -> str:
-    names = ", ".join(dict.fromkeys(ground.scene.name for ground in prepared.grounds))
-    dates = sorted({ground.scene.date for ground in prepared.grounds if ground.scene.date})
+def _trained_on(prepared: FoldData) -> str:
+    names = ", ".join(dict.fromkeys(scene.image.name for scene in prepared.scenes))
+    dates = sorted({scene.image.date for scene in prepared.scenes if scene.image.date})
     pixels = sum(int(cells.classes.sum()) for cells in prepared.cells)
     when = f" ({', '.join(dates)})" if dates else ""
     return f"{names}{when}: {pixels} labelled pixels"
@@ -108,15 +108,15 @@ def fold_in_words(split: Split, keep: str, *, fitted: bool) -> str:
     )
 
 
-def folds_in_words(split: Split, grounds: Sequence[Ground], folds: int) -> str:
+def folds_in_words(split: Split, scenes: Sequence[LabelledScene], folds: int) -> str:
     """How a recipe was measured by cross-validation.
 
     Args:
         split: The split.
-        grounds: The scenes.
+        scenes: The scenes.
         folds: How many there are.
     """
-    names = ", ".join(dict.fromkeys(ground.scene.name for ground in grounds))
+    names = ", ".join(dict.fromkeys(scene.image.name for scene in scenes))
     count = sum(len(split.of(fold)) for fold in split.folds)
     return (
         f"measured by {folds}-fold cross-validation over {count} {_REGIONS[split.method]} of {names}, "

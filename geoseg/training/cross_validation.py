@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import SettingsError
 from geoseg.progress import Progress
-from geoseg.training.network.train_network import PACKAGE, Trained, finished, train_network
-from geoseg.training.publish import FINAL, MEASURED
+from geoseg.training.network.train_network import PACKAGE, TrainedNetwork, finished, train_network
+from geoseg.training.work_folder import FINAL, MEASURED
 
 if TYPE_CHECKING:
     from geoseg.training.held_out.maps import HeldOutMap
-    from geoseg.training.prepare import Opened
+    from geoseg.training.prepare import TrainingData
     from geoseg.training.recipe.recipe import Recipe
 
 FOLDS = "folds"
@@ -44,7 +44,7 @@ def check_cross_validation(recipe: Recipe) -> None:
             )
 
 
-def check_folds(opened: Opened, wanted: Sequence[int] | None) -> tuple[int, ...]:
+def check_folds(opened: TrainingData, wanted: Sequence[int] | None) -> tuple[int, ...]:
     """The folds to train now.
 
     Raises:
@@ -64,7 +64,7 @@ def check_folds(opened: Opened, wanted: Sequence[int] | None) -> tuple[int, ...]
     return tuple(fold for fold in folds if wanted is None or fold in wanted)
 
 
-def train_folds(opened: Opened, wanted: Sequence[int], work: Path, progress: Progress) -> bool:
+def train_folds(opened: TrainingData, wanted: Sequence[int], work: Path, progress: Progress) -> bool:
     """Train the networks of some folds that are not finished yet.
 
     Args:
@@ -86,14 +86,14 @@ def train_folds(opened: Opened, wanted: Sequence[int], work: Path, progress: Pro
     return not missing(opened, work)
 
 
-def missing(opened: Opened, work: Path) -> list[int]:
+def missing(opened: TrainingData, work: Path) -> list[int]:
     """The folds that are not finished."""
     return [fold for fold in opened.split.folds if finished(work / FOLDS / str(fold)) is None]
 
 
 def finish_folds(
-    opened: Opened, output: Path, work: Path, progress: Progress
-) -> tuple[Trained, dict[str, float], dict[str, Any]]:
+    opened: TrainingData, output: Path, work: Path, progress: Progress
+) -> tuple[TrainedNetwork, dict[str, float], dict[str, Any]]:
     """Measure the finished folds, and train on all ground.
 
     Args:
@@ -117,7 +117,7 @@ def finish_folds(
 
 
 def _measured(
-    opened: Opened, output: Path, work: Path, progress: Progress
+    opened: TrainingData, output: Path, work: Path, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """What the folds say, from an earlier run if that came so far."""
     from geoseg.training.held_out.measure import measure_folds
@@ -144,12 +144,14 @@ def _say_scores(metrics: dict[str, Any], progress: Progress) -> None:
         )
 
 
-def _write_contradictions(opened: Opened, maps: Sequence[HeldOutMap], work: Path, progress: Progress) -> None:
+def _write_contradictions(
+    opened: TrainingData, maps: Sequence[HeldOutMap], work: Path, progress: Progress
+) -> None:
     """Where the networks are sure of another class than the label, a file a scene."""
     from geoseg.training.contradictions.contradictions import write_contradictions
 
     for one in maps:
-        ground = opened.grounds[one.scene]
+        scene = opened.scenes[one.scene]
         name = "contradictions" if len(maps) == 1 else one.classes.name.removesuffix("_classes.tif")
         path = work / (f"{name}.gpkg" if len(maps) == 1 else f"contradictions-{name}.gpkg")
         path.unlink(missing_ok=True)
@@ -158,8 +160,8 @@ def _write_contradictions(opened: Opened, maps: Sequence[HeldOutMap], work: Path
                 path,
                 predicted=one.classes,
                 confidence=one.confidence,
-                labels=ground.labels,
+                labels=scene.labels,
                 classes=opened.recipe.classes,
                 advance=bar.advance,
             )
-        progress.say(f"{found.found} places contradict the labels of {ground.scene.name}: {path.name}")
+        progress.say(f"{found.found} places contradict the labels of {scene.image.name}: {path.name}")

@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, SettingsError
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.chips import ChipReader, Placer, TrainingChips, ValidationChips
+from geoseg.training.chips.chips import ChipPlacer, ChipReader, TrainingChips, ValidationChips
+from geoseg.training.ground.band_statistics import measure_bands
 from geoseg.training.ground.folds import Split, make_split
-from geoseg.training.ground.ground import Ground, LabelCells, count_labels, open_ground
-from geoseg.training.ground.survey import survey
-from geoseg.training.network.losses.weights import class_weights
+from geoseg.training.ground.labelled_scene import (
+    LabelCells,
+    LabelledScene,
+    count_labels,
+    open_labelled_scenes,
+)
+from geoseg.training.network.losses.class_weights import class_weights
 from geoseg.training.recipe.recipe import Recipe
 
 _KEYS = {"--bands": "`bands`", "--label-column": "[label_values] column"} | {
@@ -33,12 +38,12 @@ _FEWEST, _MOST = 240, 3200
 
 
 @dataclass(frozen=True)
-class Prepared:
+class FoldData:
     """What a recipe's training reads.
 
     Attributes:
         recipe: The recipe.
-        grounds: Its scenes and labels.
+        scenes: Its scenes and labels.
         split: Who reads what.
         every: All labels, counted, by scene.
         cells: The labels that train, counted, by scene.
@@ -48,7 +53,7 @@ class Prepared:
     """
 
     recipe: Recipe
-    grounds: tuple[Ground, ...]
+    scenes: tuple[LabelledScene, ...]
     split: Split
     every: tuple[LabelCells, ...]
     cells: tuple[LabelCells, ...]
@@ -96,36 +101,36 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Opened:
+class TrainingData:
     """The ground of a recipe, before it is decided which of it trains.
 
     Attributes:
         recipe: The recipe.
-        grounds: Its scenes and labels.
+        scenes: Its scenes and labels.
         every: All labels, counted, by scene.
         split: The folds; the recipe's validates.
         chip_size: Side of a training chip in pixels.
     """
 
     recipe: Recipe
-    grounds: tuple[Ground, ...]
+    scenes: tuple[LabelledScene, ...]
     every: tuple[LabelCells, ...]
     split: Split
     chip_size: int
 
 
-def prepare_training(recipe: Recipe) -> Prepared:
+def prepare_fold(recipe: Recipe) -> FoldData:
     """Open the ground, split it, and read it through once for the normalisation.
 
     Raises:
         InputError: Naming what is wrong.
         RunError: If a file cannot be read.
     """
-    opened = open_training(recipe)
+    opened = open_training_data(recipe)
     return hold_out(opened, opened.split.fold)
 
 
-def open_training(recipe: Recipe) -> Opened:
+def open_training_data(recipe: Recipe) -> TrainingData:
     """Open the ground, count its labels and split it.
 
     Raises:
@@ -133,14 +138,14 @@ def open_training(recipe: Recipe) -> Opened:
         RunError: If a file cannot be read.
     """
     with recipe_keys(recipe):
-        grounds = open_ground(recipe)
-        size = recipe.chips.size or default_chip_size(grounds)
-        every = tuple(count_labels(ground) for ground in grounds)
-        split = make_split(recipe.split, grounds, every, chip_size=size, seed=recipe.seed)
-    return Opened(recipe, grounds, every, split, size)
+        scenes = open_labelled_scenes(recipe)
+        size = recipe.chips.size or default_chip_size(scenes)
+        every = tuple(count_labels(scene) for scene in scenes)
+        split = make_split(recipe.split, scenes, every, chip_size=size, seed=recipe.seed)
+    return TrainingData(recipe, scenes, every, split, size)
 
 
-def hold_out(opened: Opened, fold: int | None) -> Prepared:
+def hold_out(opened: TrainingData, fold: int | None) -> FoldData:
     """Prepare to train on all ground but that of one fold, which validates.
 
     Args:
@@ -155,22 +160,22 @@ def hold_out(opened: Opened, fold: int | None) -> Prepared:
         return _prepare(opened, opened.split.holding_out(fold))
 
 
-def _prepare(opened: Opened, split: Split) -> Prepared:
-    recipe, grounds, size = opened.recipe, opened.grounds, opened.chip_size
+def _prepare(opened: TrainingData, split: Split) -> FoldData:
+    recipe, scenes, size = opened.recipe, opened.scenes, opened.chip_size
     cells = opened.every
     if split.validation:
         cells = tuple(
-            count_labels(ground, lambda window, number=number: split.trains(number, window))  # type: ignore[misc]
-            for number, ground in enumerate(grounds)
+            count_labels(scene, lambda window, number=number: split.trains(number, window))  # type: ignore[misc]
+            for number, scene in enumerate(scenes)
         )
-    placer = Placer(cells, size, recipe.chips.rare_share)
-    bands = survey(grounds, split)
-    reader = ChipReader(grounds, split, bands, size)
+    placer = ChipPlacer(cells, size, recipe.chips.rare_share)
+    bands = measure_bands(scenes, split)
+    reader = ChipReader(scenes, split, bands, size)
     training = TrainingChips(reader, placer, recipe.augment, recipe.seed)
     validation = ValidationChips(reader, opened.every)
     if split.fold is not None and not len(validation):
         raise SettingsError("[split] the validation fold holds no labels; choose another fold")
-    return Prepared(recipe, grounds, split, opened.every, cells, bands, training, validation)
+    return FoldData(recipe, scenes, split, opened.every, cells, bands, training, validation)
 
 
 @contextmanager
@@ -187,8 +192,8 @@ def recipe_keys(recipe: Recipe) -> Iterator[None]:
         raise type(error)(f"{recipe.path}: {text}") from error
 
 
-def default_chip_size(grounds: tuple[Ground, ...]) -> int:
+def default_chip_size(scenes: tuple[LabelledScene, ...]) -> int:
     """256 pixels, or what fits a quarter of the smallest scene: a multiple of 32 that networks can halve."""
     from geoseg.training.ground.folds import default_block_size
 
-    return min(_LARGEST_DEFAULT, max(_MULTIPLE, default_block_size(grounds) // _MULTIPLE * _MULTIPLE))
+    return min(_LARGEST_DEFAULT, max(_MULTIPLE, default_block_size(scenes) // _MULTIPLE * _MULTIPLE))

@@ -5,16 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.assess.classmap import open_class_map
+from geoseg.assess.compare import WINDOW, compare, windows
+from geoseg.assess.scores import number, score
+from geoseg.classes import NODATA
 from geoseg.doctor.examine import examine
-from geoseg.errors import SettingsError
+from geoseg.errors import SceneError, SettingsError
+from geoseg.grid import Window
 from geoseg.inference.backends.convert import converted_network
 from geoseg.inference.normalise import Normalisation
+from geoseg.labels.labels import open_labels
 from geoseg.models import Model, open_model
 from geoseg.models.conversion import ChipShape
 from geoseg.models.export import write_package
@@ -22,8 +32,6 @@ from geoseg.models.quantize import check_can_quantize, quantize_network
 from geoseg.plan.prepare import judge
 from geoseg.progress import Progress, Silent
 from geoseg.scene import Scene, open_scene
-from geoseg.verbs.agreement import agreement, label_scores
-from geoseg.verbs.calibration_chips import draw_chips
 from geoseg.verbs.export import check_folder
 from geoseg.verbs.predict import predict
 
@@ -158,3 +166,110 @@ def _measure(
                 "int8": label_scores([int8 for _, int8 in maps], truths, label_column),
             }
     return measured
+
+
+_ENOUGH = 0.5
+"""Least share of valid pixels of a chip that is drawn."""
+_TRIES = 8
+"""Places looked at for each chip."""
+
+
+def draw_chips(
+    scenes: Sequence[Scene], normalisation: Normalisation, side: int, count: int, seed: int = 0
+) -> list[NDArray[np.float32]]:
+    """Draw chips at random places, the same number of each scene; the same seed draws the same.
+
+    Args:
+        scenes: Their bands in the model's order.
+        normalisation: The package's.
+        side: Rows and columns of a chip.
+        count: How many in all.
+        seed: Of the places.
+
+    Returns:
+        float32 (1, bands, side, side) each, normalised, 0 where there is nothing.
+
+    Raises:
+        SceneError: If no scene has a valid pixel.
+    """
+    rng = np.random.default_rng(seed)
+    each = -(-count // len(scenes))
+    drawn = [chip for scene in scenes for chip in islice(_chips(scene, normalisation, side, each, rng), each)]
+    if not drawn:
+        raise SceneError(
+            f"{scenes[0].name}: there is no valid pixel to calibrate with in {len(scenes)} scenes"
+        )
+    return drawn[:count]
+
+
+def _chips(
+    scene: Scene, normalisation: Normalisation, side: int, count: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.float32]]:
+    """Chips that are valid enough first, then whatever has a valid pixel."""
+    sparse = []
+    for _ in range(count * _TRIES):
+        chip, valid = _read_chip(scene, normalisation, side, rng)
+        if valid >= _ENOUGH:
+            yield chip
+        elif valid > 0:
+            sparse.append(chip)
+    yield from sparse
+
+
+def _read_chip(
+    scene: Scene, normalisation: Normalisation, side: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], float]:
+    """One chip and the share of it that is valid; a scene smaller than the chip lies in its corner."""
+    rows, cols = scene.shape
+    top, left = (int(rng.integers(0, max(1, size - side + 1))) for size in (rows, cols))
+    window = Window(top, left, min(side, rows), min(side, cols))
+    values, valid = scene.read(window)
+    chip = np.zeros((1, values.shape[0], side, side), np.float32)
+    chip[0, :, : window.height, : window.width] = normalisation.apply(values, valid)
+    return chip, float(valid.mean())
+
+
+def agreement(maps: Sequence[tuple[Path, Path]]) -> dict[str, Any]:
+    """Count the valid pixels that show the same class.
+
+    Args:
+        maps: Pairs of class maps on one grid.
+
+    Returns:
+        ``pixels`` that both show, and ``agreement``, the share of them with the same class (None for none).
+    """
+    pixels = same = 0
+    for first, second in maps:
+        one, other = open_class_map(first), open_class_map(second)
+        for window in windows(one.shape, WINDOW):
+            left, right = one.read(window), other.read(window)
+            shown = (left != NODATA) & (right != NODATA)
+            pixels += int(shown.sum())
+            same += int(np.count_nonzero(left[shown] == right[shown]))
+    return {"pixels": pixels, "agreement": number(same / pixels) if pixels else None}
+
+
+def label_scores(
+    maps: Sequence[Path], labels: Sequence[str | os.PathLike[str]], label_column: str | None
+) -> dict[str, Any]:
+    """Scores of several maps taken together.
+
+    Args:
+        maps: Class maps.
+        labels: What is true, one file a map.
+        label_column: Column of polygons that names the class.
+
+    Returns:
+        ``accuracy``, ``miou`` (None where nothing is labelled) and ``labelled_pixels``.
+    """
+    confusion = np.zeros((256, 256), np.int64)
+    for path, truth in zip(maps, labels, strict=True):
+        class_map = open_class_map(path)
+        opened = open_labels(truth, class_map.path, class_map.legend or None, column=label_column)
+        confusion += compare(class_map, opened, block=WINDOW).confusion()
+    scores = score(confusion)
+    return {
+        "accuracy": number(scores.accuracy),
+        "miou": number(scores.miou),
+        "labelled_pixels": int(confusion.sum()),
+    }

@@ -23,13 +23,13 @@ from geoseg.training.cross_validation import (
     missing,
     train_folds,
 )
-from geoseg.training.network.train_network import EPOCHS, Trained, finished, train_network
-from geoseg.training.publish import DETAILS, STAGED, publish, write_card
+from geoseg.training.network.train_network import EPOCHS, TrainedNetwork, finished, train_network
 from geoseg.training.recipe.recipe import Recipe, load_recipe
+from geoseg.training.work_folder import DETAILS, STAGED, publish, write_card
 
 if TYPE_CHECKING:
     from geoseg.training.network.module import Epoch
-    from geoseg.training.prepare import Opened
+    from geoseg.training.prepare import TrainingData
 
 PathLike = str | os.PathLike[str]
 EXTRA = ("lightning", "matplotlib", "tensorboard", "torchvision")
@@ -98,9 +98,9 @@ def train(
         progress.say(f"{folder} is finished already")
         return TrainResult(folder, load_card(folder).metrics)
     progress.say("reading labels and scenes")
-    from geoseg.training.prepare import open_training
+    from geoseg.training.prepare import open_training_data
 
-    opened = open_training(loaded)
+    opened = open_training_data(loaded)
     wanted = check_folds(opened, folds) if cross_validate else ()
     with _begun(work, mark, loaded):
         if cross_validate:
@@ -126,9 +126,9 @@ def preview(recipe: PathLike, output: PathLike, *, overwrite: bool = False) -> P
     check_extra()
     check_outputs({"--preview": Path(output)}, [], endings={"--preview": (".png",)}, overwrite=overwrite)
     from geoseg.training.chips.preview import write_preview
-    from geoseg.training.prepare import prepare_training
+    from geoseg.training.prepare import prepare_fold
 
-    return write_preview(output, prepare_training(loaded).training, loaded.classes)
+    return write_preview(output, prepare_fold(loaded).training, loaded.classes)
 
 
 def check_extra() -> None:
@@ -197,7 +197,7 @@ def _begun(work: Path, mark: str, recipe: Recipe) -> Iterator[None]:
         raise
 
 
-def _train_one(opened: Opened, folder: Path, work: Path, progress: Progress) -> TrainResult:
+def _train_one(opened: TrainingData, folder: Path, work: Path, progress: Progress) -> TrainResult:
     """One network; measured on the fold that validates, if one does."""
     from geoseg.training.ground.split_files import write_split
     from geoseg.training.prepare import hold_out
@@ -206,7 +206,7 @@ def _train_one(opened: Opened, folder: Path, work: Path, progress: Progress) -> 
     if trained is None:
         prepared = hold_out(opened, opened.split.fold)
         write_split(
-            work, prepared.split, prepared.grounds, opened.recipe.classes, prepared.every, prepared.cells
+            work, prepared.split, prepared.scenes, opened.recipe.classes, prepared.every, prepared.cells
         )
         trained = train_network(prepared, work, progress, title="training")
     temperatures, metrics = _measure(opened, trained, folder, work, progress)
@@ -214,25 +214,25 @@ def _train_one(opened: Opened, folder: Path, work: Path, progress: Progress) -> 
 
 
 def _measure(
-    opened: Opened, trained: Trained, folder: Path, work: Path, progress: Progress
+    opened: TrainingData, trained: TrainedNetwork, folder: Path, work: Path, progress: Progress
 ) -> tuple[dict[str, float], dict[str, Any]]:
     from geoseg.training.held_out.measure import measure_fold
-    from geoseg.training.network.module import kept_of
+    from geoseg.training.network.module import kept_epoch
 
     if opened.split.fold is None:
         return {}, {}
     temperatures, metrics = measure_fold(opened, trained.package, folder, work, progress)
-    kept = kept_of(trained.history, opened.recipe.run.keep)
+    kept = kept_epoch(trained.history, opened.recipe.run.keep)
     return temperatures, metrics | {"epoch": kept.epoch + 1, "epochs": len(trained.history)}
 
 
 def _cross_validate(
-    opened: Opened, wanted: Sequence[int], folder: Path, work: Path, progress: Progress
+    opened: TrainingData, wanted: Sequence[int], folder: Path, work: Path, progress: Progress
 ) -> TrainResult:
     from geoseg.training.ground.split_files import write_split
 
     split = opened.split.holding_out(None)
-    write_split(work, split, opened.grounds, opened.recipe.classes, opened.every, opened.every)
+    write_split(work, split, opened.scenes, opened.recipe.classes, opened.every, opened.every)
     if not train_folds(opened, wanted, work, progress):
         left = ", ".join(map(str, missing(opened, work)))
         progress.say(f"folds still to be trained: {left}; go on with --cross-validate --resume")
@@ -242,8 +242,8 @@ def _cross_validate(
 
 
 def _publish(
-    opened: Opened,
-    trained: Trained,
+    opened: TrainingData,
+    trained: TrainedNetwork,
     folder: Path,
     work: Path,
     temperatures: Mapping[str, float],

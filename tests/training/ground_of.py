@@ -11,7 +11,7 @@ from rasterio.transform import Affine
 from geoseg.classes import LandClass
 from geoseg.labels.labels import open_labels
 from geoseg.scene import open_scene
-from geoseg.training.ground.ground import Ground
+from geoseg.training.ground.labelled_scene import LabelledScene
 
 CLASSES = (
     LandClass(2, "corn", "#ffd300"),
@@ -63,7 +63,9 @@ def make_files(folder: Path, shape=(150, 130), seed=0, name="scene", holes=True)
     return scene, write(folder / f"{name}_labels.tif", labels, nodata=0)
 
 
-def make_ground(folder: Path, shape=(150, 130), seed=0, name="scene", rim=0, holes=True) -> Ground:
+def make_labelled_scene(
+    folder: Path, shape=(150, 130), seed=0, name="scene", rim=0, holes=True
+) -> LabelledScene:
     scene_path, label_path = make_files(folder, shape, seed, name, holes)
     scene = open_scene(scene_path)
-    return Ground(scene, open_labels(label_path, scene, CLASSES), (2, 5, 7), rim)
+    return LabelledScene(scene, open_labels(label_path, scene, CLASSES), (2, 5, 7), rim)

@@ -10,7 +10,7 @@ import pytest
 from geoseg.classes import IGNORE
 from geoseg.inference.normalise import Normalisation
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.augment.chip import TrainingChip
+from geoseg.training.chips.augment.augmentation import TrainingChip
 from geoseg.training.chips.augment.geometry import Crop, Flips, QuarterTurns, Rotation, Scaling, warp
 from geoseg.training.chips.augment.outdoors import GREENING, Haze, Season, Shadow, smooth_field
 from geoseg.training.chips.augment.pipeline import AugmentSettings, augment

@@ -14,12 +14,18 @@ from geoseg.inference.blend import SUM_ONE
 from geoseg.labels.labels import open_labels
 from geoseg.models import load_model
 from geoseg.scene import open_scene
-from geoseg.training.ground.ground import Ground, count_labels
-from geoseg.training.ground.regions import Region
-from geoseg.training.held_out import logits as logits_module
-from geoseg.training.held_out.calibrate import ChipShare, Sample, fit_temperature, join, miscalibration
-from geoseg.training.held_out.maps import settings_of
+from geoseg.training.ground.folds import Region
+from geoseg.training.ground.labelled_scene import LabelledScene, count_labels
+from geoseg.training.held_out import sample as logits_module
+from geoseg.training.held_out.maps import held_out_settings
 from geoseg.training.held_out.sample import draw_sample
+from geoseg.training.held_out.temperature import (
+    ChipLogits,
+    LogitSample,
+    fit_temperature,
+    join,
+    miscalibration,
+)
 from geoseg.verbs.predict import predict
 from tests.conftest import save_tiny
 from tests.training.ground_of import CLASSES, make_files
@@ -35,7 +41,7 @@ def held_out(tmp_path_factory):
     folder = tmp_path_factory.mktemp("held-out")
     scene_path, label_path = make_files(folder)
     scene = open_scene(scene_path).select([1, 2], invalid_where="all")
-    ground = Ground(scene, open_labels(label_path, scene, CLASSES), (2, 5, 7))
+    ground = LabelledScene(scene, open_labels(label_path, scene, CLASSES), (2, 5, 7))
     return folder, ground, count_labels(ground), load_model(save_tiny(folder / "tiny"))
 
 
@@ -70,7 +76,7 @@ def wanted(held_out, regions=REGIONS):
     whole = Window.from_shape(ground.shape)
     inside = np.any([region.mask(whole) for region in regions], axis=0)
     labels = ground.read_labels(whole)
-    return inside & (labels != IGNORE) & ground.scene.read(whole)[1], labels
+    return inside & (labels != IGNORE) & ground.image.read(whole)[1], labels
 
 
 @pytest.mark.parametrize(("tta", "temperature"), [("none", 1.0), ("none", 2.5), ("d4", 0.6)])
@@ -134,8 +140,8 @@ def test_few_forwards_see_whole_pieces_spread_over_all_ground(held_out, monkeypa
 
 def one_chip(logits, labels):
     pixels = np.arange(labels.size)
-    share = ChipShare(pixels, np.full(labels.size, WEIGHT_ONE, np.int32), logits.astype(np.float32)[None])
-    return Sample(labels.astype(np.uint8), len(logits), (share,))
+    share = ChipLogits(pixels, np.full(labels.size, WEIGHT_ONE, np.int32), logits.astype(np.float32)[None])
+    return LogitSample(labels.astype(np.uint8), len(logits), (share,))
 
 
 def honest(seed=0, pixels=20000, classes=5):
@@ -158,7 +164,7 @@ def test_it_is_the_blended_confidence_that_becomes_honest():
     rng = np.random.default_rng(1)
     each = [(logits + rng.normal(0, 2, logits.shape)).astype(np.float32)[None] for _ in range(2)]
     pixels, half = np.arange(labels.size), np.full(labels.size, WEIGHT_ONE // 2, np.int32)
-    blended = Sample(labels.astype(np.uint8), 5, tuple(ChipShare(pixels, half, one) for one in each))
+    blended = LogitSample(labels.astype(np.uint8), 5, tuple(ChipLogits(pixels, half, one) for one in each))
     alone = fit_temperature(one_chip(each[0][0], labels))
     together = fit_temperature(blended)
     assert together < 0.9 * alone
@@ -177,8 +183,8 @@ def test_samples_of_several_folds_are_fitted_together():
 
 
 def test_without_pixels_it_is_one():
-    assert fit_temperature(Sample(np.zeros(0, np.uint8), 3, ())) == 1.0
-    assert fit_temperature(join([Sample(np.zeros(0, np.uint8), 3, ())] * 2)) == 1.0
+    assert fit_temperature(LogitSample(np.zeros(0, np.uint8), 3, ())) == 1.0
+    assert fit_temperature(join([LogitSample(np.zeros(0, np.uint8), 3, ())] * 2)) == 1.0
 
 
 def test_what_is_always_right_stays_in_bounds():
@@ -195,5 +201,5 @@ def test_miscalibration_by_hand():
 
 def test_settings_are_those_of_predict(held_out):
     model = held_out[3]
-    settings = settings_of(model, "cpu", "d4")
+    settings = held_out_settings(model, "cpu", "d4")
     assert (settings.chip_size, settings.overlap, settings.tta) == (64, 16, "d4")

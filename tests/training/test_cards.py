@@ -7,7 +7,7 @@ import rasterio
 
 from geoseg.training.cards import make_card
 from geoseg.training.network.transfer import StartedNetwork
-from geoseg.training.prepare import prepare_training
+from geoseg.training.prepare import prepare_fold
 from geoseg.training.recipe.recipe import load_recipe
 from tests.training.ground_of import make_files
 
@@ -36,7 +36,7 @@ def card_of(tmp_path):
             with rasterio.open(path, "r+") as raster:
                 raster.crs = rasterio.CRS() if crs is None else crs
         (tmp_path / "crops.toml").write_text(RECIPE + model)
-        prepared = prepare_training(load_recipe(tmp_path / "crops.toml"))
+        prepared = prepare_fold(load_recipe(tmp_path / "crops.toml"))
         return make_card(prepared, StartedNetwork(None, "unet-classic", None, {}, ()))
 
     return make

@@ -20,7 +20,7 @@ from geoseg.cli import run as command_line
 from geoseg.cli.train import train as command
 from geoseg.errors import InputError, OutputError
 from geoseg.training.label_check.check import check_labels
-from geoseg.training.prepare import prepare_training
+from geoseg.training.prepare import prepare_fold
 from tests.conftest import SAMPLES
 from tests.training.ground_of import PLACE, make_files, write
 
@@ -160,7 +160,7 @@ def test_what_training_would_refuse(recipe, change, code, hint, capsys):
     assert levels(check)[code] == "stop"
     assert hint in message(check, code)
     with pytest.raises(InputError):
-        prepare_training(check.recipe)
+        prepare_fold(check.recipe)
     assert command_line(["train", str(path), "--check", "--quiet"]) == 2
     assert "training would refuse" in capsys.readouterr().out
 

@@ -9,20 +9,19 @@ from geoseg.classes import IGNORE
 from geoseg.errors import GeosegError, SettingsError
 from geoseg.grid import Window
 from geoseg.training.chips.augment.pipeline import AugmentSettings
-from geoseg.training.chips.chips import ChipReader, Place, Placer, TrainingChips, ValidationChips
-from geoseg.training.ground.folds import NO_FOLD, Split
-from geoseg.training.ground.ground import LabelCells, count_labels, open_ground
-from geoseg.training.ground.regions import Region
-from geoseg.training.ground.survey import Moments, survey
+from geoseg.training.chips.chips import ChipPlace, ChipPlacer, ChipReader, TrainingChips, ValidationChips
+from geoseg.training.ground.band_statistics import Moments, measure_bands
+from geoseg.training.ground.folds import NO_FOLD, Region, Split
+from geoseg.training.ground.labelled_scene import LabelCells, count_labels, open_labelled_scenes
 from geoseg.training.recipe.recipe import load_recipe
-from tests.training.ground_of import field_map, make_files, make_ground, write
+from tests.training.ground_of import field_map, make_files, make_labelled_scene, write
 
 OFF = AugmentSettings(flips=None, turns=None, brightness=None, noise=None)
 
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory):
-    return make_ground(tmp_path_factory.mktemp("ground"))
+    return make_labelled_scene(tmp_path_factory.mktemp("ground"))
 
 
 def held_out(window, buffer=4):
@@ -43,8 +42,8 @@ def test_labels_become_class_indices(ground):
 
 
 def test_the_rim_ignores_both_sides_of_borders_and_nothing_else(tmp_path):
-    ground = make_ground(tmp_path, rim=2)
-    plain = make_ground(tmp_path, rim=0).read_labels(Window.from_shape(ground.shape))
+    ground = make_labelled_scene(tmp_path, rim=2)
+    plain = make_labelled_scene(tmp_path, rim=0).read_labels(Window.from_shape(ground.shape))
     rimmed = ground.read_labels(Window.from_shape(ground.shape))
     padded = np.pad(plain, 2, constant_values=IGNORE)
     for row, col in np.random.default_rng(0).integers((0, 0), ground.shape, (400, 2)):
@@ -57,7 +56,7 @@ def test_the_rim_ignores_both_sides_of_borders_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("shape", [(150, 130), (33, 1100), (16, 16)])
 def test_cells_count_every_label(tmp_path, shape):
-    ground = make_ground(tmp_path, shape)
+    ground = make_labelled_scene(tmp_path, shape)
     cells = count_labels(ground)
     labels = ground.read_labels(Window.from_shape(shape))
     np.testing.assert_array_equal(cells.classes, [(labels == i).sum() for i in range(3)])
@@ -88,9 +87,9 @@ def test_moments_agree_with_numpy():
 
 def test_the_normalisation_knows_only_training_ground(ground):
     split = held_out(Window(60, 0, 90, 130), buffer=10)
-    bands = survey([ground], split)
+    bands = measure_bands([ground], split)
     everything = Window.from_shape(ground.shape)
-    values, valid = ground.scene.read(everything)
+    values, valid = ground.image.read(everything)
     inside = values[:, valid & split.trains(0, everything)]
     assert [band.name for band in bands] == ["red", "nir"]
     for band, own in zip(bands, inside, strict=True):
@@ -101,11 +100,11 @@ def test_the_normalisation_knows_only_training_ground(ground):
 
 def test_chips_are_normalised_as_predict_normalises(ground):
     split = held_out(Window(0, 100, 20, 20))
-    bands = survey([ground], split)
+    bands = measure_bands([ground], split)
     reader = ChipReader((ground,), split, bands, 64)
-    place = Place(0, Window(120, 10, 64, 64))  # reaches 34 rows below the scene
+    place = ChipPlace(0, Window(120, 10, 64, 64))  # reaches 34 rows below the scene
     values, labels = reader.normalise(reader.read(place))
-    read, valid = ground.scene.read(Window(120, 10, 30, 64))
+    read, valid = ground.image.read(Window(120, 10, 30, 64))
     expected = (read[0] - np.float32(bands[0].mean)) / np.float32(bands[0].std)
     np.testing.assert_array_equal(values[0, :30], np.where(valid, expected, 0))
     assert not values[:, 30:].any()
@@ -116,8 +115,8 @@ def test_chips_are_normalised_as_predict_normalises(ground):
 
 def test_invalid_pixels_have_no_label(ground):
     split = held_out(Window(120, 100, 20, 20))
-    reader = ChipReader((ground,), split, survey([ground], split), 64)
-    chip = reader.read(Place(0, Window(0, 0, 64, 64)))
+    reader = ChipReader((ground,), split, measure_bands([ground], split), 64)
+    chip = reader.read(ChipPlace(0, Window(0, 0, 64, 64)))
     assert not chip.valid[:25, :26].any()
     assert (chip.labels[:25, :26] == IGNORE).all()
     assert not reader.normalise(chip)[0][:, ~chip.valid].any()
@@ -126,8 +125,8 @@ def test_invalid_pixels_have_no_label(ground):
 @pytest.fixture(scope="module")
 def chips(ground):
     split = held_out(Window(60, 40, 40, 40))
-    reader = ChipReader((ground,), split, survey([ground], split), 32)
-    return TrainingChips(reader, Placer(trained(ground, split), 32, 0.3), AugmentSettings(), seed=5)
+    reader = ChipReader((ground,), split, measure_bands([ground], split), 32)
+    return TrainingChips(reader, ChipPlacer(trained(ground, split), 32, 0.3), AugmentSettings(), seed=5)
 
 
 class TestTrainingChips:
@@ -160,11 +159,11 @@ def test_chips_are_placed_where_labels_are(tmp_path):
     """A scene that is nine tenths empty wastes few chips."""
     labels = field_map((640, 640))
     labels[:, 64:] = 0
-    ground = make_ground(tmp_path, (640, 640), holes=False)
+    ground = make_labelled_scene(tmp_path, (640, 640), holes=False)
     write(tmp_path / "scene_labels.tif", labels, nodata=0)
     split = held_out(Window(0, 600, 1, 1))
-    reader = ChipReader((ground,), split, survey([ground], split), 32)
-    chips = TrainingChips(reader, Placer(trained(ground, split), 32, 0.3), OFF, 0)
+    reader = ChipReader((ground,), split, measure_bands([ground], split), 32)
+    chips = TrainingChips(reader, ChipPlacer(trained(ground, split), 32, 0.3), OFF, 0)
     shares = [(chips[number][1] != IGNORE).mean() for number in range(60)]
     assert np.mean(shares) > 0.6
     assert min(shares) > 0
@@ -178,7 +177,7 @@ def test_rare_classes_are_drawn_as_often_as_asked():
     rng = np.random.default_rng(0)
 
     def hits(rare_share):
-        placer = Placer(cells, 16, rare_share)
+        placer = ChipPlacer(cells, 16, rare_share)
         centres = [placer.draw(rng).window for _ in range(600)]
         return np.mean([w.intersection(Window(64, 64, 16, 16)) is not None for w in centres])
 
@@ -190,7 +189,7 @@ def test_places_are_drawn_in_proportion_and_in_the_right_scene():
     first = np.zeros((2, 3, 2), np.uint32)
     second = np.zeros((4, 2, 2), np.uint32)
     first[1, 2, 0], second[3, 1, 0], second[0, 0, 1] = 300, 600, 100
-    placer = Placer([LabelCells(16, first), LabelCells(16, second)], 1, 0.0)
+    placer = ChipPlacer([LabelCells(16, first), LabelCells(16, second)], 1, 0.0)
     rng = np.random.default_rng(1)
     drawn = [placer._try(rng) for _ in range(3000)]
     where = [(p.scene, p.window.row // 16, p.window.col // 16) for p in drawn]
@@ -201,17 +200,17 @@ def test_places_are_drawn_in_proportion_and_in_the_right_scene():
 
 def test_nothing_to_train_on_is_refused():
     with pytest.raises(SettingsError, match="no label is left"):
-        Placer([LabelCells(16, np.zeros((2, 2, 3), np.uint32))], 32, 0.3)
+        ChipPlacer([LabelCells(16, np.zeros((2, 2, 3), np.uint32))], 32, 0.3)
 
 
 def test_validation_chips_hold_every_label_of_their_ground_once(ground):
     window = Window(50, 20, 77, 90)
     split = held_out(window, buffer=8)
-    reader = ChipReader((ground,), split, survey([ground], split), 32)
+    reader = ChipReader((ground,), split, measure_bands([ground], split), 32)
     chips = ValidationChips(reader, [count_labels(ground)])
     counts = np.bincount(np.concatenate([chips[i][1].ravel() for i in range(len(chips))]), minlength=256)
     labels = ground.read_labels(window)
-    _, valid = ground.scene.read(window)
+    _, valid = ground.image.read(window)
     assert counts[:3].tolist() == [((labels == i) & valid).sum() for i in range(3)]
 
 
@@ -231,23 +230,25 @@ class TestOpening:
         return load_recipe(path)
 
     def test_all_bands_are_the_default(self, tmp_path):
-        (ground,) = open_ground(self.recipe(tmp_path))
-        assert [band.common_name for band in ground.scene.bands] == ["red", "nir"]
+        (ground,) = open_labelled_scenes(self.recipe(tmp_path))
+        assert [band.common_name for band in ground.image.bands] == ["red", "nir"]
 
     def test_bands_can_be_chosen_and_ordered(self, tmp_path):
-        (ground,) = open_ground(self.recipe(tmp_path, 'bands = ["nir", 1]\n'))
-        assert [band.number for band in ground.scene.bands] == [2, 1]
+        (ground,) = open_labelled_scenes(self.recipe(tmp_path, 'bands = ["nir", 1]\n'))
+        assert [band.number for band in ground.image.bands] == [2, 1]
 
     def test_a_label_that_is_no_class_is_refused_and_can_be_ignored(self, tmp_path):
         two = '2 = "corn"\n5 = "grass"\n'
-        (ground,) = open_ground(self.recipe(tmp_path, classes=two))
+        (ground,) = open_labelled_scenes(self.recipe(tmp_path, classes=two))
         with pytest.raises(GeosegError, match="7"):
             count_labels(ground)
-        (ground,) = open_ground(self.recipe(tmp_path, classes=two + "[label_values]\nignore = [7]\n"))
+        (ground,) = open_labelled_scenes(
+            self.recipe(tmp_path, classes=two + "[label_values]\nignore = [7]\n")
+        )
         assert count_labels(ground).classes.shape == (2,)
 
     def test_labels_are_remapped(self, tmp_path):
         more = '2 = "crop"\n9 = "other"\n[label_values]\nremap = { 2 = 2, 5 = 2, 7 = 9 }\n'
-        (ground,) = open_ground(self.recipe(tmp_path, classes=more))
+        (ground,) = open_labelled_scenes(self.recipe(tmp_path, classes=more))
         labels = field_map((150, 130))
         assert count_labels(ground).classes.tolist() == [np.isin(labels, [2, 5]).sum(), (labels == 7).sum()]

@@ -14,9 +14,9 @@ import rasterio.features
 
 from geoseg.errors import OutputError
 from geoseg.models import load_card, load_model, save_model
-from geoseg.training.held_out.calibrate import fit_temperature, join
 from geoseg.training.held_out.sample import draw_sample
-from geoseg.training.prepare import open_training
+from geoseg.training.held_out.temperature import fit_temperature, join
+from geoseg.training.prepare import open_training_data
 from geoseg.training.recipe.recipe import load_recipe
 from geoseg.verbs.evaluate import evaluate
 from geoseg.verbs.predict import predict
@@ -205,11 +205,11 @@ def test_every_fold_is_scored_and_their_spread_told(validated):
 def test_temperatures_are_fitted_across(validated):
     """The maps of a fold use what was fitted on the other; what is shipped was fitted on both."""
     result, folder, _ = validated
-    opened = open_training(load_recipe(folder / "crops.toml"))
+    opened = open_training_data(load_recipe(folder / "crops.toml"))
     samples = [
         draw_sample(
             load_model(folder / f"fold{fold}"),
-            opened.grounds,
+            opened.scenes,
             opened.every,
             opened.split.of(fold),
             "none",

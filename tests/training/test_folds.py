@@ -16,20 +16,18 @@ from geoseg.classes import IGNORE
 from geoseg.errors import InputError, SettingsError
 from geoseg.grid import Window
 from geoseg.training.chips.augment.pipeline import AugmentSettings
-from geoseg.training.chips.chips import ChipReader, Placer, TrainingChips, ValidationChips
-from geoseg.training.chips.tiles import keep, tiles
-from geoseg.training.ground.folds import Split, balance, cut, in_pixels, make_split
-from geoseg.training.ground.ground import count_labels
-from geoseg.training.ground.regions import Region
+from geoseg.training.chips.chips import ChipPlacer, ChipReader, TrainingChips, ValidationChips, keep, tiles
+from geoseg.training.ground.band_statistics import measure_bands
+from geoseg.training.ground.folds import Region, Split, balance, cut, in_pixels, make_split
+from geoseg.training.ground.labelled_scene import count_labels
 from geoseg.training.ground.split_files import write_split
-from geoseg.training.ground.survey import survey
 from geoseg.training.recipe.settings import SplitSettings
-from tests.training.ground_of import CLASSES, PLACE, make_ground
+from tests.training.ground_of import CLASSES, PLACE, make_labelled_scene
 
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory):
-    return make_ground(tmp_path_factory.mktemp("ground"), (200, 170))
+    return make_labelled_scene(tmp_path_factory.mktemp("ground"), (200, 170))
 
 
 def split_of(ground, chip_size=32, seed=0, **options):
@@ -52,7 +50,7 @@ class Poisoned:
 
 class FakeGround:
     def __init__(self, shape, labels):
-        self.shape, self.scene, self.array, self.class_ids, self.rim = (
+        self.shape, self.image, self.array, self.class_ids, self.rim = (
             shape,
             Poisoned(shape),
             labels,
@@ -88,7 +86,7 @@ def test_no_pixel_that_a_training_chip_reads_is_validation_ground_or_its_buffer(
         options = SplitSettings(block_size=f"{block}px", buffer=f"{buffer}px", folds=3, fold=fold)
         split = make_split(options, [ground], cells, chip_size=chip, seed=seed)
         training = [count_labels(ground, lambda window: split.trains(0, window))]
-        placer = Placer(training, chip, 0.5)
+        placer = ChipPlacer(training, chip, 0.5)
     except SettingsError:
         return  # too few blocks, or nothing left beside the buffer
     forbidden = np.zeros((rows, cols), bool)
@@ -192,7 +190,7 @@ def test_lengths_in_metres(ground):
 def test_metres_need_a_scene_that_knows_its_pixels(ground):
     from geoseg.raster.georeference import Georeference
 
-    lost = replace(ground, scene=replace(ground.scene, georeference=Georeference()))
+    lost = replace(ground, image=replace(ground.image, georeference=Georeference()))
     with pytest.raises(SettingsError, match="give px"):
         in_pixels("640m", "buffer", lost)
 
@@ -203,7 +201,7 @@ def test_too_few_blocks_are_refused(ground):
 
 
 def test_named_scenes_validate(tmp_path):
-    grounds = tuple(make_ground(tmp_path, seed=i, name=f"s{i}") for i in range(3))
+    grounds = tuple(make_labelled_scene(tmp_path, seed=i, name=f"s{i}") for i in range(3))
     split = split_of(grounds, method="scenes", validation_scenes=("s1",), buffer="0px")
     assert [region.scene for region in split.validation] == [1]
     everything = Window.from_shape(grounds[0].shape)
@@ -214,7 +212,7 @@ def test_named_scenes_validate(tmp_path):
 
 
 def test_scenes_are_shared_among_folds(tmp_path):
-    grounds = tuple(make_ground(tmp_path, seed=i, name=f"s{i}") for i in range(3))
+    grounds = tuple(make_labelled_scene(tmp_path, seed=i, name=f"s{i}") for i in range(3))
     held = [split_of(grounds, method="scenes", folds=3, fold=fold).validation[0].scene for fold in range(3)]
     assert sorted(held) == [0, 1, 2]
     with pytest.raises(SettingsError, match="give more scenes, or fewer folds"):
@@ -255,10 +253,10 @@ class TestPolygons:
     def test_training_chips_stay_out_of_polygons(self, ground, layer):
         split = split_of(ground, method="polygons", polygons=layer([0, 1]), buffer="4px")
         cells = [count_labels(ground, lambda window: split.trains(0, window))]
-        bands = survey([ground], split)
+        bands = measure_bands([ground], split)
         reader = ChipReader((ground,), split, bands, 48)
         off = AugmentSettings(flips=None, turns=None, brightness=None, noise=None)
-        chips = TrainingChips(reader, Placer(cells, 48, 0.3), off, 0)
+        chips = TrainingChips(reader, ChipPlacer(cells, 48, 0.3), off, 0)
         met = 0
         for number in range(40):
             place = chips._inside(chips.placer.draw(np.random.default_rng((0, number))))
@@ -302,7 +300,7 @@ def test_the_split_is_written_beside_the_model(ground, tmp_path):
 
 def test_other_folds_can_be_held_out(tmp_path):
     """Fold by fold everything is held out once; without a fold everything trains."""
-    ground = make_ground(tmp_path)
+    ground = make_labelled_scene(tmp_path)
     split = split_of(ground, block_size="40px", folds=3, buffer="3px")
     assert split.folds == (0, 1, 2)
     whole = Window.from_shape(ground.shape)
@@ -317,5 +315,5 @@ def test_other_folds_can_be_held_out(tmp_path):
 
 
 def test_nothing_need_be_held_out(tmp_path):
-    split = split_of(make_ground(tmp_path), method="none")
+    split = split_of(make_labelled_scene(tmp_path), method="none")
     assert (split.regions, split.validation, split.folds) == ((), (), ())

@@ -12,8 +12,8 @@ import shapely
 from geoseg.grid import Window
 from geoseg.models import load_model
 from geoseg.progress import Silent
-from geoseg.training.ground.regions import Region
-from geoseg.training.held_out.maps import HeldOut, map_held_out
+from geoseg.training.ground.folds import Region
+from geoseg.training.held_out.maps import HeldOutPart, map_held_out
 from geoseg.training.held_out.scores import (
     RegionLabels,
     describe,
@@ -23,7 +23,7 @@ from geoseg.training.held_out.scores import (
 )
 from geoseg.verbs.predict import predict
 from tests.conftest import save_tiny
-from tests.training.ground_of import CLASSES, make_ground
+from tests.training.ground_of import CLASSES, make_labelled_scene
 
 BOX = Window(20, 30, 80, 70)
 UPPER = Region(0, 0, BOX, shapely.Polygon([(30, 20), (100, 20), (30, 100)]))
@@ -47,9 +47,9 @@ def read(path):
 
 def test_polygons_share_a_box_but_no_pixel(models, tmp_path):
     """Each pixel is mapped by its own model, as predict maps it; pixels of nobody are nodata."""
-    ground = make_ground(tmp_path)
+    ground = make_labelled_scene(tmp_path)
     parts = [
-        HeldOut(load_model(path), (region,)) for path, region in zip(models, (UPPER, LOWER), strict=True)
+        HeldOutPart(load_model(path), (region,)) for path, region in zip(models, (UPPER, LOWER), strict=True)
     ]
     (found,) = maps_of([ground], parts, tmp_path / "maps")
     whole = Window.from_shape(ground.shape)
@@ -82,17 +82,17 @@ def test_scenes_of_one_name_get_maps_of_their_own(models, tmp_path):
     folders = [tmp_path / name for name in ("a", "b")]
     for seed, folder in enumerate(folders):
         folder.mkdir()
-        make_ground(folder, (60, 70), seed)
-    grounds = [make_ground(folder, (60, 70), seed) for seed, folder in enumerate(folders)]
+        make_labelled_scene(folder, (60, 70), seed)
+    grounds = [make_labelled_scene(folder, (60, 70), seed) for seed, folder in enumerate(folders)]
     regions = tuple(Region(scene, 0, Window(0, 0, 60, 70)) for scene in (0, 1))
-    found = maps_of(grounds, [HeldOut(load_model(models[0]), regions)], tmp_path / "maps")
+    found = maps_of(grounds, [HeldOutPart(load_model(models[0]), regions)], tmp_path / "maps")
     assert [one.scene for one in found] == [0, 1]
     assert [one.classes.name for one in found] == ["scene-1_classes.tif", "scene-2_classes.tif"]
     assert not np.array_equal(read(found[0].classes), read(found[1].classes))
 
 
 def test_labels_of_regions_are_class_ids(tmp_path):
-    ground = make_ground(tmp_path, rim=2)
+    ground = make_labelled_scene(tmp_path, rim=2)
     whole = Window.from_shape(ground.shape)
     labels = RegionLabels(ground, (UPPER,)).read(whole)
     indices, inside = ground.read_labels(whole), UPPER.mask(whole)
@@ -108,8 +108,8 @@ def test_labels_of_regions_are_class_ids(tmp_path):
 
 
 def test_only_the_regions_are_scored_and_the_rim_is_told_of(models, tmp_path):
-    ground = make_ground(tmp_path, rim=1)
-    parts = [HeldOut(load_model(models[0]), (UPPER, LOWER))]
+    ground = make_labelled_scene(tmp_path, rim=1)
+    parts = [HeldOutPart(load_model(models[0]), (UPPER, LOWER))]
     maps = maps_of([ground], parts, tmp_path / "maps")
     found = score_held_out(maps, [ground], [LOWER], CLASSES, Silent())
     assert found is not None
@@ -126,8 +126,8 @@ def test_only_the_regions_are_scored_and_the_rim_is_told_of(models, tmp_path):
 
 
 def test_where_nothing_is_valid_nothing_is_scored(models, tmp_path):
-    ground = make_ground(tmp_path)
+    ground = make_labelled_scene(tmp_path)
     hole = Region(0, 0, Window(0, 0, 20, 20))  # a nodata corner with labels
     assert (ground.read_labels(hole.window) != 255).any()
-    maps = maps_of([ground], [HeldOut(load_model(models[0]), (hole,))], tmp_path / "maps")
+    maps = maps_of([ground], [HeldOutPart(load_model(models[0]), (hole,))], tmp_path / "maps")
     assert score_held_out(maps, [ground], [hole], CLASSES, Silent()) is None

@@ -16,17 +16,16 @@ from geoseg.grid import Window
 from geoseg.labels.labels import open_labels
 from geoseg.raster.pixel_sizes import measure_surface
 from geoseg.scene import open_scene
-from geoseg.training.ground.folds import make_split
-from geoseg.training.ground.ground import Ground, count_labels
-from geoseg.training.ground.regions import Region
-from geoseg.training.label_check import cover as cover_module
-from geoseg.training.label_check import outlines as outlines_module
-from geoseg.training.label_check.cover import measure_cover
-from geoseg.training.label_check.outlines import examine_outlines
+from geoseg.training.ground.folds import Region, make_split
+from geoseg.training.ground.labelled_scene import LabelledScene, count_labels
+from geoseg.training.label_check import polygon_faults as outlines_module
+from geoseg.training.label_check import statistics as cover_module
+from geoseg.training.label_check.polygon_faults import find_polygon_faults
+from geoseg.training.label_check.statistics import measure_statistics
 from geoseg.training.label_check.values import survey_values
 from geoseg.training.recipe.recipe import load_recipe
 from geoseg.training.recipe.settings import SplitSettings
-from tests.training.ground_of import CLASSES, PLACE, make_files, make_ground, write
+from tests.training.ground_of import CLASSES, PLACE, make_files, make_labelled_scene, write
 
 RECIPE = """
 scenes = "scene.tif"
@@ -106,7 +105,7 @@ def test_values_of_polygons(tmp_path, recipe):
     assert [(value.value, value.count) for value in found.unknown] == [("barley", 2)]
 
 
-# Cover.
+# LabelStatistics.
 
 
 def split_of(grounds, **settings):
@@ -118,16 +117,16 @@ def split_of(grounds, **settings):
 @pytest.mark.parametrize("rim", [0, 2])
 def test_cover_against_whole_arrays(tmp_path, rim):
     grounds = [
-        make_ground(tmp_path, (150, 130), 0, "one", rim),
-        make_ground(tmp_path, (90, 100), 1, "two", rim),
+        make_labelled_scene(tmp_path, (150, 130), 0, "one", rim),
+        make_labelled_scene(tmp_path, (90, 100), 1, "two", rim),
     ]
     split = split_of(grounds)
-    cover = measure_cover(grounds, split)
+    cover = measure_statistics(grounds, split)
     pixels, areas, patches, trains, validates, regions, training = np.zeros((7, 3))
     valid_count = nodata = lost = 0
     for number, ground in enumerate(grounds):
         whole = Window.from_shape(ground.shape)
-        ids, (_, valid) = ground.labels.read(whole), ground.scene.read(whole)
+        ids, (_, valid) = ground.labels.read(whole), ground.image.read(whole)
         indices = np.select([ids == 2, ids == 5, ids == 7], [0, 1, 2], 255)
         lost -= np.count_nonzero(indices != 255)
         if rim:
@@ -166,14 +165,14 @@ def test_cover_against_whole_arrays(tmp_path, rim):
 
 def test_cover_of_folds_that_are_polygons(tmp_path):
     """A region's box holds pixels of others; what lies outside all polygons trains."""
-    ground = make_ground(tmp_path)
+    ground = make_labelled_scene(tmp_path)
     half = shapely.Polygon([(0, 0), (130, 0), (0, 150)])
     other = shapely.Polygon([(130, 20), (130, 150), (20, 150)])
     whole = Window.from_shape(ground.shape)
     regions = (Region(0, 0, whole, half), Region(0, 1, whole, other))
     split = replace(split_of([ground]), regions=regions, fold=0, buffers=(0,), method="polygons")
-    cover = measure_cover([ground], split)
-    ids, (_, valid) = ground.labels.read(whole), ground.scene.read(whole)
+    cover = measure_statistics([ground], split)
+    ids, (_, valid) = ground.labels.read(whole), ground.image.read(whole)
     for i, ident in enumerate((2, 5, 7)):
         here = (ids == ident) & valid
         assert cover.validation[i] == (here & regions[0].mask(whole)).sum()
@@ -183,12 +182,12 @@ def test_cover_of_folds_that_are_polygons(tmp_path):
 
 
 def test_cover_does_not_depend_on_windows(tmp_path, monkeypatch):
-    ground = make_ground(tmp_path)
+    ground = make_labelled_scene(tmp_path)
     split = split_of([ground])
-    whole = measure_cover([ground], split)
-    monkeypatch.setattr("geoseg.training.ground.ground.STREAM", 48)
+    whole = measure_statistics([ground], split)
+    monkeypatch.setattr("geoseg.training.ground.labelled_scene.STREAM", 48)
     done = []
-    cut = measure_cover([ground], split, done.append)
+    cut = measure_statistics([ground], split, done.append)
     for name in ("pixels", "hectares", "patches", "regions", "training", "validation"):
         assert getattr(cut, name).tolist() == pytest.approx(getattr(whole, name).tolist()), name
     assert sum(done) == ground.shape[0] * ground.shape[1]
@@ -202,14 +201,14 @@ def test_cover_without_crs_or_split_and_with_an_empty_band(tmp_path):
     values[1] = -9999
     bare = {"crs": None, "transform": rasterio.Affine.identity()}
     scene = open_scene(write(tmp_path / "bare.tif", values, nodata=-9999, **bare))
-    ground = Ground(scene, open_labels(labels_path, scene, CLASSES), (2, 5, 7))
-    alone = measure_cover([ground], None)
+    ground = LabelledScene(scene, open_labels(labels_path, scene, CLASSES), (2, 5, 7))
+    alone = measure_statistics([ground], None)
     assert alone.hectares is None
     assert alone.labelled > 0
     assert not alone.training.any()
     assert not alone.validation.any()
     assert alone.empty_bands == ()
-    assert measure_cover([ground], split_of([ground])).empty_bands == (1,)
+    assert measure_statistics([ground], split_of([ground])).empty_bands == (1,)
     assert cover_module.IGNORE == 255
 
 
@@ -228,7 +227,7 @@ def outlines(tmp_path, recipe, rows, **options):
     )
     frame = frame.to_crs(options["crs"]) if "crs" in options else frame
     frame.to_file(tmp_path / "labels.gpkg")
-    return examine_outlines(str(tmp_path / "labels.gpkg"), open_scene(tmp_path / "scene.tif"), recipe())
+    return find_polygon_faults(str(tmp_path / "labels.gpkg"), open_scene(tmp_path / "scene.tif"), recipe())
 
 
 def test_sound_polygons(tmp_path, recipe):
@@ -315,5 +314,5 @@ def test_polygons_without_a_crs_on_a_scene_without_one(tmp_path, recipe):
         {"crop": ["corn", "grass"]}, geometry=[shapely.box(5, -20, 15, -10), shapely.box(10, -20, 30, -10)]
     )
     frame.to_file(tmp_path / "labels.gpkg")
-    found = examine_outlines(str(tmp_path / "labels.gpkg"), open_scene(tmp_path / "scene.tif"), recipe())
+    found = find_polygon_faults(str(tmp_path / "labels.gpkg"), open_scene(tmp_path / "scene.tif"), recipe())
     assert (found.contradicted, found.contradicted_ha, found.outside) == (pytest.approx(50), None, ())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geoseg.training.label_check.cover import Cover
-from geoseg.training.label_check.findings import of_classes, of_cover, of_shift, of_training
+from geoseg.training.label_check.findings import of_classes, of_shift, of_statistics, of_training
 from geoseg.training.label_check.shift import Offset, Shift
-from tests.training.ground_of import CLASSES, make_ground
+from geoseg.training.label_check.statistics import LabelStatistics
+from tests.training.ground_of import CLASSES, make_labelled_scene
 
 
 def cover(**changes):
@@ -18,7 +18,7 @@ def cover(**changes):
         "valid": 30000, "on_nodata": 0, "in_rim": 0, "empty_bands": (),
     }  # fmt: skip
     fields |= changes
-    return Cover(
+    return LabelStatistics(
         **{key: np.array(value) if isinstance(value, list) else value for key, value in fields.items()}
     )
 
@@ -71,7 +71,7 @@ def test_every_class_has_its_own_line():
     ],
 )
 def test_what_is_labelled(changes, code, level):
-    found = {finding.code: finding.level for finding in of_cover(cover(**changes), rim=1)}
+    found = {finding.code: finding.level for finding in of_statistics(cover(**changes), rim=1)}
     assert found[code] == level
     assert ("rim" in found) == ("in_rim" in changes)
 
@@ -95,7 +95,7 @@ def test_what_is_left_to_train_and_to_validate():
     ],
 )
 def test_how_far_is_too_far(tmp_path, rows, cols, error, level, way):
-    ground = make_ground(tmp_path)
+    ground = make_labelled_scene(tmp_path)
     finding = of_shift(Shift(Offset(rows, cols, error), 0.5, 1000), ground)
     assert (finding.code, finding.level) == ("shift", level)
     assert way in finding.mend

@@ -8,10 +8,10 @@ import torch
 from scipy.special import expit, log_softmax, softmax
 
 from geoseg.classes import IGNORE
-from geoseg.training.network.losses.combine import LearnedSum, WeightedSum, build_loss
+from geoseg.training.network.losses.class_weights import class_weights
+from geoseg.training.network.losses.loss import LearnedSum, WeightedSum, build_loss
 from geoseg.training.network.losses.pixelwise import CrossEntropy
 from geoseg.training.network.losses.regions import Tversky
-from geoseg.training.network.losses.weights import class_weights
 from geoseg.training.recipe.settings import LOSSES, LossSettings, LossTerm
 
 CLASSES = 4

@@ -12,10 +12,10 @@ import torch
 from geoseg.classes import IGNORE
 from geoseg.models import architectures, build_network
 from geoseg.training.chips.loading import EpochSampler
-from geoseg.training.network.curves import draw_curves, write_history
-from geoseg.training.network.losses.combine import build_loss
-from geoseg.training.network.module import Epoch, TrainingModule, kept_of, save_weights
-from geoseg.training.network.schedules import Schedule
+from geoseg.training.network.history import draw_curves, write_history
+from geoseg.training.network.losses.loss import build_loss
+from geoseg.training.network.module import Epoch, TrainingModule, kept_epoch, save_weights
+from geoseg.training.network.schedules import RateSchedule
 from geoseg.training.recipe.settings import (
     LossSettings,
     RunSettings,
@@ -36,7 +36,7 @@ def make_module(tmp_path, architecture="unet-classic", transfer=None, run=None, 
     return TrainingModule(
         network,
         build_loss(LossSettings(), None),
-        Schedule(ScheduleSettings(name="constant", warmup=0.0), 10),
+        RateSchedule(ScheduleSettings(name="constant", warmup=0.0), 10),
         run or RunSettings(),
         transfer or TransferSettings(),
         seed=0,
@@ -135,12 +135,12 @@ def epochs(scores):
 
 
 def test_the_best_epoch_is_the_latest_of_equals():
-    assert kept_of(epochs([0.2, 0.6, 0.4, 0.6, 0.1]), "best").epoch == 3
+    assert kept_epoch(epochs([0.2, 0.6, 0.4, 0.6, 0.1]), "best").epoch == 3
 
 
 def test_the_last_epoch_is_kept_if_asked_for_or_nothing_validates():
-    assert kept_of(epochs([0.2, 0.6, 0.4]), "last").epoch == 2
-    assert kept_of(epochs([math.nan] * 3), "best").epoch == 2
+    assert kept_epoch(epochs([0.2, 0.6, 0.4]), "last").epoch == 2
+    assert kept_epoch(epochs([math.nan] * 3), "best").epoch == 2
 
 
 def test_history_is_written_as_csv_and_png(tmp_path):

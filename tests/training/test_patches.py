@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from geoseg.training.contradictions.patches import find_patches
+from geoseg.raster.patches import find_patches
 
 
 def reading(values):

@@ -12,7 +12,7 @@ import shapely.geometry
 from geoseg.errors import InputError, SettingsError
 from geoseg.grid import Window
 from geoseg.training import prepare as prepare_module
-from geoseg.training.prepare import default_chip_size, hold_out, open_training, prepare_training
+from geoseg.training.prepare import default_chip_size, hold_out, open_training_data, prepare_fold
 from geoseg.training.recipe.recipe import load_recipe
 from tests.training.ground_of import make_files
 
@@ -27,14 +27,14 @@ def prepare(tmp_path):
     def run(more="", labels="scene_labels.tif"):
         path = tmp_path / "crops.toml"
         path.write_text(HEAD.format(labels=labels) + SMALL + more)
-        return prepare_training(load_recipe(path))
+        return prepare_fold(load_recipe(path))
 
     return run
 
 
 def test_training_and_validation_share_no_pixel(prepare):
     prepared = prepare()
-    whole = Window.from_shape(prepared.grounds[0].shape)
+    whole = Window.from_shape(prepared.scenes[0].shape)
     trains = prepared.split.trains(0, whole)
     held = np.zeros(whole.shape, bool)
     for region in prepared.split.validation:
@@ -42,7 +42,7 @@ def test_training_and_validation_share_no_pixel(prepare):
     assert held.any()
     assert trains.any()
     assert not (trains & held).any()
-    labels = prepared.grounds[0].read_labels(whole)
+    labels = prepared.scenes[0].read_labels(whole)
     assert prepared.cells[0].classes.tolist() == [(labels[trains] == i).sum() for i in range(3)]
 
 
@@ -60,7 +60,7 @@ def test_epochs_are_as_long_whichever_fold_validates(prepare, monkeypatch):
     first = prepare()
     labelled = sum(int(cells.classes.sum()) for cells in first.every)
     assert first.per_epoch == round(2 * labelled // 32**2 / 8) * 8
-    opened = open_training(first.recipe)
+    opened = open_training_data(first.recipe)
     assert {hold_out(opened, fold).per_epoch for fold in (None, 0, 1, 2)} == {first.per_epoch}
 
 
@@ -104,18 +104,18 @@ def test_messages_name_the_recipe_and_its_keys_not_flags(prepare, tmp_path):
     path.write_text('bands = ["red", "thermal"]\n' + path.read_text())
     recipe = load_recipe(path)
     with pytest.raises(InputError, match=r"crops.toml: .*no band thermal.*`bands`") as caught:
-        prepare_training(recipe)
+        prepare_fold(recipe)
     assert "--" not in str(caught.value)
     path.write_text(HEAD.format(labels="scene_labels.tif").replace('7 = "water"\n', "") + SMALL)
     recipe = load_recipe(path)
     with pytest.raises(InputError, match=r"\[label_values\] (ignore|remap)") as caught:
-        prepare_training(recipe)
+        prepare_fold(recipe)
     assert "--" not in str(caught.value)
 
 
 def test_a_fold_without_labels_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="the validation fold holds no labels"):
-        prepare_training(load_recipe(_without_labels_in_the_fold(tmp_path)))
+        prepare_fold(load_recipe(_without_labels_in_the_fold(tmp_path)))
 
 
 def _without_labels_in_the_fold(folder):

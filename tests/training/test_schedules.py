@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.training.network.schedules import Schedule, count_plateaus
+from geoseg.training.network.schedules import RateSchedule, count_plateaus
 from geoseg.training.recipe.settings import SCHEDULES, ScheduleSettings
 
 STEPS = 200
 
 
 def factors(name, **options):
-    schedule = Schedule(ScheduleSettings(name=name, **options), STEPS)
+    schedule = RateSchedule(ScheduleSettings(name=name, **options), STEPS)
     return np.array([schedule.factor(step) for step in range(STEPS)])
 
 
@@ -47,7 +47,7 @@ def test_one_cycle_agrees_with_torch(warmup):
             o, max_lr=1.0, total_steps=STEPS + 1, pct_start=warmup, cycle_momentum=False
         )
     )
-    schedule = Schedule(ScheduleSettings(name="one_cycle", warmup=warmup), STEPS + 1)
+    schedule = RateSchedule(ScheduleSettings(name="one_cycle", warmup=warmup), STEPS + 1)
     np.testing.assert_allclose([schedule.factor(step) for step in range(STEPS)], expected, rtol=1e-6)
 
 
@@ -58,7 +58,7 @@ def test_plateau_agrees_with_torch():
     reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimiser, mode="max", factor=0.5, patience=4, threshold=0.0, threshold_mode="abs"
     )
-    schedule = Schedule(ScheduleSettings(name="plateau", factor=0.5, patience=4, warmup=0.0), STEPS)
+    schedule = RateSchedule(ScheduleSettings(name="plateau", factor=0.5, patience=4, warmup=0.0), STEPS)
     for epoch in range(1, 61):
         reference.step(scores[epoch - 1])
         assert schedule.factor(0, scores[:epoch]) == pytest.approx(optimiser.param_groups[0]["lr"])
@@ -78,13 +78,13 @@ def test_rates_stay_between_zero_and_the_peak(name):
     rates = factors(name)
     assert (rates > 0).all()
     assert rates.max() == pytest.approx(1.0, abs=1e-3)
-    assert math.isfinite(Schedule(ScheduleSettings(name=name), 1).factor(0))
-    assert Schedule(ScheduleSettings(name=name), STEPS).factor(STEPS + 5) <= 1
+    assert math.isfinite(RateSchedule(ScheduleSettings(name=name), 1).factor(0))
+    assert RateSchedule(ScheduleSettings(name=name), STEPS).factor(STEPS + 5) <= 1
 
 
 def test_cosine_and_poly_end_where_asked():
     for name in ("cosine", "poly"):
-        assert Schedule(ScheduleSettings(name=name, final=0.2), STEPS).factor(STEPS) == pytest.approx(0.2)
+        assert RateSchedule(ScheduleSettings(name=name, final=0.2), STEPS).factor(STEPS) == pytest.approx(0.2)
 
 
 def test_plateaus_are_counted_anew_after_each():

@@ -13,7 +13,7 @@ from rasterio.transform import Affine
 from geoseg.grid import Window
 from geoseg.labels.labels import open_labels
 from geoseg.scene import open_scene
-from geoseg.training.ground.ground import LabelCells
+from geoseg.training.ground.labelled_scene import LabelCells
 from geoseg.training.label_check import shift as module
 from geoseg.training.label_check.shift import REACH, estimate_shift
 from tests.conftest import SAMPLES

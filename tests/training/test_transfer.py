@@ -10,8 +10,7 @@ from safetensors.torch import save_file
 from geoseg.classes import LandClass
 from geoseg.errors import ModelError
 from geoseg.models import ModelBand, build_network, save_model
-from geoseg.training.network.adapt import Named, adapt, for_bands
-from geoseg.training.network.transfer import encoder_of, start_network
+from geoseg.training.network.transfer import ChannelNames, adapt, encoder_of, for_bands, start_network
 from geoseg.training.recipe.settings import ModelSettings, TransferSettings
 from tests.conftest import tiny_card
 
@@ -217,5 +216,5 @@ def test_the_encoder_of_every_kind_of_network():
 def test_adapting_keeps_batch_statistics():
     source, target = classic(2, 3, 1), classic(2, 3, 2)
     source.down[0][1].running_mean.fill_(3.5)
-    adapt(source, target, Named(("red", "nir"), CLASSES), Named(("red", "nir"), CLASSES))
+    adapt(source, target, ChannelNames(("red", "nir"), CLASSES), ChannelNames(("red", "nir"), CLASSES))
     np.testing.assert_array_equal(target.down[0][1].running_mean, np.full(4, 3.5, np.float32))

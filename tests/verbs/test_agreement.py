@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from geoseg.verbs.agreement import agreement, label_scores
+from geoseg.verbs.quantize import agreement, label_scores
 
 
 def write(path, values):

@@ -144,7 +144,7 @@ def test_a_frozen_encoder_stays_as_it_is(recipe, tmp_path):
 def test_a_loss_that_is_not_finite_ends_the_run(recipe, tmp_path, monkeypatch):
     import torch
 
-    from geoseg.training.network import assemble
+    from geoseg.training.network import train_network as assemble
 
     class Broken(torch.nn.Module):
         def forward(self, logits, _labels):

@@ -24,8 +24,8 @@ from geoseg.assess.scores import score
 from geoseg.classes import IGNORE
 from geoseg.grid import Window
 from geoseg.models import load_model, save_model
-from geoseg.training.ground.ground import Ground
-from geoseg.training.prepare import Opened, open_training
+from geoseg.training.ground.labelled_scene import LabelledScene
+from geoseg.training.prepare import TrainingData, open_training_data
 from geoseg.training.recipe.recipe import load_recipe
 
 METHOD = "scikit-learn HistGradientBoostingClassifier on the bands of each pixel"
@@ -33,35 +33,35 @@ Pixels = tuple[NDArray[np.float32], NDArray[np.uint8]]
 """Values (pixels, bands) and class indices (pixels,)."""
 
 
-def labelled(ground: Ground, mask: Callable[[Window], NDArray[np.bool_]]) -> Iterator[Pixels]:
+def labelled(scene: LabelledScene, mask: Callable[[Window], NDArray[np.bool_]]) -> Iterator[Pixels]:
     """The labelled, valid pixels of a scene where a mask is True, window by window."""
-    for window in ground.windows():
-        labels = ground.read_labels(window)
+    for window in scene.windows():
+        labels = scene.read_labels(window)
         chosen = (labels != IGNORE) & mask(window)
         if chosen.any():
-            values, valid = ground.scene.read(window)
+            values, valid = scene.image.read(window)
             chosen &= valid
             yield values[:, chosen].T, labels[chosen]
 
 
-def train_pixels(opened: Opened, fold: int, share: float, rng: np.random.Generator) -> Pixels:
+def train_pixels(opened: TrainingData, fold: int, share: float, rng: np.random.Generator) -> Pixels:
     """A random share of what trains when a fold is held out."""
     split, parts = opened.split.holding_out(fold), []
-    for number, ground in enumerate(opened.grounds):
-        for values, labels in labelled(ground, lambda window, number=number: split.trains(number, window)):  # type: ignore[misc]
+    for number, scene in enumerate(opened.scenes):
+        for values, labels in labelled(scene, lambda window, number=number: split.trains(number, window)):  # type: ignore[misc]
             drawn = rng.random(len(labels)) < share
             parts.append((values[drawn], labels[drawn]))
     return np.concatenate([v for v, _ in parts]), np.concatenate([c for _, c in parts])
 
 
-def held_out_pixels(opened: Opened, fold: int) -> Iterator[Pixels]:
+def held_out_pixels(opened: TrainingData, fold: int) -> Iterator[Pixels]:
     """All labelled pixels of a fold."""
     for region in opened.split.of(fold):
-        ground = opened.grounds[region.scene]
-        yield from labelled(ground, lambda window, region=region: region.mask(window, 0))  # type: ignore[misc]
+        scene = opened.scenes[region.scene]
+        yield from labelled(scene, lambda window, region=region: region.mask(window, 0))  # type: ignore[misc]
 
 
-def cross_validate(opened: Opened, pixels: int, seed: int) -> dict[str, Any]:
+def cross_validate(opened: TrainingData, pixels: int, seed: int) -> dict[str, Any]:
     """Confusion over all folds, each predicted by trees that did not see it."""
     classes = len(opened.recipe.classes)
     matrix = np.zeros((classes, classes), np.int64)
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=1_000_000, help="training pixels, drawn at random")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    found = cross_validate(open_training(load_recipe(args.recipe)), args.pixels, args.seed)
+    found = cross_validate(open_training_data(load_recipe(args.recipe)), args.pixels, args.seed)
     print(json.dumps(found, indent=1))
     if args.into is not None:
         model = load_model(args.into)

@@ -13,14 +13,12 @@ from geoseg.errors import SettingsError
 from geoseg.grid import Window
 from geoseg.inference.normalise import Normalisation
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.augment.chip import TrainingChip
+from geoseg.training.chips.augment.augmentation import TrainingChip
 from geoseg.training.chips.augment.pipeline import AugmentSettings, augment
-from geoseg.training.chips.tiles import keep, tiles
-from geoseg.training.ground.folds import Split
-from geoseg.training.ground.ground import Ground, LabelCells
-from geoseg.training.ground.regions import Region
+from geoseg.training.ground.folds import Region, Split
+from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene, grow
 
-Sample = tuple[NDArray[np.float32], NDArray[np.uint8]]
+ChipArrays = tuple[NDArray[np.float32], NDArray[np.uint8]]
 """What the network gets: normalised (bands, rows, columns), and class indices (rows, columns)."""
 
 _TRIES = 8
@@ -28,7 +26,7 @@ _GOOD_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Place:
+class ChipPlace:
     """Where a chip lies.
 
     Attributes:
@@ -45,18 +43,18 @@ class ChipReader:
     """Reads and normalises chips.
 
     Attributes:
-        grounds: The scenes.
+        scenes: The scenes.
         split: Who reads what.
         bands: Their normalisation.
         size: Side of a chip in pixels.
     """
 
-    grounds: tuple[Ground, ...]
+    scenes: tuple[LabelledScene, ...]
     split: Split
     bands: tuple[ModelBand, ...]
     size: int
 
-    def read(self, place: Place, region: Region | None = None) -> TrainingChip:
+    def read(self, place: ChipPlace, region: Region | None = None) -> TrainingChip:
         """Read a chip.
 
         Args:
@@ -64,16 +62,16 @@ class ChipReader:
             region: Read as a validation chip of this region; None as a training chip. Pixels that it may not
                 read are invalid, and their labels ignored.
         """
-        ground, window = self.grounds[place.scene], place.window
+        scene, window = self.scenes[place.scene], place.window
         values = np.full((len(self.bands), *window.shape), np.nan, np.float32)
         valid = np.zeros(window.shape, bool)
         labels = np.full(window.shape, IGNORE, np.uint8)
-        inside = window.intersection(Window.from_shape(ground.shape))
+        inside = window.intersection(Window.from_shape(scene.shape))
         if inside is None:
             return TrainingChip(values, valid, labels)
         here = inside.slices(window)
-        values[(slice(None), *here)], valid[here] = ground.scene.read(inside)
-        labels[here] = ground.read_labels(inside)
+        values[(slice(None), *here)], valid[here] = scene.image.read(inside)
+        labels[here] = scene.read_labels(inside)
         if region is None:
             allowed = self.split.trains(place.scene, window)
         else:
@@ -82,7 +80,7 @@ class ChipReader:
         labels[~allowed | ~valid] = IGNORE
         return TrainingChip(values, valid & allowed, labels)
 
-    def normalise(self, chip: TrainingChip) -> Sample:
+    def normalise(self, chip: TrainingChip) -> ChipArrays:
         """What the network gets of a chip: 0 wherever a pixel is invalid or a band is nodata."""
         normalisation = Normalisation(
             np.array([band.mean for band in self.bands], np.float32),
@@ -91,7 +89,7 @@ class ChipReader:
         return normalisation.apply(chip.values.copy(), chip.valid), chip.labels
 
 
-class Placer:
+class ChipPlacer:
     """Draws places for training chips where labels are.
 
     A share of the chips is placed on a class drawn with equal chances, so that rare classes are seen; the
@@ -117,7 +115,7 @@ class Placer:
         self._any = _Weighted(counts.sum(axis=1))
         self._by_class = {int(index): _Weighted(counts[:, index]) for index in self.present}
 
-    def draw(self, rng: np.random.Generator) -> Place:
+    def draw(self, rng: np.random.Generator) -> ChipPlace:
         """A place for one chip."""
         best, most = None, -1.0
         for _ in range(_TRIES):
@@ -130,7 +128,7 @@ class Placer:
         assert best is not None
         return best
 
-    def _try(self, rng: np.random.Generator) -> Place:
+    def _try(self, rng: np.random.Generator) -> ChipPlace:
         is_rare = rng.random() < self.rare_share
         weighted = self._by_class[int(rng.choice(self.present))] if is_rare else self._any
         cell = weighted.draw(rng)
@@ -139,7 +137,7 @@ class Placer:
         row, col = divmod(cell - int(self._first[scene]), cells.counts.shape[1])
         pixel = (axis * cells.size + int(rng.integers(cells.size)) for axis in (row, col))
         top, left = (axis - int(rng.integers(self.size)) for axis in pixel)
-        return Place(scene, Window(top, left, self.size, self.size))
+        return ChipPlace(scene, Window(top, left, self.size, self.size))
 
 
 class _Weighted:
@@ -165,7 +163,7 @@ class TrainingChips:
     """
 
     reader: ChipReader
-    placer: Placer
+    placer: ChipPlacer
     augmentations: AugmentSettings
     seed: int
 
@@ -178,15 +176,15 @@ class TrainingChips:
                 break
         return augment(chip, self.reader.bands, self.augmentations, rng)
 
-    def __getitem__(self, number: int) -> Sample:
+    def __getitem__(self, number: int) -> ChipArrays:
         return self.reader.normalise(self.chip(number))
 
-    def _inside(self, place: Place) -> Place:
+    def _inside(self, place: ChipPlace) -> ChipPlace:
         """Move a chip into the scene where it fits: what lies beyond the edge teaches nothing."""
-        window, shape = place.window, self.reader.grounds[place.scene].shape
+        window, shape = place.window, self.reader.scenes[place.scene].shape
         row = min(max(window.row, 0), max(shape[0] - window.height, 0))
         col = min(max(window.col, 0), max(shape[1] - window.width, 0))
-        return Place(place.scene, Window(row, col, window.height, window.width))
+        return ChipPlace(place.scene, Window(row, col, window.height, window.width))
 
 
 class ValidationChips:
@@ -200,16 +198,54 @@ class ValidationChips:
     def __init__(self, reader: ChipReader, cells: Sequence[LabelCells]) -> None:
         self.reader = reader
         self.places = [
-            (Place(region.scene, window), core, region)
+            (ChipPlace(region.scene, window), core, region)
             for region in reader.split.validation
-            for window, core in tiles(region, reader.split, reader.grounds[region.scene].shape, reader.size)
+            for window, core in cut_region(
+                region, reader.split, reader.scenes[region.scene].shape, reader.size
+            )
             if cells[region.scene].around(core)
         ]
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, number: int) -> Sample:
+    def __getitem__(self, number: int) -> ChipArrays:
         place, core, region = self.places[number]
         values, labels = self.reader.normalise(self.reader.read(place, region))
-        return values, keep(labels, place.window, core, region)
+        return values, core_labels(labels, place.window, core, region)
+
+
+def cut_region(
+    region: Region, split: Split, shape: tuple[int, int], chip_size: int
+) -> list[tuple[Window, Window]]:
+    """Cut a validation region into chips.
+
+    Args:
+        region: The region.
+        split: For its buffer: the context that a validation chip may read.
+        shape: Of the scene.
+        chip_size: Side of a chip.
+
+    Returns:
+        (chip, core) pairs: the chip's window, which may reach beyond the scene, and the part of it that
+        is scored. The cores tile the region's window.
+    """
+    margin = min(split.buffers[region.scene], chip_size // 8)
+    inner = chip_size - 2 * margin
+    window = grow(region.window, 0, shape)
+    pairs = []
+    for row in range(window.row, window.row_stop, inner):
+        for col in range(window.col, window.col_stop, inner):
+            core = Window(row, col, inner, inner).intersection(window)
+            if core is not None:
+                pairs.append((Window(row - margin, col - margin, chip_size, chip_size), core))
+    return pairs
+
+
+def core_labels(labels: NDArray[np.uint8], window: Window, core: Window, region: Region) -> NDArray[np.uint8]:
+    """The labels of a chip that are scored: those in its core that belong to the region."""
+    kept = np.full_like(labels, IGNORE)
+    inside = core.slices(window)
+    own = region.mask(core)
+    kept[inside] = np.where(own, labels[inside], IGNORE)
+    return kept

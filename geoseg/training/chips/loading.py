@@ -51,7 +51,7 @@ class _AsDataset(Dataset):  # type: ignore[misc]
         return torch.from_numpy(values), torch.from_numpy(labels)
 
 
-class ChipData(LightningDataModule):  # type: ignore[misc]
+class ChipDataModule(LightningDataModule):  # type: ignore[misc]
     """The batches of a run.
 
     Args:

@@ -38,11 +38,16 @@ from geoseg.polygons.trace.block import BlockValues
 from geoseg.polygons.trace.rings import Traced
 from geoseg.polygons.trace.tally import Tally
 from geoseg.polygons.trace.trace import Tracer
+from geoseg.raster.patches import find_patches
 from geoseg.raster.pixel_sizes import Surface
-from geoseg.training.contradictions.disputes import PERCENT, Disputes, Pair, count_disputes
-from geoseg.training.contradictions.patches import find_patches
-from geoseg.training.contradictions.review_layer import Place, write_layer
-from geoseg.training.ground.ground import grow
+from geoseg.training.contradictions.disagreement import (
+    PERCENT,
+    Disagreement,
+    MapAndLabels,
+    count_disagreement,
+)
+from geoseg.training.contradictions.review_layer import Contradiction, write_layer
+from geoseg.training.ground.labelled_scene import grow
 
 PathLike = str | os.PathLike[str]
 BORDER, MIN_PIXELS, MOST = 1, 25, 1000
@@ -65,7 +70,7 @@ class Contradictions:
     """
 
     path: Path
-    places: tuple[Place, ...] = field(repr=False)
+    places: tuple[Contradiction, ...] = field(repr=False)
     found: int
     contradicted: int
     compared: int
@@ -116,15 +121,15 @@ def write_contradictions(
     class_map = predicted if isinstance(predicted, ClassMap) else open_class_map(predicted, confidence)
     if not class_map.has_confidence:
         raise SettingsError(f"{class_map.path}: contradictions are ranked by confidence; give its raster")
-    pair = Pair(class_map, labels)
+    pair = MapAndLabels(class_map, labels)
     pixels = max(pair.shape[0] * pair.shape[1], 1)
-    disputes = count_disputes(
+    disputes = count_disagreement(
         pair, window_size=window_size, advance=lambda done: advance(_COUNTING * done / pixels)
     )
     pairs = disputes.pairs()
     groups = [pairs[i : i + _CODES] for i in range(0, len(pairs), _CODES)]
     share = _TRACING / max(len(groups), 1) / pixels
-    places: list[Place] = []
+    places: list[Contradiction] = []
     found = 0
     for group in groups:
         finder = _Finder(pair, disputes, group, border, window_size)
@@ -147,13 +152,15 @@ def write_contradictions(
     )
 
 
-def _best(places: list[Place], most: int) -> list[Place]:
+def _best(places: list[Contradiction], most: int) -> list[Contradiction]:
     """The first by score; of equal ones those whose first pixel comes first."""
     ordered = sorted(places, key=lambda place: (-place.score, place.row, place.col))
     return [replace(place, rank=rank) for rank, place in enumerate(ordered[:most], start=1)]
 
 
-def _measure_patches(places: list[Place], pair: Pair, window_size: int) -> list[Place]:
+def _measure_patches(
+    places: list[Contradiction], pair: MapAndLabels, window_size: int
+) -> list[Contradiction]:
     """Say what share of the patch of equal labels around each place it is."""
     if not places:
         return []
@@ -201,13 +208,15 @@ class _Finder:
         window_size: Pixels a side read at once.
     """
 
-    pair: Pair
-    disputes: Disputes
+    pair: MapAndLabels
+    disputes: Disagreement
     group: NDArray[np.int64]
     border: int
     window_size: int
 
-    def find(self, min_pixels: int, most: int, advance: Callable[[float], None]) -> tuple[list[Place], int]:
+    def find(
+        self, min_pixels: int, most: int, advance: Callable[[float], None]
+    ) -> tuple[list[Contradiction], int]:
         """The places with the highest scores, and how many there are."""
         surface: Surface | None = self.pair.class_map.surface()
         collector = _Collector()
@@ -222,7 +231,7 @@ class _Finder:
         order = np.flatnonzero(fits)[np.argsort(-sums[fits, 1], kind="stable")][:most]
         return self._places(polygons.take(order), sums[order]), int(np.count_nonzero(fits))
 
-    def _places(self, polygons: Polygons, sums: NDArray[np.int64]) -> list[Place]:
+    def _places(self, polygons: Polygons, sums: NDArray[np.int64]) -> list[Contradiction]:
         import shapely
 
         columns, surface = polygons.columns, polygons.surface
@@ -231,7 +240,7 @@ class _Finder:
         areas = None if surface is None or columns.areas is None else columns.areas * surface.area_unit
         pairs = self.group[columns.class_ids]
         return [
-            Place(
+            Contradiction(
                 row=int(columns.row[i]),
                 col=int(columns.column[i]),
                 label_id=int(pairs[i, 0]),

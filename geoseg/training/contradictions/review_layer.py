@@ -21,7 +21,7 @@ VERDICTS = ("label wrong", "prediction wrong", "both wrong", "unsure")
 
 
 @dataclass(frozen=True)
-class Place:
+class Contradiction:
     """A place where a prediction contradicts the label.
 
     Attributes:
@@ -55,7 +55,7 @@ class Place:
 
 def write_layer(
     path: Path,
-    places: Sequence[Place],
+    places: Sequence[Contradiction],
     class_map: ClassMap,
     classes: Sequence[LandClass],
     provenance: Mapping[str, str],
@@ -96,7 +96,7 @@ def write_layer(
             part.with_name(part.name + ending).unlink(missing_ok=True)
 
 
-def _table(places: Sequence[Place], class_map: ClassMap, classes: Sequence[LandClass]) -> Any:
+def _table(places: Sequence[Contradiction], class_map: ClassMap, classes: Sequence[LandClass]) -> Any:
     import geopandas
 
     ids = {place.label_id for place in places} | {place.predicted_id for place in places}

@@ -7,23 +7,26 @@ pixel of another fold's ground or of the buffer around it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import SettingsError
+from geoseg.errors import InputError, SettingsError
 from geoseg.grid import Window
-from geoseg.training.ground.fold_polygons import read_fold_polygons
-from geoseg.training.ground.ground import Ground, LabelCells
-from geoseg.training.ground.regions import Region
+from geoseg.scene.area import Area
+from geoseg.scene.vector import read_table, to_pixels
+from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene
 from geoseg.training.recipe.settings import SplitSettings
 
 _LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(px|m|km)\s*")
 NO_FOLD = -1
-"""Ground that trains in every fold."""
+"""LabelledScene that trains in every fold."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Split:
 
 def make_split(
     settings: SplitSettings,
-    grounds: Sequence[Ground],
+    scenes: Sequence[LabelledScene],
     cells: Sequence[LabelCells],
     *,
     chip_size: int,
@@ -81,7 +84,7 @@ def make_split(
 
     Args:
         settings: The recipe's.
-        grounds: The scenes.
+        scenes: The scenes.
         cells: Their labels, counted.
         chip_size: Of training chips, for the default buffer.
         seed: Breaks ties between blocks alike.
@@ -93,24 +96,24 @@ def make_split(
         SettingsError: If there is not enough labelled ground for the folds.
     """
     if settings.method == "none":
-        return Split((), None, (0,) * len(grounds), settings.method)
+        return Split((), None, (0,) * len(scenes), settings.method)
     buffers = tuple(
-        chip_size // 4 if settings.buffer is None else in_pixels(settings.buffer, "buffer", ground)
-        for ground in grounds
+        chip_size // 4 if settings.buffer is None else in_pixels(settings.buffer, "buffer", scene)
+        for scene in scenes
     )
     if settings.method == "polygons":
-        regions = read_fold_polygons(settings, grounds)
+        regions = read_fold_polygons(settings, scenes)
     elif settings.method == "scenes":
-        regions = _scenes(settings, grounds, cells, seed)
+        regions = _scenes(settings, scenes, cells, seed)
     else:
-        regions = _blocks(settings, grounds, cells, seed)
+        regions = _blocks(settings, scenes, cells, seed)
     split = Split(tuple(regions), settings.fold, buffers, settings.method)
     if not split.validation:
         raise SettingsError(f"[split] nothing belongs to fold {settings.fold}, so nothing would validate")
     return split
 
 
-def in_pixels(text: str, key: str, ground: Ground) -> int:
+def in_pixels(text: str, key: str, scene: LabelledScene) -> int:
     """Turn "64px", "640m" or "2km" into pixels of a scene.
 
     Raises:
@@ -122,41 +125,41 @@ def in_pixels(text: str, key: str, ground: Ground) -> int:
     number, unit = float(match[1]), match[2]
     if unit == "px":
         return round(number)
-    if ground.scene.gsd is None:
+    if scene.image.gsd is None:
         raise SettingsError(
-            f"[split] {key} is {text}, and {ground.scene.name} does not say how large its pixels are; give px"
+            f"[split] {key} is {text}, and {scene.image.name} does not say how large its pixels are; give px"
         )
-    return round(number * {"m": 1, "km": 1000}[unit] / ground.scene.gsd)
+    return round(number * {"m": 1, "km": 1000}[unit] / scene.image.gsd)
 
 
-def default_block_size(grounds: Sequence[Ground]) -> int:
+def default_block_size(scenes: Sequence[LabelledScene]) -> int:
     """A quarter of the smallest scene's shorter side, 64 to 768 pixels."""
-    return min(max(min(min(ground.shape) for ground in grounds) // 4, 64), 768)
+    return min(max(min(min(scene.shape) for scene in scenes) // 4, 64), 768)
 
 
 def _blocks(
-    settings: SplitSettings, grounds: Sequence[Ground], cells: Sequence[LabelCells], seed: int
+    settings: SplitSettings, scenes: Sequence[LabelledScene], cells: Sequence[LabelCells], seed: int
 ) -> list[Region]:
     windows = []
-    for number, ground in enumerate(grounds):
-        size = default_block_size(grounds)
+    for number, scene in enumerate(scenes):
+        size = default_block_size(scenes)
         if settings.block_size is not None:
-            size = in_pixels(settings.block_size, "block_size", ground)
+            size = in_pixels(settings.block_size, "block_size", scene)
         if size < 1:
             raise SettingsError(f"[split] block_size is {settings.block_size}, less than a pixel")
-        windows += [(number, window) for window in cut(ground.shape, size)]
+        windows += [(number, window) for window in cut(scene.shape, size)]
     return _assign(
         windows, settings.folds, cells, seed, "blocks; a smaller block_size or fewer folds would do"
     )
 
 
 def _scenes(
-    settings: SplitSettings, grounds: Sequence[Ground], cells: Sequence[LabelCells], seed: int
+    settings: SplitSettings, scenes: Sequence[LabelledScene], cells: Sequence[LabelCells], seed: int
 ) -> list[Region]:
-    windows = [(number, Window.from_shape(ground.shape)) for number, ground in enumerate(grounds)]
+    windows = [(number, Window.from_shape(scene.shape)) for number, scene in enumerate(scenes)]
     if not settings.validation_scenes:
         return _assign(windows, settings.folds, cells, seed, "scenes; give more scenes, or fewer folds")
-    named = [ground.scene.name in settings.validation_scenes for ground in grounds]
+    named = [scene.image.name in settings.validation_scenes for scene in scenes]
     if all(named):
         raise SettingsError("[split] validation_scenes names every scene, so nothing is left to train on")
     return [
@@ -228,3 +231,107 @@ def balance(counts: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int6
         chosen[block] = np.argmax(gain)
         held[chosen[block]] += shares[block]
     return chosen
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a scene that belongs to one fold: a rectangle, or polygons.
+
+    Attributes:
+        scene: Index of the scene.
+        fold: Its fold.
+        window: Its bounding box, whole pixels.
+        geometry: Polygons in pixel coordinates, x = column and y = row; None for the whole window.
+    """
+
+    scene: int
+    fold: int
+    window: Window
+    geometry: Any = None
+
+    def mask(self, window: Window, buffer: int = 0) -> NDArray[np.bool_]:
+        """Pixels of ``window`` in the region, or within ``buffer`` pixels of it; bool (rows, columns)."""
+        inside = np.zeros(window.shape, bool)
+        grown = Window.from_bounds(
+            self.window.row - buffer, self.window.col - buffer,
+            self.window.row_stop + buffer, self.window.col_stop + buffer,
+        )  # fmt: skip
+        common = grown.intersection(window)
+        if common is None:
+            return inside
+        if self.geometry is None:
+            inside[common.slices(window)] = True
+        else:
+            inside[common.slices(window)] = _area(self, buffer).mask(common)
+        return inside
+
+
+@lru_cache(maxsize=256)
+def _area(region: Region, buffer: int) -> Area:
+    geometry: Any = region.geometry
+    return Area(region.window, geometry.buffer(buffer) if buffer else geometry)
+
+
+def read_fold_polygons(settings: SplitSettings, scenes: Sequence[LabelledScene]) -> list[Region]:
+    """Read the polygons of every fold and place them on every scene's grid.
+
+    Args:
+        settings: Names the layer and the column with the fold's number.
+        scenes: The scenes.
+
+    Raises:
+        SettingsError: If the column is missing or holds something else than whole numbers.
+        InputError: If the layer cannot be read, or a scene has no transform.
+    """
+    table = _read(settings)
+    regions = []
+    for number, scene in enumerate(scenes):
+        placed = _in_crs_of(table, scene)
+        for fold, rows in placed.groupby("fold"):
+            region = _place(rows.geometry.make_valid().union_all(), number, int(fold), scene)
+            if region is not None:
+                regions.append(region)
+    if not regions:
+        raise InputError(f"{settings.polygons}: no polygon lies on a scene; check its CRS")
+    return regions
+
+
+def _read(settings: SplitSettings) -> Any:
+    import geopandas
+    import pandas
+
+    path = settings.polygons
+    table = read_table(str(path), "[split] polygons")
+    if settings.column not in table.columns:
+        raise SettingsError(
+            f'{path} has no column "{settings.column}" ([split] column); it has: '
+            f"{', '.join(str(name) for name in table.columns if name != 'geometry')}"
+        )
+    folds = pandas.to_numeric(table[settings.column], errors="coerce")
+    wrong = folds.isna() | (folds != folds.round()) | (folds < 0)
+    if wrong.any():
+        raise SettingsError(
+            f'{path}: column "{settings.column}" holds {table[settings.column][wrong].iloc[0]!r}; '
+            "folds are whole numbers from 0"
+        )
+    table = geopandas.GeoDataFrame({"fold": folds.astype(int)}, geometry=table.geometry, crs=table.crs)
+    return table[table.geometry.notna() & table.geom_type.isin(["Polygon", "MultiPolygon"])]
+
+
+def _in_crs_of(table: Any, scene: LabelledScene) -> Any:
+    crs = scene.image.georeference.crs
+    return table.to_crs(crs.to_wkt()) if table.crs is not None and crs is not None else table
+
+
+def _place(geometry: Any, number: int, fold: int, scene: LabelledScene) -> Region | None:
+    """A fold's polygons in pixels of a scene; None where they do not touch it."""
+    transform = scene.image.georeference.transform
+    if transform is None:
+        raise InputError(f"{scene.image.name} has no transform, so polygons cannot be placed on it")
+    pixels = to_pixels(geometry, transform)
+    if pixels.is_empty or not all(math.isfinite(value) for value in pixels.bounds):
+        return None
+    left, top, right, bottom = pixels.bounds
+    box = Window.from_bounds(math.floor(top), math.floor(left), math.ceil(bottom), math.ceil(right))
+    window = box.intersection(Window.from_shape(scene.shape))
+    return None if window is None else Region(number, fold, window, pixels)

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from geoseg.classes import LandClass
-from geoseg.training.ground.folds import NO_FOLD, Split
-from geoseg.training.ground.ground import Ground, LabelCells, class_table
-from geoseg.training.ground.regions import Region
+from geoseg.training.ground.folds import NO_FOLD, Region, Split
+from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene, class_table
 
 JSON_FILE, LAYER_FILE = "split.json", "split.gpkg"
 
@@ -21,7 +20,7 @@ JSON_FILE, LAYER_FILE = "split.json", "split.gpkg"
 def write_split(
     folder: Path,
     split: Split,
-    grounds: Sequence[Ground],
+    scenes: Sequence[LabelledScene],
     classes: Sequence[LandClass],
     every: Sequence[LabelCells],
     training: Sequence[LabelCells],
@@ -31,7 +30,7 @@ def write_split(
     Args:
         folder: Where.
         split: The split.
-        grounds: The scenes.
+        scenes: The scenes.
         classes: The classes, by index.
         every: All labels.
         training: The labels that train.
@@ -46,16 +45,16 @@ def write_split(
         "labelled_pixels": {"all": class_table(classes, total), "train": class_table(classes, trained)},
         "scenes": [
             {
-                "paths": list(ground.scene.paths),
-                "shape": list(ground.shape),
+                "paths": list(scene.image.paths),
+                "shape": list(scene.shape),
                 "buffer_px": split.buffers[number],
                 "regions": [_entry(region) for region in split.regions if region.scene == number],
             }
-            for number, ground in enumerate(grounds)
+            for number, scene in enumerate(scenes)
         ],
     }
     (folder / JSON_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    _write_layers(folder / LAYER_FILE, split, grounds)
+    _write_layers(folder / LAYER_FILE, split, scenes)
     return content
 
 
@@ -71,27 +70,27 @@ def _entry(region: Region) -> dict[str, Any]:
     return {"fold": region.fold, **place}
 
 
-def _write_layers(path: Path, split: Split, grounds: Sequence[Ground]) -> None:
+def _write_layers(path: Path, split: Split, scenes: Sequence[LabelledScene]) -> None:
     """One layer a scene, in its CRS; without a transform x = column, y = -row, as QGIS draws such scenes."""
     import geopandas
 
     path.unlink(missing_ok=True)
     taken: set[str] = set()
-    for number, ground in enumerate(grounds):
+    for number, scene in enumerate(scenes):
         regions = [region for region in split.regions if region.scene == number]
         if not regions:
             continue
-        name = ground.scene.name if ground.scene.name not in taken else f"{ground.scene.name} ({number})"
+        name = scene.image.name if scene.image.name not in taken else f"{scene.image.name} ({number})"
         taken.add(name)
-        crs = ground.scene.georeference.crs if ground.scene.georeference.transform is not None else None
+        crs = scene.image.georeference.crs if scene.image.georeference.transform is not None else None
         table = geopandas.GeoDataFrame(
             {
-                "scene": [ground.scene.name] * len(regions),
+                "scene": [scene.image.name] * len(regions),
                 "fold": [region.fold for region in regions],
                 "role": [_role(region, split) for region in regions],
                 "buffer_px": [split.buffers[number]] * len(regions),
             },
-            geometry=[_on_ground(region, ground) for region in regions],
+            geometry=[_on_ground(region, scene) for region in regions],
             crs=crs.to_wkt() if crs is not None else None,
         )
         with warnings.catch_warnings():
@@ -99,11 +98,11 @@ def _write_layers(path: Path, split: Split, grounds: Sequence[Ground]) -> None:
             table.to_file(path, layer=name, driver="GPKG", engine="pyogrio")
 
 
-def _on_ground(region: Region, ground: Ground) -> Any:
+def _on_ground(region: Region, scene: LabelledScene) -> Any:
     from shapely import box
     from shapely.affinity import affine_transform
 
     window = region.window
     shape = region.geometry or box(window.col, window.row, window.col_stop, window.row_stop)
-    t = ground.scene.georeference.transform
+    t = scene.image.georeference.transform
     return affine_transform(shape, [t.a, t.b, t.d, t.e, t.c, t.f] if t is not None else [1, 0, 0, -1, 0, 0])

@@ -21,8 +21,8 @@ from geoseg.models import Model
 from geoseg.plan.outputs import publish
 from geoseg.plan.settings import AskedSettings, Settings, make_backend, resolve_settings
 from geoseg.progress import Bar, Progress
-from geoseg.training.ground.ground import Ground
-from geoseg.training.ground.regions import Region
+from geoseg.training.ground.folds import Region
+from geoseg.training.ground.labelled_scene import LabelledScene
 
 BLOCK_SIZE = 1024
 """Side of the blocks that are predicted at once, in pixels; never changes the maps."""
@@ -30,12 +30,12 @@ _STRIPE = 4 * TILE
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Ground, and the model that maps it.
+class HeldOutPart:
+    """LabelledScene, and the model that maps it.
 
     Attributes:
         model: The model.
-        regions: Ground that it was not trained on.
+        regions: LabelledScene that it was not trained on.
     """
 
     model: Model
@@ -57,7 +57,7 @@ class HeldOutMap:
     confidence: Path
 
 
-def settings_of(model: Model, device: str, tta: str = "none") -> Settings:
+def held_out_settings(model: Model, device: str, tta: str = "none") -> Settings:
     """The settings with which ``predict --backend torch`` runs a model."""
     bands = tuple(range(1, len(model.bands) + 1))
     asked = AskedSettings(block_size=BLOCK_SIZE, backend="torch", device=device, tta=tta)
@@ -65,8 +65,8 @@ def settings_of(model: Model, device: str, tta: str = "none") -> Settings:
 
 
 def map_held_out(
-    grounds: Sequence[Ground],
-    parts: Sequence[HeldOut],
+    scenes: Sequence[LabelledScene],
+    parts: Sequence[HeldOutPart],
     folder: Path,
     progress: Progress,
     *,
@@ -78,7 +78,7 @@ def map_held_out(
     Chips lie where ``predict`` puts them and see all that surrounds them; pixels of the regions are kept.
 
     Args:
-        grounds: The scenes.
+        scenes: The scenes.
         parts: Who maps what; regions of different parts share no pixel.
         folder: Where the maps go, named after their scenes; made if need be.
         progress: Shows how far the run is.
@@ -94,12 +94,12 @@ def map_held_out(
     maps = []
     with progress.stage("mapping held-out ground", total / 1e6, "Mpx") as bar:
         for number in numbers:
-            with _canvas(folder, grounds[number].shape) as canvas:
+            with _canvas(folder, scenes[number].shape) as canvas:
                 for part in parts:
                     regions = [region for region in part.regions if region.scene == number]
-                    _paint(canvas, grounds[number], part.model, regions, device, bar)
-                name = _name(grounds, number)
-                maps.append(_write(canvas, grounds[number], parts[0].model, folder, name, number, tags))
+                    _paint(canvas, scenes[number], part.model, regions, device, bar)
+                name = _name(scenes, number)
+                maps.append(_write(canvas, scenes[number], parts[0].model, folder, name, number, tags))
     return maps
 
 
@@ -107,9 +107,9 @@ def _kinds(model: Model) -> tuple[MapKind, MapKind]:
     return ClassMap(model.classes), ConfidenceMap()
 
 
-def _name(grounds: Sequence[Ground], number: int) -> str:
-    name = grounds[number].scene.name
-    same = [i for i, ground in enumerate(grounds) if ground.scene.name == name]
+def _name(scenes: Sequence[LabelledScene], number: int) -> str:
+    name = scenes[number].image.name
+    same = [i for i, scene in enumerate(scenes) if scene.image.name == name]
     return name if len(same) == 1 else f"{name}-{same.index(number) + 1}"
 
 
@@ -125,25 +125,25 @@ def _canvas(folder: Path, shape: tuple[int, int]) -> Iterator[NDArray[np.uint8]]
 
 def _paint(
     canvas: NDArray[np.uint8],
-    ground: Ground,
+    scene: LabelledScene,
     model: Model,
     regions: Sequence[Region],
     device: str,
     bar: Bar,
 ) -> None:
-    settings = settings_of(model, device)
+    settings = held_out_settings(model, device)
     backend = make_backend(model, settings)
-    grid = Grid(ground.shape, settings.chip_size, settings.overlap)
+    grid = Grid(scene.shape, settings.chip_size, settings.overlap)
     for region in regions:
         ingredients = Ingredients(
-            source=ground.scene,
+            source=scene.image,
             backend=backend,
             grid=grid,
             normalisation=Normalisation(model.card.means, model.card.stds),
             classes=len(model.classes),
             area=region.mask,
         )
-        window = region.window.intersection(Window.from_shape(ground.shape))
+        window = region.window.intersection(Window.from_shape(scene.shape))
         if window is None:
             continue
         for stitched in Stitcher(ingredients).run(grid.blocks(BLOCK_SIZE, window), settings.forwards):
@@ -163,7 +163,7 @@ def _keep(canvas: NDArray[np.uint8], stitched: StitchedBlock, window: Window, mo
 
 def _write(
     canvas: NDArray[np.uint8],
-    ground: Ground,
+    scene: LabelledScene,
     model: Model,
     folder: Path,
     name: str,
@@ -173,8 +173,8 @@ def _write(
     finals = []
     for layer, kind in zip(canvas, _kinds(model), strict=True):
         final = folder / f"{name}_{kind.name}.tif"
-        whole = Window.from_shape(ground.shape)
-        writer = MapWriter(kind, final, folder, whole, ground.scene.georeference, tags)
+        whole = Window.from_shape(scene.shape)
+        writer = MapWriter(kind, final, folder, whole, scene.image.georeference, tags)
         for row in range(0, whole.height, _STRIPE):
             stripe = Window(row, 0, min(_STRIPE, whole.height - row), whole.width)
             writer.write(stripe, NODATA - layer[stripe.slices()][None])

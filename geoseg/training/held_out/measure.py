@@ -19,22 +19,22 @@ from geoseg._version import __version__
 from geoseg.models import Model, load_model
 from geoseg.progress import Progress
 from geoseg.training.cards import fold_in_words, folds_in_words, make_metrics
-from geoseg.training.held_out.calibrate import fit_temperature, join
-from geoseg.training.held_out.maps import HeldOut, HeldOutMap, map_held_out
+from geoseg.training.held_out.maps import HeldOutMap, HeldOutPart, map_held_out
 from geoseg.training.held_out.sample import draw_sample
 from geoseg.training.held_out.scores import describe, score_fold, score_held_out, write_evaluation
-from geoseg.training.publish import STAGED, write_card
+from geoseg.training.held_out.temperature import fit_temperature, join
+from geoseg.training.work_folder import STAGED, write_card
 
 if TYPE_CHECKING:
-    from geoseg.training.held_out.calibrate import Sample
-    from geoseg.training.prepare import Opened
+    from geoseg.training.held_out.temperature import LogitSample
+    from geoseg.training.prepare import TrainingData
 
 MAPS, METRICS_FILE = "maps", "metrics.json"
 _SPREAD = ("accuracy", "miou", "ece")
 
 
 def measure_fold(
-    opened: Opened, package: Path, output: Path, work: Path, progress: Progress
+    opened: TrainingData, package: Path, output: Path, work: Path, progress: Progress
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Measure a network on the fold that validated, and write the evaluation.
 
@@ -57,14 +57,14 @@ def measure_fold(
     write_card(package, work / STAGED, recipe.model.precision, temperatures)
     model = load_model(work / STAGED)
     words = fold_in_words(split, recipe.run.keep, fitted=bool(temperatures))
-    maps = _maps(opened, [HeldOut(model, split.validation)], work, progress, f"fold {split.fold}")
+    maps = _maps(opened, [HeldOutPart(model, split.validation)], work, progress, f"fold {split.fold}")
     report = _evaluate(opened, maps, split.validation, work, progress, since, words, _names(model, output))
     shutil.rmtree(work / MAPS)
     return temperatures, make_metrics(report, words)
 
 
 def measure_folds(
-    opened: Opened, packages: Mapping[int, Path], output: Path, work: Path, progress: Progress
+    opened: TrainingData, packages: Mapping[int, Path], output: Path, work: Path, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, float], list[HeldOutMap]]:
     """Measure a recipe by what each fold's network says of the ground that it has not seen.
 
@@ -97,28 +97,30 @@ def measure_folds(
                 fold: fit_temperature(join([s for other, s in samples.items() if other != fold]))
                 for fold in models
             }
-    parts = [HeldOut(_warmed(model, own[fold]), split.of(fold)) for fold, model in models.items()]
+    parts = [HeldOutPart(_warmed(model, own[fold]), split.of(fold)) for fold, model in models.items()]
     regions = [region for part in parts for region in part.regions]
     maps = _maps(opened, parts, work, progress, f"{len(models)}-fold cross-validation")
     rows = [
         {"fold": fold, "temperature": own[fold]}
-        | score_fold(maps, opened.grounds, split.of(fold), recipe.classes, progress)
+        | score_fold(maps, opened.scenes, split.of(fold), recipe.classes, progress)
         for fold in models
     ]
     for row in rows:
         text = json.dumps(row, indent=1, ensure_ascii=False)
         (packages[row["fold"]].parent / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
-    words = folds_in_words(split, opened.grounds, len(models))
+    words = folds_in_words(split, opened.scenes, len(models))
     names = _names(None, output) | {"model": f"{len(models)} networks of {recipe.path.name}"}
     spread = _spread(rows)
     report = _evaluate(opened, maps, regions, work, progress, since, words, names, {"folds": rows} | spread)
     return make_metrics(report, words) | {"folds": spread}, temperatures, maps
 
 
-def _sample(model: Model, opened: Opened, regions: Sequence[Any], tta: str, share: float = 1.0) -> Sample:
+def _sample(
+    model: Model, opened: TrainingData, regions: Sequence[Any], tta: str, share: float = 1.0
+) -> LogitSample:
     return draw_sample(
         model,
-        opened.grounds,
+        opened.scenes,
         opened.every,
         regions,
         tta,
@@ -133,7 +135,7 @@ def _warmed(model: Model, temperature: float) -> Model:
 
 
 def _maps(
-    opened: Opened, parts: Sequence[HeldOut], work: Path, progress: Progress, held_out: str
+    opened: TrainingData, parts: Sequence[HeldOutPart], work: Path, progress: Progress, held_out: str
 ) -> list[HeldOutMap]:
     tags = {
         "GEOSEG_VERSION": __version__,
@@ -141,11 +143,11 @@ def _maps(
         "GEOSEG_HELD_OUT": held_out,
     }
     device = opened.recipe.run.device
-    return map_held_out(opened.grounds, parts, work / MAPS, progress, device=device, tags=tags)
+    return map_held_out(opened.scenes, parts, work / MAPS, progress, device=device, tags=tags)
 
 
 def _evaluate(
-    opened: Opened,
+    opened: TrainingData,
     maps: Sequence[HeldOutMap],
     regions: Sequence[Any],
     work: Path,
@@ -156,12 +158,12 @@ def _evaluate(
     more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """Score, and write the evaluation; None where nothing can be scored."""
-    found = score_held_out(maps, opened.grounds, regions, opened.recipe.classes, progress)
+    found = score_held_out(maps, opened.scenes, regions, opened.recipe.classes, progress)
     if found is None:
         progress.say("warning: no labelled pixel of the held-out ground is valid, so nothing is measured")
         return None
     content, examples = found
-    described = describe(opened.grounds, maps, names)
+    described = describe(opened.scenes, maps, names)
     return write_evaluation(
         work, described | {"held_out": {"split": words, **(more or {})}} | content, examples, since
     )

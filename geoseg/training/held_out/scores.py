@@ -27,8 +27,8 @@ from geoseg.execute.report import versions
 from geoseg.grid import Window
 from geoseg.progress import Progress
 from geoseg.system.memory import peak_memory
-from geoseg.training.ground.ground import Ground
-from geoseg.training.ground.regions import Region
+from geoseg.training.ground.folds import Region
+from geoseg.training.ground.labelled_scene import LabelledScene
 from geoseg.training.held_out.maps import HeldOutMap
 
 JSON_FILE, PAGE_FILE = "evaluation.json", "evaluation.html"
@@ -39,11 +39,11 @@ class RegionLabels:
     """The labels of a scene inside some regions, as the training run read them: class ids.
 
     Attributes:
-        ground: The scene.
+        scene: The scene.
         regions: The regions.
     """
 
-    ground: Ground
+    scene: LabelledScene
     regions: tuple[Region, ...]
 
     def read(self, window: Window) -> NDArray[np.uint8]:
@@ -52,15 +52,15 @@ class RegionLabels:
         touching = [region for region in self.regions if region.window.intersection(window)]
         if touching:
             ids = np.full(IDS, IGNORE, np.uint8)
-            ids[: len(self.ground.class_ids)] = self.ground.class_ids
+            ids[: len(self.scene.class_ids)] = self.scene.class_ids
             inside = np.any([region.mask(window) for region in touching], axis=0)
-            found[inside] = ids[self.ground.read_labels(window)][inside]
+            found[inside] = ids[self.scene.read_labels(window)][inside]
         return found
 
 
 def score_held_out(
     maps: Sequence[HeldOutMap],
-    grounds: Sequence[Ground],
+    scenes: Sequence[LabelledScene],
     regions: Sequence[Region],
     classes: Sequence[LandClass],
     progress: Progress,
@@ -69,7 +69,7 @@ def score_held_out(
 
     Args:
         maps: The maps.
-        grounds: The scenes.
+        scenes: The scenes.
         regions: What is scored; ground beside it is not.
         classes: All classes.
         progress: Shows how far the run is.
@@ -81,14 +81,14 @@ def score_held_out(
     Raises:
         RunError: If a file cannot be read.
     """
-    parts = _compare(maps, grounds, regions, progress)
+    parts = _compare(maps, scenes, regions, progress)
     total, unit = add_up(parts)
     if not total.sums.blocks():
         return None
     first = parts[0].class_map
     tolerances = [tolerance(text, first.georeference, first.shape) for text in TOLERANCES]
     content = summarise_labels(total, classes, tolerances, area_unit=unit)
-    rims = {ground.rim for ground in grounds} - {0}
+    rims = {scene.rim for scene in scenes} - {0}
     if rims:
         content["warnings"].append(
             f"pixels within {max(rims)} of a label border are not scored ([label_values] rim)"
@@ -98,14 +98,14 @@ def score_held_out(
 
 def score_fold(
     maps: Sequence[HeldOutMap],
-    grounds: Sequence[Ground],
+    scenes: Sequence[LabelledScene],
     regions: Sequence[Region],
     classes: Sequence[LandClass],
     progress: Progress,
 ) -> dict[str, Any]:
     """The main figures of one fold: ``pixels``, ``accuracy``, ``miou``, ``ece`` and ``iou`` by class name."""
     inside = [one for one in maps if any(region.scene == one.scene for region in regions)]
-    total, _ = add_up(_compare(inside, grounds, regions, progress, pictures=False))
+    total, _ = add_up(_compare(inside, scenes, regions, progress, pictures=False))
     ids = [item.id for item in classes]
     matrix = total.confusion()[np.ix_(ids, ids)]
     scores = score(matrix)
@@ -121,7 +121,7 @@ def score_fold(
 
 def _compare(
     maps: Sequence[HeldOutMap],
-    grounds: Sequence[Ground],
+    scenes: Sequence[LabelledScene],
     regions: Sequence[Region],
     progress: Progress,
     *,
@@ -132,9 +132,9 @@ def _compare(
     parts = []
     total = sum(item.shape[0] * item.shape[1] for _, item in opened)
     with progress.stage("scoring", total / 1e6, "Mpx") as bar:
-        for scene, item in opened:
-            ground = grounds[scene]
-            labels = RegionLabels(ground, tuple(region for region in regions if region.scene == scene))
+        for number, item in opened:
+            scene = scenes[number]
+            labels = RegionLabels(scene, tuple(region for region in regions if region.scene == number))
             reach = tuple(tolerance(text, item.georeference, item.shape) for text in TOLERANCES)
             counts = compare(
                 item,
@@ -143,32 +143,32 @@ def _compare(
                 tolerances=reach if pictures else (),
                 advance=lambda pixels: bar.advance(pixels / 1e6),
             )
-            painter = make_painter(ground.scene, (0, 0)) if pictures else None
-            parts.append(Compared(ground.scene.name, item, labels, counts, painter))
+            painter = make_painter(scene.image, (0, 0)) if pictures else None
+            parts.append(Compared(scene.image.name, item, labels, counts, painter))
     return parts
 
 
 def describe(
-    grounds: Sequence[Ground], maps: Sequence[HeldOutMap], model: Mapping[str, Any]
+    scenes: Sequence[LabelledScene], maps: Sequence[HeldOutMap], model: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What was compared with what: the keys ``kind``, ``map`` and ``labels`` of the report.
 
     Args:
-        grounds: The scenes.
+        scenes: The scenes.
         maps: Their maps.
         model: ``name``, ``path``, ``model`` and ``model_hash`` of the package.
     """
-    scenes = [grounds[one.scene].scene for one in maps]
-    labels = [grounds[one.scene].labels.path for one in maps]
-    crs = scenes[0].georeference.crs
+    images = [scenes[one.scene].image for one in maps]
+    labels = [scenes[one.scene].labels.path for one in maps]
+    crs = images[0].georeference.crs
     return {
         "kind": "labels",
         "map": {
             **model,
-            "shape": list(scenes[0].shape),
+            "shape": list(images[0].shape),
             "crs": None if crs is None else crs.to_string(),
-            "gsd": scenes[0].gsd,
-            "scenes": [{"name": scene.name, "shape": list(scene.shape)} for scene in scenes],
+            "gsd": images[0].gsd,
+            "scenes": [{"name": image.name, "shape": list(image.shape)} for image in images],
         },
         "labels": {
             "path": ", ".join(dict.fromkeys(labels)),

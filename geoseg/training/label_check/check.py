@@ -13,21 +13,27 @@ from geoseg.progress import Progress, Silent
 from geoseg.scene import open_scene
 from geoseg.system.memory import peak_memory
 from geoseg.training.ground.folds import Split, make_split
-from geoseg.training.ground.ground import Ground, LabelCells, band_names, count_labels, open_ground
-from geoseg.training.label_check.cover import measure_cover
+from geoseg.training.ground.labelled_scene import (
+    LabelCells,
+    LabelledScene,
+    band_names,
+    count_labels,
+    open_labelled_scenes,
+)
 from geoseg.training.label_check.findings import (
     LEVELS,
     LabelFinding,
     of_classes,
-    of_cover,
+    of_polygon_faults,
     of_shift,
+    of_statistics,
     of_training,
     of_values,
 )
-from geoseg.training.label_check.outline_findings import of_outlines
-from geoseg.training.label_check.outlines import examine_outlines
+from geoseg.training.label_check.polygon_faults import find_polygon_faults
 from geoseg.training.label_check.report import LabelCheck
 from geoseg.training.label_check.shift import estimate_shift
+from geoseg.training.label_check.statistics import measure_statistics
 from geoseg.training.label_check.values import ValueSurvey, survey_values
 from geoseg.training.prepare import default_chip_size, recipe_keys
 from geoseg.training.recipe.recipe import Recipe, load_recipe
@@ -76,29 +82,29 @@ def _check(recipe: Recipe, progress: Progress) -> LabelCheck:
     if any(survey.unknown for survey in values):
         return LabelCheck(recipe, values, _sorted(findings))
     progress.say("reading labels")
-    grounds = open_ground(recipe)
-    cells = tuple(count_labels(ground) for ground in grounds)
-    split, refusals = _split(recipe, grounds, cells)
-    pixels = sum(ground.shape[0] * ground.shape[1] for ground in grounds)
+    scenes = open_labelled_scenes(recipe)
+    cells = tuple(count_labels(scene) for scene in scenes)
+    split, refusals = _split(recipe, scenes, cells)
+    pixels = sum(scene.shape[0] * scene.shape[1] for scene in scenes)
     with progress.stage("reading labels and scenes", pixels / 1e6, "Mpx") as bar:
-        cover = measure_cover(grounds, split, lambda done: bar.advance(done / 1e6))
+        cover = measure_statistics(scenes, split, lambda done: bar.advance(done / 1e6))
     shifts = []
-    with progress.stage("laying labels over the image", len(grounds), "scenes") as bar:
-        for ground, counted in zip(grounds, cells, strict=True):
-            shifts.append(estimate_shift(ground.scene, ground.labels, counted, seed=recipe.seed))
+    with progress.stage("laying labels over the image", len(scenes), "scenes") as bar:
+        for scene, counted in zip(scenes, cells, strict=True):
+            shifts.append(estimate_shift(scene.image, scene.labels, counted, seed=recipe.seed))
             bar.advance(1)
     outlines = tuple(
-        examine_outlines(survey.path, ground.scene, recipe) if survey.kind == "polygons" else None
-        for survey, ground in zip(values, grounds, strict=True)
+        find_polygon_faults(survey.path, scene.image, recipe) if survey.kind == "polygons" else None
+        for survey, scene in zip(values, scenes, strict=True)
     )
-    findings += refusals + of_cover(cover, rim=recipe.label_values.rim)
+    findings += refusals + of_statistics(cover, rim=recipe.label_values.rim)
     if split is not None:
-        findings += of_training(cover, band_names(grounds[0].scene))
+        findings += of_training(cover, band_names(scenes[0].image))
         findings += of_classes(cover, recipe.classes, recipe.split.folds)
-    findings += [of_shift(shift, ground) for shift, ground in zip(shifts, grounds, strict=True)]
+    findings += [of_shift(shift, scene) for shift, scene in zip(shifts, scenes, strict=True)]
     for survey, found in zip(values, outlines, strict=True):
-        findings += [] if found is None else of_outlines(survey.path, found)
-    return LabelCheck(recipe, values, _sorted(findings), grounds, outlines, tuple(shifts), cover)
+        findings += [] if found is None else of_polygon_faults(survey.path, found)
+    return LabelCheck(recipe, values, _sorted(findings), scenes, outlines, tuple(shifts), cover)
 
 
 def _values(recipe: Recipe) -> tuple[ValueSurvey, ...]:
@@ -114,12 +120,12 @@ def _values(recipe: Recipe) -> tuple[ValueSurvey, ...]:
 
 
 def _split(
-    recipe: Recipe, grounds: tuple[Ground, ...], cells: tuple[LabelCells, ...]
+    recipe: Recipe, scenes: tuple[LabelledScene, ...], cells: tuple[LabelCells, ...]
 ) -> tuple[Split | None, list[LabelFinding]]:
     """The split that training would use, or why there is none."""
-    size = recipe.chips.size or default_chip_size(grounds)
+    size = recipe.chips.size or default_chip_size(scenes)
     try:
-        return make_split(recipe.split, grounds, cells, chip_size=size, seed=recipe.seed), []
+        return make_split(recipe.split, scenes, cells, chip_size=size, seed=recipe.seed), []
     except SettingsError as error:
         message, _, mend = str(error).partition("; ")
         return None, [LabelFinding("stop", "split", message, mend)]

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from geoseg.classes import LandClass
-from geoseg.training.ground.ground import Ground
-from geoseg.training.label_check.cover import Cover
+from geoseg.training.ground.labelled_scene import LabelledScene
+from geoseg.training.label_check.polygon_faults import PolygonFaults
 from geoseg.training.label_check.shift import Offset, Shift
+from geoseg.training.label_check.statistics import LabelStatistics
 from geoseg.training.label_check.values import LabelValue, ValueSurvey
 
 Level = Literal["stop", "warn", "note", "ok"]
@@ -67,7 +68,7 @@ def _list_values(values: Sequence[LabelValue], unit: str) -> str:
     return ", ".join(listed) + (f" and {more} more" if more > 0 else "")
 
 
-def of_cover(cover: Cover, *, rim: int) -> list[LabelFinding]:
+def of_statistics(cover: LabelStatistics, *, rim: int) -> list[LabelFinding]:
     """How much is labelled, and what of it is lost."""
     found = []
     unlabelled = 1 - cover.labelled / max(cover.valid, 1)
@@ -100,7 +101,7 @@ def of_cover(cover: Cover, *, rim: int) -> list[LabelFinding]:
     return found
 
 
-def of_training(cover: Cover, bands: Sequence[str]) -> list[LabelFinding]:
+def of_training(cover: LabelStatistics, bands: Sequence[str]) -> list[LabelFinding]:
     """Whether anything is left to train on and to validate with."""
     found = []
     if not cover.training.any():
@@ -117,7 +118,7 @@ def of_training(cover: Cover, bands: Sequence[str]) -> list[LabelFinding]:
     return found
 
 
-def of_classes(cover: Cover, classes: Sequence[LandClass], folds: int) -> list[LabelFinding]:
+def of_classes(cover: LabelStatistics, classes: Sequence[LandClass], folds: int) -> list[LabelFinding]:
     """Classes that are missing somewhere, or too rare to learn."""
     findings = []
     for index, item in enumerate(classes):
@@ -135,7 +136,7 @@ def of_classes(cover: Cover, classes: Sequence[LandClass], folds: int) -> list[L
     return findings
 
 
-def _missing(cover: Cover, index: int, name: str) -> LabelFinding | None:
+def _missing(cover: LabelStatistics, index: int, name: str) -> LabelFinding | None:
     """A class that is nowhere, or not where it is needed."""
     pixels = int(cover.pixels[index])
     if not pixels:
@@ -154,7 +155,7 @@ def _missing(cover: Cover, index: int, name: str) -> LabelFinding | None:
     return None
 
 
-def _rare(cover: Cover, index: int, name: str) -> LabelFinding | None:
+def _rare(cover: LabelStatistics, index: int, name: str) -> LabelFinding | None:
     """A class with too little that trains."""
     trains, patches = int(cover.training[index]), int(cover.patches[index])
     lacks = []
@@ -169,7 +170,7 @@ def _rare(cover: Cover, index: int, name: str) -> LabelFinding | None:
     return LabelFinding("warn", "class-rare", message, mend)
 
 
-def _scarce(cover: Cover, index: int, name: str, folds: int) -> LabelFinding | None:
+def _scarce(cover: LabelStatistics, index: int, name: str, folds: int) -> LabelFinding | None:
     """A class that can be learnt, but needs care."""
     parts, share = int(cover.regions[index]), int(cover.pixels[index]) / max(cover.labelled, 1)
     if parts < folds:
@@ -182,15 +183,15 @@ def _scarce(cover: Cover, index: int, name: str, folds: int) -> LabelFinding | N
     return None
 
 
-def of_shift(shift: Shift, ground: Ground) -> LabelFinding:
+def of_shift(shift: Shift, scene: LabelledScene) -> LabelFinding:
     """Whether labels lie on the image."""
-    name, offset = ground.scene.name, shift.offset
+    name, offset = scene.image.name, shift.offset
     if offset is None:
         message = f"{name}: the shift between labels and image cannot be estimated: {shift.reason}"
         mend = "look at labels over the image in QGIS, or at --preview"
         return LabelFinding("note", "shift-unknown", message, mend)
     far = max(abs(offset.rows), abs(offset.cols))
-    where = describe_offset(offset, ground)
+    where = describe_offset(offset, scene)
     if far < max(SHIFT_NOTE, offset.error):
         return LabelFinding("ok", "shift", f"{name}: labels lie on the image: {where}")
     rim = math.ceil(round(far, 1))
@@ -198,22 +199,22 @@ def of_shift(shift: Shift, ground: Ground) -> LabelFinding:
         "warn" if far >= SHIFT_WARN else "note",
         "shift",
         f"{name}: labels lie beside the image: {where}",
-        f"move the labels {_way_back(offset, ground)}, or leave borders out: [label_values] rim = {rim}",
+        f"move the labels {_way_back(offset, scene)}, or leave borders out: [label_values] rim = {rim}",
     )
 
 
-def describe_offset(offset: Offset, ground: Ground) -> str:
+def describe_offset(offset: Offset, scene: LabelledScene) -> str:
     """``2.0 rows down and 1.0 columns left (60 m and 30 m), give or take 0.1 pixels``."""
     rows = f"{abs(offset.rows):.1f} rows {'down' if offset.rows > 0 else 'up'}"
     cols = f"{abs(offset.cols):.1f} columns {'right' if offset.cols > 0 else 'left'}"
-    metres = in_metres(_rounded(offset), ground)
+    metres = in_metres(_rounded(offset), scene)
     on_ground = "" if metres is None else f" ({abs(metres[0]):.3g} m and {abs(metres[1]):.3g} m)"
     return f"{rows} and {cols}{on_ground}, give or take {max(offset.error, 0.1):.1f} pixels"
 
 
-def in_metres(offset: Offset, ground: Ground) -> tuple[float, float] | None:
+def in_metres(offset: Offset, scene: LabelledScene) -> tuple[float, float] | None:
     """The offset on the ground, down and right; None where the size of pixels is not known."""
-    size = ground.scene.georeference.pixel_size(ground.shape)
+    size = scene.image.georeference.pixel_size(scene.shape)
     return None if size is None else (offset.rows * size[0], offset.cols * size[1])
 
 
@@ -222,10 +223,93 @@ def _rounded(offset: Offset) -> Offset:
     return Offset(round(offset.rows, 1), round(offset.cols, 1), offset.error)
 
 
-def _way_back(offset: Offset, ground: Ground) -> str:
-    metres = in_metres(_rounded(offset), ground)
-    if metres is None or not ground.scene.georeference.is_north_up:
+def _way_back(offset: Offset, scene: LabelledScene) -> str:
+    metres = in_metres(_rounded(offset), scene)
+    if metres is None or not scene.image.georeference.is_north_up:
         up, left = ("up" if offset.rows > 0 else "down"), ("left" if offset.cols > 0 else "right")
         return f"{abs(offset.rows):.1f} pixels {up} and {abs(offset.cols):.1f} {left}"
     north, west = ("north" if offset.rows > 0 else "south"), ("west" if offset.cols > 0 else "east")
     return f"{abs(metres[0]):.3g} m {north} and {abs(metres[1]):.3g} m {west} (check CRS and datum first)"
+
+
+def of_polygon_faults(path: str, found: PolygonFaults) -> list[LabelFinding]:
+    """Findings on one layer of label polygons, each with what to do."""
+    findings = [
+        one
+        for one in (
+            _contradicting(path, found),
+            _invalid(path, found),
+            _outside(path, found),
+            _tiny(path, found),
+        )
+        if one is not None
+    ]
+    if found.doubled:
+        findings.append(_doubled(path, found))
+    if found.overlapping:
+        message = f"{path}: {found.overlapping:,} pairs of polygons of one class overlap, which does no harm"
+        findings.append(LabelFinding("note", "polygons-overlap", message))
+    if found.no_area:
+        message = f"{path}: {found.no_area:,} rows are no polygon and are left out"
+        findings.append(LabelFinding("note", "polygons-no-area", message))
+    if not findings:
+        message = f"{path}: its {found.count:,} polygons are valid, inside the scene, and do not overlap"
+        findings.append(LabelFinding("ok", "polygons", message))
+    return findings
+
+
+def _contradicting(path: str, found: PolygonFaults) -> LabelFinding | None:
+    if not found.contradicting or found.first is None:
+        return None
+    area = "" if found.contradicted_ha is None else f", {found.contradicted_ha:,.2f} ha"
+    message = (
+        f"{path}: {found.contradicting:,} pairs of polygons of different classes overlap on "
+        f"{found.contradicted:,.0f} pixels{area}; that ground gets no label (first: rows {found.first[0]} "
+        f"and {found.first[1]})"
+    )
+    return LabelFinding(
+        "warn", "polygons-contradict", message, "cut one of each pair back (QGIS: Check geometries)"
+    )
+
+
+def _invalid(path: str, found: PolygonFaults) -> LabelFinding | None:
+    if not found.invalid:
+        return None
+    number, why = found.invalid[0]
+    message = (
+        f"{path}: {len(found.invalid):,} polygons are invalid and will be mended (first: row {number}, {why})"
+    )
+    return LabelFinding(
+        "warn", "polygons-invalid", message, "mend them yourself to be sure (QGIS: Fix geometries)"
+    )
+
+
+def _outside(path: str, found: PolygonFaults) -> LabelFinding | None:
+    if not found.outside:
+        return None
+    many = f"{len(found.outside):,} of {found.count:,} polygons"
+    message = f"{path}: {many} lie outside the scene (rows {_list(found.outside)})"
+    if len(found.outside) * 2 > found.count:
+        return LabelFinding("warn", "polygons-outside", message, "check the CRS of the polygons")
+    return LabelFinding("note", "polygons-outside", message)
+
+
+def _tiny(path: str, found: PolygonFaults) -> LabelFinding | None:
+    if not found.tiny:
+        return None
+    message = f"{path}: {len(found.tiny):,} polygons are smaller than a pixel (rows {_list(found.tiny)})"
+    mend = "most of them label nothing: a pixel takes the polygon that holds its centre"
+    return LabelFinding("note", "polygons-tiny", message, mend)
+
+
+def _doubled(path: str, found: PolygonFaults) -> LabelFinding:
+    level: Level = "warn" if found.doubled_otherwise else "note"
+    otherwise = f", {found.doubled_otherwise:,} of them with another class" if found.doubled_otherwise else ""
+    message = f"{path}: {found.doubled:,} polygons repeat another one point for point{otherwise}"
+    mend = "delete one of each (QGIS: Delete duplicate geometries)"
+    return LabelFinding(level, "polygons-doubled", message, mend)
+
+
+def _list(numbers: Sequence[int]) -> str:
+    more = len(numbers) - _LISTED
+    return ", ".join(map(str, numbers[:_LISTED])) + (f" and {more} more" if more > 0 else "")

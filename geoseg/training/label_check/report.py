@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from geoseg.execute.report import describe_scene
-from geoseg.training.ground.ground import Ground
-from geoseg.training.label_check.cover import Cover
+from geoseg.training.ground.labelled_scene import LabelledScene
 from geoseg.training.label_check.findings import LabelFinding, in_metres
-from geoseg.training.label_check.outlines import Outlines
+from geoseg.training.label_check.polygon_faults import PolygonFaults
 from geoseg.training.label_check.shift import Shift
+from geoseg.training.label_check.statistics import LabelStatistics
 from geoseg.training.label_check.values import ValueSurvey
 from geoseg.training.recipe.recipe import Recipe
 
@@ -29,7 +29,7 @@ class LabelCheck:
         recipe: The recipe.
         values: The values of each label file.
         findings: What is wrong and what is well, the gravest first.
-        grounds: Scenes and labels; empty, like all that follows, where a label value is no class.
+        scenes: Scenes and labels; empty, like all that follows, where a label value is no class.
         outlines: What polygons are like, by scene; None for rasters.
         shifts: The shift between labels and image, by scene.
         cover: The counts.
@@ -38,10 +38,10 @@ class LabelCheck:
     recipe: Recipe
     values: tuple[ValueSurvey, ...]
     findings: tuple[LabelFinding, ...]
-    grounds: tuple[Ground, ...] = field(default=(), repr=False)
-    outlines: tuple[Outlines | None, ...] = ()
+    scenes: tuple[LabelledScene, ...] = field(default=(), repr=False)
+    outlines: tuple[PolygonFaults | None, ...] = ()
     shifts: tuple[Shift, ...] = ()
-    cover: Cover | None = None
+    cover: LabelStatistics | None = None
 
     @property
     def can_train(self) -> bool:
@@ -73,8 +73,8 @@ def _files(check: LabelCheck) -> list[str]:
     lines = []
     for number, survey in enumerate(check.values):
         lines.append(f"scene     {', '.join(check.recipe.scenes[number])}")
-        if check.grounds:
-            scene = check.grounds[number].scene
+        if check.scenes:
+            scene = check.scenes[number].image
             gsd = "unknown size" if scene.gsd is None else f"{scene.gsd:.3g} m"
             lines.append(f"pixels    {scene.shape[0]} rows x {scene.shape[1]} columns of {gsd}")
         kind = "raster" if survey.column is None else f"polygons, class in column {survey.column}"
@@ -82,7 +82,7 @@ def _files(check: LabelCheck) -> list[str]:
     return lines
 
 
-def _table(recipe: Recipe, cover: Cover) -> list[str]:
+def _table(recipe: Recipe, cover: LabelStatistics) -> list[str]:
     """A row a class; train and validate are pixels in the recipe's fold."""
     rows: list[Sequence[str]] = [_COLUMNS]
     labelled = max(cover.labelled, 1)
@@ -130,16 +130,16 @@ def _json(check: LabelCheck) -> dict[str, Any]:
 def _scene(check: LabelCheck, number: int) -> dict[str, Any]:
     content: dict[str, Any] = {"paths": list(check.recipe.scenes[number])}
     content["labels"] = asdict(check.values[number])
-    if check.grounds:
-        ground, shift, outlines = check.grounds[number], check.shifts[number], check.outlines[number]
-        metres = None if shift.offset is None else in_metres(shift.offset, ground)
-        content |= describe_scene(ground.scene) | {"shape": list(ground.shape)}
+    if check.scenes:
+        scene, shift, outlines = check.scenes[number], check.shifts[number], check.outlines[number]
+        metres = None if shift.offset is None else in_metres(shift.offset, scene)
+        content |= describe_scene(scene.image) | {"shape": list(scene.shape)}
         content["shift"] = asdict(shift) | {"metres": None if metres is None else list(metres)}
         content["polygons"] = None if outlines is None else asdict(outlines)
     return content
 
 
-def _classes(recipe: Recipe, cover: Cover) -> list[dict[str, Any]]:
+def _classes(recipe: Recipe, cover: LabelStatistics) -> list[dict[str, Any]]:
     return [
         {
             "id": item.id,
@@ -157,7 +157,7 @@ def _classes(recipe: Recipe, cover: Cover) -> list[dict[str, Any]]:
     ]
 
 
-def _pixels(cover: Cover) -> dict[str, Any]:
+def _pixels(cover: LabelStatistics) -> dict[str, Any]:
     return {
         "valid": cover.valid,
         "labelled": cover.labelled,

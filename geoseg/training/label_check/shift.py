@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from geoseg.grid import Window
 from geoseg.labels.labels import Labels
 from geoseg.scene import Scene
-from geoseg.training.ground.ground import LabelCells, grow
+from geoseg.training.ground.labelled_scene import LabelCells, grow
 
 REACH = 8
 """Shifts up to this many pixels are looked for."""

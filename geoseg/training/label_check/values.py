@@ -18,7 +18,7 @@ from geoseg.labels.raster import RasterLabels
 from geoseg.labels.values import make_table
 from geoseg.scene import Scene
 from geoseg.scene.vector import is_vector, read_table
-from geoseg.training.ground.ground import STREAM
+from geoseg.training.ground.labelled_scene import STREAM
 from geoseg.training.recipe.recipe import Recipe
 
 MOST_VALUES = 1000

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from geoseg.training.chips.loading import ChipData
+from geoseg.training.chips.loading import ChipDataModule
 from geoseg.training.network.module import SCORE, Epoch, TrainingModule
 from geoseg.training.recipe.settings import RunSettings
 
@@ -27,7 +27,7 @@ LAST_CHECKPOINT, KEPT_WEIGHTS, LAST_WEIGHTS, LOGS = (
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
-class Reporter(Callback):  # type: ignore[misc]
+class ProgressCallback(Callback):  # type: ignore[misc]
     """Says how far the run is.
 
     Args:
@@ -50,7 +50,7 @@ class Reporter(Callback):  # type: ignore[misc]
 
 def fit(
     module: TrainingModule,
-    data: ChipData,
+    data: ChipDataModule,
     folder: Path,
     settings: RunSettings,
     *,
@@ -58,7 +58,7 @@ def fit(
     precision: str,
     freezes: bool,
     validates: bool,
-    reporter: Reporter,
+    reporter: ProgressCallback,
 ) -> tuple[list[Epoch], list[list[float]]]:
     """Train, from the last checkpoint in the folder if there is one.
 
@@ -101,7 +101,7 @@ def _make_trainer(
     settings: RunSettings,
     device: str,
     precision: str,
-    reporter: Reporter,
+    reporter: ProgressCallback,
     *,
     freezes: bool,
     validates: bool,

@@ -20,7 +20,7 @@ from geoseg.assess.scores import score
 from geoseg.classes import IGNORE
 from geoseg.errors import RunError
 from geoseg.training.network.averaging import AveragedWeights
-from geoseg.training.network.schedules import Schedule
+from geoseg.training.network.schedules import RateSchedule
 from geoseg.training.network.transfer import encoder_of
 from geoseg.training.recipe.settings import RunSettings, TransferSettings
 
@@ -76,7 +76,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self,
         network: nn.Module,
         loss: nn.Module,
-        schedule: Schedule,
+        schedule: RateSchedule,
         run: RunSettings,
         transfer: TransferSettings,
         *,
@@ -228,7 +228,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         )
         self.history.append(epoch)
         self.per_class.append(ious)
-        if kept_of(self.history, self.settings.keep) is epoch and self.trainer.is_global_zero:
+        if kept_epoch(self.history, self.settings.keep) is epoch and self.trainer.is_global_zero:
             with self.averaged.applied(self.network) if self.averaged is not None else nullcontext():
                 save_weights(self.network, self.kept)
         self.log_dict(
@@ -293,7 +293,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
     beside.replace(path)
 
 
-def kept_of(history: Sequence[Epoch], keep: str) -> Epoch:
+def kept_epoch(history: Sequence[Epoch], keep: str) -> Epoch:
     """The epoch whose weights are kept.
 
     Args:

@@ -14,7 +14,7 @@ _END = 1e4
 
 
 @dataclass(frozen=True)
-class Schedule:
+class RateSchedule:
     """The learning rate as a share of its peak.
 
     Attributes:

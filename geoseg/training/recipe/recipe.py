@@ -24,7 +24,7 @@ from geoseg.training.recipe.settings import (
     SplitSettings,
     TransferSettings,
 )
-from geoseg.training.recipe.tables import Place, read_table, refuse_unknown
+from geoseg.training.recipe.tables import RecipePlace, read_table, refuse_unknown
 
 TABLES: dict[str, type[Any]] = {
     "reading": SceneReading,
@@ -103,7 +103,7 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     """
     path = Path(path)
     table = _read_toml(path)
-    place = Place(path)
+    place = RecipePlace(path)
     refuse_unknown(table, dict.fromkeys((*TOP_LEVEL, *TABLES)), place)
     for key in ("scenes", "labels", "classes"):
         if key not in table:
@@ -143,7 +143,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path} cannot be read: {error}") from error
 
 
-def _table(cls: type[Any], table: Any, key: str, place: Place) -> Any:
+def _table(cls: type[Any], table: Any, key: str, place: RecipePlace) -> Any:
     if not isinstance(table, Mapping):
         raise SettingsError(f"{place} {key} is {table!r}; it must be a table: [{key}]")
     if key == "loss" and isinstance(table.get("terms"), list):
@@ -156,7 +156,7 @@ def _terms(terms: list[Any]) -> list[Any]:
     return [{"name": term} if isinstance(term, str) else term for term in terms]
 
 
-def _scenes(value: Any, place: Place) -> tuple[tuple[str, ...], ...]:
+def _scenes(value: Any, place: RecipePlace) -> tuple[tuple[str, ...], ...]:
     value = [value] if isinstance(value, str) else value
     if not isinstance(value, list) or not value:
         raise SettingsError(f"{place} scenes is {value!r}; it must be a file or a list of files")
@@ -168,19 +168,19 @@ def _scenes(value: Any, place: Place) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def _labels(value: Any, place: Place) -> tuple[str, ...]:
+def _labels(value: Any, place: RecipePlace) -> tuple[str, ...]:
     value = [value] if isinstance(value, str) else value
     if not isinstance(value, list) or not value:
         raise SettingsError(f"{place} labels is {value!r}; it must be a file or a list of files, one a scene")
     return tuple(_located(_text(file, "labels", place), place) for file in value)
 
 
-def _located(file: str, place: Place) -> str:
+def _located(file: str, place: RecipePlace) -> str:
     """URLs and GDAL's virtual names as they are, paths relative to the recipe."""
     return file if "://" in file or file.startswith("/vsi") else str(place.resolve(file))
 
 
-def _located_transfer(transfer: TransferSettings, place: Place) -> TransferSettings:
+def _located_transfer(transfer: TransferSettings, place: RecipePlace) -> TransferSettings:
     """Files and folders beside the recipe by their whole path; names, such as "imagenet", as they are."""
 
     def located(text: str | None) -> str | None:
@@ -191,19 +191,19 @@ def _located_transfer(transfer: TransferSettings, place: Place) -> TransferSetti
     )
 
 
-def _text(value: Any, key: str, place: Place) -> str:
+def _text(value: Any, key: str, place: RecipePlace) -> str:
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"{place} {key} is {value!r}; it must be a text in quotes")
     return value
 
 
-def _seed(value: Any, place: Place) -> int:
+def _seed(value: Any, place: RecipePlace) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
         raise SettingsError(f"{place} seed is {value!r}; it must be a whole number from 0 to {2**32 - 1}")
     return value
 
 
-def _bands(value: Any, place: Place) -> tuple[str | int, ...] | None:
+def _bands(value: Any, place: RecipePlace) -> tuple[str | int, ...] | None:
     if value is None:
         return None
     plain = isinstance(value, list) and all(
@@ -214,7 +214,7 @@ def _bands(value: Any, place: Place) -> tuple[str | int, ...] | None:
     return tuple(value)
 
 
-def _classes(value: Any, place: Place) -> tuple[LandClass, ...]:
+def _classes(value: Any, place: RecipePlace) -> tuple[LandClass, ...]:
     if not isinstance(value, Mapping) or not value:
         raise SettingsError(
             f'{place} classes is {value!r}; it must be a table: id = "name", such as 1 = "corn"'
@@ -241,7 +241,7 @@ def _classes(value: Any, place: Place) -> tuple[LandClass, ...]:
     return tuple(sorted(classes, key=lambda land_class: land_class.id))
 
 
-def _check(recipe: Recipe, place: Place) -> None:
+def _check(recipe: Recipe, place: RecipePlace) -> None:
     """What no single key can know."""
     try:
         check_architecture(recipe.model.architecture)

@@ -48,7 +48,7 @@ def setting(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RecipePlace:
     """Where in which file a value stands, as messages name it.
 
     Attributes:
@@ -62,16 +62,16 @@ class Place:
     def __str__(self) -> str:
         return f"{self.file}: [{self.table}]" if self.table else f"{self.file}:"
 
-    def inside(self, key: str) -> Place:
+    def inside(self, key: str) -> RecipePlace:
         """The place of a table in this one."""
-        return Place(self.file, f"{self.table}.{key}" if self.table else key)
+        return RecipePlace(self.file, f"{self.table}.{key}" if self.table else key)
 
     def resolve(self, path: str) -> Path:
         """A path of the recipe: relative ones are relative to its folder."""
         return self.file.parent / Path(path).expanduser()
 
 
-def read_table(cls: type[T], table: Mapping[str, Any], place: Place) -> T:
+def read_table(cls: type[T], table: Mapping[str, Any], place: RecipePlace) -> T:
     """Make a settings dataclass of a TOML table.
 
     Args:
@@ -98,7 +98,7 @@ def read_table(cls: type[T], table: Mapping[str, Any], place: Place) -> T:
         raise SettingsError(f"{place} {error}") from error
 
 
-def refuse_unknown(table: Mapping[str, Any], known: Mapping[str, Any], place: Place) -> None:
+def refuse_unknown(table: Mapping[str, Any], known: Mapping[str, Any], place: RecipePlace) -> None:
     """Refuse keys that a table does not have, with the closest that it has.
 
     Raises:
@@ -111,7 +111,7 @@ def refuse_unknown(table: Mapping[str, Any], known: Mapping[str, Any], place: Pl
             )
 
 
-def _convert(value: Any, hint: Any, rules: Mapping[str, Any], key: str, place: Place) -> Any:
+def _convert(value: Any, hint: Any, rules: Mapping[str, Any], key: str, place: RecipePlace) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (types.UnionType, Union):
         return _convert_optional(value, arguments, rules, key, place)
@@ -130,7 +130,7 @@ def _convert(value: Any, hint: Any, rules: Mapping[str, Any], key: str, place: P
 
 
 def _convert_optional(
-    value: Any, arguments: tuple[Any, ...], rules: Mapping[str, Any], key: str, place: Place
+    value: Any, arguments: tuple[Any, ...], rules: Mapping[str, Any], key: str, place: RecipePlace
 ) -> Any:
     """``X | None``; for a table, ``true`` means all its defaults and ``false`` means none."""
     hint = next(argument for argument in arguments if argument is not type(None))
@@ -142,7 +142,7 @@ def _convert_optional(
 
 
 def _convert_list(
-    value: Any, arguments: tuple[Any, ...], rules: Mapping[str, Any], key: str, place: Place
+    value: Any, arguments: tuple[Any, ...], rules: Mapping[str, Any], key: str, place: RecipePlace
 ) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise _wrong(value, "a list", key, place)
@@ -153,7 +153,7 @@ def _convert_list(
     return tuple(_convert(item, hint, rules, key, place) for item, hint in zip(value, hints, strict=True))
 
 
-def _convert_plain(value: Any, hint: Any, rules: Mapping[str, Any], key: str, place: Place) -> Any:
+def _convert_plain(value: Any, hint: Any, rules: Mapping[str, Any], key: str, place: RecipePlace) -> Any:
     if hint is Any:
         return value
     if hint is Path:
@@ -175,13 +175,13 @@ def _convert_plain(value: Any, hint: Any, rules: Mapping[str, Any], key: str, pl
     return hint(value)
 
 
-def _typed(value: Any, kind: type, what: str, key: str, place: Place) -> Any:
+def _typed(value: Any, kind: type, what: str, key: str, place: RecipePlace) -> Any:
     if not isinstance(value, kind):
         raise _wrong(value, what, key, place)
     return value
 
 
-def _check_choice(value: str, rules: Mapping[str, Any], key: str, place: Place) -> str:
+def _check_choice(value: str, rules: Mapping[str, Any], key: str, place: RecipePlace) -> str:
     choices = rules.get("choices") or ()
     if choices and value not in choices:
         raise SettingsError(
@@ -200,7 +200,7 @@ def _range(rules: Mapping[str, Any]) -> str:
     return f" {' and '.join(parts)}" if parts else ""
 
 
-def _wrong(value: Any, what: str, key: str, place: Place) -> SettingsError:
+def _wrong(value: Any, what: str, key: str, place: RecipePlace) -> SettingsError:
     shown = (
         f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else value
     )

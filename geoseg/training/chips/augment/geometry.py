@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geoseg.classes import IGNORE
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.augment.chip import TrainingChip
+from geoseg.training.chips.augment.augmentation import TrainingChip
 from geoseg.training.recipe.tables import setting
 
 

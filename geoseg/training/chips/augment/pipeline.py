@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.augment.chip import Augmentation, TrainingChip
+from geoseg.training.chips.augment.augmentation import Augmentation, TrainingChip
 from geoseg.training.chips.augment.geometry import Crop, Flips, QuarterTurns, Rotation, Scaling
 from geoseg.training.chips.augment.outdoors import Haze, Season, Shadow
 from geoseg.training.chips.augment.sensor import (

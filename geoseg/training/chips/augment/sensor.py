@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.augment.chip import TrainingChip, column
+from geoseg.training.chips.augment.augmentation import TrainingChip, column
 from geoseg.training.recipe.tables import setting
 
 RGB = ("red", "green", "blue")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, one_hot
 
-from geoseg.training.network.losses.base import labelled, mean
+from geoseg.training.network.losses.loss import labelled, mean
 
 
 class CrossEntropy(nn.Module):  # type: ignore[misc]

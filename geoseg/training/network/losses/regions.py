@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from geoseg.training.network.losses.base import labelled
+from geoseg.training.network.losses.loss import labelled
 
 
 class Tversky(nn.Module):  # type: ignore[misc]

@@ -28,7 +28,7 @@ _TOUCHES = 1e-6
 
 
 @dataclass(frozen=True)
-class Outlines:
+class PolygonFaults:
     """What was found in a layer of label polygons; numbers of polygons count from 1, as QGIS shows them.
 
     Attributes:
@@ -62,7 +62,7 @@ class Outlines:
     first: tuple[int, int] | None
 
 
-def examine_outlines(path: str, scene: Scene, recipe: Recipe) -> Outlines:
+def find_polygon_faults(path: str, scene: Scene, recipe: Recipe) -> PolygonFaults:
     """Examine label polygons as training would read them.
 
     Args:
@@ -95,7 +95,7 @@ def examine_outlines(path: str, scene: Scene, recipe: Recipe) -> Outlines:
     tiny = touches & (shapely.area(placed) < 1)
     doubled, otherwise = _doubled(placed[touches], ids[number][touches])
     pairs = _overlaps(placed[touches], ids[number][touches], scene)
-    return Outlines(
+    return PolygonFaults(
         count=number.size,
         no_area=int(np.count_nonzero(~areal)),
         unlabelled=int(np.count_nonzero(areal & (ids == IGNORE))),

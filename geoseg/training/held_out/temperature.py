@@ -26,7 +26,7 @@ _FINE = 0.005
 
 
 @dataclass(frozen=True)
-class ChipShare:
+class ChipLogits:
     """What one chip says of the sampled pixels that it reaches.
 
     Attributes:
@@ -50,7 +50,7 @@ class ChipShare:
 
 
 @dataclass(frozen=True)
-class Sample:
+class LogitSample:
     """Labelled pixels and all that is needed to blend them at any temperature.
 
     Attributes:
@@ -61,7 +61,7 @@ class Sample:
 
     labels: NDArray[np.uint8]
     classes: int
-    shares: tuple[ChipShare, ...]
+    shares: tuple[ChipLogits, ...]
 
     def blend(self, temperature: float) -> NDArray[np.int32]:
         """Blended sums, int32 (classes, pixels) in units of ``blend.SUM_ONE``."""
@@ -71,14 +71,14 @@ class Sample:
         return sums
 
 
-def join(samples: Sequence[Sample]) -> Sample:
+def join(samples: Sequence[LogitSample]) -> LogitSample:
     """Several samples as one.
 
     Args:
         samples: At least one, of the same classes.
     """
     starts = np.cumsum([0, *(sample.labels.size for sample in samples)])
-    return Sample(
+    return LogitSample(
         np.concatenate([sample.labels for sample in samples]),
         samples[0].classes,
         tuple(
@@ -106,7 +106,7 @@ def miscalibration(sums: NDArray[np.int32], labels: NDArray[np.uint8]) -> float:
     return math.sqrt(float((gaps**2 / np.maximum(pixels, 1)).sum()) / max(labels.size, 1))
 
 
-def fit_temperature(sample: Sample) -> float:
+def fit_temperature(sample: LogitSample) -> float:
     """The temperature at which blended confidence is calibrated best.
 
     Tried at equal steps of its logarithm first, then by golden-section search between the neighbours of the

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from geoseg.classes import IGNORE
 from geoseg.grid import Window
+from geoseg.raster.patches import find_patches
 from geoseg.raster.pixel_sizes import measure_surface
-from geoseg.training.contradictions.patches import find_patches
 from geoseg.training.ground.folds import Split
-from geoseg.training.ground.ground import Ground
+from geoseg.training.ground.labelled_scene import LabelledScene
 
 
 @dataclass(frozen=True, eq=False)
-class Cover:
+class LabelStatistics:
     """What was counted; arrays have one number a class, by index, int64.
 
     Labels on nodata teach nothing and are counted apart.
@@ -55,13 +55,15 @@ class Cover:
         return int(self.pixels.sum())
 
 
-def measure_cover(
-    grounds: Sequence[Ground], split: Split | None, advance: Callable[[float], None] = lambda _done: None
-) -> Cover:
+def measure_statistics(
+    scenes: Sequence[LabelledScene],
+    split: Split | None,
+    advance: Callable[[float], None] = lambda _done: None,
+) -> LabelStatistics:
     """Count labels by class and by what they are for.
 
     Args:
-        grounds: Scenes and labels.
+        scenes: Scenes and labels.
         split: The split; None where there is none: then nothing trains or validates.
         advance: Called with the pixels that were done.
 
@@ -70,15 +72,15 @@ def measure_cover(
         RunError: If a file cannot be read.
     """
     parts = []
-    for number, ground in enumerate(grounds):
-        part = _Part(number, ground, split)
-        for window in ground.windows():
+    for number, scene in enumerate(scenes):
+        part = _Part(number, scene, split)
+        for window in scene.windows():
             part.add(window)
             advance(window.pixels)
         parts.append(part)
     areas = [part.hectares for part in parts]
     used = np.sum([part.band_values for part in parts], axis=0)
-    return Cover(
+    return LabelStatistics(
         pixels=_sum([part.pixels for part in parts]),
         hectares=np.sum(areas, axis=0) if all(part.surface is not None for part in parts) else None,
         patches=_sum([part.patches() for part in parts]),
@@ -101,27 +103,27 @@ def _sum(counts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
 class _Part:
     """The counts of one scene."""
 
-    def __init__(self, number: int, ground: Ground, split: Split | None) -> None:
-        self.number, self.ground, self.split = number, ground, split
-        place = ground.scene.georeference
-        self.surface = measure_surface(place.crs, place.transform, ground.shape)
+    def __init__(self, number: int, scene: LabelledScene, split: Split | None) -> None:
+        self.number, self.scene, self.split = number, scene, split
+        place = scene.image.georeference
+        self.surface = measure_surface(place.crs, place.transform, scene.shape)
         self.here = [] if split is None else [one for one in split.regions if one.scene == number]
-        self.classes = len(ground.class_ids)
+        self.classes = len(scene.class_ids)
         self.pixels, self.training = np.zeros((2, self.classes), np.int64)
         self.hectares = np.zeros(self.classes)
         self.inside = np.zeros((len(self.here), self.classes), np.int64)
-        self.band_values = np.zeros(len(ground.scene.bands), np.int64)
+        self.band_values = np.zeros(len(scene.image.bands), np.int64)
         self.valid = self.on_nodata = self.in_rim = 0
 
     def add(self, window: Window) -> None:
         """Count a window."""
-        ground = self.ground
-        raw = ground.scene.read_raw(window)
-        valid = raw.valid(ground.scene.invalid_where)
-        labels = ground.read_labels(window)
+        scene = self.scene
+        raw = scene.image.read_raw(window)
+        valid = raw.valid(scene.image.invalid_where)
+        labels = scene.read_labels(window)
         known = labels != IGNORE
-        if ground.rim:
-            whole = replace(ground, rim=0).read_labels(window)
+        if scene.rim:
+            whole = replace(scene, rim=0).read_labels(window)
             self.in_rim += int(np.count_nonzero((whole != IGNORE) & ~known))
         self.valid += int(np.count_nonzero(valid))
         self.on_nodata += int(np.count_nonzero(known & ~valid))
@@ -164,4 +166,4 @@ class _Part:
 
     def patches(self) -> NDArray[np.int64]:
         """Patches of each class, those on nodata too."""
-        return find_patches(self.ground.read_labels, self.ground.shape).counts[: self.classes]
+        return find_patches(self.scene.read_labels, self.scene.shape).counts[: self.classes]

@@ -27,17 +27,17 @@ Mask = Callable[[Window], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
-class Ground:
+class LabelledScene:
     """One scene and its labels.
 
     Attributes:
-        scene: The scene, its bands in the network's order.
+        image: The scene's bands, in the network's order.
         labels: Its labels on its grid.
         class_ids: Class ids by index, ascending.
         rim: Labels within this many pixels of another label are ignored.
     """
 
-    scene: Scene
+    image: Scene
     labels: Labels
     class_ids: tuple[int, ...]
     rim: int = 0
@@ -45,7 +45,7 @@ class Ground:
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns)."""
-        return self.scene.shape
+        return self.image.shape
 
     @cached_property
     def _index_of(self) -> NDArray[np.uint8]:
@@ -77,7 +77,7 @@ class Ground:
                 yield Window.from_bounds(row, col, min(row + STREAM, rows), min(col + STREAM, cols))
 
 
-def open_ground(recipe: Recipe) -> tuple[Ground, ...]:
+def open_labelled_scenes(recipe: Recipe) -> tuple[LabelledScene, ...]:
     """Open the scenes and labels of a recipe; only headers are read.
 
     Raises:
@@ -85,27 +85,27 @@ def open_ground(recipe: Recipe) -> tuple[Ground, ...]:
     """
     reading, values = recipe.reading, recipe.label_values
     remap = cast("Mapping[int | str, int]", values.remap)
-    grounds: list[Ground] = []
+    scenes: list[LabelledScene] = []
     wanted: Sequence[str | int] | None = recipe.bands
     for paths, label_path in zip(recipe.scenes, recipe.labels, strict=True):
-        scene = open_scene(
+        image = open_scene(
             paths, nodata=reading.nodata, scale=reading.scale, offset=reading.offset, warp=reading.warp
         )
         if wanted is None:
-            wanted = [band.common_name or band.number for band in scene.bands]
-        named = resolve(scene, wanted)
-        scene = named.scene.select(named.numbers, invalid_where=reading.invalid_where)
+            wanted = [band.common_name or band.number for band in image.bands]
+        named = resolve(image, wanted)
+        image = named.scene.select(named.numbers, invalid_where=reading.invalid_where)
         labels = open_labels(
             label_path,
-            scene,
+            image,
             recipe.classes,
             column=values.column,
             remap=remap or None,
             ignore=values.ignore,
         )
         ids = tuple(land_class.id for land_class in recipe.classes)
-        grounds.append(Ground(scene, labels, ids, values.rim))
-    return tuple(grounds)
+        scenes.append(LabelledScene(image, labels, ids, values.rim))
+    return tuple(scenes)
 
 
 def band_names(scene: Scene) -> tuple[str, ...]:
@@ -164,22 +164,22 @@ class LabelCells:
         return int(i[bottom, right] - i[top, right] - i[bottom, left] + i[top, left])
 
 
-def count_labels(ground: Ground, mask: Mask | None = None) -> LabelCells:
+def count_labels(scene: LabelledScene, mask: Mask | None = None) -> LabelCells:
     """Read all labels of a scene once.
 
     Args:
-        ground: The scene.
+        scene: The scene.
         mask: Count only where it is True.
 
     Raises:
         InputError: If a label is no class.
         RunError: If a file cannot be read.
     """
-    size = _cell_size(ground.shape)
-    cells = tuple(-(-n // size) for n in ground.shape)
-    counts = np.zeros((*cells, len(ground.class_ids)), np.uint32)
-    for window in ground.windows():
-        labels = ground.read_labels(window)
+    size = _cell_size(scene.shape)
+    cells = tuple(-(-n // size) for n in scene.shape)
+    counts = np.zeros((*cells, len(scene.class_ids)), np.uint32)
+    for window in scene.windows():
+        labels = scene.read_labels(window)
         if mask is not None:
             labels[~mask(window)] = IGNORE
         row, col = window.row // size, window.col // size

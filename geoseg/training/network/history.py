@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from geoseg.training.network.module import Epoch, kept_of
+from geoseg.training.network.module import Epoch, kept_epoch
 
 CSV_FILE, PNG_FILE = "history.csv", "curves.png"
 
@@ -45,7 +45,7 @@ def draw_curves(path: Path, history: Sequence[Epoch], keep: str = "best") -> Non
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    kept = kept_of(history, keep)
+    kept = kept_epoch(history, keep)
     validates = not math.isnan(kept.miou)
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     FigureCanvasAgg(figure)

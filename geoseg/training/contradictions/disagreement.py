@@ -25,7 +25,7 @@ PERCENT = 101
 
 
 @dataclass(frozen=True)
-class Pair:
+class MapAndLabels:
     """A map and labels on one grid, or labels on the grid of the scene that the map was cut from.
 
     Attributes:
@@ -63,7 +63,7 @@ class Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class Disputes:
+class Disagreement:
     """What was counted.
 
     Attributes:
@@ -102,9 +102,9 @@ class Disputes:
         return np.where(count > 0, (self.agreed * percent).sum(axis=1) / np.maximum(count, 1), overall)
 
 
-def count_disputes(
-    pair: Pair, *, window_size: int = WINDOW, advance: Callable[[float], None] = lambda _done: None
-) -> Disputes:
+def count_disagreement(
+    pair: MapAndLabels, *, window_size: int = WINDOW, advance: Callable[[float], None] = lambda _done: None
+) -> Disagreement:
     """Compare a map with labels.
 
     Args:
@@ -127,4 +127,4 @@ def count_disputes(
             places = shown[same].astype(np.intp) * PERCENT + confidence[same]
             agreed += np.bincount(places, minlength=IDS * PERCENT)
         advance(window.pixels)
-    return Disputes(joint.reshape(IDS, IDS), agreed.reshape(IDS, PERCENT))
+    return Disagreement(joint.reshape(IDS, IDS), agreed.reshape(IDS, PERCENT))

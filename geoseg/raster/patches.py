@@ -21,11 +21,11 @@ WINDOW = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Patches:
+class PatchSizes:
     """The patches of a raster.
 
     Attributes:
-        counts: Patches of each value, int64 (256,); none of 255.
+        counts: PatchSizes of each value, int64 (256,); none of 255.
         sizes: Pixels of the patch that holds each place asked for, int64 (places,).
     """
 
@@ -34,7 +34,7 @@ class Patches:
 
 
 @dataclass(eq=False)
-class _Open:
+class _BorderParts:
     """Parts of patches that reach the border of a window."""
 
     values: list[NDArray[np.uint8]] = field(default_factory=list)
@@ -69,7 +69,7 @@ def find_patches(
     cols: NDArray[np.integer] | None = None,
     *,
     window_size: int = WINDOW,
-) -> Patches:
+) -> PatchSizes:
     """Count the patches of a raster, and say how large those at given places are.
 
     A patch is a set of pixels of one value that are connected over their sides.
@@ -89,7 +89,7 @@ def find_patches(
     counts = np.zeros(256, np.int64)
     found = np.zeros(rows.size, np.int64)
     part_of = np.full(rows.size, -1, np.int64)
-    parts = _Open()
+    parts = _BorderParts()
     above = np.full(shape[1], NODATA, np.uint8), np.full(shape[1], -1, np.int64)
     for window in _windows(shape, window_size):
         if window.col == 0:
@@ -142,14 +142,14 @@ def _count_complete(counts: NDArray[np.int64], runs: Runs, at_border: NDArray[np
 
 
 def _join(
-    parts: _Open, counts: NDArray[np.int64], found: NDArray[np.int64], part_of: NDArray[np.int64]
-) -> Patches:
+    parts: _BorderParts, counts: NDArray[np.int64], found: NDArray[np.int64], part_of: NDArray[np.int64]
+) -> PatchSizes:
     """Join the parts across the borders of windows."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     if not parts.parts:
-        return Patches(counts, found)
+        return PatchSizes(counts, found)
     one, other = np.concatenate([*parts.links, np.zeros((2, 0), np.int64)], axis=1)
     links = coo_array((np.ones(one.size, np.int8), (one, other)), shape=(parts.parts, parts.parts))
     number, whole = connected_components(links, directed=False)
@@ -159,4 +159,4 @@ def _join(
     counts += np.bincount(value_of, minlength=256)
     reaches = part_of >= 0
     found[reaches] = sizes[whole[part_of[reaches]]]
-    return Patches(counts, found)
+    return PatchSizes(counts, found)

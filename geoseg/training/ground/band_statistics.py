@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from geoseg.errors import SceneError
 from geoseg.models.card import ModelBand
 from geoseg.training.ground.folds import Split
-from geoseg.training.ground.ground import Ground, band_names
+from geoseg.training.ground.labelled_scene import LabelledScene, band_names
 
 _PERCENTILE_PIXELS = 2_000_000
 
@@ -43,7 +43,7 @@ class Moments:
         return deviation
 
 
-def survey(grounds: Sequence[Ground], split: Split) -> tuple[ModelBand, ...]:
+def measure_bands(scenes: Sequence[LabelledScene], split: Split) -> tuple[ModelBand, ...]:
     """Means, standard deviations and percentiles of every band over the valid pixels that train.
 
     Scenes are read window by window; percentiles come from about two million pixels taken at equal steps.
@@ -52,22 +52,22 @@ def survey(grounds: Sequence[Ground], split: Split) -> tuple[ModelBand, ...]:
         SceneError: If no pixel that trains is valid.
         RunError: If a file cannot be read.
     """
-    names = band_names(grounds[0].scene)
+    names = band_names(scenes[0].image)
     moments = Moments(len(names))
-    step = max(1, sum(rows * cols for rows, cols in (g.shape for g in grounds)) // _PERCENTILE_PIXELS)
+    step = max(1, sum(rows * cols for rows, cols in (g.shape for g in scenes)) // _PERCENTILE_PIXELS)
     kept: list[NDArray[np.float32]] = []
-    for number, ground in enumerate(grounds):
-        for window in ground.windows():
+    for number, scene in enumerate(scenes):
+        for window in scene.windows():
             wanted = split.trains(number, window)
             if not wanted.any():
                 continue
-            values, valid = ground.scene.read(window)
+            values, valid = scene.image.read(window)
             inside = values[:, valid & wanted]
             moments.add(inside)
             kept.append(inside[:, ::step])
     if not moments.count.all():
         empty = [name for name, count in zip(names, moments.count, strict=True) if not count]
-        raise SceneError(f"{grounds[0].scene.name}: no valid pixel to train on in band {', '.join(empty)}")
+        raise SceneError(f"{scenes[0].image.name}: no valid pixel to train on in band {', '.join(empty)}")
     low, high = np.nanpercentile(np.concatenate(kept, axis=1), [1, 99], axis=1)
     stds = np.where(
         moments.std > 0, moments.std, 1.0
