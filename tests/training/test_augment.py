@@ -10,10 +10,9 @@ import pytest
 from geoseg.classes import IGNORE
 from geoseg.inference.normalise import Normalisation
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.augment.augmentation import TrainingChip
+from geoseg.training.chips.augment.augmentation import TrainingChip, augment
 from geoseg.training.chips.augment.geometry import Crop, Flips, QuarterTurns, Rotation, Scaling, warp
 from geoseg.training.chips.augment.outdoors import GREENING, Haze, Season, Shadow, smooth_field
-from geoseg.training.chips.augment.pipeline import AugmentSettings, augment
 from geoseg.training.chips.augment.sensor import (
     BandDropout,
     Blur,
@@ -25,6 +24,7 @@ from geoseg.training.chips.augment.sensor import (
     from_unit,
     to_unit,
 )
+from geoseg.training.recipe.settings import AugmentSettings
 
 GEOMETRIC = [
     Flips(),

@@ -8,12 +8,12 @@ import pytest
 from geoseg.classes import IGNORE
 from geoseg.errors import GeosegError, SettingsError
 from geoseg.grid import Window
-from geoseg.training.chips.augment.pipeline import AugmentSettings
 from geoseg.training.chips.chips import ChipPlace, ChipPlacer, ChipReader, TrainingChips, ValidationChips
 from geoseg.training.ground.band_statistics import Moments, measure_bands
 from geoseg.training.ground.folds import NO_FOLD, Region, Split
 from geoseg.training.ground.labelled_scene import LabelCells, count_labels, open_labelled_scenes
 from geoseg.training.recipe.recipe import load_recipe
+from geoseg.training.recipe.settings import AugmentSettings
 from tests.training.ground_of import field_map, make_files, make_labelled_scene, write
 
 OFF = AugmentSettings(flips=None, turns=None, brightness=None, noise=None)

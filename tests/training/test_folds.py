@@ -15,13 +15,19 @@ from hypothesis import strategies as st
 from geoseg.classes import IGNORE
 from geoseg.errors import InputError, SettingsError
 from geoseg.grid import Window
-from geoseg.training.chips.augment.pipeline import AugmentSettings
-from geoseg.training.chips.chips import ChipPlacer, ChipReader, TrainingChips, ValidationChips, keep, tiles
+from geoseg.training.chips.chips import (
+    ChipPlacer,
+    ChipReader,
+    TrainingChips,
+    ValidationChips,
+    core_labels,
+    cut_region,
+)
 from geoseg.training.ground.band_statistics import measure_bands
 from geoseg.training.ground.folds import Region, Split, balance, cut, in_pixels, make_split
 from geoseg.training.ground.labelled_scene import count_labels
 from geoseg.training.ground.split_files import write_split
-from geoseg.training.recipe.settings import SplitSettings
+from geoseg.training.recipe.settings import AugmentSettings, SplitSettings
 from tests.training.ground_of import CLASSES, PLACE, make_labelled_scene
 
 
@@ -124,8 +130,8 @@ def test_every_validation_pixel_is_scored_once(shape, block, buffer, chip):
     split = Split(regions, 0, (buffer,), "blocks")
     scored = np.zeros(shape, int)
     for region in split.validation:
-        for window, core in tiles(region, split, shape, chip):
-            labels = keep(np.zeros(window.shape, np.uint8), window, core, region)
+        for window, core in cut_region(region, split, shape, chip):
+            labels = core_labels(np.zeros(window.shape, np.uint8), window, core, region)
             rows, cols = np.nonzero(labels != IGNORE)
             np.add.at(scored, (rows + window.row, cols + window.col), 1)
     wanted = np.zeros(shape, int)

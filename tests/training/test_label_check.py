@@ -105,7 +105,7 @@ def test_values_of_polygons(tmp_path, recipe):
     assert [(value.value, value.count) for value in found.unknown] == [("barley", 2)]
 
 
-# LabelStatistics.
+# Statistics of labels.
 
 
 def split_of(grounds, **settings):

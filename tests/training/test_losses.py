@@ -8,11 +8,10 @@ import torch
 from scipy.special import expit, log_softmax, softmax
 
 from geoseg.classes import IGNORE
+from geoseg.training.network.losses import LOSSES
 from geoseg.training.network.losses.class_weights import class_weights
-from geoseg.training.network.losses.loss import LearnedSum, WeightedSum, build_loss
-from geoseg.training.network.losses.pixelwise import CrossEntropy
-from geoseg.training.network.losses.regions import Tversky
-from geoseg.training.recipe.settings import LOSSES, LossSettings, LossTerm
+from geoseg.training.network.losses.loss import LearnedSum, WeightedSum, build_loss, make_loss
+from geoseg.training.recipe.settings import LossSettings, LossTerm
 
 CLASSES = 4
 WEIGHTS = np.array([0.5, 2.0, 1.0, 0.25], np.float32)
@@ -124,7 +123,9 @@ def test_cross_entropy_by_hand():
 def test_smoothed_cross_entropy_agrees_with_torch():
     logits, labels = (torch.tensor(array) for array in batch())
     expected = torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE, label_smoothing=0.2)
-    assert CrossEntropy(smoothing=0.2)(logits, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert make_loss(LossTerm(name="cross_entropy", smoothing=0.2))(logits, labels).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
 
 
 def test_focal_by_hand():
@@ -166,9 +167,11 @@ def test_dice_agrees_with_smp():
     from segmentation_models_pytorch.losses import DiceLoss, JaccardLoss
 
     logits, labels = (torch.tensor(array) for array in batch(ignored=0.0))
-    for loss, reference in ((Tversky(0.5, 0.5), DiceLoss), (Tversky(1, 1), JaccardLoss)):
+    for name, reference in (("dice", DiceLoss), ("jaccard", JaccardLoss)):
         expected = reference("multiclass")(logits, labels)
-        assert loss(logits, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+        assert make_loss(LossTerm(name=name))(logits, labels).item() == pytest.approx(
+            expected.item(), rel=1e-5
+        )
 
 
 def test_absent_classes_do_not_count_in_overlap_losses():
@@ -210,7 +213,7 @@ def test_lovasz_by_hand():
 
 
 def test_sums_are_weighted():
-    first, second = CrossEntropy(), Tversky(0.5, 0.5)
+    first, second = make_loss(LossTerm(name="cross_entropy")), make_loss(LossTerm(name="dice"))
     logits, labels = (torch.tensor(array) for array in batch())
     expected = 2 * first(logits, labels) + 0.5 * second(logits, labels)
     assert WeightedSum([(first, 2.0), (second, 0.5)])(logits, labels).item() == pytest.approx(expected.item())
@@ -219,7 +222,9 @@ def test_sums_are_weighted():
 def test_learned_weights_settle_where_kendall_says():
     """With losses held fixed, the optimum of exp(-s) L + s / 2 is s = log(2 L)."""
     logits, labels = (torch.tensor(array) for array in batch())
-    loss = LearnedSum([(CrossEntropy(), 1.0), (Tversky(0.5, 0.5), 1.0)])
+    loss = LearnedSum(
+        [(make_loss(LossTerm(name="cross_entropy")), 1.0), (make_loss(LossTerm(name="dice")), 1.0)]
+    )
     optimiser = torch.optim.Adam(loss.parameters(), 0.05)
     for _ in range(400):
         optimiser.zero_grad()

@@ -13,10 +13,10 @@ from geoseg.errors import SettingsError
 from geoseg.grid import Window
 from geoseg.inference.normalise import Normalisation
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.augment.augmentation import TrainingChip
-from geoseg.training.chips.augment.pipeline import AugmentSettings, augment
+from geoseg.training.chips.augment.augmentation import TrainingChip, augment
 from geoseg.training.ground.folds import Region, Split
 from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene, grow
+from geoseg.training.recipe.settings import AugmentSettings
 
 ChipArrays = tuple[NDArray[np.float32], NDArray[np.uint8]]
 """What the network gets: normalised (bands, rows, columns), and class indices (rows, columns)."""

@@ -26,7 +26,46 @@ from geoseg.training.recipe.settings import SplitSettings
 
 _LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(px|m|km)\s*")
 NO_FOLD = -1
-"""LabelledScene that trains in every fold."""
+"""Ground that trains in every fold."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a scene that belongs to one fold: a rectangle, or polygons.
+
+    Attributes:
+        scene: Index of the scene.
+        fold: Its fold.
+        window: Its bounding box, whole pixels.
+        geometry: Polygons in pixel coordinates, x = column and y = row; None for the whole window.
+    """
+
+    scene: int
+    fold: int
+    window: Window
+    geometry: Any = None
+
+    def mask(self, window: Window, buffer: int = 0) -> NDArray[np.bool_]:
+        """Pixels of ``window`` in the region, or within ``buffer`` pixels of it; bool (rows, columns)."""
+        inside = np.zeros(window.shape, bool)
+        grown = Window.from_bounds(
+            self.window.row - buffer, self.window.col - buffer,
+            self.window.row_stop + buffer, self.window.col_stop + buffer,
+        )  # fmt: skip
+        common = grown.intersection(window)
+        if common is None:
+            return inside
+        if self.geometry is None:
+            inside[common.slices(window)] = True
+        else:
+            inside[common.slices(window)] = _area(self, buffer).mask(common)
+        return inside
+
+
+@lru_cache(maxsize=256)
+def _area(region: Region, buffer: int) -> Area:
+    geometry: Any = region.geometry
+    return Area(region.window, geometry.buffer(buffer) if buffer else geometry)
 
 
 @dataclass(frozen=True)
@@ -231,45 +270,6 @@ def balance(counts: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int6
         chosen[block] = np.argmax(gain)
         held[chosen[block]] += shares[block]
     return chosen
-
-
-@dataclass(frozen=True)
-class Region:
-    """A part of a scene that belongs to one fold: a rectangle, or polygons.
-
-    Attributes:
-        scene: Index of the scene.
-        fold: Its fold.
-        window: Its bounding box, whole pixels.
-        geometry: Polygons in pixel coordinates, x = column and y = row; None for the whole window.
-    """
-
-    scene: int
-    fold: int
-    window: Window
-    geometry: Any = None
-
-    def mask(self, window: Window, buffer: int = 0) -> NDArray[np.bool_]:
-        """Pixels of ``window`` in the region, or within ``buffer`` pixels of it; bool (rows, columns)."""
-        inside = np.zeros(window.shape, bool)
-        grown = Window.from_bounds(
-            self.window.row - buffer, self.window.col - buffer,
-            self.window.row_stop + buffer, self.window.col_stop + buffer,
-        )  # fmt: skip
-        common = grown.intersection(window)
-        if common is None:
-            return inside
-        if self.geometry is None:
-            inside[common.slices(window)] = True
-        else:
-            inside[common.slices(window)] = _area(self, buffer).mask(common)
-        return inside
-
-
-@lru_cache(maxsize=256)
-def _area(region: Region, buffer: int) -> Area:
-    geometry: Any = region.geometry
-    return Area(region.window, geometry.buffer(buffer) if buffer else geometry)
 
 
 def read_fold_polygons(settings: SplitSettings, scenes: Sequence[LabelledScene]) -> list[Region]:

@@ -35,7 +35,7 @@ class HeldOutPart:
 
     Attributes:
         model: The model.
-        regions: LabelledScene that it was not trained on.
+        regions: Ground that it was not trained on.
     """
 
     model: Model

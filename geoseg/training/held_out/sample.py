@@ -47,7 +47,7 @@ def draw_sample(
         model: The model.
         scenes: The scenes.
         cells: All labels, counted, by scene.
-        regions: LabelledScene that the model was not trained on.
+        regions: Ground that the model was not trained on.
         tta: The test-time augmentation to fit for.
         device: Where to compute.
         seed: Decides which pixels are drawn.
@@ -135,7 +135,7 @@ class LogitSampler:
 
         Args:
             backend: Runs the network.
-            regions: LabelledScene that the network was not trained on.
+            regions: Ground that the network was not trained on.
             tta: Whose views to keep, a key of ``SYMMETRIES``.
 
         Returns:

@@ -12,8 +12,8 @@ from typing import Any
 from geoseg.classes import IGNORE, LandClass
 from geoseg.errors import GeosegError, SettingsError
 from geoseg.models.catalog import check_architecture
-from geoseg.training.chips.augment.pipeline import AugmentSettings
 from geoseg.training.recipe.settings import (
+    AugmentSettings,
     ChipSettings,
     LabelValues,
     LossSettings,

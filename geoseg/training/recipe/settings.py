@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from geoseg.errors import SettingsError
 from geoseg.inference.backends.tta import SYMMETRIES
+from geoseg.training.chips.augment.augmentation import Augmentation
+from geoseg.training.chips.augment.geometry import Crop, Flips, QuarterTurns, Rotation, Scaling
+from geoseg.training.chips.augment.outdoors import Haze, Season, Shadow
+from geoseg.training.chips.augment.sensor import (
+    BandDropout,
+    Blur,
+    Brightness,
+    Contrast,
+    Gamma,
+    Hue,
+    Noise,
+)
+from geoseg.training.network.losses import LOSSES
 from geoseg.training.recipe.tables import setting
 
 SPLIT_METHODS = ("blocks", "scenes", "polygons", "none")
 KEEPS = ("best", "last")
-LOSSES = ("cross_entropy", "focal", "dice", "jaccard", "tversky", "lovasz", "bce", "bce_dice")
 CLASS_WEIGHTS = ("none", "inverse", "median", "effective", "manual")
 SCHEDULES = ("cosine", "poly", "one_cycle", "plateau", "constant")
 AVERAGES = ("ema", "swa", "none")
@@ -149,7 +161,7 @@ class TransferSettings:
 class LossTerm:
     """One loss, and how much it counts."""
 
-    name: str = setting(about=f"name one of: {', '.join(LOSSES)}", choices=LOSSES)
+    name: str = setting(about=f"name one of: {', '.join(LOSSES)}", choices=tuple(LOSSES))
     weight: float = setting(1.0, "how much it counts in the sum", above=0)
     smoothing: float = setting(
         0.0, "cross_entropy: share of a label spread over all classes", least=0, most=0.9
@@ -177,6 +189,34 @@ class LossSettings:
             raise SettingsError("terms is an empty list; name at least one loss")
         if self.class_weights == "manual" and not self.manual:
             raise SettingsError('class_weights "manual" needs the table manual: { "1" = 2.0, "2" = 0.5 }')
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentSettings:
+    """The augmentations of a recipe: true (defaults), false (never), or a table; applied in this order."""
+
+    flips: Flips | None = setting(Flips(), "mirror rows and columns")
+    turns: QuarterTurns | None = setting(QuarterTurns(), "turn by quarters")
+    rotation: Rotation | None = setting(None, "turn by any angle")
+    scaling: Scaling | None = setting(None, "enlarge or shrink")
+    crop: Crop | None = setting(None, "cut out a part and enlarge it")
+    season: Season | None = setting(None, "plants ahead or behind")
+    shadow: Shadow | None = setting(None, "darken one side")
+    haze: Haze | None = setting(None, "mix in haze")
+    hue: Hue | None = setting(None, "turn the colours of red, green and blue")
+    brightness: Brightness | None = setting(Brightness(), "multiply bands")
+    contrast: Contrast | None = setting(None, "stretch bands about their means")
+    gamma: Gamma | None = setting(None, "bend the curves of bands")
+    blur: Blur | None = setting(None, "smooth")
+    noise: Noise | None = setting(Noise(), "add noise")
+    band_dropout: BandDropout | None = setting(None, "take bands away")
+
+    def __iter__(self) -> Iterator[Augmentation]:
+        """The augmentations that are on."""
+        for field in fields(self):
+            augmentation = getattr(self, field.name)
+            if augmentation is not None:
+                yield augmentation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,12 @@
-"""A training chip before it is normalised, and what every augmentation does with it."""
+"""A training chip before it is normalised, what every augmentation does with it, and how they are applied.
+
+To add an augmentation: write a class like those in ``geometry``, ``outdoors`` or ``sensor``, and give it a
+line in ``geoseg.training.recipe.settings.AugmentSettings``, which also fixes the order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +47,31 @@ class Augmentation(Protocol):
         """A changed copy; arrays of the given chip are not written to."""
 
 
-def column(numbers: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float32]:
-    """One number a band, shaped to go with (bands, rows, columns)."""
+def augment(
+    chip: TrainingChip,
+    bands: Sequence[ModelBand],
+    augmentations: Iterable[Augmentation],
+    rng: np.random.Generator,
+) -> TrainingChip:
+    """Apply every augmentation as often as its chance says.
+
+    Args:
+        chip: A chip in physical units; not changed.
+        bands: What its bands are, with the statistics of the training ground.
+        augmentations: In the order in which they are applied.
+        rng: All randomness; the same state gives the same chip.
+
+    Returns:
+        The chip, its arrays contiguous.
+    """
+    for augmentation in augmentations:
+        if rng.random() < augmentation.chance:
+            chip = augmentation.apply(chip, bands, rng)
+    return TrainingChip(
+        np.ascontiguousarray(chip.values), np.ascontiguousarray(chip.valid), np.ascontiguousarray(chip.labels)
+    )
+
+
+def per_band(numbers: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float32]:
+    """Shape one number a band to go with (bands, rows, columns)."""
     return np.asarray(numbers, np.float32)[:, None, None]

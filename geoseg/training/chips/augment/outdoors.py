@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.augment.augmentation import TrainingChip, column
+from geoseg.training.chips.augment.augmentation import TrainingChip, per_band
 from geoseg.training.recipe.tables import setting
 
 SCATTERING = {
@@ -37,8 +37,8 @@ class Haze:
     def apply(self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator) -> TrainingChip:
         """See ``Augmentation``."""
         field = smooth_field(chip.labels.shape, rng) * np.float32(rng.uniform(0, self.amount))
-        share = field[None] * column([SCATTERING.get(band.name, 0.5) for band in bands])
-        bright = column([band.high for band in bands])
+        share = field[None] * per_band([SCATTERING.get(band.name, 0.5) for band in bands])
+        bright = per_band([band.high for band in bands])
         return replace(chip, values=(chip.values * (1 - share) + bright * share).astype(np.float32))
 
 
@@ -71,7 +71,7 @@ class Season:
     def apply(self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator) -> TrainingChip:
         """See ``Augmentation``."""
         greener = rng.uniform(-self.amount, self.amount)
-        shifts = column([greener * GREENING.get(band.name, 0.0) * band.std for band in bands])
+        shifts = per_band([greener * GREENING.get(band.name, 0.0) * band.std for band in bands])
         return replace(chip, values=chip.values + shifts)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.augment.augmentation import TrainingChip, column
+from geoseg.training.chips.augment.augmentation import TrainingChip, per_band
 from geoseg.training.recipe.tables import setting
 
 RGB = ("red", "green", "blue")
@@ -25,7 +25,7 @@ class Noise:
 
     def apply(self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator) -> TrainingChip:
         """See ``Augmentation``."""
-        sigma = column([band.std for band in bands]) * np.float32(rng.uniform(0, self.amount))
+        sigma = per_band([band.std for band in bands]) * np.float32(rng.uniform(0, self.amount))
         noise = rng.standard_normal(chip.values.shape, np.float32)
         return replace(chip, values=chip.values + noise * sigma)
 
@@ -70,7 +70,7 @@ class Brightness:
     def apply(self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator) -> TrainingChip:
         """See ``Augmentation``."""
         gains = np.exp(rng.normal(0, self.amount) + rng.normal(0, self.amount, len(bands)))
-        return replace(chip, values=chip.values * column(gains))
+        return replace(chip, values=chip.values * per_band(gains))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +82,8 @@ class Contrast:
 
     def apply(self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator) -> TrainingChip:
         """See ``Augmentation``."""
-        gains = column(rng.uniform(1 - self.amount, 1 + self.amount, len(bands)))
-        means = column([band.mean for band in bands])
+        gains = per_band(rng.uniform(1 - self.amount, 1 + self.amount, len(bands)))
+        means = per_band([band.mean for band in bands])
         return replace(chip, values=means + (chip.values - means) * gains)
 
 
@@ -96,7 +96,7 @@ class Gamma:
 
     def apply(self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator) -> TrainingChip:
         """See ``Augmentation``."""
-        exponents = column(np.exp(rng.uniform(-self.amount, self.amount, len(bands))))
+        exponents = per_band(np.exp(rng.uniform(-self.amount, self.amount, len(bands))))
         share = to_unit(chip.values, bands)
         inside = np.clip(share, 0, 1)
         return replace(chip, values=from_unit(inside**exponents + (share - inside), bands))
@@ -148,13 +148,13 @@ class BandDropout:
 
 def to_unit(values: NDArray[np.float32], bands: Sequence[ModelBand]) -> NDArray[np.float32]:
     """Physical values as shares of each band's range: 0 at its 1st percentile, 1 at its 99th."""
-    return (values - column([band.low for band in bands])) / _ranges(bands)
+    return (values - per_band([band.low for band in bands])) / _ranges(bands)
 
 
 def from_unit(share: NDArray[np.float32], bands: Sequence[ModelBand]) -> NDArray[np.float32]:
     """The inverse of ``to_unit``."""
-    return (share * _ranges(bands) + column([band.low for band in bands])).astype(np.float32)
+    return (share * _ranges(bands) + per_band([band.low for band in bands])).astype(np.float32)
 
 
 def _ranges(bands: Sequence[ModelBand]) -> NDArray[np.float32]:
-    return column([max(band.high - band.low, 1e-6 * band.std) for band in bands])
+    return per_band([max(band.high - band.low, 1e-6 * band.std) for band in bands])

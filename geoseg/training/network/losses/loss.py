@@ -1,45 +1,52 @@
 """What every loss is, and how those of a recipe are added up.
 
-A loss is a torch Module called with logits float32 (N, classes, rows, columns) and labels int64 (N, rows,
-columns) of class indices, ``IGNORE`` where there is no label. It gives one number: finite, 0 for a batch
-without a labelled pixel, and with a gradient of exactly 0 at ignored pixels.
+A loss is called with logits float32 (N, classes, rows, columns) and labels int64 (N, rows, columns) of class
+indices, ``IGNORE`` where there is no label. It gives one number: finite, 0 for a batch without a labelled
+pixel, and with a gradient of exactly 0 at ignored pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from importlib import import_module
 
 import torch
 from torch import Tensor, nn
 
 from geoseg.classes import IGNORE
-from geoseg.training.network.losses.pixelwise import BinaryCrossEntropy, CrossEntropy, Focal
-from geoseg.training.network.losses.regions import Lovasz, Tversky
+from geoseg.training.network.losses import LOSSES
 from geoseg.training.recipe.settings import LossSettings, LossTerm
 
 
-class Loss(Protocol):
-    """See the module."""
+class Loss(nn.Module):  # type: ignore[misc]
+    """Base of all losses; a loss only says in ``of_pixels`` what it makes of the labelled pixels.
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of a batch, a scalar."""
-
-
-def labelled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The logits (pixels, classes) and class indices (pixels,) of labelled pixels.
-
-    Taking them out is what makes ignored pixels harmless: they are in no sum and get no gradient.
+    Args:
+        term: The recipe's, with the parameters.
+        class_weights: One a class, or None; pixel-wise losses use them.
     """
-    known = labels != IGNORE
-    return logits.movedim(1, -1)[known], labels[known]
 
+    def __init__(self, term: LossTerm, class_weights: Tensor | None = None) -> None:
+        super().__init__()
+        self.term = term
+        self.register_buffer("weights", class_weights)
 
-def mean(values: Tensor, weights: Tensor | None = None) -> Tensor:
-    """The (weighted) mean; 0, with gradients of 0, where there is nothing or all weights are 0."""
-    if weights is None:
-        return values.sum() / max(values.numel(), 1)
-    return (values * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compute the loss of a batch, a scalar."""
+        # Taking labelled pixels out makes the others harmless: they are in no sum and get no gradient.
+        known = labels != IGNORE
+        return self.of_pixels(logits.movedim(1, -1)[known], labels[known])
+
+    def of_pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compute the loss of logits (pixels, classes) and class indices (pixels,); there may be no pixel."""
+        raise NotImplementedError
+
+    def mean_of(self, values: Tensor, labels: Tensor) -> Tensor:
+        """Average values (pixels,), weighted by the class of the label; 0 where there is nothing to count."""
+        if self.weights is None:
+            return values.sum() / max(values.numel(), 1)
+        weights = self.weights[labels]
+        return (values * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
 
 
 class WeightedSum(nn.Module):  # type: ignore[misc]
@@ -55,14 +62,17 @@ class WeightedSum(nn.Module):  # type: ignore[misc]
         self.weights = [weight for _, weight in terms]
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """See ``Loss``."""
-        losses = [
-            weight * loss(logits, labels) for loss, weight in zip(self.terms, self.weights, strict=True)
-        ]
-        return torch.stack(losses).sum()
+        """Compute the loss of a batch, a scalar."""
+        return self.losses(logits, labels).sum()
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compute each loss times its weight, (terms,)."""
+        return torch.stack(
+            [weight * loss(logits, labels) for loss, weight in zip(self.terms, self.weights, strict=True)]
+        )
 
 
-class LearnedSum(nn.Module):  # type: ignore[misc]
+class LearnedSum(WeightedSum):
     """Losses weighted by what they leave uncertain: ``sum(w exp(-s) L + s / 2)``, s learnt for each.
 
     s is the logarithm of the variance (Kendall, Gal and Cipolla 2018, the form for classification); a loss
@@ -73,43 +83,29 @@ class LearnedSum(nn.Module):  # type: ignore[misc]
     """
 
     def __init__(self, terms: Sequence[tuple[nn.Module, float]]) -> None:
-        super().__init__()
-        self.terms = nn.ModuleList(loss for loss, _ in terms)
-        self.weights = [weight for _, weight in terms]
+        super().__init__(terms)
         self.log_variances = nn.Parameter(torch.zeros(len(self.terms)))
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """See ``Loss``."""
-        losses = torch.stack(
-            [weight * loss(logits, labels) for loss, weight in zip(self.terms, self.weights, strict=True)]
-        )
+        """Compute the loss of a batch, a scalar."""
+        losses = self.losses(logits, labels)
         total = ((-self.log_variances).exp() * losses + self.log_variances / 2).sum()
         return total * (labels != IGNORE).any()
 
 
-def build_loss(settings: LossSettings, class_weights: Tensor | None) -> nn.Module:
-    """The loss of a recipe.
+def build_loss(settings: LossSettings, class_weights: Tensor | None) -> WeightedSum:
+    """Build the loss of a recipe.
 
     Args:
         settings: Its terms.
         class_weights: One a class for pixel-wise losses, or None.
     """
-    terms = [(_build(term, class_weights), term.weight) for term in settings.terms]
+    terms = [(make_loss(term, class_weights), term.weight) for term in settings.terms]
     return LearnedSum(terms) if settings.learned else WeightedSum(terms)
 
 
-def _build(term: LossTerm, class_weights: Tensor | None) -> nn.Module:
-    makers: Mapping[str, Any] = {
-        "cross_entropy": lambda: CrossEntropy(class_weights, term.smoothing),
-        "focal": lambda: Focal(class_weights, term.gamma),
-        "dice": lambda: Tversky(0.5, 0.5),
-        "jaccard": lambda: Tversky(1.0, 1.0),
-        "tversky": lambda: Tversky(term.alpha, term.beta),
-        "lovasz": Lovasz,
-        "bce": lambda: BinaryCrossEntropy(class_weights),
-        "bce_dice": lambda: WeightedSum(
-            [(BinaryCrossEntropy(class_weights), 1.0), (Tversky(0.5, 0.5, binary=True), 1.0)]
-        ),
-    }
-    loss: nn.Module = makers[term.name]()
+def make_loss(term: LossTerm, class_weights: Tensor | None = None) -> Loss:
+    """Make one loss of a recipe; see ``LOSSES``."""
+    module, name = LOSSES[term.name].split(".")
+    loss: Loss = getattr(import_module(f"{__package__}.{module}"), name)(term, class_weights)
     return loss

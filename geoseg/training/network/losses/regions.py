@@ -1,56 +1,74 @@
-"""Losses that judge whole classes by their overlap: dice, jaccard, tversky, lovasz."""
+"""Losses of the overlap of whole classes with their labels: dice, jaccard, tversky, lovasz."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import one_hot
 
-from geoseg.training.network.losses.loss import labelled
+from geoseg.training.network.losses.loss import Loss
+from geoseg.training.network.losses.pixelwise import BinaryCrossEntropy
 
 
-class Tversky(nn.Module):  # type: ignore[misc]
-    """One minus the Tversky index, ``tp / (tp + alpha fp + beta fn)`` (Salehi et al. 2017).
+class Tversky(Loss):
+    """One minus the Tversky index, ``tp / (tp + alpha fp + beta fn)`` (Salehi et al. 2017)."""
 
-    Taken over the whole batch, and averaged over the classes that its labels hold. alpha = beta = 0.5 is the
-    dice loss, alpha = beta = 1 the jaccard loss.
-
-    Args:
-        alpha: Weight of false positives.
-        beta: Weight of false negatives.
-        binary: Probabilities by sigmoid, each class against the rest, instead of softmax.
-    """
-
-    def __init__(self, alpha: float, beta: float, *, binary: bool = False) -> None:
-        super().__init__()
-        self.alpha, self.beta, self.binary = alpha, beta, binary
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def of_pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
         """See ``Loss``."""
-        logits, labels = labelled(logits, labels)
-        probabilities = logits.sigmoid() if self.binary else logits.softmax(dim=1)
-        truth = one_hot(labels, logits.shape[1]).to(logits.dtype)
-        hit = (probabilities * truth).sum(dim=0)
-        false_positive = probabilities.sum(dim=0) - hit
-        false_negative = truth.sum(dim=0) - hit
-        index = hit / (hit + self.alpha * false_positive + self.beta * false_negative).clamp(min=1e-7)
-        present = truth.sum(dim=0) > 0
-        return ((1 - index) * present).sum() / present.sum().clamp(min=1)
+        return tversky(logits.softmax(dim=1), labels, self.term.alpha, self.term.beta)
 
 
-class Lovasz(nn.Module):  # type: ignore[misc]
+class Dice(Loss):
+    """One minus the Dice coefficient, the Tversky index of alpha = beta = 0.5."""
+
+    def of_pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """See ``Loss``."""
+        return tversky(logits.softmax(dim=1), labels, 0.5, 0.5)
+
+
+class Jaccard(Loss):
+    """One minus the Jaccard index, the Tversky index of alpha = beta = 1."""
+
+    def of_pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """See ``Loss``."""
+        return tversky(logits.softmax(dim=1), labels, 1.0, 1.0)
+
+
+class BinaryCrossEntropyDice(BinaryCrossEntropy):
+    """Each class against the rest, by a sigmoid: binary cross-entropy plus dice."""
+
+    def of_pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """See ``Loss``."""
+        return super().of_pixels(logits, labels) + tversky(logits.sigmoid(), labels, 0.5, 0.5)
+
+
+class Lovasz(Loss):
     """The Lovasz-softmax loss (Berman et al. 2018), smp's, over the classes that the batch holds."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def of_pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """See ``Loss``."""
         from segmentation_models_pytorch.losses import LovaszLoss
 
-        self.inner = LovaszLoss("multiclass", from_logits=True)
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """See ``Loss``."""
-        logits, labels = labelled(logits, labels)
         if labels.numel() == 0:
             return logits.sum()
         # smp wants (N, classes, rows, columns); the labelled pixels become one column.
-        return torch.as_tensor(self.inner(logits.T[None, :, :, None], labels[None, :, None]))
+        loss = LovaszLoss("multiclass", from_logits=True)(logits.T[None, :, :, None], labels[None, :, None])
+        return torch.as_tensor(loss)
+
+
+def tversky(probabilities: Tensor, labels: Tensor, alpha: float, beta: float) -> Tensor:
+    """One minus the Tversky index over the whole batch, averaged over the classes that its labels hold.
+
+    Args:
+        probabilities: (pixels, classes).
+        labels: Class indices, (pixels,).
+        alpha: Weight of false positives.
+        beta: Weight of false negatives.
+    """
+    truth = one_hot(labels, probabilities.shape[1]).to(probabilities.dtype)
+    hit = (probabilities * truth).sum(dim=0)
+    false_positive = probabilities.sum(dim=0) - hit
+    false_negative = truth.sum(dim=0) - hit
+    index = hit / (hit + alpha * false_positive + beta * false_negative).clamp(min=1e-7)
+    present = truth.sum(dim=0) > 0
+    return ((1 - index) * present).sum() / present.sum().clamp(min=1)
