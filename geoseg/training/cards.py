@@ -16,19 +16,19 @@ _REGIONS = {"blocks": "spatial blocks", "scenes": "scenes", "polygons": "drawn a
 _FIGURES = ("accuracy", "miou", "fwiou", "mean_f1", "ece")
 
 
-def make_card(prepared: FoldData, started: StartedNetwork) -> ModelCard:
+def make_card(data: FoldData, started: StartedNetwork) -> ModelCard:
     """Everything the package says of its model, but for what has to be measured.
 
     Args:
-        prepared: What it was trained on.
+        data: What it was trained on.
         started: Its network.
     """
-    recipe, first = prepared.recipe, prepared.scenes[0].image
-    chip_size, overlap = _prediction_chips(prepared, started)
+    recipe, first = data.recipe, data.scenes[0].image
+    chip_size, overlap = _prediction_chips(data, started)
     return ModelCard(
         name=recipe.name,
-        summary=recipe.model.summary or f"{len(recipe.classes)} classes from {len(prepared.bands)} bands.",
-        bands=prepared.bands,
+        summary=recipe.model.summary or f"{len(recipe.classes)} classes from {len(data.bands)} bands.",
+        bands=data.bands,
         classes=recipe.classes,
         architecture=started.architecture,
         encoder=started.encoder,
@@ -41,7 +41,7 @@ def make_card(prepared: FoldData, started: StartedNetwork) -> ModelCard:
         gsd=first.gsd or recipe.model.gsd,
         gsd_estimated=first.gsd is None and recipe.model.gsd is not None,
         invalid_where=recipe.reading.invalid_where,
-        trained_on=_trained_on(prepared),
+        trained_on=_trained_on(data),
         license=recipe.model.license,
         citation=recipe.model.citation,
         trust=recipe.model.trust
@@ -49,19 +49,19 @@ def make_card(prepared: FoldData, started: StartedNetwork) -> ModelCard:
     )
 
 
-def _prediction_chips(prepared: FoldData, started: StartedNetwork) -> tuple[int, int]:
+def _prediction_chips(data: FoldData, started: StartedNetwork) -> tuple[int, int]:
     """Side and overlap of the chips to predict on: not much larger than what the network has learnt on."""
-    model, fixed = prepared.recipe.model, started.options.get("img_size")
-    size = model.chip_size or min(_LARGEST_CHIP, 2 * prepared.chip_size)
+    model, fixed = data.recipe.model, started.options.get("img_size")
+    size = model.chip_size or min(_LARGEST_CHIP, 2 * data.chip_size)
     size = int(fixed) if isinstance(fixed, int) else size
     overlap = min(_LARGEST_OVERLAP, size // 4) if model.overlap is None else model.overlap
     return size, min(overlap, size // 2)
 
 
-def _trained_on(prepared: FoldData) -> str:
-    names = ", ".join(dict.fromkeys(scene.image.name for scene in prepared.scenes))
-    dates = sorted({scene.image.date for scene in prepared.scenes if scene.image.date})
-    pixels = sum(int(cells.classes.sum()) for cells in prepared.cells)
+def _trained_on(data: FoldData) -> str:
+    names = ", ".join(dict.fromkeys(scene.image.name for scene in data.scenes))
+    dates = sorted({scene.image.date for scene in data.scenes if scene.image.date})
+    pixels = sum(int(cells.classes.sum()) for cells in data.cells)
     when = f" ({', '.join(dates)})" if dates else ""
     return f"{names}{when}: {pixels} labelled pixels"
 

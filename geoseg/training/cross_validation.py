@@ -4,138 +4,99 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import SettingsError
 from geoseg.progress import Progress
-from geoseg.training.network.train_network import PACKAGE, TrainedNetwork, finished, train_network
-from geoseg.training.work_folder import FINAL, MEASURED
-
-if TYPE_CHECKING:
-    from geoseg.training.held_out.maps import HeldOutMap
-    from geoseg.training.prepare import TrainingData
-    from geoseg.training.recipe.recipe import Recipe
-
-FOLDS = "folds"
-
-
-def check_cross_validation(recipe: Recipe) -> None:
-    """Refuse recipes that cannot be cross-validated, before anything is read.
-
-    Raises:
-        SettingsError: Naming the key.
-    """
-    place = f"{recipe.path}: --cross-validate"
-    if recipe.split.method == "none":
-        raise SettingsError(f'{place} needs folds, but [split] method is "none"')
-    if recipe.split.validation_scenes:
-        raise SettingsError(
-            f"{place} lets every fold validate once, but [split] validation_scenes names one; leave it out"
-        )
-    for key, asked in (
-        ('[schedule] name = "plateau"', recipe.schedule.name == "plateau"),
-        ("[run] stop_after", recipe.run.stop_after is not None),
-    ):
-        if asked:
-            raise SettingsError(
-                f"{place} trains the last network on all ground, where no score can steer it, so {key} "
-                "cannot be kept; leave it out"
-            )
+from geoseg.training.contradictions.contradictions import write_contradictions
+from geoseg.training.ground.split_files import write_split
+from geoseg.training.held_out.maps import HeldOutMap
+from geoseg.training.held_out.measure import measure_folds
+from geoseg.training.network.train_network import train_network
+from geoseg.training.prepare import TrainingData, hold_out
+from geoseg.training.work_folder import (
+    FINAL,
+    FOLDS,
+    MEASURED,
+    PACKAGE,
+    MeasuredQuality,
+    TrainedNetwork,
+    find_trained,
+)
 
 
-def check_folds(opened: TrainingData, wanted: Sequence[int] | None) -> tuple[int, ...]:
-    """The folds to train now.
+def check_folds(data: TrainingData, wanted: Sequence[int] | None) -> tuple[int, ...]:
+    """Choose the folds to train now.
 
     Raises:
         SettingsError: If there is no such fold, there are too few, or one has no labels.
     """
-    folds = opened.split.folds
+    folds = data.split.folds
     if len(folds) < 2:
         raise SettingsError(
-            f"{opened.recipe.path}: --cross-validate needs two folds; the split has {len(folds)}"
+            f"{data.recipe.path}: --cross-validate needs two folds; the split has {len(folds)}"
         )
     for fold in folds:
-        if not any(opened.every[r.scene].around(r.window) for r in opened.split.of(fold)):
-            raise SettingsError(f"{opened.recipe.path}: [split] fold {fold} holds no labels")
+        if not any(data.every[r.scene].around(r.window) for r in data.split.of(fold)):
+            raise SettingsError(f"{data.recipe.path}: [split] fold {fold} holds no labels")
     for fold in wanted or ():
         if fold not in folds:
             raise SettingsError(f"--folds {fold}: the folds are {', '.join(map(str, folds))}")
     return tuple(fold for fold in folds if wanted is None or fold in wanted)
 
 
-def train_folds(opened: TrainingData, wanted: Sequence[int], work: Path, progress: Progress) -> bool:
-    """Train the networks of some folds that are not finished yet.
+def train_every_fold(
+    data: TrainingData, wanted: Sequence[int], output: Path, work: Path, progress: Progress
+) -> tuple[TrainedNetwork, MeasuredQuality] | None:
+    """Train the networks of some folds; once all are there, measure them and train on all ground.
 
     Args:
-        opened: The ground.
-        wanted: The folds.
-        work: The work folder.
-        progress: Shows how far the run is.
-
-    Returns:
-        Whether now all folds are finished.
-    """
-    from geoseg.training.prepare import hold_out
-
-    for fold in wanted:
-        folder = work / FOLDS / str(fold)
-        if finished(folder) is None:
-            progress.say(f"fold {fold}, one of {len(opened.split.folds)}")
-            train_network(hold_out(opened, fold), folder, progress, title=f"training fold {fold}")
-    return not missing(opened, work)
-
-
-def missing(opened: TrainingData, work: Path) -> list[int]:
-    """The folds that are not finished."""
-    return [fold for fold in opened.split.folds if finished(work / FOLDS / str(fold)) is None]
-
-
-def finish_folds(
-    opened: TrainingData, output: Path, work: Path, progress: Progress
-) -> tuple[TrainedNetwork, dict[str, float], dict[str, Any]]:
-    """Measure the finished folds, and train on all ground.
-
-    Args:
-        opened: The ground.
+        data: The ground.
+        wanted: The folds to train now; finished ones are not trained again.
         output: What the package will be called.
         work: The work folder.
         progress: Shows how far the run is.
 
     Returns:
-        The last network, its temperatures, and the metrics for its card.
+        The network of all ground, and what the folds' networks say of the recipe; None if folds are missing.
     """
-    from geoseg.training.prepare import hold_out
-
-    metrics, temperatures = _measured(opened, output, work, progress)
-    folder = work / FINAL
-    trained = finished(folder)
+    whole = data.split.holding_out(None)
+    write_split(work, whole, data.scenes, data.recipe.classes, data.every, data.every)
+    for fold in wanted:
+        folder = work / FOLDS / str(fold)
+        if find_trained(folder) is None:
+            progress.say(f"fold {fold}, one of {len(data.split.folds)}")
+            train_network(hold_out(data, fold), folder, progress, title=f"training fold {fold}")
+    missing = [fold for fold in data.split.folds if find_trained(work / FOLDS / str(fold)) is None]
+    if missing:
+        left = ", ".join(map(str, missing))
+        progress.say(f"folds still to be trained: {left}; go on with --cross-validate --resume")
+        return None
+    quality = _measure(data, output, work, progress)
+    trained = find_trained(work / FINAL)
     if trained is None:
         progress.say("all folds are measured; now a network of all labelled ground")
-        trained = train_network(hold_out(opened, None), folder, progress, title="training on all ground")
-    return trained, temperatures, metrics
+        trained = train_network(hold_out(data, None), work / FINAL, progress, title="training on all ground")
+    return trained, quality
 
 
-def _measured(
-    opened: TrainingData, output: Path, work: Path, progress: Progress
-) -> tuple[dict[str, Any], dict[str, float]]:
-    """What the folds say, from an earlier run if that came so far."""
-    from geoseg.training.held_out.measure import measure_folds
-
+def _measure(data: TrainingData, output: Path, work: Path, progress: Progress) -> MeasuredQuality:
+    """Measure the folds' networks, or read what an earlier run measured."""
     marker = work / MEASURED
     if not marker.is_file():
-        packages = {fold: work / FOLDS / str(fold) / PACKAGE for fold in opened.split.folds}
-        metrics, temperatures, maps = measure_folds(opened, packages, output, work, progress)
-        _say_scores(metrics, progress)
-        _write_contradictions(opened, maps, work, progress)
+        packages = {fold: work / FOLDS / str(fold) / PACKAGE for fold in data.split.folds}
+        quality, maps = measure_folds(data, packages, output, work, progress)
+        _say_scores(quality, progress)
+        _write_contradictions(data, maps, work, progress)
         part = marker.with_name(f".{MEASURED}.part")
-        part.write_text(json.dumps({"metrics": metrics, "temperatures": temperatures}), encoding="utf-8")
+        part.write_text(json.dumps(asdict(quality)), encoding="utf-8")
         part.replace(marker)
-    kept = json.loads(marker.read_text(encoding="utf-8"))
-    return kept["metrics"], kept["temperatures"]
+    return MeasuredQuality(**json.loads(marker.read_text(encoding="utf-8")))
 
 
-def _say_scores(metrics: dict[str, Any], progress: Progress) -> None:
+def _say_scores(quality: MeasuredQuality, progress: Progress) -> None:
+    metrics = quality.metrics
     if "accuracy" in metrics:
         spread = metrics["folds"]["standard_deviation"]["miou"]
         progress.say(
@@ -145,13 +106,11 @@ def _say_scores(metrics: dict[str, Any], progress: Progress) -> None:
 
 
 def _write_contradictions(
-    opened: TrainingData, maps: Sequence[HeldOutMap], work: Path, progress: Progress
+    data: TrainingData, maps: Sequence[HeldOutMap], work: Path, progress: Progress
 ) -> None:
     """Where the networks are sure of another class than the label, a file a scene."""
-    from geoseg.training.contradictions.contradictions import write_contradictions
-
     for one in maps:
-        scene = opened.scenes[one.scene]
+        scene = data.scenes[one.scene]
         name = "contradictions" if len(maps) == 1 else one.classes.name.removesuffix("_classes.tif")
         path = work / (f"{name}.gpkg" if len(maps) == 1 else f"contradictions-{name}.gpkg")
         path.unlink(missing_ok=True)
@@ -161,7 +120,7 @@ def _write_contradictions(
                 predicted=one.classes,
                 confidence=one.confidence,
                 labels=scene.labels,
-                classes=opened.recipe.classes,
+                classes=data.recipe.classes,
                 advance=bar.advance,
             )
         progress.say(f"{found.found} places contradict the labels of {scene.image.name}: {path.name}")

@@ -126,8 +126,8 @@ def prepare_fold(recipe: Recipe) -> FoldData:
         InputError: Naming what is wrong.
         RunError: If a file cannot be read.
     """
-    opened = open_training_data(recipe)
-    return hold_out(opened, opened.split.fold)
+    data = open_training_data(recipe)
+    return hold_out(data, data.split.fold)
 
 
 def open_training_data(recipe: Recipe) -> TrainingData:
@@ -145,24 +145,24 @@ def open_training_data(recipe: Recipe) -> TrainingData:
     return TrainingData(recipe, scenes, every, split, size)
 
 
-def hold_out(opened: TrainingData, fold: int | None) -> FoldData:
+def hold_out(data: TrainingData, fold: int | None) -> FoldData:
     """Prepare to train on all ground but that of one fold, which validates.
 
     Args:
-        opened: The ground.
+        data: The ground.
         fold: The fold; None to train on all ground.
 
     Raises:
         InputError: Naming what is wrong.
         RunError: If a file cannot be read.
     """
-    with recipe_keys(opened.recipe):
-        return _prepare(opened, opened.split.holding_out(fold))
+    with recipe_keys(data.recipe):
+        return _prepare(data, data.split.holding_out(fold))
 
 
-def _prepare(opened: TrainingData, split: Split) -> FoldData:
-    recipe, scenes, size = opened.recipe, opened.scenes, opened.chip_size
-    cells = opened.every
+def _prepare(data: TrainingData, split: Split) -> FoldData:
+    recipe, scenes, size = data.recipe, data.scenes, data.chip_size
+    cells = data.every
     if split.validation:
         cells = tuple(
             count_labels(scene, lambda window, number=number: split.trains(number, window))  # type: ignore[misc]
@@ -172,10 +172,10 @@ def _prepare(opened: TrainingData, split: Split) -> FoldData:
     bands = measure_bands(scenes, split)
     reader = ChipReader(scenes, split, bands, size)
     training = TrainingChips(reader, placer, recipe.augment, recipe.seed)
-    validation = ValidationChips(reader, opened.every)
+    validation = ValidationChips(reader, data.every)
     if split.fold is not None and not len(validation):
         raise SettingsError("[split] the validation fold holds no labels; choose another fold")
-    return FoldData(recipe, scenes, split, opened.every, cells, bands, training, validation)
+    return FoldData(recipe, scenes, split, data.every, cells, bands, training, validation)
 
 
 @contextmanager

@@ -1,40 +1,84 @@
-"""From a finished work folder to a model package. The work folder is whole until the package has its name."""
+"""The work folder of a training run: what lies in it, and how it becomes a model package.
+
+It is whole until the package has its name. Each network is trained in a folder: the work folder itself, or
+with cross-validation ``folds/0``, ``folds/1`` ... and ``final``.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from geoseg.training.network.train_network import EPOCHS, PACKAGE
+from geoseg.training.network.history import Epoch
 
-STAGED, DETAILS, FINAL, MEASURED = "package", "training", "final", "measured.json"
+PACKAGE, EPOCHS = "model", "epochs.json"
+"""Of one network: its package, and its history, which is written when its training is finished."""
+FOLDS, FINAL, MEASURED = "folds", "final", "measured.json"
+STAGED, DETAILS = "package", "training"
 _LEFT_BEHIND = shutil.ignore_patterns(PACKAGE, STAGED, FINAL, EPOCHS, MEASURED, "*.ckpt", "kept.*", ".*")
 
 
-def write_card(
-    package: Path,
-    target: Path,
-    precision: str,
-    temperatures: Mapping[str, float],
-    metrics: Mapping[str, Any] | None = None,
-) -> None:
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network whose training is finished.
+
+    Attributes:
+        package: Its model package, which says nothing yet of how good it is.
+        history: Every epoch, oldest first.
+    """
+
+    package: Path
+    history: tuple[Epoch, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class MeasuredQuality:
+    """What was measured of a network on ground that it had not seen, for its card.
+
+    Attributes:
+        temperatures: By test-time augmentation.
+        metrics: Scores, and how they were measured.
+    """
+
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+def mark_finished(folder: Path, history: Sequence[Epoch]) -> TrainedNetwork:
+    """Say in a network's folder that its training is finished."""
+    part = folder / f".{EPOCHS}.part"
+    part.write_text(json.dumps([asdict(entry) for entry in history]), encoding="utf-8")
+    part.replace(folder / EPOCHS)
+    return TrainedNetwork(folder / PACKAGE, tuple(history))
+
+
+def find_trained(folder: Path) -> TrainedNetwork | None:
+    """Find the network that was trained in a folder; None where its training is not finished."""
+    marker = folder / EPOCHS
+    if not marker.is_file():
+        return None
+    epochs = json.loads(marker.read_text(encoding="utf-8"))
+    return TrainedNetwork(folder / PACKAGE, tuple(Epoch(**entry) for entry in epochs))
+
+
+def write_card(package: Path, target: Path, precision: str, quality: MeasuredQuality) -> None:
     """Write a package with what has been found out about its model.
 
     Args:
         package: As it was trained; it stays as it is.
         target: The new package, replaced if it is there.
         precision: Of the stored weights.
-        temperatures: By test-time augmentation.
-        metrics: For the card.
+        quality: Goes into the card.
     """
     from geoseg.models import load_model, save_model
 
     model = load_model(package)
-    card = replace(model.card, temperatures=temperatures, metrics=metrics or {})
+    card = replace(model.card, temperatures=quality.temperatures, metrics=quality.metrics)
     save_model(target, card, model.network, precision=precision)
 
 
@@ -50,7 +94,7 @@ def publish(work: Path, folder: Path) -> None:
     shutil.copytree(work, details, ignore=_LEFT_BEHIND)
     if (work / FINAL).is_dir():  # the last network of a cross-validation
         shutil.copytree(work / FINAL, details, ignore=_LEFT_BEHIND, dirs_exist_ok=True)
-        for weights in (details / "folds").glob("*/*.safetensors"):
+        for weights in (details / FOLDS).glob("*/*.safetensors"):
             weights.unlink()
     if folder.exists():
         shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""``geoseg train``: a recipe to a model package."""
+"""``geoseg train``: from a recipe to a model package."""
 
 from __future__ import annotations
 
@@ -16,20 +16,11 @@ from geoseg._version import __version__
 from geoseg.errors import InputError, OutputError, SettingsError
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress, Silent
-from geoseg.training.cross_validation import (
-    check_cross_validation,
-    check_folds,
-    finish_folds,
-    missing,
-    train_folds,
-)
-from geoseg.training.network.train_network import EPOCHS, TrainedNetwork, finished, train_network
-from geoseg.training.recipe.recipe import Recipe, load_recipe
-from geoseg.training.work_folder import DETAILS, STAGED, publish, write_card
+from geoseg.training.recipe.recipe import Recipe, check_cross_validation, load_recipe
+from geoseg.training.work_folder import DETAILS, EPOCHS, STAGED, publish, write_card
 
 if TYPE_CHECKING:
-    from geoseg.training.network.module import Epoch
-    from geoseg.training.prepare import TrainingData
+    from geoseg.training.network.history import Epoch
 
 PathLike = str | os.PathLike[str]
 EXTRA = ("lightning", "matplotlib", "tensorboard", "torchvision")
@@ -97,15 +88,25 @@ def train(
 
         progress.say(f"{folder} is finished already")
         return TrainResult(folder, load_card(folder).metrics)
-    progress.say("reading labels and scenes")
+    # Torch and Lightning are imported here, where the command line and the recipe are known to be right.
+    from geoseg.training.cross_validation import check_folds, train_every_fold
+    from geoseg.training.one_fold import train_one_fold
     from geoseg.training.prepare import open_training_data
 
-    opened = open_training_data(loaded)
-    wanted = check_folds(opened, folds) if cross_validate else ()
+    progress.say("reading labels and scenes")
+    data = open_training_data(loaded)
+    wanted = check_folds(data, folds) if cross_validate else ()
     with _begun(work, mark, loaded):
         if cross_validate:
-            return _cross_validate(opened, wanted, folder, work, progress)
-        return _train_one(opened, folder, work, progress)
+            done = train_every_fold(data, wanted, folder, work, progress)
+        else:
+            done = train_one_fold(data, folder, work, progress)
+        if done is None:  # folds are still to be trained
+            return TrainResult(work, {})
+        trained, quality = done
+        write_card(trained.package, work / STAGED, loaded.model.precision, quality)
+        publish(work, folder)
+    return TrainResult(folder, quality.metrics, trained.history)
 
 
 def preview(recipe: PathLike, output: PathLike, *, overwrite: bool = False) -> Path:
@@ -195,60 +196,3 @@ def _begun(work: Path, mark: str, recipe: Recipe) -> Iterator[None]:
         if is_new and not any(any(work.rglob(name)) for name in (EPOCHS, "*.ckpt")):
             shutil.rmtree(work)
         raise
-
-
-def _train_one(opened: TrainingData, folder: Path, work: Path, progress: Progress) -> TrainResult:
-    """One network; measured on the fold that validates, if one does."""
-    from geoseg.training.ground.split_files import write_split
-    from geoseg.training.prepare import hold_out
-
-    trained = finished(work)
-    if trained is None:
-        prepared = hold_out(opened, opened.split.fold)
-        write_split(
-            work, prepared.split, prepared.scenes, opened.recipe.classes, prepared.every, prepared.cells
-        )
-        trained = train_network(prepared, work, progress, title="training")
-    temperatures, metrics = _measure(opened, trained, folder, work, progress)
-    return _publish(opened, trained, folder, work, temperatures, metrics)
-
-
-def _measure(
-    opened: TrainingData, trained: TrainedNetwork, folder: Path, work: Path, progress: Progress
-) -> tuple[dict[str, float], dict[str, Any]]:
-    from geoseg.training.held_out.measure import measure_fold
-    from geoseg.training.network.module import kept_epoch
-
-    if opened.split.fold is None:
-        return {}, {}
-    temperatures, metrics = measure_fold(opened, trained.package, folder, work, progress)
-    kept = kept_epoch(trained.history, opened.recipe.run.keep)
-    return temperatures, metrics | {"epoch": kept.epoch + 1, "epochs": len(trained.history)}
-
-
-def _cross_validate(
-    opened: TrainingData, wanted: Sequence[int], folder: Path, work: Path, progress: Progress
-) -> TrainResult:
-    from geoseg.training.ground.split_files import write_split
-
-    split = opened.split.holding_out(None)
-    write_split(work, split, opened.scenes, opened.recipe.classes, opened.every, opened.every)
-    if not train_folds(opened, wanted, work, progress):
-        left = ", ".join(map(str, missing(opened, work)))
-        progress.say(f"folds still to be trained: {left}; go on with --cross-validate --resume")
-        return TrainResult(work, {})
-    trained, temperatures, metrics = finish_folds(opened, folder, work, progress)
-    return _publish(opened, trained, folder, work, temperatures, metrics)
-
-
-def _publish(
-    opened: TrainingData,
-    trained: TrainedNetwork,
-    folder: Path,
-    work: Path,
-    temperatures: Mapping[str, float],
-    metrics: Mapping[str, Any],
-) -> TrainResult:
-    write_card(trained.package, work / STAGED, opened.recipe.model.precision, temperatures, metrics)
-    publish(work, folder)
-    return TrainResult(folder, metrics, trained.history)

@@ -144,13 +144,13 @@ def test_a_frozen_encoder_stays_as_it_is(recipe, tmp_path):
 def test_a_loss_that_is_not_finite_ends_the_run(recipe, tmp_path, monkeypatch):
     import torch
 
-    from geoseg.training.network import train_network as assemble
+    from geoseg.training.network import train_network
 
     class Broken(torch.nn.Module):
         def forward(self, logits, _labels):
             return logits.sum() * float("nan")
 
-    monkeypatch.setattr(assemble, "build_loss", lambda *_: Broken())
+    monkeypatch.setattr(train_network, "build_loss", lambda *_: Broken())
     with pytest.raises(RunError, match=r"loss of epoch 1 is no longer finite: lower \[run\] rate"):
         train(recipe(), tmp_path / "model")
     assert not (tmp_path / "model").exists()

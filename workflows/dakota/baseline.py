@@ -44,35 +44,35 @@ def labelled(scene: LabelledScene, mask: Callable[[Window], NDArray[np.bool_]]) 
             yield values[:, chosen].T, labels[chosen]
 
 
-def train_pixels(opened: TrainingData, fold: int, share: float, rng: np.random.Generator) -> Pixels:
+def train_pixels(data: TrainingData, fold: int, share: float, rng: np.random.Generator) -> Pixels:
     """A random share of what trains when a fold is held out."""
-    split, parts = opened.split.holding_out(fold), []
-    for number, scene in enumerate(opened.scenes):
+    split, parts = data.split.holding_out(fold), []
+    for number, scene in enumerate(data.scenes):
         for values, labels in labelled(scene, lambda window, number=number: split.trains(number, window)):  # type: ignore[misc]
             drawn = rng.random(len(labels)) < share
             parts.append((values[drawn], labels[drawn]))
     return np.concatenate([v for v, _ in parts]), np.concatenate([c for _, c in parts])
 
 
-def held_out_pixels(opened: TrainingData, fold: int) -> Iterator[Pixels]:
+def held_out_pixels(data: TrainingData, fold: int) -> Iterator[Pixels]:
     """All labelled pixels of a fold."""
-    for region in opened.split.of(fold):
-        scene = opened.scenes[region.scene]
+    for region in data.split.of(fold):
+        scene = data.scenes[region.scene]
         yield from labelled(scene, lambda window, region=region: region.mask(window, 0))  # type: ignore[misc]
 
 
-def cross_validate(opened: TrainingData, pixels: int, seed: int) -> dict[str, Any]:
+def cross_validate(data: TrainingData, pixels: int, seed: int) -> dict[str, Any]:
     """Confusion over all folds, each predicted by trees that did not see it."""
-    classes = len(opened.recipe.classes)
+    classes = len(data.recipe.classes)
     matrix = np.zeros((classes, classes), np.int64)
-    total = sum(int(cells.classes.sum()) for cells in opened.every)
-    for fold in opened.split.folds:
-        values, labels = train_pixels(opened, fold, pixels / total, np.random.default_rng((seed, fold)))
+    total = sum(int(cells.classes.sum()) for cells in data.every)
+    for fold in data.split.folds:
+        values, labels = train_pixels(data, fold, pixels / total, np.random.default_rng((seed, fold)))
         trees = HistGradientBoostingClassifier(
             max_iter=200, max_leaf_nodes=63, learning_rate=0.1, l2_regularization=1.0, random_state=seed
         )
         trees.fit(values, labels)
-        for seen, truth in held_out_pixels(opened, fold):
+        for seen, truth in held_out_pixels(data, fold):
             joint = truth.astype(np.int64) * classes + trees.predict(seen)
             matrix += np.bincount(joint, minlength=classes**2).reshape(classes, classes)
         print(
@@ -80,10 +80,10 @@ def cross_validate(opened: TrainingData, pixels: int, seed: int) -> dict[str, An
             flush=True,
         )
     found = score(matrix)
-    names = [one.name for one in opened.recipe.classes]
+    names = [one.name for one in data.recipe.classes]
     return {
         "method": METHOD,
-        "split": f"{len(opened.split.folds)}-fold cross-validation over the same blocks",
+        "split": f"{len(data.split.folds)}-fold cross-validation over the same blocks",
         "pixels": int(matrix.sum()),
         "accuracy": float(found.accuracy),
         "miou": float(found.miou),

@@ -13,82 +13,77 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from geoseg._version import __version__
 from geoseg.models import Model, load_model
 from geoseg.progress import Progress
 from geoseg.training.cards import fold_in_words, folds_in_words, make_metrics
+from geoseg.training.ground.folds import Region
 from geoseg.training.held_out.maps import HeldOutMap, HeldOutPart, map_held_out
 from geoseg.training.held_out.sample import draw_sample
 from geoseg.training.held_out.scores import describe, score_fold, score_held_out, write_evaluation
-from geoseg.training.held_out.temperature import fit_temperature, join
-from geoseg.training.work_folder import STAGED, write_card
-
-if TYPE_CHECKING:
-    from geoseg.training.held_out.temperature import LogitSample
-    from geoseg.training.prepare import TrainingData
+from geoseg.training.held_out.temperature import LogitSample, fit_temperature, join
+from geoseg.training.prepare import TrainingData
+from geoseg.training.work_folder import STAGED, MeasuredQuality, write_card
 
 MAPS, METRICS_FILE = "maps", "metrics.json"
 _SPREAD = ("accuracy", "miou", "ece")
 
 
 def measure_fold(
-    opened: TrainingData, package: Path, output: Path, work: Path, progress: Progress
-) -> tuple[dict[str, float], dict[str, Any]]:
+    data: TrainingData, package: Path, output: Path, work: Path, progress: Progress
+) -> MeasuredQuality:
     """Measure a network on the fold that validated, and write the evaluation.
 
     Args:
-        opened: The ground; its split says which fold validated.
+        data: The ground; its split says which fold validated.
         package: The package as it was trained.
         output: What it will be called.
         work: For the maps and the evaluation.
         progress: Shows how far the run is.
-
-    Returns:
-        The temperatures, and the metrics for the card.
     """
-    since, recipe, split = perf_counter(), opened.recipe, opened.split
+    since, recipe, split = perf_counter(), data.recipe, data.split
     progress.say("calibrating on the validation ground")
     temperatures = {
-        tta: fit_temperature(_sample(load_model(package), opened, split.validation, tta))
+        tta: fit_temperature(_sample(load_model(package), data, split.validation, tta))
         for tta in recipe.run.calibrate
     }
-    write_card(package, work / STAGED, recipe.model.precision, temperatures)
+    write_card(package, work / STAGED, recipe.model.precision, MeasuredQuality(temperatures))
     model = load_model(work / STAGED)
     words = fold_in_words(split, recipe.run.keep, fitted=bool(temperatures))
-    maps = _maps(opened, [HeldOutPart(model, split.validation)], work, progress, f"fold {split.fold}")
-    report = _evaluate(opened, maps, split.validation, work, progress, since, words, _names(model, output))
+    maps = _maps(data, [HeldOutPart(model, split.validation)], work, progress, f"fold {split.fold}")
+    report = _evaluate(data, maps, split.validation, work, progress, since, words, _names(model, output))
     shutil.rmtree(work / MAPS)
-    return temperatures, make_metrics(report, words)
+    return MeasuredQuality(temperatures, make_metrics(report, words))
 
 
 def measure_folds(
-    opened: TrainingData, packages: Mapping[int, Path], output: Path, work: Path, progress: Progress
-) -> tuple[dict[str, Any], dict[str, float], list[HeldOutMap]]:
+    data: TrainingData, packages: Mapping[int, Path], output: Path, work: Path, progress: Progress
+) -> tuple[MeasuredQuality, list[HeldOutMap]]:
     """Measure a recipe by what each fold's network says of the ground that it has not seen.
 
     The temperatures are fitted on all folds; but the maps that are scored use, for each fold, the one that
     was fitted on the others, so that the calibration error is measured where nothing was fitted.
 
     Args:
-        opened: The ground.
+        data: The ground.
         packages: Fold -> the package of the network that was trained without it.
         output: What the final package will be called.
         work: For the maps and the evaluation.
         progress: Shows how far the run is.
 
     Returns:
-        The metrics for the card, the temperatures, and the maps.
+        What the folds' networks say, and the maps.
     """
-    since, recipe, split = perf_counter(), opened.recipe, opened.split
+    since, recipe, split = perf_counter(), data.recipe, data.split
     progress.say("calibrating on the held-out ground of all folds")
     models = {fold: load_model(package) for fold, package in packages.items()}
     temperatures: dict[str, float] = {}
     own = dict.fromkeys(models, 1.0)
     for tta in recipe.run.calibrate:
         samples = {
-            fold: _sample(model, opened, split.of(fold), tta, share=1 / len(models))
+            fold: _sample(model, data, split.of(fold), tta, share=1 / len(models))
             for fold, model in models.items()
         }
         temperatures[tta] = fit_temperature(join(list(samples.values())))
@@ -97,59 +92,61 @@ def measure_folds(
                 fold: fit_temperature(join([s for other, s in samples.items() if other != fold]))
                 for fold in models
             }
-    parts = [HeldOutPart(_warmed(model, own[fold]), split.of(fold)) for fold, model in models.items()]
+    parts = [
+        HeldOutPart(_with_temperature(model, own[fold]), split.of(fold)) for fold, model in models.items()
+    ]
     regions = [region for part in parts for region in part.regions]
-    maps = _maps(opened, parts, work, progress, f"{len(models)}-fold cross-validation")
+    maps = _maps(data, parts, work, progress, f"{len(models)}-fold cross-validation")
     rows = [
         {"fold": fold, "temperature": own[fold]}
-        | score_fold(maps, opened.scenes, split.of(fold), recipe.classes, progress)
+        | score_fold(maps, data.scenes, split.of(fold), recipe.classes, progress)
         for fold in models
     ]
     for row in rows:
         text = json.dumps(row, indent=1, ensure_ascii=False)
         (packages[row["fold"]].parent / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
-    words = folds_in_words(split, opened.scenes, len(models))
+    words = folds_in_words(split, data.scenes, len(models))
     names = _names(None, output) | {"model": f"{len(models)} networks of {recipe.path.name}"}
     spread = _spread(rows)
-    report = _evaluate(opened, maps, regions, work, progress, since, words, names, {"folds": rows} | spread)
-    return make_metrics(report, words) | {"folds": spread}, temperatures, maps
+    report = _evaluate(data, maps, regions, work, progress, since, words, names, {"folds": rows} | spread)
+    return MeasuredQuality(temperatures, make_metrics(report, words) | {"folds": spread}), maps
 
 
 def _sample(
-    model: Model, opened: TrainingData, regions: Sequence[Any], tta: str, share: float = 1.0
+    model: Model, data: TrainingData, regions: Sequence[Region], tta: str, share: float = 1.0
 ) -> LogitSample:
     return draw_sample(
         model,
-        opened.scenes,
-        opened.every,
+        data.scenes,
+        data.every,
         regions,
         tta,
-        device=opened.recipe.run.device,
-        seed=opened.recipe.seed,
+        device=data.recipe.run.device,
+        seed=data.recipe.seed,
         share=share,
     )
 
 
-def _warmed(model: Model, temperature: float) -> Model:
+def _with_temperature(model: Model, temperature: float) -> Model:
     return replace(model, card=replace(model.card, temperatures={"none": temperature}))
 
 
 def _maps(
-    opened: TrainingData, parts: Sequence[HeldOutPart], work: Path, progress: Progress, held_out: str
+    data: TrainingData, parts: Sequence[HeldOutPart], work: Path, progress: Progress, held_out: str
 ) -> list[HeldOutMap]:
     tags = {
         "GEOSEG_VERSION": __version__,
-        "GEOSEG_MODEL": opened.recipe.name,
+        "GEOSEG_MODEL": data.recipe.name,
         "GEOSEG_HELD_OUT": held_out,
     }
-    device = opened.recipe.run.device
-    return map_held_out(opened.scenes, parts, work / MAPS, progress, device=device, tags=tags)
+    device = data.recipe.run.device
+    return map_held_out(data.scenes, parts, work / MAPS, progress, device=device, tags=tags)
 
 
 def _evaluate(
-    opened: TrainingData,
+    data: TrainingData,
     maps: Sequence[HeldOutMap],
-    regions: Sequence[Any],
+    regions: Sequence[Region],
     work: Path,
     progress: Progress,
     since: float,
@@ -158,12 +155,12 @@ def _evaluate(
     more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """Score, and write the evaluation; None where nothing can be scored."""
-    found = score_held_out(maps, opened.scenes, regions, opened.recipe.classes, progress)
+    found = score_held_out(maps, data.scenes, regions, data.recipe.classes, progress)
     if found is None:
         progress.say("warning: no labelled pixel of the held-out ground is valid, so nothing is measured")
         return None
     content, examples = found
-    described = describe(opened.scenes, maps, names)
+    described = describe(data.scenes, maps, names)
     return write_evaluation(
         work, described | {"held_out": {"split": words, **(more or {})}} | content, examples, since
     )

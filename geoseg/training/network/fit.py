@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from geoseg.training.chips.loading import ChipDataModule
-from geoseg.training.network.module import SCORE, Epoch, TrainingModule
+from geoseg.training.network.history import Epoch
+from geoseg.training.network.module import SCORE, TrainingModule
 from geoseg.training.recipe.settings import RunSettings
 
 LAST_CHECKPOINT, KEPT_WEIGHTS, LAST_WEIGHTS, LOGS = (
@@ -58,7 +60,7 @@ def fit(
     precision: str,
     freezes: bool,
     validates: bool,
-    reporter: ProgressCallback,
+    callback: ProgressCallback,
 ) -> tuple[list[Epoch], list[list[float]]]:
     """Train, from the last checkpoint in the folder if there is one.
 
@@ -74,7 +76,7 @@ def fit(
         precision: "fp32", "bf16" or "fp16".
         freezes: Whether some weights get no gradient for a while.
         validates: Whether there is ground to validate on after each epoch.
-        reporter: Says how far the run is; with several devices it must be picklable.
+        callback: Says how far the run is; with several devices it must be picklable.
 
     Returns:
         All epochs, those before an interruption too, and the IoU of every class after each.
@@ -83,9 +85,9 @@ def fit(
         KeyboardInterrupt: If the run was interrupted; it can be resumed.
     """
     last = folder / LAST_CHECKPOINT
-    with _hushed():
+    with _quiet_lightning():
         trainer = _make_trainer(
-            folder, settings, device, precision, reporter, freezes=freezes, validates=validates
+            folder, settings, device, precision, callback, freezes=freezes, validates=validates
         )
         try:
             trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
@@ -101,13 +103,13 @@ def _make_trainer(
     settings: RunSettings,
     device: str,
     precision: str,
-    reporter: ProgressCallback,
+    callback: ProgressCallback,
     *,
     freezes: bool,
     validates: bool,
 ) -> Trainer:
     callbacks: list[Callback] = [
-        reporter,
+        callback,
         ModelCheckpoint(
             dirpath=folder,
             filename=Path(LAST_CHECKPOINT).stem,
@@ -148,21 +150,20 @@ def _strategy(devices: int, freezes: bool) -> str:
     return "ddp_spawn_find_unused_parameters_true" if freezes else "ddp_spawn"
 
 
-class _hushed:  # noqa: N801
-    """Lightning without its advertising; warnings about what is on purpose are left out."""
-
-    def __enter__(self) -> None:
-        self._loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-        self._levels = [logger.level for logger in self._loggers]
-        for logger in self._loggers:
-            logger.setLevel(logging.ERROR)
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
-        for part in ("num_workers", "does not have many workers", "Checkpoint directory", "log_every_n_steps",
-                     "sync_dist", "isinstance.treespec, LeafSpec", "find_unused_parameters"):  # fmt: skip
-            warnings.filterwarnings("ignore", message=f".*{part}.*")
-
-    def __exit__(self, *error: object) -> None:
-        self._warnings.__exit__(*error)  # type: ignore[arg-type]
-        for logger, level in zip(self._loggers, self._levels, strict=True):
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Run Lightning without its advertising, and without warnings about what is on purpose."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for part in ("num_workers", "does not have many workers", "Checkpoint directory",
+                         "log_every_n_steps", "sync_dist", "isinstance.treespec, LeafSpec",
+                         "find_unused_parameters"):  # fmt: skip
+                warnings.filterwarnings("ignore", message=f".*{part}.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -1,17 +1,55 @@
-"""Learning curves, as CSV to read and PNG to look at."""
+"""The history of a training run: what each epoch scored, which one is kept, and learning curves."""
 
 from __future__ import annotations
 
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from geoseg.training.network.module import Epoch, kept_epoch
-
 CSV_FILE, PNG_FILE = "history.csv", "curves.png"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known of an epoch when it is over.
+
+    Attributes:
+        epoch: From 0.
+        step: Optimiser steps done.
+        rate: Learning rate of its last step.
+        train_loss: Mean loss of its batches.
+        val_loss: Mean cross-entropy of labelled validation pixels; NaN where nothing validates.
+        accuracy: Share of validation pixels that are right; NaN where nothing validates.
+        miou: Mean IoU over the classes that occur in validation labels or predictions; NaN where nothing
+            validates.
+        waiting: Share of the training time spent waiting for chips.
+        seconds: Of training, validation apart.
+    """
+
+    epoch: int
+    step: int
+    rate: float
+    train_loss: float
+    val_loss: float
+    accuracy: float
+    miou: float
+    waiting: float
+    seconds: float
+
+
+def kept_epoch(history: Sequence[Epoch], keep: str) -> Epoch:
+    """The epoch whose weights are kept.
+
+    Args:
+        history: All epochs.
+        keep: "last", or "best": the best score, the latest of equals.
+    """
+    if keep == "last" or math.isnan(history[-1].miou):
+        return history[-1]
+    return max(history, key=lambda entry: (entry.miou, entry.epoch))
 
 
 def write_history(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +19,13 @@ from geoseg.assess.scores import score
 from geoseg.classes import IGNORE
 from geoseg.errors import RunError
 from geoseg.training.network.averaging import AveragedWeights
+from geoseg.training.network.history import Epoch, kept_epoch
 from geoseg.training.network.schedules import RateSchedule
 from geoseg.training.network.transfer import encoder_of
 from geoseg.training.recipe.settings import RunSettings, TransferSettings
 
 SCORE = "miou"
 """What decides which epoch is best."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What is known of an epoch when it is over.
-
-    Attributes:
-        epoch: From 0.
-        step: Optimiser steps done.
-        rate: Learning rate of its last step.
-        train_loss: Mean loss of its batches.
-        val_loss: Mean cross-entropy of labelled validation pixels; NaN where nothing validates.
-        accuracy: Share of validation pixels that are right; NaN where nothing validates.
-        miou: Mean IoU over the classes that occur in validation labels or predictions; NaN where nothing
-            validates.
-        waiting: Share of the training time spent waiting for chips.
-        seconds: Of training, validation apart.
-    """
-
-    epoch: int
-    step: int
-    rate: float
-    train_loss: float
-    val_loss: float
-    accuracy: float
-    miou: float
-    waiting: float
-    seconds: float
 
 
 class TrainingModule(LightningModule):  # type: ignore[misc]
@@ -291,15 +263,3 @@ def save_weights(network: nn.Module, path: Path) -> None:
     beside = path.with_name(f".{path.name}.part")
     beside.write_bytes(dump_weights(network))
     beside.replace(path)
-
-
-def kept_epoch(history: Sequence[Epoch], keep: str) -> Epoch:
-    """The epoch whose weights are kept.
-
-    Args:
-        history: All epochs.
-        keep: "last", or "best": the best score, the latest of equals.
-    """
-    if keep == "last" or math.isnan(history[-1].miou):
-        return history[-1]
-    return max(history, key=lambda entry: (entry.miou, entry.epoch))

@@ -130,6 +130,30 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     return replace(recipe, transfer=_located_transfer(recipe.transfer, place))
 
 
+def check_cross_validation(recipe: Recipe) -> None:
+    """Refuse a recipe that cannot be cross-validated, before anything is read.
+
+    Raises:
+        SettingsError: Naming the key.
+    """
+    place = f"{recipe.path}: --cross-validate"
+    if recipe.split.method == "none":
+        raise SettingsError(f'{place} needs folds, but [split] method is "none"')
+    if recipe.split.validation_scenes:
+        raise SettingsError(
+            f"{place} lets every fold validate once, but [split] validation_scenes names one; leave it out"
+        )
+    for key, asked in (
+        ('[schedule] name = "plateau"', recipe.schedule.name == "plateau"),
+        ("[run] stop_after", recipe.run.stop_after is not None),
+    ):
+        if asked:
+            raise SettingsError(
+                f"{place} trains the last network on all ground, where no score can steer it, so {key} "
+                "cannot be kept; leave it out"
+            )
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
