@@ -40,6 +40,10 @@ CHIPS = 100
 """Chips of up to 512 pixels a side that set the scales; of larger ones as many as hold as many pixels."""
 _FEWEST = 16
 _OF_SCENE = ("nodata", "scale", "offset", "warp")
+_ENOUGH = 0.5
+"""Least share of valid pixels of a chip that is drawn."""
+_TRIES = 8
+"""Places looked at for each chip."""
 
 
 @dataclass(frozen=True)
@@ -166,12 +170,6 @@ def _measure(
                 "int8": label_scores([int8 for _, int8 in maps], truths, label_column),
             }
     return measured
-
-
-_ENOUGH = 0.5
-"""Least share of valid pixels of a chip that is drawn."""
-_TRIES = 8
-"""Places looked at for each chip."""
 
 
 def draw_chips(

@@ -117,8 +117,8 @@ def test_a_sample_is_bounded(held_out, monkeypatch):
     assert np.bincount(few.labels, minlength=3).min() > 50
 
 
-def test_few_forwards_see_whole_pieces_spread_over_all_ground(held_out, monkeypatch):
-    monkeypatch.setattr(logits_module, "PIECE", 40)
+def test_few_forwards_see_whole_tiles_spread_over_all_ground(held_out, monkeypatch):
+    monkeypatch.setattr(logits_module, "TILE", 40)
     monkeypatch.setattr(logits_module, "MOST_FORWARDS", 12)
     seen = []
     _, _, _, model = held_out

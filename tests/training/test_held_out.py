@@ -10,6 +10,8 @@ import rasterio
 import shapely
 
 from geoseg.grid import Window
+from geoseg.inference.reading import STRIP_ROWS
+from geoseg.inference.stitcher import Stitcher
 from geoseg.models import load_model
 from geoseg.progress import Silent
 from geoseg.training.ground.folds import Region
@@ -131,3 +133,18 @@ def test_where_nothing_is_valid_nothing_is_scored(models, tmp_path):
     assert (ground.read_labels(hole.window) != 255).any()
     maps = maps_of([ground], [HeldOutPart(load_model(models[0]), (hole,))], tmp_path / "maps")
     assert score_held_out(maps, [ground], [hole], CLASSES, Silent()) is None
+
+
+def test_held_out_scenes_are_read_in_whole_tiles_of_their_files(models, tmp_path, monkeypatch):
+    ground = make_labelled_scene(tmp_path)
+    assert ground.image.strip_rows != STRIP_ROWS  # else this shows nothing
+    asked = []
+
+    def record(_self, ingredients):
+        asked.append(ingredients.strip_rows)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stitcher, "__init__", record)
+    with pytest.raises(KeyboardInterrupt):
+        maps_of([ground], [HeldOutPart(load_model(models[0]), (UPPER,))], tmp_path / "maps")
+    assert asked == [ground.image.strip_rows]

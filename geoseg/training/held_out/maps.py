@@ -142,16 +142,17 @@ def _paint(
             normalisation=Normalisation(model.card.means, model.card.stds),
             classes=len(model.classes),
             area=region.mask,
+            strip_rows=scene.image.strip_rows,
         )
         window = region.window.intersection(Window.from_shape(scene.shape))
         if window is None:
             continue
         for stitched in Stitcher(ingredients).run(grid.blocks(BLOCK_SIZE, window), settings.forwards):
-            _keep(canvas, stitched, window, model)
+            _store(canvas, stitched, window, model)
         bar.advance(window.pixels / 1e6)
 
 
-def _keep(canvas: NDArray[np.uint8], stitched: StitchedBlock, window: Window, model: Model) -> None:
+def _store(canvas: NDArray[np.uint8], stitched: StitchedBlock, window: Window, model: Model) -> None:
     common = stitched.block.core.intersection(window)
     decision = None if common is None else stitched.decide(common)
     if common is None or decision is None:

@@ -1,7 +1,7 @@
 """Logits of a sample of held-out pixels, from every chip and view that reaches them.
 
-The sample is drawn from whole pieces of ground, spread evenly over all of it, so that pixels are blended as
-they will be, and its size is bounded: by forwards, by pixels and by bytes.
+The sample is drawn from whole tiles of ground, spread evenly over all of it, so that its pixels are blended
+as those of a map are. Its size is bounded by inferences, by pixels and by bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,14 @@ from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene
 from geoseg.training.held_out.maps import held_out_settings
 from geoseg.training.held_out.temperature import ChipLogits, LogitSample
 
-if TYPE_CHECKING:
-    from geoseg.training.held_out.temperature import LogitSample
+TILE = 1024
+"""Side of the tiles of ground that are sampled, in pixels."""
+MOST_FORWARDS = 512
+MOST_PIXELS = 1_000_000
+MOST_BYTES = 256 * 2**20
+"""All logits of a sample together stay below this."""
+_CHIPS_A_PIXEL = 4
+_GOLDEN = 0.6180339887498949
 
 
 def draw_sample(
@@ -41,7 +47,7 @@ def draw_sample(
     seed: int,
     share: float = 1.0,
 ) -> LogitSample:
-    """Logits of held-out ground, from the forwards that ``predict`` would run.
+    """Draw logits of held-out ground, from the inferences that ``predict`` would run.
 
     Args:
         model: The model.
@@ -74,36 +80,11 @@ def draw_sample(
     return sampler.draw(backend, regions, tta)
 
 
-PIECE = 1024
-"""Side of the pieces of ground that are sampled, in pixels."""
-MOST_FORWARDS = 512
-MOST_PIXELS = 1_000_000
-MOST_BYTES = 256 * 2**20
-"""All logits of a sample together stay below this."""
-_CHIPS_A_PIXEL = 4
-_GOLDEN = 0.6180339887498949
-
-
 class LogitsBackend(Backend, Protocol):
     """A backend that gives logits too."""
 
     def logits(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run one forward; float32 (batch_size, classes, chip_size, chip_size)."""
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A part of a region.
-
-    Attributes:
-        region: The region.
-        window: The part.
-        chips: The chips that reach it.
-    """
-
-    region: Region
-    window: Window
-    chips: tuple[Chip, ...]
+        """Run one inference; float32 (batch_size, classes, chip_size, chip_size)."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +120,14 @@ class LogitSampler:
             tta: Whose views to keep, a key of ``SYMMETRIES``.
 
         Returns:
-            At most ``MOST_PIXELS`` labelled pixels, from at most ``MOST_FORWARDS`` forwards if one piece of
+            At most ``MOST_PIXELS`` labelled pixels, from at most ``MOST_FORWARDS`` inferences if one tile of
             ground does not need more.
 
         Raises:
             RunError: If a file cannot be read.
         """
-        pieces = self._choose(regions, len(SYMMETRIES[tta]))
-        labels = [self._labels(piece) for piece in pieces]
+        tiles = self._choose(regions, len(SYMMETRIES[tta]))
+        labels = [self._labels(tile) for tile in tiles]
         most = self._most_pixels(len(SYMMETRIES[tta]))
         drawn_share = most / max(1, sum(int((one != IGNORE).sum()) for one in labels))
         rng = np.random.default_rng(self.seed)
@@ -155,92 +136,92 @@ class LogitSampler:
         start = 0
         workers = ThreadPoolExecutor(backend.forwards, initializer=backend.prepare_thread)
         with workers:
-            for piece, truth in zip(pieces, labels, strict=True):
+            for tile, truth in zip(tiles, labels, strict=True):
                 if drawn_share < 1:
                     truth[rng.random(truth.shape) >= drawn_share] = IGNORE
-                truth[~self.scenes[piece.region.scene].image.read(piece.window)[1]] = IGNORE
+                truth[~self.scenes[tile.region.scene].image.read(tile.window)[1]] = IGNORE
                 numbers = np.full(truth.shape, -1, np.intp)
                 count = int((truth != IGNORE).sum())
                 numbers[truth != IGNORE] = np.arange(start, start + count)
                 start += count
                 kept.append(truth[truth != IGNORE])
-                shares += self._run(piece, numbers, backend, tta, workers)
+                shares += self._run(tile, numbers, backend, tta, workers)
         return LogitSample(np.concatenate([np.zeros(0, np.uint8), *kept]), self.classes, tuple(shares))
 
     def _most_pixels(self, views: int) -> int:
         by_memory = MOST_BYTES // (views * self.classes * 4 * _CHIPS_A_PIXEL)
         return max(1, round(self.share * min(MOST_PIXELS, by_memory)))
 
-    def _choose(self, regions: Sequence[Region], views: int) -> list[_Piece]:
-        """Pieces in an order that spreads evenly, as many as the bound on forwards allows; at least one."""
-        pieces = [piece for region in regions for piece in self._cut(region)]
-        order = np.argsort(np.arange(len(pieces)) * _GOLDEN % 1)
+    def _choose(self, regions: Sequence[Region], views: int) -> list[_Tile]:
+        """Choose tiles spread evenly, as many as the bound on inferences allows; at least one."""
+        tiles = [tile for region in regions for tile in self._cut(region)]
+        order = np.argsort(np.arange(len(tiles)) * _GOLDEN % 1)
         left = self.share * MOST_FORWARDS / views
         chosen: list[int] = []
         for number in order:
-            left -= len(pieces[number].chips)
+            left -= len(tiles[number].chips)
             if chosen and left < 0:
                 break
             chosen.append(int(number))
-        return [pieces[number] for number in sorted(chosen)]
+        return [tiles[number] for number in sorted(chosen)]
 
-    def _cut(self, region: Region) -> Iterator[_Piece]:
+    def _cut(self, region: Region) -> Iterator[_Tile]:
         shape = self.scenes[region.scene].shape
         grid = Grid(shape, self.chip_size, self.overlap)
         inside = region.window.intersection(Window.from_shape(shape))
-        for part in cut(inside.shape, PIECE) if inside else ():
+        for part in cut(inside.shape, TILE) if inside else ():
             window = Window(region.window.row + part.row, region.window.col + part.col, *part.shape)
             if self.cells[region.scene].around(window):
                 blocks = grid.blocks(max(shape) + grid.chip_size, window)
                 chips = (chip for block in blocks for chip in grid.chips(block))
-                yield _Piece(region, window, tuple(c for c in chips if c.window.intersection(window)))
+                yield _Tile(region, window, tuple(c for c in chips if c.window.intersection(window)))
 
-    def _labels(self, piece: _Piece) -> NDArray[np.uint8]:
-        labels = self.scenes[piece.region.scene].read_labels(piece.window)
-        labels[~piece.region.mask(piece.window)] = IGNORE
+    def _labels(self, tile: _Tile) -> NDArray[np.uint8]:
+        labels = self.scenes[tile.region.scene].read_labels(tile.window)
+        labels[~tile.region.mask(tile.window)] = IGNORE
         return labels
 
     def _run(
         self,
-        piece: _Piece,
+        tile: _Tile,
         numbers: NDArray[np.intp],
         backend: LogitsBackend,
         tta: str,
         workers: ThreadPoolExecutor,
     ) -> Iterator[ChipLogits]:
-        """Every chip's share in a piece.
+        """Run the chips that reach sampled pixels of a tile.
 
         Args:
-            piece: The piece.
+            tile: The tile.
             numbers: intp (rows, columns): number of each sampled pixel, -1 elsewhere.
             backend: Runs the network.
             tta: Whose views to keep.
             workers: Threads of the backend.
         """
-        spots = [_Spot.of(chip, piece, numbers) for chip in piece.chips]
-        spots = [spot for spot in spots if spot.pixels.size]
+        sampled = [_SampledPixels.of(chip, tile, numbers) for chip in tile.chips]
+        sampled = [part for part in sampled if part.pixels.size]
         size = backend.batch_size
-        grid = Grid(self.scenes[piece.region.scene].shape, self.chip_size, self.overlap)
+        grid = Grid(self.scenes[tile.region.scene].shape, self.chip_size, self.overlap)
 
-        def run(batch: list[_Spot]) -> list[ChipLogits]:
+        def run(batch: list[_SampledPixels]) -> list[ChipLogits]:
             chips = np.zeros((size, self.normalisation.means.size, *[self.chip_size] * 2), np.float32)
-            for slot, spot in zip(chips, batch, strict=False):
-                self._read(piece, spot.chip, slot)
+            for slot, part in zip(chips, batch, strict=False):
+                self._read(tile, part.chip, slot)
             views = [
-                [spot.pick(answer) for spot, answer in zip(batch, view, strict=False)]
+                [part.pick(answer) for part, answer in zip(batch, view, strict=False)]
                 for view in each_view(backend.logits, chips, tta)
             ]
             return [
-                ChipLogits(spot.pixels, spot.pick(grid.weights(spot.chip)), np.stack(answers))
-                for spot, answers in zip(batch, zip(*views, strict=True), strict=True)
+                ChipLogits(part.pixels, part.pick(grid.weights(part.chip)), np.stack(answers))
+                for part, answers in zip(batch, zip(*views, strict=True), strict=True)
             ]
 
-        for shares in workers.map(run, [spots[i : i + size] for i in range(0, len(spots), size)]):
+        for shares in workers.map(run, [sampled[i : i + size] for i in range(0, len(sampled), size)]):
             yield from shares
 
-    def _read(self, piece: _Piece, chip: Chip, slot: NDArray[np.float32]) -> None:
+    def _read(self, tile: _Tile, chip: Chip, slot: NDArray[np.float32]) -> None:
         """Fill in a chip's normalised values; beyond the scene it stays 0."""
-        scene = self.scenes[piece.region.scene]
+        scene = self.scenes[tile.region.scene]
         inside = chip.window.intersection(Window.from_shape(scene.shape))
         assert inside is not None  # chips of the grid touch their scene
         values, valid = scene.image.read(inside)
@@ -248,7 +229,22 @@ class LogitSampler:
 
 
 @dataclass(frozen=True)
-class _Spot:
+class _Tile:
+    """A part of a region.
+
+    Attributes:
+        region: The region.
+        window: The part.
+        chips: The chips that reach it.
+    """
+
+    region: Region
+    window: Window
+    chips: tuple[Chip, ...]
+
+
+@dataclass(frozen=True)
+class _SampledPixels:
     """The sampled pixels that a chip reaches.
 
     Attributes:
@@ -264,10 +260,10 @@ class _Spot:
     cols: NDArray[np.intp]
 
     @classmethod
-    def of(cls, chip: Chip, piece: _Piece, numbers: NDArray[np.intp]) -> _Spot:
-        common = chip.window.intersection(piece.window)
-        assert common is not None  # a piece knows only chips that reach it
-        here = numbers[common.slices(piece.window)]
+    def of(cls, chip: Chip, tile: _Tile, numbers: NDArray[np.intp]) -> _SampledPixels:
+        common = chip.window.intersection(tile.window)
+        assert common is not None  # a tile knows only chips that reach it
+        here = numbers[common.slices(tile.window)]
         rows, cols = np.nonzero(here >= 0)
         below, right = common.row - chip.window.row, common.col - chip.window.col
         return cls(chip, here[rows, cols], rows + below, cols + right)
