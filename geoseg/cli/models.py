@@ -58,7 +58,7 @@ def export_model(quiet: bool, model: str, **options: Any) -> None:
     from geoseg.cli.progress import choose_progress
     from geoseg.verbs.export import export_model as run
 
-    click.echo(run(model, **options, say=choose_progress(quiet=quiet).say))
+    click.echo(run(model, **options, progress=choose_progress(quiet=quiet)))
 
 
 @models.command(cls=ManyValues)
@@ -89,6 +89,5 @@ def quantize(quiet: bool, model: str, **options: Any) -> None:
     from geoseg.cli.progress import choose_progress
     from geoseg.verbs.quantize import quantize_model
 
-    prediction = {key: options.pop(key) for key in ("bands", "nodata", "scale", "offset", "warp", "force")}
-    made = quantize_model(model, **options, prediction=prediction, progress=choose_progress(quiet=quiet))
+    made = quantize_model(model, **options, progress=choose_progress(quiet=quiet))
     click.echo(made.folder)

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from geoseg.errors import OutputError, SettingsError
-from geoseg.inference.backends.convert import RUNTIMES, Say, check_conversion, exported_network
+from geoseg.inference.backends.convert import RUNTIMES, check_conversion, exported_network
 from geoseg.models import open_model
 from geoseg.models.conversion import ChipShape
 from geoseg.models.converted import Converted
@@ -17,6 +17,7 @@ from geoseg.models.layout import ONNX, ONNX_FILE, OPENVINO
 from geoseg.models.mlm import MLM_FILE
 from geoseg.models.onnx_package import with_card
 from geoseg.models.openvino_runtime import read_network, to_ir
+from geoseg.progress import Progress, Silent
 
 FORMATS = (ONNX, OPENVINO)
 
@@ -28,7 +29,7 @@ def export_model(
     *,
     chip_size: int | None = None,
     overwrite: bool = False,
-    say: Say = lambda _message: None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write a model package that also holds a converted network.
 
@@ -38,7 +39,7 @@ def export_model(
         output: The new package's folder.
         chip_size: Side of the chips that the converted network takes; default the model's.
         overwrite: Replace a package that is there.
-        say: Told when the network is converted.
+        progress: Told when the network is converted.
 
     Returns:
         The folder.
@@ -59,7 +60,7 @@ def export_model(
     alone = replace(opened, promised=(), at_hand={})  # what the package holds already is made again
     if alone.config is None:
         _ = alone.network  # says that there is none, and what to do
-    network = exported_network(alone, backend, shape, say)
+    network = exported_network(alone, backend, shape, (progress or Silent()).say)
     if to == OPENVINO:
         network = to_ir(read_network(network), shape, "fp32")
         check_conversion(alone, backend, network)

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -39,7 +39,6 @@ PathLike = str | os.PathLike[str]
 CHIPS = 100
 """Chips of up to 512 pixels a side that set the scales; of larger ones as many as hold as many pixels."""
 _FEWEST = 16
-_OF_SCENE = ("nodata", "scale", "offset", "warp")
 _ENOUGH = 0.5
 """Least share of valid pixels of a chip that is drawn."""
 _TRIES = 8
@@ -47,7 +46,7 @@ _TRIES = 8
 
 
 @dataclass(frozen=True)
-class Quantized:
+class QuantizeResult:
     """What ``quantize_model`` made.
 
     Attributes:
@@ -69,10 +68,15 @@ def quantize_model(
     aoi: PathLike | None = None,
     chips: int | None = None,
     seed: int = 0,
-    prediction: Mapping[str, Any] | None = None,
+    bands: Sequence[str | int] | None = None,
+    nodata: float | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    warp: bool = False,
+    force: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> Quantized:
+) -> QuantizeResult:
     """Quantize a model to int8 on real scenes, and measure it against fp32 on them.
 
     Args:
@@ -85,7 +89,12 @@ def quantize_model(
             from whole scenes.
         chips: How many are drawn; default 100, fewer of chips larger than 512.
         seed: Of the places they are drawn from.
-        prediction: Further arguments of ``geoseg.predict``: bands, nodata, scale, offset, warp, force.
+        bands: As for ``geoseg.predict``.
+        nodata: As for ``geoseg.predict``.
+        scale: As for ``geoseg.predict``.
+        offset: As for ``geoseg.predict``.
+        warp: As for ``geoseg.predict``.
+        force: As for ``geoseg.predict``.
         overwrite: Replace a package that is there.
         progress: Shows how far it is.
 
@@ -102,9 +111,9 @@ def quantize_model(
         raise SettingsError("give at least one scene, and as many --labels as --scenes or none")
     if chips is not None and chips < 1:
         raise SettingsError(f"--chips must be at least 1, not {chips}")
-    further = dict(prediction or {})
+    reading = _SceneReading(bands, nodata, scale, offset, warp, force)
     opened = open_model(model)
-    pictures = [_open(path, opened, further) for path in scenes]
+    pictures = [reading.open(path, opened) for path in scenes]
     shape = ChipShape(1, len(opened.bands), opened.chip_size)
     network = converted_network(opened, "openvino", "fp32", shape, progress.say)
     normalisation = Normalisation(opened.card.means, opened.card.stds)
@@ -113,13 +122,13 @@ def quantize_model(
     int8 = quantize_network(network, drawn)
     with tempfile.TemporaryDirectory(prefix="geoseg-quantize-") as place:
         staged = write_package(opened, Path(place) / "package", [int8])
-        truths: Sequence[PathLike | None] = labels or [None] * len(scenes)
-        further |= {} if aoi is None else {"aoi": aoi}
-        measured = _about(len(drawn), pictures) | _measure(
-            staged, list(zip(scenes, truths, strict=True)), label_column, further, progress
-        )
+        maps = _map_both_ways(staged, scenes, reading, aoi, Path(place), progress)
+        measured = _about(len(drawn), pictures) | agreement(maps)
+        if labels:
+            measured["fp32"] = label_scores([fp32 for fp32, _ in maps], labels, label_column)
+            measured["int8"] = label_scores([int8 for _, int8 in maps], labels, label_column)
         shutil.rmtree(staged)
-    return Quantized(write_package(opened, folder, [int8], measured), measured)
+    return QuantizeResult(write_package(opened, folder, [int8], measured), measured)
 
 
 def enough_chips(side: int) -> int:
@@ -127,13 +136,24 @@ def enough_chips(side: int) -> int:
     return max(_FEWEST, min(CHIPS, round(CHIPS * 512**2 / side**2)))
 
 
-def _open(path: PathLike, model: Model, further: Mapping[str, Any]) -> Scene:
-    """A scene as the model reads it; refused where predict would refuse it."""
-    scene = open_scene(path, **{key: further[key] for key in _OF_SCENE if key in further})
-    diagnosis = examine(scene, model.card, bands=further.get("bands"))
-    judge(diagnosis, scene, force=bool(further.get("force")))
-    assert diagnosis.match is not None  # judge() has refused scenes without the bands
-    return scene.select(diagnosis.match.numbers, invalid_where=model.card.invalid_where)
+@dataclass(frozen=True)
+class _SceneReading:
+    """How scenes are read; see ``geoseg.predict``."""
+
+    bands: Sequence[str | int] | None
+    nodata: float | None
+    scale: float | None
+    offset: float | None
+    warp: bool
+    force: bool
+
+    def open(self, path: PathLike, model: Model) -> Scene:
+        """Open a scene as the model reads it; refuse it where predict would."""
+        scene = open_scene(path, nodata=self.nodata, scale=self.scale, offset=self.offset, warp=self.warp)
+        diagnosis = examine(scene, model.card, bands=self.bands)
+        judge(diagnosis, scene, force=self.force)
+        assert diagnosis.match is not None  # judge() has refused scenes without the bands
+        return scene.select(diagnosis.match.numbers, invalid_where=model.card.invalid_where)
 
 
 def _about(chips: int, scenes: Sequence[Scene]) -> dict[str, Any]:
@@ -144,32 +164,31 @@ def _about(chips: int, scenes: Sequence[Scene]) -> dict[str, Any]:
     }
 
 
-def _measure(
+def _map_both_ways(
     staged: Path,
-    pairs: Sequence[tuple[PathLike, PathLike | None]],
-    label_column: str | None,
-    further: Mapping[str, Any],
+    scenes: Sequence[PathLike],
+    reading: _SceneReading,
+    aoi: PathLike | None,
+    folder: Path,
     progress: Progress,
-) -> dict[str, Any]:
-    """Map every scene both ways, with OpenVINO, and compare the maps with each other and with labels."""
-    maps: list[tuple[Path, Path]] = []
-    with tempfile.TemporaryDirectory(prefix="geoseg-quantize-") as place:
-        for number, (scene, _) in enumerate(pairs):
-            both = (Path(place) / f"{number}-fp32.tif", Path(place) / f"{number}-int8.tif")
-            for path, precision in zip(both, ("fp32", "int8"), strict=True):
-                progress.say(f"mapping {os.fspath(scene)} in {precision}")
-                # Never the package that was given: its path may also be the name of a bundled model.
-                asked: dict[str, Any] = {"model": staged, "backend": "openvino", "precision": precision}
-                predict(scene, path, **asked, **further)
-            maps.append(both)
-        measured = agreement(maps)
-        truths = [truth for _, truth in pairs if truth is not None]
-        if truths:
-            measured |= {
-                "fp32": label_scores([fp32 for fp32, _ in maps], truths, label_column),
-                "int8": label_scores([int8 for _, int8 in maps], truths, label_column),
-            }
-    return measured
+) -> list[tuple[Path, Path]]:
+    """Map every scene in fp32 and in int8, both with OpenVINO."""
+    maps = []
+    for i, scene in enumerate(scenes):
+        both = (folder / f"{i}-fp32.tif", folder / f"{i}-int8.tif")
+        for path, precision in zip(both, ("fp32", "int8"), strict=True):
+            progress.say(f"mapping {os.fspath(scene)} in {precision}")
+            predict(
+                scene,
+                path,
+                model=staged,  # not the package that was given: its path may also name a bundled model
+                backend="openvino",
+                precision=precision,
+                aoi=aoi,
+                **asdict(reading),
+            )
+        maps.append(both)
+    return maps
 
 
 def draw_chips(

@@ -60,7 +60,7 @@ def test_a_folder_with_the_name_of_a_bundled_model_is_compared_with_itself(tmp_p
         "scene.tif", "w", driver="GTiff", dtype="uint8", count=3, height=90, width=80
     ) as raster:
         raster.write(pixels)
-    made = quantize_model("./dakota-crops", ["scene.tif"], "out", chips=1, prediction={"bands": [1, 2, 3]})
+    made = quantize_model("./dakota-crops", ["scene.tif"], "out", chips=1, bands=[1, 2, 3])
     assert made.measured["agreement"] > 0.9
 
 
@@ -110,9 +110,7 @@ def test_its_network_really_computes_in_int8(quantized):
 def test_the_same_seed_gives_the_same_network(tiny_model, tmp_path):
     scene = make_scene(tmp_path / "scene.tif")
     hashes = {
-        open_model(
-            quantize_model(tiny_model, [scene], tmp_path / name, chips=3, prediction={"force": True}).folder
-        ).hash
+        open_model(quantize_model(tiny_model, [scene], tmp_path / name, chips=3, force=True).folder).hash
         for name in ("one", "two")
     }
     assert len(hashes) == 1
