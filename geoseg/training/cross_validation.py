@@ -114,13 +114,12 @@ def _write_contradictions(
         name = "contradictions" if len(maps) == 1 else one.classes.name.removesuffix("_classes.tif")
         path = work / (f"{name}.gpkg" if len(maps) == 1 else f"contradictions-{name}.gpkg")
         path.unlink(missing_ok=True)
-        with progress.stage("looking for contradictions", 1.0, "") as bar:
-            found = write_contradictions(
-                path,
-                predicted=one.classes,
-                confidence=one.confidence,
-                labels=scene.labels,
-                classes=data.recipe.classes,
-                advance=bar.advance,
-            )
+        found = write_contradictions(
+            path,
+            predicted=one.classes,
+            confidence=one.confidence,
+            labels=scene.labels,
+            classes=data.recipe.classes,
+            progress=progress,
+        )
         progress.say(f"{found.found} places contradict the labels of {scene.image.name}: {path.name}")

@@ -60,14 +60,9 @@ def contradict(
     )
     if request.aoi is not None:
         truth = truth.within(read_area(request.aoi, open_scene(class_map.path)))
-    with progress.stage("ranking contradictions", 100, "%") as bar:
-        found = write_contradictions(
-            output,
-            predicted=class_map,
-            labels=truth,
-            classes=class_map.legend,
-            advance=lambda share: bar.advance(100 * share),
-        )
+    found = write_contradictions(
+        output, predicted=class_map, labels=truth, classes=class_map.legend, progress=progress
+    )
     return {
         "path": os.fspath(output),
         "places": found.found,

@@ -63,7 +63,7 @@ def levels(check):
 
 
 def message(check, code):
-    return next(f"{finding.message}; {finding.mend}" for finding in check.findings if finding.code == code)
+    return next(f"{finding.message}; {finding.fix}" for finding in check.findings if finding.code == code)
 
 
 def test_sound_labels(tmp_path):
@@ -114,10 +114,10 @@ def test_the_command_and_its_report(recipe, tmp_path, monkeypatch):
     check = check_labels(recipe())
     assert written["can_train"]
     assert [finding["code"] for finding in written["findings"]] == [f.code for f in check.findings]
-    assert [one["pixels"] for one in written["classes"]] == check.cover.pixels.tolist()
-    assert [one["training_pixels"] for one in written["classes"]] == check.cover.training.tolist()
-    assert written["pixels"]["labels_on_nodata"] == check.cover.on_nodata > 0
-    assert written["classes"][0]["area_ha"] == pytest.approx(check.cover.hectares[0])
+    assert [one["pixels"] for one in written["classes"]] == check.statistics.pixels.tolist()
+    assert [one["training_pixels"] for one in written["classes"]] == check.statistics.training.tolist()
+    assert written["pixels"]["labels_on_nodata"] == check.statistics.on_nodata > 0
+    assert written["classes"][0]["area_ha"] == pytest.approx(check.statistics.hectares[0])
     assert {"report_version", "kind", "versions", "seconds", "scenes", "fold"} <= set(written)
     with pytest.raises(OutputError, match="--overwrite"):
         check_labels(recipe(), report=tmp_path / "out.json")
@@ -144,7 +144,7 @@ def test_values_that_are_no_class_are_all_named(recipe, tmp_path, capsys):
     assert text.splitlines()[-1] == "training would refuse crops.toml"
     check = check_labels(path)
     assert not check.can_train
-    assert check.cover is None
+    assert check.statistics is None
 
 
 @pytest.mark.parametrize(
@@ -189,9 +189,9 @@ def test_wrong_recipes_and_files_end_as_in_training(recipe, tmp_path, capsys):
 def test_labels_on_nodata_and_a_rim(recipe):
     check = check_labels(recipe(RECIPE + "[label_values]\nrim = 2\n"))
     assert levels(check)["rim"] == "note"
-    assert f"{check.cover.in_rim:,} labels" in message(check, "rim")
+    assert f"{check.statistics.in_rim:,} labels" in message(check, "rim")
     assert levels(check)["labels-on-nodata"] == "warn"
-    assert f"{check.cover.on_nodata:,} labelled pixels" in message(check, "labels-on-nodata")
+    assert f"{check.statistics.on_nodata:,} labelled pixels" in message(check, "labels-on-nodata")
 
 
 def test_polygon_labels(recipe, tmp_path):
@@ -278,6 +278,6 @@ def test_the_real_scene_is_sound(real_data, tmp_path):
     assert check.can_train
     assert set(levels(check).values()) <= {"ok", "note"}  # forest is a rare class
     assert levels(check)["shift"] == "ok"
-    assert check.cover.labelled == np.count_nonzero(values)
+    assert check.statistics.labelled == np.count_nonzero(values)
     offset = check.shifts[0].offset
     assert max(abs(offset.rows), abs(offset.cols)) < 0.2

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import geopandas
@@ -19,6 +20,7 @@ from geoseg.assess.classmap import open_class_map
 from geoseg.classes import LandClass
 from geoseg.errors import RunError, SceneError, SettingsError
 from geoseg.labels.labels import open_labels
+from geoseg.progress import Silent
 from geoseg.raster.pixel_sizes import measure_surface
 from geoseg.training.contradictions import contradictions, review_layer
 from geoseg.training.contradictions.contradictions import opened, write_contradictions
@@ -126,10 +128,24 @@ def test_windows_change_nothing(tmp_path):
     whole, cut = find(tmp_path), find(tmp_path, "cut.gpkg", window_size=17)
     assert whole.places == cut.places
     assert whole.thresholds == cut.thresholds
-    shares = []
-    find(tmp_path, "cut.gpkg", window_size=17, advance=shares.append)
-    assert sum(shares) == pytest.approx(1)
-    assert len(shares) > 80
+
+
+def test_progress_is_told_of_every_pixel_of_every_pass(tmp_path):
+    labels, *_ = make(tmp_path, 4)
+    steps = {}
+
+    class Recorder(Silent):
+        @contextmanager
+        def stage(self, name, total, unit):
+            steps[name] = (total, unit, done := [])
+            yield SimpleNamespace(advance=done.append)
+
+    find(tmp_path, window_size=17, progress=Recorder())
+    assert list(steps) == ["comparing map and labels", "ranking contradictions"]
+    for total, unit, done in steps.values():
+        assert (total, unit) == (labels.size / 1e6, "Mpx")
+        assert sum(done) == pytest.approx(total)
+        assert len(done) > 40
 
 
 def test_many_classes_need_several_passes(tmp_path, monkeypatch):

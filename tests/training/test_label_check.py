@@ -14,6 +14,7 @@ from scipy import ndimage
 from geoseg.errors import SceneError
 from geoseg.grid import Window
 from geoseg.labels.labels import open_labels
+from geoseg.progress import Silent
 from geoseg.raster.pixel_sizes import measure_surface
 from geoseg.scene import open_scene
 from geoseg.training.ground.folds import Region, make_split
@@ -121,7 +122,7 @@ def test_cover_against_whole_arrays(tmp_path, rim):
         make_labelled_scene(tmp_path, (90, 100), 1, "two", rim),
     ]
     split = split_of(grounds)
-    cover = measure_statistics(grounds, split)
+    statistics = measure_statistics(grounds, split, Silent())
     pixels, areas, patches, trains, validates, regions, training = np.zeros((7, 3))
     valid_count = nodata = lost = 0
     for number, ground in enumerate(grounds):
@@ -151,16 +152,18 @@ def test_cover_against_whole_arrays(tmp_path, rim):
                     regions[i] += count > 0
                     training[i] += (count > 0) * (region.fold != split.fold)
     assert nodata > 0
-    assert cover.pixels.tolist() == pixels.tolist()
-    assert cover.hectares == pytest.approx(areas)
-    assert cover.patches.tolist() == patches.tolist()
-    assert cover.training.tolist() == trains.tolist()
-    assert cover.validation.tolist() == validates.tolist()
-    assert cover.regions.tolist() == regions.tolist()
-    assert cover.training_regions.tolist() == training.tolist()
-    assert (cover.valid, cover.on_nodata, cover.in_rim) == (valid_count, nodata, -lost)
-    assert (cover.labelled, cover.empty_bands) == (pixels.sum(), ())
-    assert 0 < cover.training.sum() < cover.labelled - cover.validation.sum()  # the buffer belongs to nobody
+    assert statistics.pixels.tolist() == pixels.tolist()
+    assert statistics.hectares == pytest.approx(areas)
+    assert statistics.patches.tolist() == patches.tolist()
+    assert statistics.training.tolist() == trains.tolist()
+    assert statistics.validation.tolist() == validates.tolist()
+    assert statistics.regions.tolist() == regions.tolist()
+    assert statistics.training_regions.tolist() == training.tolist()
+    assert (statistics.valid, statistics.on_nodata, statistics.in_rim) == (valid_count, nodata, -lost)
+    assert (statistics.labelled, statistics.empty_bands) == (pixels.sum(), ())
+    assert (
+        0 < statistics.training.sum() < statistics.labelled - statistics.validation.sum()
+    )  # the buffer belongs to nobody
 
 
 def test_cover_of_folds_that_are_polygons(tmp_path):
@@ -171,23 +174,23 @@ def test_cover_of_folds_that_are_polygons(tmp_path):
     whole = Window.from_shape(ground.shape)
     regions = (Region(0, 0, whole, half), Region(0, 1, whole, other))
     split = replace(split_of([ground]), regions=regions, fold=0, buffers=(0,), method="polygons")
-    cover = measure_statistics([ground], split)
+    statistics = measure_statistics([ground], split, Silent())
     ids, (_, valid) = ground.labels.read(whole), ground.image.read(whole)
     for i, ident in enumerate((2, 5, 7)):
         here = (ids == ident) & valid
-        assert cover.validation[i] == (here & regions[0].mask(whole)).sum()
-        assert cover.training[i] == (here & ~regions[0].mask(whole)).sum()
-    assert cover.regions.tolist() == [2, 2, 2]
-    assert cover.training_regions.tolist() == [1, 1, 1]
+        assert statistics.validation[i] == (here & regions[0].mask(whole)).sum()
+        assert statistics.training[i] == (here & ~regions[0].mask(whole)).sum()
+    assert statistics.regions.tolist() == [2, 2, 2]
+    assert statistics.training_regions.tolist() == [1, 1, 1]
 
 
 def test_cover_does_not_depend_on_windows(tmp_path, monkeypatch):
     ground = make_labelled_scene(tmp_path)
     split = split_of([ground])
-    whole = measure_statistics([ground], split)
+    whole = measure_statistics([ground], split, Silent())
     monkeypatch.setattr("geoseg.training.ground.labelled_scene.STREAM", 48)
     done = []
-    cut = measure_statistics([ground], split, done.append)
+    cut = measure_statistics([ground], split, done.append, Silent())
     for name in ("pixels", "hectares", "patches", "regions", "training", "validation"):
         assert getattr(cut, name).tolist() == pytest.approx(getattr(whole, name).tolist()), name
     assert sum(done) == ground.shape[0] * ground.shape[1]
@@ -202,7 +205,7 @@ def test_cover_without_crs_or_split_and_with_an_empty_band(tmp_path):
     bare = {"crs": None, "transform": rasterio.Affine.identity()}
     scene = open_scene(write(tmp_path / "bare.tif", values, nodata=-9999, **bare))
     ground = LabelledScene(scene, open_labels(labels_path, scene, CLASSES), (2, 5, 7))
-    alone = measure_statistics([ground], None)
+    alone = measure_statistics([ground], None, Silent())
     assert alone.hectares is None
     assert alone.labelled > 0
     assert not alone.training.any()
@@ -221,7 +224,7 @@ def box(col, row, width, height):
     )
 
 
-def outlines(tmp_path, recipe, rows, **options):
+def polygon_faults(tmp_path, recipe, rows, **options):
     frame = geopandas.GeoDataFrame(
         {"crop": [name for name, _ in rows]}, geometry=[shape for _, shape in rows], crs="EPSG:32614"
     )
@@ -231,7 +234,7 @@ def outlines(tmp_path, recipe, rows, **options):
 
 
 def test_sound_polygons(tmp_path, recipe):
-    found = outlines(tmp_path, recipe, [("corn", box(0, 0, 20, 20)), ("grass", box(20, 0, 20, 20))])
+    found = polygon_faults(tmp_path, recipe, [("corn", box(0, 0, 20, 20)), ("grass", box(20, 0, 20, 20))])
     assert (found.count, found.invalid, found.outside, found.tiny, found.doubled) == (2, (), (), (), 0)
     assert (found.overlapping, found.contradicting, found.contradicted, found.contradicted_ha) == (0, 0, 0, 0)
     assert found.first is None
@@ -255,7 +258,7 @@ def test_everything_that_can_be_wrong_with_polygons(tmp_path, recipe, crs):
         (None, box(30, 100, 10, 10)),  # 9: means nothing
         ("water", shapely.Point(500500, 5199500)),  # 10: no polygon
     ]
-    found = outlines(tmp_path, recipe, rows, crs=crs)
+    found = polygon_faults(tmp_path, recipe, rows, crs=crs)
     assert (found.count, found.unlabelled, found.no_area) == (8, 1, 1)
     assert [number for number, _ in found.invalid] == [4]
     assert "Self-intersection" in found.invalid[0][1]
@@ -272,7 +275,7 @@ def test_everything_that_can_be_wrong_with_polygons(tmp_path, recipe, crs):
 
 def test_contradictions_beyond_the_scene_do_not_count(tmp_path, recipe):
     rows = [("corn", box(-20, 0, 30, 10)), ("grass", box(-20, 0, 24, 10)), ("corn", box(-50, 0, 10, 10))]
-    found = outlines(tmp_path, recipe, rows)
+    found = polygon_faults(tmp_path, recipe, rows)
     assert found.contradicted == pytest.approx(40)
     assert found.outside == (3,)
 
@@ -281,7 +284,9 @@ def test_the_same_outline_with_another_class(tmp_path, recipe):
     turned = shapely.Polygon(
         list(box(5, 5, 10, 10).exterior.coords)[2:-1] + list(box(5, 5, 10, 10).exterior.coords)[:2]
     )
-    found = outlines(tmp_path, recipe, [("corn", box(5, 5, 10, 10)), ("grass", turned), ("corn", turned)])
+    found = polygon_faults(
+        tmp_path, recipe, [("corn", box(5, 5, 10, 10)), ("grass", turned), ("corn", turned)]
+    )
     assert (found.doubled, found.doubled_otherwise) == (2, 1)
     assert (found.overlapping, found.contradicting, found.contradicted) == (1, 2, pytest.approx(100))
 
@@ -292,9 +297,9 @@ def test_many_polygons_are_compared_in_portions(tmp_path, recipe, monkeypatch):
         (str(rng.choice(["corn", "grass"])), box(*(rng.random(2) * 100), *(2 + rng.random(2) * 20)))
         for _ in range(40)
     ]
-    whole = outlines(tmp_path, recipe, rows)
+    whole = polygon_faults(tmp_path, recipe, rows)
     monkeypatch.setattr(outlines_module, "_AT_ONCE", 7)
-    assert outlines(tmp_path, recipe, rows) == whole
+    assert polygon_faults(tmp_path, recipe, rows) == whole
     shapes, names = [shape for _, shape in rows], [name for name, _ in rows]
     pairs = [(i, j) for i in range(40) for j in range(i) if shapes[i].intersection(shapes[j]).area > 0]
     assert whole.contradicting == sum(names[i] != names[j] for i, j in pairs)

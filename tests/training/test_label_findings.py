@@ -11,7 +11,7 @@ from geoseg.training.label_check.statistics import LabelStatistics
 from tests.training.ground_of import CLASSES, make_labelled_scene
 
 
-def cover(**changes):
+def statistics(**changes):
     fields = {
         "pixels": [9000, 8000, 7000], "hectares": None, "patches": [50, 40, 30], "regions": [9, 9, 9],
         "training_regions": [7, 7, 7], "training": [7000, 6000, 5000], "validation": [900, 900, 900],
@@ -47,14 +47,14 @@ def cover(**changes):
     ],
 )
 def test_classes_that_are_missing_or_rare(changes, code, level, says):
-    (finding,) = of_classes(cover(**changes), CLASSES, 5)
+    (finding,) = of_classes(statistics(**changes), CLASSES, 5)
     assert (finding.code, finding.level) == (code, level)
     assert says in finding.message
-    assert (finding.mend == "") == (level == "ok")
+    assert (finding.fix == "") == (level == "ok")
 
 
 def test_every_class_has_its_own_line():
-    found = of_classes(cover(pixels=[0, 0, 7000], training=[0, 0, 400]), CLASSES, 5)
+    found = of_classes(statistics(pixels=[0, 0, 7000], training=[0, 0, 400]), CLASSES, 5)
     assert [finding.code for finding in found] == ["class-absent", "class-absent", "class-rare"]
 
 
@@ -71,14 +71,16 @@ def test_every_class_has_its_own_line():
     ],
 )
 def test_what_is_labelled(changes, code, level):
-    found = {finding.code: finding.level for finding in of_statistics(cover(**changes), rim=1)}
+    found = {finding.code: finding.level for finding in of_statistics(statistics(**changes), rim=1)}
     assert found[code] == level
     assert ("rim" in found) == ("in_rim" in changes)
 
 
 def test_what_is_left_to_train_and_to_validate():
-    assert of_training(cover(), ("red", "nir")) == []
-    found = of_training(cover(training=[0, 0, 0], validation=[0, 0, 0], empty_bands=(1,)), ("red", "nir"))
+    assert of_training(statistics(), ("red", "nir")) == []
+    found = of_training(
+        statistics(training=[0, 0, 0], validation=[0, 0, 0], empty_bands=(1,)), ("red", "nir")
+    )
     assert [finding.code for finding in found] == ["nothing-trains", "nothing-validates", "band-empty"]
     assert all(finding.level == "stop" for finding in found)
     assert "band nir" in found[2].message
@@ -98,7 +100,7 @@ def test_how_far_is_too_far(tmp_path, rows, cols, error, level, way):
     ground = make_labelled_scene(tmp_path)
     finding = of_shift(Shift(Offset(rows, cols, error), 0.5, 1000), ground)
     assert (finding.code, finding.level) == ("shift", level)
-    assert way in finding.mend
+    assert way in finding.fix
     unknown = of_shift(Shift(None, 0.0, 10, "there are only 10"), ground)
     assert (unknown.code, unknown.level) == ("shift-unknown", "note")
     assert "there are only 10" in unknown.message

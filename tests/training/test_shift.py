@@ -209,10 +209,10 @@ def test_tiles_that_disagree_give_no_estimate():
     sums *= 50
     sums[:10, REACH + 2, REACH] += 20
     sums[10:, REACH - 2, REACH] += 20.5
-    found = module.judge(sums, counts, 0)
+    found = module.fit_shift(sums, counts, 0)
     assert found.offset is None
     assert "disagree" in found.reason
-    agreeing = module.judge(np.concatenate([sums[:10]] * 2), counts, 0)
+    agreeing = module.fit_shift(np.concatenate([sums[:10]] * 2), counts, 0)
     assert (agreeing.offset.rows, agreeing.offset.cols) == (-2, 0)
     assert agreeing.borders == 1000
 
@@ -221,11 +221,11 @@ def test_a_peak_that_hardly_stands_out_gives_no_estimate():
     side = 2 * REACH + 1
     sums, counts = np.full((20, side, side), 50.0), np.full((20, side, side), 50.0)
     sums[:, REACH + 2, REACH - 1] += 50 * 0.07
-    found = module.judge(sums, counts, 0)
+    found = module.fit_shift(sums, counts, 0)
     assert found.offset is None
     assert "no more change" in found.reason
     sums[:, REACH + 2, REACH - 1] += 50 * 0.02
-    clear = module.judge(sums, counts, 0)
+    clear = module.fit_shift(sums, counts, 0)
     assert (clear.offset.rows, clear.offset.cols) == (-2, 1)
     assert clear.contrast == pytest.approx(0.09)
 

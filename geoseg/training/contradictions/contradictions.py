@@ -7,7 +7,7 @@ A place is a connected set of pixels with one label and one other predicted clas
 opening, so that the thin rims along borders that every map has are no places and hold none together.
 
 A pixel of a place counts if its confidence reaches the threshold of the class it is mapped as: the mean
-confidence of the pixels where map and label agree on that class (see ``disputes``). The score is
+confidence of the pixels where map and label agree on that class (see ``disagreement``). The score is
 
     score = sum over the pixels that count of confidence,
 
@@ -18,7 +18,7 @@ calibrated. Large places of which the network is sure come first.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from geoseg.polygons.trace.block import BlockValues
 from geoseg.polygons.trace.rings import Traced
 from geoseg.polygons.trace.tally import Tally
 from geoseg.polygons.trace.trace import Tracer
+from geoseg.progress import Bar, Progress, Silent
 from geoseg.raster.patches import find_patches
 from geoseg.raster.pixel_sizes import Surface
 from geoseg.training.contradictions.disagreement import (
@@ -53,7 +54,6 @@ PathLike = str | os.PathLike[str]
 BORDER, MIN_PIXELS, MOST = 1, 25, 1000
 _CODES = 254
 """Pairs of classes that one pass can tell apart in uint8."""
-_COUNTING, _TRACING, _MEASURING = 0.3, 0.4, 0.3
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def write_contradictions(
     most: int = MOST,
     window_size: int = WINDOW,
     provenance: Mapping[str, str] | None = None,
-    advance: Callable[[float], None] = lambda _share: None,
+    progress: Progress | None = None,
 ) -> Contradictions:
     """Rank the places where a map contradicts labels, and write them as a GeoPackage with a QGIS style.
 
@@ -106,7 +106,7 @@ def write_contradictions(
         most: Rows to write at most.
         window_size: Pixels a side read at once; never changes the answer.
         provenance: Kept in the file's metadata; default the map's tags that geoseg wrote.
-        advance: Called with the share of the work that was done; all calls add up to 1.
+        progress: Shows how far it is.
 
     Returns:
         The places and what they were found in.
@@ -122,32 +122,31 @@ def write_contradictions(
     if not class_map.has_confidence:
         raise SettingsError(f"{class_map.path}: contradictions are ranked by confidence; give its raster")
     pair = MapAndLabels(class_map, labels)
-    pixels = max(pair.shape[0] * pair.shape[1], 1)
-    disputes = count_disagreement(
-        pair, window_size=window_size, advance=lambda done: advance(_COUNTING * done / pixels)
-    )
-    pairs = disputes.pairs()
+    progress = progress or Silent()
+    megapixels = pair.shape[0] * pair.shape[1] / 1e6
+    with progress.stage("comparing map and labels", megapixels, "Mpx") as bar:
+        disagreement = count_disagreement(pair, bar, window_size=window_size)
+    pairs = disagreement.pairs()
     groups = [pairs[i : i + _CODES] for i in range(0, len(pairs), _CODES)]
-    share = _TRACING / max(len(groups), 1) / pixels
     places: list[Contradiction] = []
     found = 0
-    for group in groups:
-        finder = _Finder(pair, disputes, group, border, window_size)
-        more, count = finder.find(min_pixels, most, lambda done: advance(share * done))
-        places, found = _best([*places, *more], most), found + count
+    with progress.stage("ranking contradictions", len(groups) * megapixels, "Mpx") as bar:
+        for group in groups:
+            finder = _Finder(pair, disagreement, group, border, window_size)
+            more, count = finder.find(min_pixels, most, bar)
+            places, found = _best([*places, *more], most), found + count
     places = _measure_patches(places, pair, window_size)
-    advance(_MEASURING if groups else _MEASURING + _TRACING)
     output = Path(path)
     if provenance is None:
         provenance = {key: text for key, text in class_map.tags.items() if key.startswith("GEOSEG_")}
     write_layer(output, places, class_map, classes, provenance)
-    thresholds = disputes.thresholds()
+    thresholds = disagreement.thresholds()
     return Contradictions(
         path=output,
         places=tuple(places),
         found=found,
-        contradicted=disputes.contradicted,
-        compared=disputes.compared,
+        contradicted=disagreement.contradicted,
+        compared=disagreement.compared,
         thresholds={item.id: float(thresholds[item.id]) / 100 for item in classes},
     )
 
@@ -202,21 +201,19 @@ class _Finder:
 
     Attributes:
         pair: Map and labels.
-        disputes: Their counts.
+        disagreement: Their counts.
         group: (label, map class) of each pair, int64 (pairs, 2).
         border: Of the opening.
         window_size: Pixels a side read at once.
     """
 
     pair: MapAndLabels
-    disputes: Disagreement
+    disagreement: Disagreement
     group: NDArray[np.int64]
     border: int
     window_size: int
 
-    def find(
-        self, min_pixels: int, most: int, advance: Callable[[float], None]
-    ) -> tuple[list[Contradiction], int]:
+    def find(self, min_pixels: int, most: int, bar: Bar) -> tuple[list[Contradiction], int]:
         """The places with the highest scores, and how many there are."""
         surface: Surface | None = self.pair.class_map.surface()
         collector = _Collector()
@@ -224,7 +221,7 @@ class _Finder:
         codes, counts = self._codes(), self._counts()
         for window in windows(self.pair.shape, self.window_size):
             tracer.add(self._block(window, codes, counts))
-            advance(window.pixels)
+            bar.advance(window.pixels / 1e6)
         polygons = collector.store.finish(surface, self.pair.class_map.georeference.transform)
         sums = collector.in_order()
         fits = (polygons.columns.pixels >= min_pixels) & (sums[:, 0] >= min_pixels)
@@ -263,7 +260,7 @@ class _Finder:
 
     def _counts(self) -> NDArray[np.bool_]:
         """Whether a percentage counts for a class, bool (256, 256)."""
-        counts = np.arange(IDS) >= self.disputes.thresholds()[:, None]
+        counts = np.arange(IDS) >= self.disagreement.thresholds()[:, None]
         counts[:, PERCENT:] = False
         return counts
 

@@ -8,7 +8,6 @@ of is not held to the confidence of an easy one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,7 @@ from geoseg.classes import IGNORE, NODATA
 from geoseg.errors import SceneError
 from geoseg.grid import Window
 from geoseg.labels.labels import Labels
+from geoseg.progress import Bar
 
 PERCENT = 101
 
@@ -102,15 +102,13 @@ class Disagreement:
         return np.where(count > 0, (self.agreed * percent).sum(axis=1) / np.maximum(count, 1), overall)
 
 
-def count_disagreement(
-    pair: MapAndLabels, *, window_size: int = WINDOW, advance: Callable[[float], None] = lambda _done: None
-) -> Disagreement:
+def count_disagreement(pair: MapAndLabels, bar: Bar, *, window_size: int = WINDOW) -> Disagreement:
     """Compare a map with labels.
 
     Args:
         pair: Both.
+        bar: Shows how far it is, in megapixels.
         window_size: Pixels a side read at once; never changes the answer.
-        advance: Called with the pixels that were done.
 
     Raises:
         SceneError: If a file holds a value that cannot be.
@@ -126,5 +124,5 @@ def count_disagreement(
             same = known & (shown == labels) & (confidence != NODATA)
             places = shown[same].astype(np.intp) * PERCENT + confidence[same]
             agreed += np.bincount(places, minlength=IDS * PERCENT)
-        advance(window.pixels)
+        bar.advance(window.pixels / 1e6)
     return Disagreement(joint.reshape(IDS, IDS), agreed.reshape(IDS, PERCENT))

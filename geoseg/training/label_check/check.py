@@ -87,24 +87,24 @@ def _check(recipe: Recipe, progress: Progress) -> LabelCheck:
     split, refusals = _split(recipe, scenes, cells)
     pixels = sum(scene.shape[0] * scene.shape[1] for scene in scenes)
     with progress.stage("reading labels and scenes", pixels / 1e6, "Mpx") as bar:
-        cover = measure_statistics(scenes, split, lambda done: bar.advance(done / 1e6))
+        statistics = measure_statistics(scenes, split, bar)
     shifts = []
     with progress.stage("laying labels over the image", len(scenes), "scenes") as bar:
         for scene, counted in zip(scenes, cells, strict=True):
             shifts.append(estimate_shift(scene.image, scene.labels, counted, seed=recipe.seed))
             bar.advance(1)
-    outlines = tuple(
+    polygon_faults = tuple(
         find_polygon_faults(survey.path, scene.image, recipe) if survey.kind == "polygons" else None
         for survey, scene in zip(values, scenes, strict=True)
     )
-    findings += refusals + of_statistics(cover, rim=recipe.label_values.rim)
+    findings += refusals + of_statistics(statistics, rim=recipe.label_values.rim)
     if split is not None:
-        findings += of_training(cover, band_names(scenes[0].image))
-        findings += of_classes(cover, recipe.classes, recipe.split.folds)
+        findings += of_training(statistics, band_names(scenes[0].image))
+        findings += of_classes(statistics, recipe.classes, recipe.split.folds)
     findings += [of_shift(shift, scene) for shift, scene in zip(shifts, scenes, strict=True)]
-    for survey, found in zip(values, outlines, strict=True):
+    for survey, found in zip(values, polygon_faults, strict=True):
         findings += [] if found is None else of_polygon_faults(survey.path, found)
-    return LabelCheck(recipe, values, _sorted(findings), scenes, outlines, tuple(shifts), cover)
+    return LabelCheck(recipe, values, _sorted(findings), scenes, polygon_faults, tuple(shifts), statistics)
 
 
 def _values(recipe: Recipe) -> tuple[ValueSurvey, ...]:
@@ -127,8 +127,8 @@ def _split(
     try:
         return make_split(recipe.split, scenes, cells, chip_size=size, seed=recipe.seed), []
     except SettingsError as error:
-        message, _, mend = str(error).partition("; ")
-        return None, [LabelFinding("stop", "split", message, mend)]
+        message, _, fix = str(error).partition("; ")
+        return None, [LabelFinding("stop", "split", message, fix)]
 
 
 def _sorted(findings: list[LabelFinding]) -> tuple[LabelFinding, ...]:

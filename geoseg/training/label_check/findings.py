@@ -20,7 +20,6 @@ from geoseg.training.label_check.values import LabelValue, ValueSurvey
 
 Level = Literal["stop", "warn", "note", "ok"]
 LEVELS: tuple[Level, ...] = ("stop", "warn", "note", "ok")
-
 FEWEST_PIXELS, FEWEST_PATCHES = 500, 5
 """A class with less than this that trains is too rare to learn."""
 RARE_SHARE = 0.005
@@ -39,13 +38,13 @@ class LabelFinding:
         level: How grave it is.
         code: Short name that programs can rely on.
         message: What is the matter, with the numbers measured.
-        mend: What to do; may be empty where nothing must be done.
+        fix: What to do; may be empty where nothing must be done.
     """
 
     level: Level
     code: str
     message: str
-    mend: str = ""
+    fix: str = ""
 
 
 def of_values(survey: ValueSurvey) -> list[LabelFinding]:
@@ -54,8 +53,8 @@ def of_values(survey: ValueSurvey) -> list[LabelFinding]:
     found = []
     if survey.unknown:
         message = f"{survey.path} holds values that are no class: {_list_values(survey.unknown, unit)}"
-        mend = "add them to [classes], or name them in [label_values] ignore or remap"
-        found.append(LabelFinding("stop", "label-values", message, mend))
+        fix = "add them to [classes], or name them in [label_values] ignore or remap"
+        found.append(LabelFinding("stop", "label-values", message, fix))
     if survey.ignored:
         message = f"values that mean no label: {_list_values(survey.ignored, unit)}"
         found.append(LabelFinding("note", "labels-ignored", message))
@@ -68,63 +67,66 @@ def _list_values(values: Sequence[LabelValue], unit: str) -> str:
     return ", ".join(listed) + (f" and {more} more" if more > 0 else "")
 
 
-def of_statistics(cover: LabelStatistics, *, rim: int) -> list[LabelFinding]:
+def of_statistics(statistics: LabelStatistics, *, rim: int) -> list[LabelFinding]:
     """How much is labelled, and what of it is lost."""
     found = []
-    unlabelled = 1 - cover.labelled / max(cover.valid, 1)
-    if not cover.valid:
-        message, mend = "the scenes have no valid pixel", "look at their nodata value: [reading] nodata"
-        found.append(LabelFinding("stop", "no-valid-pixel", message, mend))
+    unlabelled = 1 - statistics.labelled / max(statistics.valid, 1)
+    if not statistics.valid:
+        message, fix = "the scenes have no valid pixel", "look at their nodata value: [reading] nodata"
+        found.append(LabelFinding("stop", "no-valid-pixel", message, fix))
     elif unlabelled > SPARSE:
         message = f"{unlabelled:.1%} of the valid pixels have no label; they change nothing in training"
         found.append(LabelFinding("note", "unlabelled", message))
     else:
         found.append(LabelFinding("ok", "unlabelled", f"{unlabelled:.1%} of the valid pixels have no label"))
-    every = cover.labelled + cover.on_nodata
-    share = cover.on_nodata / max(every, 1)
-    if not cover.on_nodata:
+    every = statistics.labelled + statistics.on_nodata
+    share = statistics.on_nodata / max(every, 1)
+    if not statistics.on_nodata:
         found.append(LabelFinding("ok", "labels-on-nodata", "no label lies on nodata"))
     else:
         message = (
-            f"{cover.on_nodata:,} labelled pixels ({share:.1%}) lie on nodata of the scene and are not used"
+            f"{statistics.on_nodata:,} labelled pixels ({share:.1%}) lie on nodata of the scene and are not "
+            "used"
         )
-        mend = (
-            "" if share < ON_NODATA_WARN else "is the nodata value right ([reading] nodata), and the place?"
-        )
+        fix = "" if share < ON_NODATA_WARN else "is the nodata value right ([reading] nodata), and the place?"
         found.append(
-            LabelFinding("note" if share < ON_NODATA_WARN else "warn", "labels-on-nodata", message, mend)
+            LabelFinding("note" if share < ON_NODATA_WARN else "warn", "labels-on-nodata", message, fix)
         )
-    if cover.in_rim:
-        lost = cover.in_rim / (every + cover.in_rim)
-        message = f"the rim of {rim} pixels along borders leaves out {cover.in_rim:,} labels ({lost:.1%})"
+    if statistics.in_rim:
+        lost = statistics.in_rim / (every + statistics.in_rim)
+        message = (
+            f"the rim of {rim} pixels along borders leaves out {statistics.in_rim:,} labels ({lost:.1%})"
+        )
         found.append(LabelFinding("note", "rim", message))
     return found
 
 
-def of_training(cover: LabelStatistics, bands: Sequence[str]) -> list[LabelFinding]:
+def of_training(statistics: LabelStatistics, bands: Sequence[str]) -> list[LabelFinding]:
     """Whether anything is left to train on and to validate with."""
     found = []
-    if not cover.training.any():
+    if not statistics.training.any():
         message = "no label is left to train on: all lie in validation ground or its buffer, or on nodata"
-        mend = "make [split] buffer or block_size smaller, or choose another fold"
-        found.append(LabelFinding("stop", "nothing-trains", message, mend))
-    if not cover.validation.any():
-        mend = "choose another [split] fold, or a larger block_size"
-        found.append(LabelFinding("stop", "nothing-validates", "the validation fold holds no label", mend))
-    for index in cover.empty_bands:
+        fix = "make [split] buffer or block_size smaller, or choose another fold"
+        found.append(LabelFinding("stop", "nothing-trains", message, fix))
+    if not statistics.validation.any():
+        fix = "choose another [split] fold, or a larger block_size"
+        found.append(LabelFinding("stop", "nothing-validates", "the validation fold holds no label", fix))
+    for index in statistics.empty_bands:
         message = f"band {bands[index]} has no valid pixel on the ground that trains"
-        mend = "leave it out of `bands`, or mend the scene's nodata"
-        found.append(LabelFinding("stop", "band-empty", message, mend))
+        fix = "leave it out of `bands`, or fix the scene's nodata"
+        found.append(LabelFinding("stop", "band-empty", message, fix))
     return found
 
 
-def of_classes(cover: LabelStatistics, classes: Sequence[LandClass], folds: int) -> list[LabelFinding]:
+def of_classes(statistics: LabelStatistics, classes: Sequence[LandClass], folds: int) -> list[LabelFinding]:
     """Classes that are missing somewhere, or too rare to learn."""
     findings = []
     for index, item in enumerate(classes):
         name = f"class {item.id} ({item.name})"
         found = (
-            _missing(cover, index, name) or _rare(cover, index, name) or _scarce(cover, index, name, folds)
+            _missing(statistics, index, name)
+            or _rare(statistics, index, name)
+            or _scarce(statistics, index, name, folds)
         )
         findings += [] if found is None else [found]
     if not findings:
@@ -136,28 +138,28 @@ def of_classes(cover: LabelStatistics, classes: Sequence[LandClass], folds: int)
     return findings
 
 
-def _missing(cover: LabelStatistics, index: int, name: str) -> LabelFinding | None:
+def _missing(statistics: LabelStatistics, index: int, name: str) -> LabelFinding | None:
     """A class that is nowhere, or not where it is needed."""
-    pixels = int(cover.pixels[index])
+    pixels = int(statistics.pixels[index])
     if not pixels:
-        mend = "label some, or take it out of [classes]"
-        return LabelFinding("warn", "class-absent", f"{name} has no labelled pixel", mend)
-    if not cover.training[index]:
+        fix = "label some, or take it out of [classes]"
+        return LabelFinding("warn", "class-absent", f"{name} has no labelled pixel", fix)
+    if not statistics.training[index]:
         message = (
             f"{name} is absent from the part that trains: its {pixels:,} pixels validate or lie in the buffer"
         )
-        mend = "it cannot be learnt; use smaller [split] blocks or another fold, or label more of it"
-        return LabelFinding("warn", "class-not-trained", message, mend)
-    if not cover.validation[index]:
+        fix = "it cannot be learnt; use smaller [split] blocks or another fold, or label more of it"
+        return LabelFinding("warn", "class-not-trained", message, fix)
+    if not statistics.validation[index]:
         message = f"{name} is absent from the part that validates, so nobody will know how well it is mapped"
-        mend = "use smaller [split] blocks or another fold"
-        return LabelFinding("warn", "class-not-validated", message, mend)
+        fix = "use smaller [split] blocks or another fold"
+        return LabelFinding("warn", "class-not-validated", message, fix)
     return None
 
 
-def _rare(cover: LabelStatistics, index: int, name: str) -> LabelFinding | None:
+def _rare(statistics: LabelStatistics, index: int, name: str) -> LabelFinding | None:
     """A class with too little that trains."""
-    trains, patches = int(cover.training[index]), int(cover.patches[index])
+    trains, patches = int(statistics.training[index]), int(statistics.patches[index])
     lacks = []
     if trains < FEWEST_PIXELS:
         lacks.append(f"{trains:,} pixels that train (fewer than {FEWEST_PIXELS})")
@@ -165,21 +167,21 @@ def _rare(cover: LabelStatistics, index: int, name: str) -> LabelFinding | None:
         lacks.append(f"{patches:,} patches (fewer than {FEWEST_PATCHES})")
     if not lacks:
         return None
-    mend = "label more of it, or merge it with a class that it resembles ([label_values] remap)"
+    fix = "label more of it, or merge it with a class that it resembles ([label_values] remap)"
     message = f"{name} has only {' and '.join(lacks)}: too rare to learn"
-    return LabelFinding("warn", "class-rare", message, mend)
+    return LabelFinding("warn", "class-rare", message, fix)
 
 
-def _scarce(cover: LabelStatistics, index: int, name: str, folds: int) -> LabelFinding | None:
+def _scarce(statistics: LabelStatistics, index: int, name: str, folds: int) -> LabelFinding | None:
     """A class that can be learnt, but needs care."""
-    parts, share = int(cover.regions[index]), int(cover.pixels[index]) / max(cover.labelled, 1)
+    parts, share = int(statistics.regions[index]), int(statistics.pixels[index]) / max(statistics.labelled, 1)
     if parts < folds:
         message = f"{name} lies in {parts} parts of the split, fewer than the {folds} folds"
-        mend = "some folds hold none of it; smaller [split] blocks spread it"
-        return LabelFinding("note", "class-in-few-parts", message, mend)
+        fix = "some folds hold none of it; smaller [split] blocks spread it"
+        return LabelFinding("note", "class-in-few-parts", message, fix)
     if share < RARE_SHARE:
-        mend = "[chips] rare_share and [loss] class_weights help rare classes"
-        return LabelFinding("note", "class-small", f"{name} is {share:.2%} of the labels", mend)
+        fix = "[chips] rare_share and [loss] class_weights help rare classes"
+        return LabelFinding("note", "class-small", f"{name} is {share:.2%} of the labels", fix)
     return None
 
 
@@ -188,8 +190,8 @@ def of_shift(shift: Shift, scene: LabelledScene) -> LabelFinding:
     name, offset = scene.image.name, shift.offset
     if offset is None:
         message = f"{name}: the shift between labels and image cannot be estimated: {shift.reason}"
-        mend = "look at labels over the image in QGIS, or at --preview"
-        return LabelFinding("note", "shift-unknown", message, mend)
+        fix = "look at labels over the image in QGIS, or at --preview"
+        return LabelFinding("note", "shift-unknown", message, fix)
     far = max(abs(offset.rows), abs(offset.cols))
     where = describe_offset(offset, scene)
     if far < max(SHIFT_NOTE, offset.error):
@@ -277,10 +279,10 @@ def _invalid(path: str, found: PolygonFaults) -> LabelFinding | None:
         return None
     number, why = found.invalid[0]
     message = (
-        f"{path}: {len(found.invalid):,} polygons are invalid and will be mended (first: row {number}, {why})"
+        f"{path}: {len(found.invalid):,} polygons are invalid and will be fixed (first: row {number}, {why})"
     )
     return LabelFinding(
-        "warn", "polygons-invalid", message, "mend them yourself to be sure (QGIS: Fix geometries)"
+        "warn", "polygons-invalid", message, "fix them yourself to be sure (QGIS: Fix geometries)"
     )
 
 
@@ -298,16 +300,16 @@ def _tiny(path: str, found: PolygonFaults) -> LabelFinding | None:
     if not found.tiny:
         return None
     message = f"{path}: {len(found.tiny):,} polygons are smaller than a pixel (rows {_list(found.tiny)})"
-    mend = "most of them label nothing: a pixel takes the polygon that holds its centre"
-    return LabelFinding("note", "polygons-tiny", message, mend)
+    fix = "most of them label nothing: a pixel takes the polygon that holds its centre"
+    return LabelFinding("note", "polygons-tiny", message, fix)
 
 
 def _doubled(path: str, found: PolygonFaults) -> LabelFinding:
     level: Level = "warn" if found.doubled_otherwise else "note"
     otherwise = f", {found.doubled_otherwise:,} of them with another class" if found.doubled_otherwise else ""
     message = f"{path}: {found.doubled:,} polygons repeat another one point for point{otherwise}"
-    mend = "delete one of each (QGIS: Delete duplicate geometries)"
-    return LabelFinding(level, "polygons-doubled", message, mend)
+    fix = "delete one of each (QGIS: Delete duplicate geometries)"
+    return LabelFinding(level, "polygons-doubled", message, fix)
 
 
 def _list(numbers: Sequence[int]) -> str:

@@ -30,18 +30,18 @@ class LabelCheck:
         values: The values of each label file.
         findings: What is wrong and what is well, the gravest first.
         scenes: Scenes and labels; empty, like all that follows, where a label value is no class.
-        outlines: What polygons are like, by scene; None for rasters.
+        polygon_faults: What polygons are like, by scene; None for rasters.
         shifts: The shift between labels and image, by scene.
-        cover: The counts.
+        statistics: The counts.
     """
 
     recipe: Recipe
     values: tuple[ValueSurvey, ...]
     findings: tuple[LabelFinding, ...]
     scenes: tuple[LabelledScene, ...] = field(default=(), repr=False)
-    outlines: tuple[PolygonFaults | None, ...] = ()
+    polygon_faults: tuple[PolygonFaults | None, ...] = ()
     shifts: tuple[Shift, ...] = ()
-    cover: LabelStatistics | None = None
+    statistics: LabelStatistics | None = None
 
     @property
     def can_train(self) -> bool:
@@ -60,12 +60,12 @@ class LabelCheck:
 def _text(check: LabelCheck) -> str:
     """What was read, a row a class, a line a finding, and the verdict."""
     lines = [f"recipe    {check.recipe.path}", *_files(check)]
-    if check.cover is not None:
-        lines += ["", *_table(check.recipe, check.cover), ""]
+    if check.statistics is not None:
+        lines += ["", *_table(check.recipe, check.statistics), ""]
     for finding in check.findings:
         lines.append(f"{_SIGNS[finding.level]}: {finding.message}")
-        if finding.mend:
-            lines.append(f"    {finding.mend}")
+        if finding.fix:
+            lines.append(f"    {finding.fix}")
     return "\n".join([*lines, _verdict(check)])
 
 
@@ -82,19 +82,24 @@ def _files(check: LabelCheck) -> list[str]:
     return lines
 
 
-def _table(recipe: Recipe, cover: LabelStatistics) -> list[str]:
+def _table(recipe: Recipe, statistics: LabelStatistics) -> list[str]:
     """A row a class; train and validate are pixels in the recipe's fold."""
     rows: list[Sequence[str]] = [_COLUMNS]
-    labelled = max(cover.labelled, 1)
+    labelled = max(statistics.labelled, 1)
     for i, item in enumerate(recipe.classes):
-        hectares = "" if cover.hectares is None else f"{cover.hectares[i]:,.1f}"
-        counts = [cover.patches[i], cover.regions[i], cover.training[i], cover.validation[i]]
-        share = f"{cover.pixels[i] / labelled:.1%}"
+        hectares = "" if statistics.hectares is None else f"{statistics.hectares[i]:,.1f}"
+        counts = [
+            statistics.patches[i],
+            statistics.regions[i],
+            statistics.training[i],
+            statistics.validation[i],
+        ]
+        share = f"{statistics.pixels[i] / labelled:.1%}"
         numbers = [f"{count:,}" for count in counts]
-        rows.append([f"{item.id} {item.name}", f"{cover.pixels[i]:,}", hectares, share, *numbers])
-    hectares = "" if cover.hectares is None else f"{cover.hectares.sum():,.1f}"
-    sums = [f"{cover.training.sum():,}", f"{cover.validation.sum():,}"]
-    rows.append(["all", f"{cover.labelled:,}", hectares, "", f"{cover.patches.sum():,}", "", *sums])
+        rows.append([f"{item.id} {item.name}", f"{statistics.pixels[i]:,}", hectares, share, *numbers])
+    hectares = "" if statistics.hectares is None else f"{statistics.hectares.sum():,.1f}"
+    sums = [f"{statistics.training.sum():,}", f"{statistics.validation.sum():,}"]
+    rows.append(["all", f"{statistics.labelled:,}", hectares, "", f"{statistics.patches.sum():,}", "", *sums])
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
     return [
         "  ".join(
@@ -122,8 +127,8 @@ def _json(check: LabelCheck) -> dict[str, Any]:
         "findings": [asdict(finding) for finding in check.findings],
         "scenes": [_scene(check, number) for number in range(len(check.values))],
         "fold": check.recipe.split.fold,
-        "classes": [] if check.cover is None else _classes(check.recipe, check.cover),
-        "pixels": None if check.cover is None else _pixels(check.cover),
+        "classes": [] if check.statistics is None else _classes(check.recipe, check.statistics),
+        "pixels": None if check.statistics is None else _pixels(check.statistics),
     }
 
 
@@ -131,37 +136,41 @@ def _scene(check: LabelCheck, number: int) -> dict[str, Any]:
     content: dict[str, Any] = {"paths": list(check.recipe.scenes[number])}
     content["labels"] = asdict(check.values[number])
     if check.scenes:
-        scene, shift, outlines = check.scenes[number], check.shifts[number], check.outlines[number]
+        scene, shift, polygon_faults = (
+            check.scenes[number],
+            check.shifts[number],
+            check.polygon_faults[number],
+        )
         metres = None if shift.offset is None else in_metres(shift.offset, scene)
         content |= describe_scene(scene.image) | {"shape": list(scene.shape)}
         content["shift"] = asdict(shift) | {"metres": None if metres is None else list(metres)}
-        content["polygons"] = None if outlines is None else asdict(outlines)
+        content["polygons"] = None if polygon_faults is None else asdict(polygon_faults)
     return content
 
 
-def _classes(recipe: Recipe, cover: LabelStatistics) -> list[dict[str, Any]]:
+def _classes(recipe: Recipe, statistics: LabelStatistics) -> list[dict[str, Any]]:
     return [
         {
             "id": item.id,
             "name": item.name,
-            "pixels": int(cover.pixels[i]),
-            "area_ha": None if cover.hectares is None else float(cover.hectares[i]),
-            "share": float(cover.pixels[i] / max(cover.labelled, 1)),
-            "patches": int(cover.patches[i]),
-            "parts": int(cover.regions[i]),
-            "parts_that_train": int(cover.training_regions[i]),
-            "training_pixels": int(cover.training[i]),
-            "validation_pixels": int(cover.validation[i]),
+            "pixels": int(statistics.pixels[i]),
+            "area_ha": None if statistics.hectares is None else float(statistics.hectares[i]),
+            "share": float(statistics.pixels[i] / max(statistics.labelled, 1)),
+            "patches": int(statistics.patches[i]),
+            "parts": int(statistics.regions[i]),
+            "parts_that_train": int(statistics.training_regions[i]),
+            "training_pixels": int(statistics.training[i]),
+            "validation_pixels": int(statistics.validation[i]),
         }
         for i, item in enumerate(recipe.classes)
     ]
 
 
-def _pixels(cover: LabelStatistics) -> dict[str, Any]:
+def _pixels(statistics: LabelStatistics) -> dict[str, Any]:
     return {
-        "valid": cover.valid,
-        "labelled": cover.labelled,
-        "unlabelled_share": 1 - cover.labelled / max(cover.valid, 1),
-        "labels_on_nodata": cover.on_nodata,
-        "labels_in_rim": cover.in_rim,
+        "valid": statistics.valid,
+        "labelled": statistics.labelled,
+        "unlabelled_share": 1 - statistics.labelled / max(statistics.valid, 1),
+        "labels_on_nodata": statistics.on_nodata,
+        "labels_in_rim": statistics.in_rim,
     }

@@ -94,7 +94,7 @@ def estimate_shift(scene: Scene, labels: Labels, cells: LabelCells, *, seed: int
             counts.append(tile_counts)
     if not sums:
         return Shift(None, 0.0, 0, "there are no label borders on valid pixels")
-    return judge(np.array(sums), np.array(counts), seed)
+    return fit_shift(np.array(sums), np.array(counts), seed)
 
 
 def places(cells: LabelCells, shape: tuple[int, int]) -> list[Window]:
@@ -110,8 +110,8 @@ def places(cells: LabelCells, shape: tuple[int, int]) -> list[Window]:
     return [found[i * len(found) // MOST_WINDOWS] for i in range(MOST_WINDOWS)]
 
 
-def judge(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int) -> Shift:
-    """Find the peak of what borders collected, and say whether it is one.
+def fit_shift(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int) -> Shift:
+    """Fit a shift to what borders collected at each, or say why there is none.
 
     Args:
         sums: Change below the borders of each tile at each shift, (tiles, shifts, shifts).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.classes import IGNORE
 from geoseg.grid import Window
+from geoseg.progress import Bar
 from geoseg.raster.patches import find_patches
 from geoseg.raster.pixel_sizes import measure_surface
 from geoseg.training.ground.folds import Split
@@ -58,14 +59,14 @@ class LabelStatistics:
 def measure_statistics(
     scenes: Sequence[LabelledScene],
     split: Split | None,
-    advance: Callable[[float], None] = lambda _done: None,
+    bar: Bar,
 ) -> LabelStatistics:
     """Count labels by class and by what they are for.
 
     Args:
         scenes: Scenes and labels.
         split: The split; None where there is none: then nothing trains or validates.
-        advance: Called with the pixels that were done.
+        bar: Shows how far it is, in megapixels.
 
     Raises:
         InputError: If a label is no class.
@@ -73,10 +74,10 @@ def measure_statistics(
     """
     parts = []
     for number, scene in enumerate(scenes):
-        part = _Part(number, scene, split)
+        part = _SceneStatistics(number, scene, split)
         for window in scene.windows():
             part.add(window)
-            advance(window.pixels)
+            bar.advance(window.pixels / 1e6)
         parts.append(part)
     areas = [part.hectares for part in parts]
     used = np.sum([part.band_values for part in parts], axis=0)
@@ -100,7 +101,7 @@ def _sum(counts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
     return total
 
 
-class _Part:
+class _SceneStatistics:
     """The counts of one scene."""
 
     def __init__(self, number: int, scene: LabelledScene, split: Split | None) -> None:
