@@ -13,7 +13,7 @@ from tests.doctor.bundles import CROPS, PICTURES, put_card
 from tests.doctor.patients import BANDS
 from tests.execute.cut_runs import CutError, predict
 from tests.scene.rasters import write as write_scene
-from tests.training.ground_of import make_files
+from tests.training.labelled_scenes import make_files
 from tests.training.training_runs import RECIPE
 
 

@@ -1,4 +1,4 @@
-"""From a recipe to ground, folds, normalisation and chips: everything before the first step."""
+"""From a recipe to scenes, folds, normalisation and chips: everything before the first step."""
 
 from __future__ import annotations
 
@@ -38,8 +38,27 @@ _FEWEST, _MOST = 240, 3200
 
 
 @dataclass(frozen=True)
+class TrainingData:
+    """The ground of a recipe, before it is decided which of it trains.
+
+    Attributes:
+        recipe: The recipe.
+        scenes: Its scenes and labels.
+        every: All labels, counted, by scene.
+        split: The folds; the recipe's validates.
+        chip_size: Side of a training chip in pixels.
+    """
+
+    recipe: Recipe
+    scenes: tuple[LabelledScene, ...]
+    every: tuple[LabelCells, ...]
+    split: Split
+    chip_size: int
+
+
+@dataclass(frozen=True)
 class FoldData:
-    """What a recipe's training reads.
+    """What one network trains on and validates on: all ground, that of one fold held out.
 
     Attributes:
         recipe: The recipe.
@@ -100,36 +119,6 @@ class FoldData:
         )
 
 
-@dataclass(frozen=True)
-class TrainingData:
-    """The ground of a recipe, before it is decided which of it trains.
-
-    Attributes:
-        recipe: The recipe.
-        scenes: Its scenes and labels.
-        every: All labels, counted, by scene.
-        split: The folds; the recipe's validates.
-        chip_size: Side of a training chip in pixels.
-    """
-
-    recipe: Recipe
-    scenes: tuple[LabelledScene, ...]
-    every: tuple[LabelCells, ...]
-    split: Split
-    chip_size: int
-
-
-def prepare_fold(recipe: Recipe) -> FoldData:
-    """Open the ground, split it, and read it through once for the normalisation.
-
-    Raises:
-        InputError: Naming what is wrong.
-        RunError: If a file cannot be read.
-    """
-    data = open_training_data(recipe)
-    return hold_out(data, data.split.fold)
-
-
 def open_training_data(recipe: Recipe) -> TrainingData:
     """Open the ground, count its labels and split it.
 
@@ -176,6 +165,17 @@ def _prepare(data: TrainingData, split: Split) -> FoldData:
     if split.fold is not None and not len(validation):
         raise SettingsError("[split] the validation fold holds no labels; choose another fold")
     return FoldData(recipe, scenes, split, data.every, cells, bands, training, validation)
+
+
+def prepare_fold(recipe: Recipe) -> FoldData:
+    """Open the ground, split it, and hold out the recipe's fold.
+
+    Raises:
+        InputError: Naming what is wrong.
+        RunError: If a file cannot be read.
+    """
+    data = open_training_data(recipe)
+    return hold_out(data, data.split.fold)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from geoseg.training.cards import make_card
 from geoseg.training.network.transfer import StartedNetwork
 from geoseg.training.prepare import prepare_fold
 from geoseg.training.recipe.recipe import load_recipe
-from tests.training.ground_of import make_files
+from tests.training.labelled_scenes import make_files
 
 RECIPE = """
 scenes = "scene.tif"

@@ -21,7 +21,7 @@ from geoseg.training.recipe.recipe import load_recipe
 from geoseg.verbs.evaluate import evaluate
 from geoseg.verbs.predict import predict
 from geoseg.verbs.train import train
-from tests.training.ground_of import make_files
+from tests.training.labelled_scenes import make_files
 from tests.training.training_runs import KEPT, SHORT, Interrupting
 
 

@@ -14,7 +14,7 @@ from geoseg.grid import Window
 from geoseg.training import prepare as prepare_module
 from geoseg.training.prepare import default_chip_size, hold_out, open_training_data, prepare_fold
 from geoseg.training.recipe.recipe import load_recipe
-from tests.training.ground_of import make_files
+from tests.training.labelled_scenes import make_files
 
 HEAD = 'scenes = "scene.tif"\nlabels = "{labels}"\n[classes]\n2 = "corn"\n5 = "grass"\n7 = "water"\n'
 SMALL = '[split]\nblock_size = "40px"\nfolds = 3\nbuffer = "4px"\n[chips]\nsize = 32\nbatch_size = 8\n'

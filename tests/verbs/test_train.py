@@ -17,7 +17,7 @@ from geoseg.errors import RunError, SettingsError
 from geoseg.models import load_card, load_model
 from geoseg.verbs.train import train
 from tests.conftest import SAMPLES as SAMPLE_TILES
-from tests.training.ground_of import make_files
+from tests.training.labelled_scenes import make_files
 from tests.training.training_runs import RECIPE, Interrupting
 
 

@@ -9,7 +9,7 @@ from geoseg.models import load_model
 from geoseg.training.recipe.recipe import load_recipe
 from geoseg.verbs import train as verb
 from geoseg.verbs.train import train
-from tests.training.ground_of import make_files
+from tests.training.labelled_scenes import make_files
 from tests.training.training_runs import RECIPE, Interrupting
 
 RESUMED = """

@@ -26,7 +26,7 @@ from geoseg.training.label_check.statistics import measure_statistics
 from geoseg.training.label_check.values import survey_values
 from geoseg.training.recipe.recipe import load_recipe
 from geoseg.training.recipe.settings import SplitSettings
-from tests.training.ground_of import CLASSES, PLACE, make_files, make_labelled_scene, write
+from tests.training.labelled_scenes import CLASSES, PLACE, make_files, make_labelled_scene, write
 
 RECIPE = """
 scenes = "scene.tif"

@@ -25,7 +25,7 @@ from geoseg.training.held_out.scores import (
 )
 from geoseg.verbs.predict import predict
 from tests.conftest import save_tiny
-from tests.training.ground_of import CLASSES, make_labelled_scene
+from tests.training.labelled_scenes import CLASSES, make_labelled_scene
 
 BOX = Window(20, 30, 80, 70)
 UPPER = Region(0, 0, BOX, shapely.Polygon([(30, 20), (100, 20), (30, 100)]))

@@ -167,7 +167,7 @@ def test_what_is_learnt_depends_on_settings_and_not_on_the_folder(recipe):
 
 
 def test_the_recipe_in_the_docs_validates(recipe):
-    text = (Path(__file__).parents[2] / "docs" / "train.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "train.md").read_text()
     block = text.split("```toml\n")[1].split("```")[0]
     assert [c.name for c in recipe(block).classes] == ["corn", "soybeans", "grass"]
     for table in TABLES:

@@ -17,7 +17,7 @@ from geoseg.training.ground.labelled_scene import LabelCells
 from geoseg.training.label_check import shift as module
 from geoseg.training.label_check.shift import REACH, estimate_shift
 from tests.conftest import SAMPLES
-from tests.training.ground_of import name_bands, write
+from tests.training.labelled_scenes import name_bands, write
 
 
 @dataclass

@@ -28,7 +28,7 @@ from geoseg.training.ground.folds import Region, Split, balance, cut, in_pixels,
 from geoseg.training.ground.labelled_scene import count_labels
 from geoseg.training.ground.split_files import write_split
 from geoseg.training.recipe.settings import AugmentSettings, SplitSettings
-from tests.training.ground_of import CLASSES, PLACE, make_labelled_scene
+from tests.training.labelled_scenes import CLASSES, PLACE, make_labelled_scene
 
 
 @pytest.fixture(scope="module")

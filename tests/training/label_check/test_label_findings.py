@@ -8,7 +8,7 @@ import pytest
 from geoseg.training.label_check.findings import of_classes, of_shift, of_statistics, of_training
 from geoseg.training.label_check.shift import Offset, Shift
 from geoseg.training.label_check.statistics import LabelStatistics
-from tests.training.ground_of import CLASSES, make_labelled_scene
+from tests.training.labelled_scenes import CLASSES, make_labelled_scene
 
 
 def statistics(**changes):

@@ -9,7 +9,7 @@ from geoseg.cli.train import train as command
 from geoseg.errors import SettingsError
 from geoseg.models import load_card
 from geoseg.verbs.train import train
-from tests.training.ground_of import make_files
+from tests.training.labelled_scenes import make_files
 from tests.training.training_runs import SHORT
 
 

@@ -28,7 +28,7 @@ from geoseg.training.held_out.temperature import (
 )
 from geoseg.verbs.predict import predict
 from tests.conftest import save_tiny
-from tests.training.ground_of import CLASSES, make_files
+from tests.training.labelled_scenes import CLASSES, make_files
 
 REGIONS = (
     Region(0, 0, Window(10, 20, 60, 90), shapely.Polygon([(20, 10), (110, 10), (20, 70)])),

@@ -22,7 +22,7 @@ from geoseg.errors import InputError, OutputError
 from geoseg.training.label_check.check import check_labels
 from geoseg.training.prepare import prepare_fold
 from tests.conftest import SAMPLES
-from tests.training.ground_of import PLACE, make_files, write
+from tests.training.labelled_scenes import PLACE, make_files, write
 
 CLASS_TABLE = '[classes]\n2 = "corn"\n5 = "grass"\n7 = "water"\n'
 RECIPE = f"""

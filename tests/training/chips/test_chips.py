@@ -14,7 +14,7 @@ from geoseg.training.ground.folds import NO_FOLD, Region, Split
 from geoseg.training.ground.labelled_scene import LabelCells, count_labels, open_labelled_scenes
 from geoseg.training.recipe.recipe import load_recipe
 from geoseg.training.recipe.settings import AugmentSettings
-from tests.training.ground_of import field_map, make_files, make_labelled_scene, write
+from tests.training.labelled_scenes import field_map, make_files, make_labelled_scene, write
 
 OFF = AugmentSettings(flips=None, turns=None, brightness=None, noise=None)
 
