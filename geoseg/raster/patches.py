@@ -70,7 +70,7 @@ def find_patches(
     *,
     window_size: int = WINDOW,
 ) -> PatchSizes:
-    """Count the patches of a raster, and say how large those at given places are.
+    """Count the patches of a raster, and measure those at given places.
 
     A patch is a set of pixels of one value that are connected over their sides.
 

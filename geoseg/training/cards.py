@@ -17,7 +17,7 @@ _FIGURES = ("accuracy", "miou", "fwiou", "mean_f1", "ece")
 
 
 def make_card(data: FoldData, started: StartedNetwork) -> ModelCard:
-    """Everything the package says of its model, but for what has to be measured.
+    """Make the card of a trained model, without what has to be measured.
 
     Args:
         data: What it was trained on.
@@ -50,7 +50,7 @@ def make_card(data: FoldData, started: StartedNetwork) -> ModelCard:
 
 
 def _prediction_chips(data: FoldData, started: StartedNetwork) -> tuple[int, int]:
-    """Side and overlap of the chips to predict on: not much larger than what the network has learnt on."""
+    """Choose side and overlap of the chips to predict on: not much larger than those it has learnt on."""
     model, fixed = data.recipe.model, started.options.get("img_size")
     size = model.chip_size or min(_LARGEST_CHIP, 2 * data.chip_size)
     size = int(fixed) if isinstance(fixed, int) else size
@@ -67,7 +67,7 @@ def _trained_on(data: FoldData) -> str:
 
 
 def make_metrics(report: Mapping[str, Any] | None, words: str) -> dict[str, Any]:
-    """What the card keeps of an evaluation.
+    """Make what the card keeps of an evaluation.
 
     Args:
         report: As ``geoseg evaluate`` reports; None where no labelled pixel could be scored.
@@ -91,7 +91,7 @@ def make_metrics(report: Mapping[str, Any] | None, words: str) -> dict[str, Any]
 
 
 def fold_in_words(split: Split, keep: str, *, fitted: bool) -> str:
-    """How a network was measured whose validation ground was held out once.
+    """Say how a network was measured on the one fold that was held out.
 
     Args:
         split: The split.
@@ -109,7 +109,7 @@ def fold_in_words(split: Split, keep: str, *, fitted: bool) -> str:
 
 
 def folds_in_words(split: Split, scenes: Sequence[LabelledScene], folds: int) -> str:
-    """How a recipe was measured by cross-validation.
+    """Say how a recipe was measured by cross-validation.
 
     Args:
         split: The split.

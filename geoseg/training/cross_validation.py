@@ -38,7 +38,7 @@ def check_folds(data: TrainingData, wanted: Sequence[int] | None) -> tuple[int, 
             f"{data.recipe.path}: --cross-validate needs two folds; the split has {len(folds)}"
         )
     for fold in folds:
-        if not any(data.every[r.scene].around(r.window) for r in data.split.of(fold)):
+        if not any(data.all_cells[r.scene].around(r.window) for r in data.split.of(fold)):
             raise SettingsError(f"{data.recipe.path}: [split] fold {fold} holds no labels")
     for fold in wanted or ():
         if fold not in folds:
@@ -62,7 +62,7 @@ def train_every_fold(
         The network of all ground, and what the folds' networks say of the recipe; None if folds are missing.
     """
     whole = data.split.holding_out(None)
-    write_split(work, whole, data.scenes, data.recipe.classes, data.every, data.every)
+    write_split(work, whole, data.scenes, data.recipe.classes, data.all_cells, data.all_cells)
     for fold in wanted:
         folder = work / FOLDS / str(fold)
         if find_trained(folder) is None:
@@ -108,7 +108,7 @@ def _say_scores(quality: MeasuredQuality, progress: Progress) -> None:
 def _write_contradictions(
     data: TrainingData, maps: Sequence[HeldOutMap], work: Path, progress: Progress
 ) -> None:
-    """Where the networks are sure of another class than the label, a file a scene."""
+    """Write where the networks are sure of another class than the label, a file a scene."""
     for one in maps:
         scene = data.scenes[one.scene]
         name = "contradictions" if len(maps) == 1 else one.classes.name.removesuffix("_classes.tif")

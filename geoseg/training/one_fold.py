@@ -27,7 +27,7 @@ def train_one_fold(
     trained = find_trained(work)
     if trained is None:
         fold = hold_out(data, data.split.fold)
-        write_split(work, fold.split, fold.scenes, data.recipe.classes, fold.every, fold.cells)
+        write_split(work, fold.split, fold.scenes, data.recipe.classes, fold.all_cells, fold.cells)
         trained = train_network(fold, work, progress, title="training")
     if data.split.fold is None:
         return trained, MeasuredQuality()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from geoseg.errors import InputError, SettingsError
 from geoseg.models.card import ModelBand
 from geoseg.training.chips.chips import ChipPlacer, ChipReader, TrainingChips, ValidationChips
 from geoseg.training.ground.band_statistics import measure_bands
-from geoseg.training.ground.folds import Split, make_split
+from geoseg.training.ground.folds import Split, default_block_size, make_split
 from geoseg.training.ground.labelled_scene import (
     LabelCells,
     LabelledScene,
@@ -44,14 +45,14 @@ class TrainingData:
     Attributes:
         recipe: The recipe.
         scenes: Its scenes and labels.
-        every: All labels, counted, by scene.
+        all_cells: All labels, counted, by scene.
         split: The folds; the recipe's validates.
         chip_size: Side of a training chip in pixels.
     """
 
     recipe: Recipe
     scenes: tuple[LabelledScene, ...]
-    every: tuple[LabelCells, ...]
+    all_cells: tuple[LabelCells, ...]
     split: Split
     chip_size: int
 
@@ -64,7 +65,7 @@ class FoldData:
         recipe: The recipe.
         scenes: Its scenes and labels.
         split: Who reads what.
-        every: All labels, counted, by scene.
+        all_cells: All labels, counted, by scene.
         cells: The labels that train, counted, by scene.
         bands: The bands and their normalisation.
         training: Endless training chips.
@@ -74,7 +75,7 @@ class FoldData:
     recipe: Recipe
     scenes: tuple[LabelledScene, ...]
     split: Split
-    every: tuple[LabelCells, ...]
+    all_cells: tuple[LabelCells, ...]
     cells: tuple[LabelCells, ...]
     bands: tuple[ModelBand, ...]
     training: TrainingChips
@@ -91,7 +92,7 @@ class FoldData:
         step = self._chips_a_step
         wanted = self.recipe.chips.per_epoch
         if wanted is None:
-            labelled = sum(int(cells.classes.sum()) for cells in self.every)
+            labelled = sum(int(cells.classes.sum()) for cells in self.all_cells)
             wanted = min(max(2 * labelled // self.chip_size**2, _FEWEST), _MOST)
         return max(1, round(wanted / step)) * step
 
@@ -105,7 +106,7 @@ class FoldData:
         return self.recipe.chips.batch_size * self.recipe.run.accumulate * self.recipe.run.devices
 
     def class_weights(self) -> NDArray[np.float32] | None:
-        """The recipe's class weights, float32 (classes,), or None."""
+        """Compute the recipe's class weights, float32 (classes,), or None."""
         rows = np.concatenate([cells.counts.reshape(-1, cells.counts.shape[2]) for cells in self.cells])
         in_places = np.array([rows[rows[:, i] > 0].sum() for i in range(rows.shape[1])], np.float64)
         totals = rows.sum(axis=0)
@@ -129,9 +130,9 @@ def open_training_data(recipe: Recipe) -> TrainingData:
     with recipe_keys(recipe):
         scenes = open_labelled_scenes(recipe)
         size = recipe.chips.size or default_chip_size(scenes)
-        every = tuple(count_labels(scene) for scene in scenes)
-        split = make_split(recipe.split, scenes, every, chip_size=size, seed=recipe.seed)
-    return TrainingData(recipe, scenes, every, split, size)
+        all_cells = tuple(count_labels(scene) for scene in scenes)
+        split = make_split(recipe.split, scenes, all_cells, chip_size=size, seed=recipe.seed)
+    return TrainingData(recipe, scenes, all_cells, split, size)
 
 
 def hold_out(data: TrainingData, fold: int | None) -> FoldData:
@@ -145,26 +146,21 @@ def hold_out(data: TrainingData, fold: int | None) -> FoldData:
         InputError: Naming what is wrong.
         RunError: If a file cannot be read.
     """
-    with recipe_keys(data.recipe):
-        return _prepare(data, data.split.holding_out(fold))
-
-
-def _prepare(data: TrainingData, split: Split) -> FoldData:
     recipe, scenes, size = data.recipe, data.scenes, data.chip_size
-    cells = data.every
-    if split.validation:
-        cells = tuple(
-            count_labels(scene, lambda window, number=number: split.trains(number, window))  # type: ignore[misc]
-            for number, scene in enumerate(scenes)
-        )
-    placer = ChipPlacer(cells, size, recipe.chips.rare_share)
-    bands = measure_bands(scenes, split)
-    reader = ChipReader(scenes, split, bands, size)
-    training = TrainingChips(reader, placer, recipe.augment, recipe.seed)
-    validation = ValidationChips(reader, data.every)
-    if split.fold is not None and not len(validation):
-        raise SettingsError("[split] the validation fold holds no labels; choose another fold")
-    return FoldData(recipe, scenes, split, data.every, cells, bands, training, validation)
+    split, cells = data.split.holding_out(fold), data.all_cells
+    with recipe_keys(recipe):
+        if split.validation:
+            cells = tuple(
+                count_labels(scene, partial(split.trains, number)) for number, scene in enumerate(scenes)
+            )
+        placer = ChipPlacer(cells, size, recipe.chips.rare_share)
+        bands = measure_bands(scenes, split)
+        reader = ChipReader(scenes, split, bands, size)
+        training = TrainingChips(reader, placer, recipe.augment, recipe.seed)
+        validation = ValidationChips(reader, data.all_cells)
+        if fold is not None and not len(validation):
+            raise SettingsError("[split] the validation fold holds no labels; choose another fold")
+    return FoldData(recipe, scenes, split, data.all_cells, cells, bands, training, validation)
 
 
 def prepare_fold(recipe: Recipe) -> FoldData:
@@ -180,7 +176,7 @@ def prepare_fold(recipe: Recipe) -> FoldData:
 
 @contextmanager
 def recipe_keys(recipe: Recipe) -> Iterator[None]:
-    """Where a message about a scene or its labels names a flag of other verbs, name the recipe's key."""
+    """Name the recipe's key where a message about a scene or its labels names an option of other verbs."""
     try:
         yield
     except InputError as error:
@@ -193,7 +189,5 @@ def recipe_keys(recipe: Recipe) -> Iterator[None]:
 
 
 def default_chip_size(scenes: tuple[LabelledScene, ...]) -> int:
-    """256 pixels, or what fits a quarter of the smallest scene: a multiple of 32 that networks can halve."""
-    from geoseg.training.ground.folds import default_block_size
-
+    """Take 256 pixels, or what fits a quarter of the smallest scene, in multiples of 32."""
     return min(_LARGEST_DEFAULT, max(_MULTIPLE, default_block_size(scenes) // _MULTIPLE * _MULTIPLE))

@@ -85,7 +85,7 @@ def check_folder(output: str | os.PathLike[str], *, overwrite: bool) -> Path:
 
 
 def _checking_runtime(to: str) -> str:
-    """The backend that reads the result and compares it with torch."""
+    """Choose the backend that reads the result and compares it with torch."""
     wanted = [OPENVINO] if to == OPENVINO else [ONNX, OPENVINO]
     for backend in wanted:
         if find_spec(RUNTIMES[backend]) is not None:

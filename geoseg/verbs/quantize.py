@@ -132,7 +132,7 @@ def quantize_model(
 
 
 def enough_chips(side: int) -> int:
-    """How many chips of a size set scales that can be relied on."""
+    """Choose how many chips of a size set scales that can be relied on."""
     return max(_FEWEST, min(CHIPS, round(CHIPS * 512**2 / side**2)))
 
 
@@ -222,7 +222,7 @@ def draw_chips(
 def _chips(
     scene: Scene, normalisation: Normalisation, side: int, count: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.float32]]:
-    """Chips that are valid enough first, then whatever has a valid pixel."""
+    """Yield chips that are valid enough first, then whatever has a valid pixel."""
     sparse = []
     for _ in range(count * _TRIES):
         chip, valid = _read_chip(scene, normalisation, side, rng)
@@ -236,7 +236,7 @@ def _chips(
 def _read_chip(
     scene: Scene, normalisation: Normalisation, side: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], float]:
-    """One chip and the share of it that is valid; a scene smaller than the chip lies in its corner."""
+    """Read a chip and the share of it that is valid; a scene smaller than the chip lies in its corner."""
     rows, cols = scene.shape
     top, left = (int(rng.integers(0, max(1, size - side + 1))) for size in (rows, cols))
     window = Window(top, left, min(side, rows), min(side, cols))
@@ -269,7 +269,7 @@ def agreement(maps: Sequence[tuple[Path, Path]]) -> dict[str, Any]:
 def label_scores(
     maps: Sequence[Path], labels: Sequence[str | os.PathLike[str]], label_column: str | None
 ) -> dict[str, Any]:
-    """Scores of several maps taken together.
+    """Score several maps taken together.
 
     Args:
         maps: Class maps.

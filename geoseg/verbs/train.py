@@ -144,7 +144,7 @@ def check_extra() -> None:
 
 
 def fingerprint(recipe: Recipe, *, cross_validate: bool = False) -> str:
-    """What a run can only be resumed with: the settings, and the files as they are."""
+    """Hash what a run can only be resumed with: the settings, and the files as they are."""
     lines = [__version__, recipe.settings(), f"cross_validate = {cross_validate}"]
     for name in sorted({file for files in (*recipe.scenes, recipe.labels) for file in files}):
         if os.path.exists(name):
@@ -154,7 +154,7 @@ def fingerprint(recipe: Recipe, *, cross_validate: bool = False) -> str:
 
 
 def _is_finished(folder: Path, work: Path, mark: str, *, resume: bool, overwrite: bool) -> bool:
-    """Whether the package is there already; refuses whatever a flag would have to allow."""
+    """Say whether the package is there already; refuse what an option would have to allow."""
     if not folder.parent.is_dir():
         raise OutputError(f"-o {folder}: there is no folder {folder.parent}; make it first")
     if overwrite:

@@ -210,7 +210,7 @@ def test_temperatures_are_fitted_across(validated):
         draw_sample(
             load_model(folder / f"fold{fold}"),
             opened.scenes,
-            opened.every,
+            opened.all_cells,
             opened.split.of(fold),
             "none",
             device="auto",

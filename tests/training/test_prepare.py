@@ -58,7 +58,7 @@ def test_epochs_are_as_long_whichever_fold_validates(prepare, monkeypatch):
     """About twice all labels; so the folds of a cross-validation and its last network learn equally long."""
     monkeypatch.setattr(prepare_module, "_FEWEST", 1)
     first = prepare()
-    labelled = sum(int(cells.classes.sum()) for cells in first.every)
+    labelled = sum(int(cells.classes.sum()) for cells in first.all_cells)
     assert first.per_epoch == round(2 * labelled // 32**2 / 8) * 8
     opened = open_training_data(first.recipe)
     assert {hold_out(opened, fold).per_epoch for fold in (None, 0, 1, 2)} == {first.per_epoch}
@@ -94,7 +94,7 @@ def test_labels_from_polygons_are_the_same_as_from_their_raster(prepare, tmp_pat
     table.to_file(tmp_path / "fields.gpkg")
     by_polygon = prepare('[label_values]\ncolumn = "crop"\n', labels="fields.gpkg")
     by_raster = prepare()
-    np.testing.assert_array_equal(by_polygon.every[0].counts, by_raster.every[0].counts)
+    np.testing.assert_array_equal(by_polygon.all_cells[0].counts, by_raster.all_cells[0].counts)
     assert by_polygon.split.regions == by_raster.split.regions
 
 

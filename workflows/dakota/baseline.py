@@ -65,7 +65,7 @@ def cross_validate(data: TrainingData, pixels: int, seed: int) -> dict[str, Any]
     """Confusion over all folds, each predicted by trees that did not see it."""
     classes = len(data.recipe.classes)
     matrix = np.zeros((classes, classes), np.int64)
-    total = sum(int(cells.classes.sum()) for cells in data.every)
+    total = sum(int(cells.classes.sum()) for cells in data.all_cells)
     for fold in data.split.folds:
         values, labels = train_pixels(data, fold, pixels / total, np.random.default_rng((seed, fold)))
         trees = HistGradientBoostingClassifier(

@@ -81,7 +81,7 @@ class ChipReader:
         return TrainingChip(values, valid & allowed, labels)
 
     def normalise(self, chip: TrainingChip) -> ChipArrays:
-        """What the network gets of a chip: 0 wherever a pixel is invalid or a band is nodata."""
+        """Normalise a chip for the network: 0 wherever a pixel is invalid or a band is nodata."""
         normalisation = Normalisation(
             np.array([band.mean for band in self.bands], np.float32),
             np.array([band.std for band in self.bands], np.float32),
@@ -116,7 +116,7 @@ class ChipPlacer:
         self._by_class = {int(index): _Weighted(counts[:, index]) for index in self.present}
 
     def draw(self, rng: np.random.Generator) -> ChipPlace:
-        """A place for one chip."""
+        """Draw the place of one chip."""
         best, most = None, -1.0
         for _ in range(_TRIES):
             place = self._try(rng)
@@ -168,7 +168,7 @@ class TrainingChips:
     seed: int
 
     def chip(self, number: int) -> TrainingChip:
-        """An augmented chip, not normalised."""
+        """Read and augment a chip; it is not normalised."""
         rng = np.random.default_rng((self.seed, number))
         for _ in range(_TRIES):  # a cell with few labels may give a chip without any
             chip = self.reader.read(self._inside(self.placer.draw(rng)))
@@ -243,7 +243,7 @@ def cut_region(
 
 
 def core_labels(labels: NDArray[np.uint8], window: Window, core: Window, region: Region) -> NDArray[np.uint8]:
-    """The labels of a chip that are scored: those in its core that belong to the region."""
+    """Keep the labels of a chip that are scored: those in its core that belong to the region."""
     kept = np.full_like(labels, IGNORE)
     inside = core.slices(window)
     own = region.mask(core)

@@ -76,7 +76,7 @@ class ChipDataModule(LightningDataModule):  # type: ignore[misc]
         self.batch_size, self.per_epoch, self.workers = batch_size, per_epoch, workers
 
     def train_dataloader(self) -> DataLoader:
-        """The training batches of this process."""
+        """Make the training batches of this process."""
         sampler = EpochSampler(self.per_epoch, *self._ranks())
         if self.trainer is not None:
             # After resuming, workers get their first numbers before Lightning knows the epoch.
@@ -85,7 +85,7 @@ class ChipDataModule(LightningDataModule):  # type: ignore[misc]
         return self._loader(self.training, sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
-        """The validation batches of this process; all processes together see every chip once."""
+        """Make the validation batches of this process; all processes together see every chip once."""
         rank, world = self._ranks()
         numbers = range(rank, len(self.validation), world)
         return self._loader(self.validation, numbers, drop_last=False)
@@ -108,7 +108,7 @@ class ChipDataModule(LightningDataModule):  # type: ignore[misc]
 
 
 def _start_method() -> str:
-    """How readers start: forked, but from a clean process where threads of a runtime would be forked too."""
+    """Choose how readers start: forked, but from a clean process where a runtime has threads."""
     has_threads = any(name in sys.modules for name in ("openvino", "onnxruntime", "nncf"))
     methods = multiprocessing.get_all_start_methods()
     wanted = "forkserver" if has_threads else "fork"

@@ -55,7 +55,7 @@ def write_preview(
 
 
 def _shown_bands(bands: Sequence[ModelBand]) -> tuple[list[int], str]:
-    """Which bands are shown as red, green and blue: natural colours if they are there, else what is near."""
+    """Choose the bands shown as red, green and blue: natural colours if they are there, else what is near."""
     names = [band.name for band in bands]
     for composite in _COMPOSITES:
         if set(composite) <= set(names):

@@ -152,7 +152,7 @@ def write_contradictions(
 
 
 def _best(places: list[Contradiction], most: int) -> list[Contradiction]:
-    """The first by score; of equal ones those whose first pixel comes first."""
+    """Keep the first by score; of equal ones those whose first pixel comes first."""
     ordered = sorted(places, key=lambda place: (-place.score, place.row, place.col))
     return [replace(place, rank=rank) for rank, place in enumerate(ordered[:most], start=1)]
 
@@ -160,7 +160,7 @@ def _best(places: list[Contradiction], most: int) -> list[Contradiction]:
 def _measure_patches(
     places: list[Contradiction], pair: MapAndLabels, window_size: int
 ) -> list[Contradiction]:
-    """Say what share of the patch of equal labels around each place it is."""
+    """Measure each place's share of the patch of equal labels around it."""
     if not places:
         return []
     rows, cols = (np.array([getattr(place, name) for place in places]) for name in ("row", "col"))
@@ -188,7 +188,7 @@ class _Collector:
         self.store.add(traced, replace(tally, probabilities=None))
 
     def in_order(self) -> NDArray[np.int64]:
-        """The sums in the order of the store's polygons, int64 (polygons, 2)."""
+        """Return the sums in the order of the store's polygons, int64 (polygons, 2)."""
         if not self.sums:
             return np.zeros((0, 2), np.int64)
         firsts = np.concatenate(self.firsts)
@@ -214,7 +214,7 @@ class _Finder:
     window_size: int
 
     def find(self, min_pixels: int, most: int, bar: Bar) -> tuple[list[Contradiction], int]:
-        """The places with the highest scores, and how many there are."""
+        """Find the places with the highest scores, and count all of them."""
         surface: Surface | None = self.pair.class_map.surface()
         collector = _Collector()
         tracer = Tracer(self.pair.shape, surface, collector)
@@ -253,13 +253,13 @@ class _Finder:
         ]
 
     def _codes(self) -> NDArray[np.uint8]:
-        """Number of the pair of a label and a map class, uint8 (256, 256); 255 for none of them."""
+        """Number the pairs of a label and a map class, uint8 (256, 256); 255 for none of them."""
         codes = np.full((IDS, IDS), NODATA, np.uint8)
         codes[self.group[:, 0], self.group[:, 1]] = np.arange(len(self.group))
         return codes
 
     def _counts(self) -> NDArray[np.bool_]:
-        """Whether a percentage counts for a class, bool (256, 256)."""
+        """Say whether a percentage counts for a class, bool (256, 256)."""
         counts = np.arange(IDS) >= self.disagreement.thresholds()[:, None]
         counts[:, PERCENT:] = False
         return counts

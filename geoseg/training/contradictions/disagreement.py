@@ -57,7 +57,7 @@ class MapAndLabels:
         return (0, 0) if self.labels.shape == self.class_map.shape else self.class_map.origin
 
     def read_labels(self, window: Window) -> NDArray[np.uint8]:
-        """Labels in a window of the map, uint8 (rows, columns)."""
+        """Read the labels in a window of the map, uint8 (rows, columns)."""
         row, col = self.offset
         return self.labels.read(Window(window.row + row, window.col + col, *window.shape))
 
@@ -85,14 +85,14 @@ class Disagreement:
         return self.compared - int(np.trace(self.joint))
 
     def pairs(self) -> NDArray[np.int64]:
-        """(label, map class) of all pairs that differ somewhere, int64 (pairs, 2), frequent ones first."""
+        """List the pairs (label, map class) that differ somewhere, int64 (pairs, 2), frequent ones first."""
         clashes = self.joint.copy()
         np.fill_diagonal(clashes, 0)
         order = np.argsort(-clashes, axis=None, kind="stable")[: np.count_nonzero(clashes)]
         return np.stack(np.unravel_index(order, clashes.shape), axis=1)
 
     def thresholds(self) -> NDArray[np.float64]:
-        """Percent from which a pixel mapped as a class counts, float64 (256,).
+        """Compute the percentage from which a pixel mapped as a class counts, float64 (256,).
 
         A class that no label ever confirms has the threshold of all classes together; 0 where nothing agrees.
         """
@@ -103,7 +103,7 @@ class Disagreement:
 
 
 def count_disagreement(pair: MapAndLabels, bar: Bar, *, window_size: int = WINDOW) -> Disagreement:
-    """Compare a map with labels.
+    """Count where a map and labels agree and differ.
 
     Args:
         pair: Both.

@@ -132,7 +132,7 @@ def _table(places: Sequence[Contradiction], class_map: ClassMap, classes: Sequen
 
 
 def review_qml() -> str:
-    """Style of the layer: outlines that hide nothing, named by rank and classes, and a list of verdicts."""
+    """Write the layer's style: outlines that hide nothing, named by rank and classes; a list of verdicts."""
     root = ET.Element(
         "qgis", version="3.22", styleCategories="Symbology|Labeling|Fields|Forms", labelsEnabled="1"
     )

@@ -44,7 +44,7 @@ class Moments:
 
 
 def measure_bands(scenes: Sequence[LabelledScene], split: Split) -> tuple[ModelBand, ...]:
-    """Means, standard deviations and percentiles of every band over the valid pixels that train.
+    """Measure mean, standard deviation and percentiles of every band over the valid pixels that train.
 
     Scenes are read window by window; percentiles come from about two million pixels taken at equal steps.
 

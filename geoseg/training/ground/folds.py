@@ -46,7 +46,7 @@ class Region:
     geometry: Any = None
 
     def mask(self, window: Window, buffer: int = 0) -> NDArray[np.bool_]:
-        """Pixels of ``window`` in the region, or within ``buffer`` pixels of it; bool (rows, columns)."""
+        """Mark pixels of ``window`` in the region or within ``buffer`` pixels of it, bool (rows, columns)."""
         inside = np.zeros(window.shape, bool)
         grown = Window.from_bounds(
             self.window.row - buffer, self.window.col - buffer,
@@ -95,15 +95,15 @@ class Split:
         return tuple(sorted({region.fold for region in self.regions} - {NO_FOLD}))
 
     def of(self, fold: int) -> tuple[Region, ...]:
-        """The regions of one fold."""
+        """List the regions of one fold."""
         return tuple(region for region in self.regions if region.fold == fold)
 
     def holding_out(self, fold: int | None) -> Split:
-        """The same folds with another one that validates, or none."""
+        """Return the same folds with another one that validates, or none."""
         return replace(self, fold=fold)
 
     def trains(self, scene: int, window: Window) -> NDArray[np.bool_]:
-        """Pixels that training chips may read: outside validation regions and their buffers."""
+        """Mark pixels that training chips may read: outside validation regions and their buffers."""
         allowed = np.ones(window.shape, bool)
         for region in self.validation:
             if region.scene == scene:
@@ -172,7 +172,7 @@ def in_pixels(text: str, key: str, scene: LabelledScene) -> int:
 
 
 def default_block_size(scenes: Sequence[LabelledScene]) -> int:
-    """A quarter of the smallest scene's shorter side, 64 to 768 pixels."""
+    """Take a quarter of the smallest scene's shorter side, 64 to 768 pixels."""
     return min(max(min(min(scene.shape) for scene in scenes) // 4, 64), 768)
 
 
@@ -234,7 +234,7 @@ def _assign(
 
 
 def _count(cells: LabelCells, window: Window) -> NDArray[np.int64]:
-    """Labels of each class in the cells whose centre is in the window."""
+    """Count the labels of each class in the cells whose centre is in the window."""
     size, half = cells.size, cells.size // 2
     rows = slice(max(0, -(-(window.row - half) // size)), max(0, -(-(window.row_stop - half) // size)))
     cols = slice(max(0, -(-(window.col - half) // size)), max(0, -(-(window.col_stop - half) // size)))
@@ -324,7 +324,7 @@ def _in_crs_of(table: Any, scene: LabelledScene) -> Any:
 
 
 def _place(geometry: Any, number: int, fold: int, scene: LabelledScene) -> Region | None:
-    """A fold's polygons in pixels of a scene; None where they do not touch it."""
+    """Place a fold's polygons in pixels of a scene; None where they do not touch it."""
     transform = scene.image.georeference.transform
     if transform is None:
         raise InputError(f"{scene.image.name} has no transform, so polygons cannot be placed on it")

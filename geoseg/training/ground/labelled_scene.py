@@ -54,7 +54,7 @@ class LabelledScene:
         return table
 
     def read_labels(self, window: Window) -> NDArray[np.uint8]:
-        """Class indices in a window inside the scene, uint8 (rows, columns), ``IGNORE`` where there is none.
+        """Read class indices in a window inside the scene, uint8 (rows, columns), ``IGNORE`` for no label.
 
         Raises:
             InputError: If a label is no class, naming the file.
@@ -70,7 +70,7 @@ class LabelledScene:
         return indices[window.slices(grown)]
 
     def windows(self) -> Iterator[Window]:
-        """Windows that tile the scene, in row order."""
+        """Tile the scene with windows, in row order."""
         rows, cols = self.shape
         for row in range(0, rows, STREAM):
             for col in range(0, cols, STREAM):
@@ -109,7 +109,7 @@ def open_labelled_scenes(recipe: Recipe) -> tuple[LabelledScene, ...]:
 
 
 def band_names(scene: Scene) -> tuple[str, ...]:
-    """Names of the bands for the model card: common names, else descriptions, else numbers; all different."""
+    """Name the bands for the model card: common names, else descriptions, else numbers; all different."""
     names: list[str] = []
     for band in scene.bands:
         name = band.common_name or band.name or f"band {band.number}"
@@ -118,7 +118,7 @@ def band_names(scene: Scene) -> tuple[str, ...]:
 
 
 def grow(window: Window, pixels: int, shape: tuple[int, int]) -> Window:
-    """A window grown on all sides, cut to a scene of ``shape``."""
+    """Grow a window on all sides, and cut it to a scene of ``shape``."""
     return Window.from_bounds(
         max(0, window.row - pixels),
         max(0, window.col - pixels),
@@ -151,7 +151,7 @@ class LabelCells:
         return np.pad(sums, ((1, 0), (1, 0)))
 
     def around(self, window: Window) -> int:
-        """Labelled pixels in the cells that hold a pixel of the window: at least those in the window."""
+        """Count labelled pixels in the cells that touch the window: at least those in the window."""
         rows, cols = self.counts.shape[:2]
         top, left = max(0, window.row // self.size), max(0, window.col // self.size)
         bottom, right = (
@@ -165,7 +165,7 @@ class LabelCells:
 
 
 def count_labels(scene: LabelledScene, mask: Mask | None = None) -> LabelCells:
-    """Read all labels of a scene once.
+    """Count the labels of a scene in small cells, reading it once.
 
     Args:
         scene: The scene.
@@ -206,7 +206,7 @@ def _sum_cells(hits: NDArray[np.bool_], size: int) -> NDArray[np.uint32]:
 
 
 def _near_borders(indices: NDArray[np.uint8], rim: int) -> NDArray[np.bool_]:
-    """Pixels with two different labels within ``rim`` pixels; no label is not a different one."""
+    """Mark pixels with two different labels within ``rim`` pixels; no label is not a different one."""
     from scipy.ndimage import maximum_filter, minimum_filter
 
     known = indices != IGNORE
@@ -217,5 +217,5 @@ def _near_borders(indices: NDArray[np.uint8], rim: int) -> NDArray[np.bool_]:
 
 
 def class_table(classes: Sequence[LandClass], counts: NDArray[np.int64]) -> dict[str, int]:
-    """Counts by class name."""
+    """Name counts by their classes."""
     return {land_class.name: int(count) for land_class, count in zip(classes, counts, strict=True)}

@@ -25,7 +25,7 @@ def write_split(
     every: Sequence[LabelCells],
     training: Sequence[LabelCells],
 ) -> dict[str, Any]:
-    """Write both files.
+    """Write the split as JSON and as a GeoPackage.
 
     Args:
         folder: Where.
@@ -71,7 +71,7 @@ def _entry(region: Region) -> dict[str, Any]:
 
 
 def _write_layers(path: Path, split: Split, scenes: Sequence[LabelledScene]) -> None:
-    """One layer a scene, in its CRS; without a transform x = column, y = -row, as QGIS draws such scenes."""
+    """Write a layer a scene, in its CRS; without a transform x = column, y = -row, as QGIS draws it."""
     import geopandas
 
     path.unlink(missing_ok=True)

@@ -58,7 +58,7 @@ class HeldOutMap:
 
 
 def held_out_settings(model: Model, device: str, tta: str = "none") -> Settings:
-    """The settings with which ``predict --backend torch`` runs a model."""
+    """Resolve the settings with which ``predict --backend torch`` runs a model."""
     bands = tuple(range(1, len(model.bands) + 1))
     asked = AskedSettings(block_size=BLOCK_SIZE, backend="torch", device=device, tta=tta)
     return resolve_settings(model, bands, asked)
@@ -115,7 +115,7 @@ def _name(scenes: Sequence[LabelledScene], number: int) -> str:
 
 @contextmanager
 def _canvas(folder: Path, shape: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
-    """Classes and confidence of a whole scene on disk, as distances from nodata: an empty file is nodata."""
+    """Hold classes and confidence of a scene on disk, as distances from nodata: an empty file is nodata."""
     path = folder / ".canvas"
     try:
         yield np.memmap(path, np.uint8, "w+", shape=(2, *shape))

@@ -118,7 +118,7 @@ def _sample(
     return draw_sample(
         model,
         data.scenes,
-        data.every,
+        data.all_cells,
         regions,
         tta,
         device=data.recipe.run.device,
@@ -176,7 +176,7 @@ def _names(model: Model | None, output: Path) -> dict[str, Any]:
 
 
 def _spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean of each figure over the folds that have it, and their standard deviation (n - 1)."""
+    """Compute the mean of each figure over the folds that have it, and their standard deviation (n - 1)."""
     found: dict[str, Any] = {"mean": {}, "standard_deviation": {}}
     for key in _SPREAD:
         values = [row[key] for row in rows if row[key] is not None]

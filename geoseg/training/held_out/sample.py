@@ -269,5 +269,5 @@ class _SampledPixels:
         return cls(chip, here[rows, cols], rows + below, cols + right)
 
     def pick(self, values: NDArray[Any]) -> NDArray[Any]:
-        """The pixels' values of a chip: (..., rows, columns) to (..., pixels)."""
+        """Take the pixels' values of a chip: (..., rows, columns) to (..., pixels)."""
         return values[..., self.rows, self.cols]

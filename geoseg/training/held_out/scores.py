@@ -47,7 +47,7 @@ class RegionLabels:
     regions: tuple[Region, ...]
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Class ids in a window, 255 outside the regions and where there is no label."""
+        """Read class ids in a window, 255 outside the regions and where there is no label."""
         found = np.full(window.shape, IGNORE, np.uint8)
         touching = [region for region in self.regions if region.window.intersection(window)]
         if touching:
@@ -103,7 +103,7 @@ def score_fold(
     classes: Sequence[LandClass],
     progress: Progress,
 ) -> dict[str, Any]:
-    """The main figures of one fold: ``pixels``, ``accuracy``, ``miou``, ``ece`` and ``iou`` by class name."""
+    """Score one fold: ``pixels``, ``accuracy``, ``miou``, ``ece`` and ``iou`` by class name."""
     inside = [one for one in maps if any(region.scene == one.scene for region in regions)]
     total, _ = add_up(_compare(inside, scenes, regions, progress, pictures=False))
     ids = [item.id for item in classes]
@@ -151,7 +151,7 @@ def _compare(
 def describe(
     scenes: Sequence[LabelledScene], maps: Sequence[HeldOutMap], model: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What was compared with what: the keys ``kind``, ``map`` and ``labels`` of the report.
+    """Say what was compared with what: the keys ``kind``, ``map`` and ``labels`` of the report.
 
     Args:
         scenes: The scenes.

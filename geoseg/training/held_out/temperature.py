@@ -40,7 +40,7 @@ class ChipLogits:
     logits: NDArray[np.float32]
 
     def steps(self, temperature: float) -> NDArray[np.uint16]:
-        """Probabilities at a temperature, the mean of all views, as a run rounds them: (classes, pixels)."""
+        """Compute probabilities (classes, pixels) at a temperature, the mean of all views, as a run rounds them."""
         import torch
 
         total = np.zeros((), np.float32)
@@ -64,7 +64,7 @@ class LogitSample:
     shares: tuple[ChipLogits, ...]
 
     def blend(self, temperature: float) -> NDArray[np.int32]:
-        """Blended sums, int32 (classes, pixels) in units of ``blend.SUM_ONE``."""
+        """Blend the chips at a temperature: int32 (classes, pixels) in units of ``blend.SUM_ONE``."""
         sums = np.zeros((self.classes, self.labels.size), np.int32)
         for share in self.shares:
             sums[:, share.pixels] += share.steps(temperature).astype(np.int32) * share.weights
@@ -72,7 +72,7 @@ class LogitSample:
 
 
 def join(samples: Sequence[LogitSample]) -> LogitSample:
-    """Several samples as one.
+    """Join several samples to one.
 
     Args:
         samples: At least one, of the same classes.
@@ -90,7 +90,7 @@ def join(samples: Sequence[LogitSample]) -> LogitSample:
 
 
 def miscalibration(sums: NDArray[np.int32], labels: NDArray[np.uint8]) -> float:
-    """Root mean squared gap between confidence and accuracy over 15 bins of the confidence of a map.
+    """Compute the root mean squared gap between confidence and accuracy over 15 bins of confidence.
 
     On held-out blocks it chose temperatures with as little expected calibration error as that error itself
     did, in the worst case less, and it changes more smoothly; the likelihood of the labels chose worse ones.
@@ -107,7 +107,7 @@ def miscalibration(sums: NDArray[np.int32], labels: NDArray[np.uint8]) -> float:
 
 
 def fit_temperature(sample: LogitSample) -> float:
-    """The temperature at which blended confidence is calibrated best.
+    """Fit the temperature at which blended confidence is calibrated best.
 
     Tried at equal steps of its logarithm first, then by golden-section search between the neighbours of the
     best (Kiefer 1953): one number is sought, and no gradient has to go through the blending.

@@ -108,7 +108,7 @@ def _check(recipe: Recipe, progress: Progress) -> LabelCheck:
 
 
 def _values(recipe: Recipe) -> tuple[ValueSurvey, ...]:
-    """The values of all label files, also of those that training would refuse for them."""
+    """Read the values of all label files, also of those that training would refuse for them."""
     reading = recipe.reading
     surveys = []
     for paths, labels in zip(recipe.scenes, recipe.labels, strict=True):
@@ -122,7 +122,7 @@ def _values(recipe: Recipe) -> tuple[ValueSurvey, ...]:
 def _split(
     recipe: Recipe, scenes: tuple[LabelledScene, ...], cells: tuple[LabelCells, ...]
 ) -> tuple[Split | None, list[LabelFinding]]:
-    """The split that training would use, or why there is none."""
+    """Make the split that training would use, or say why there is none."""
     size = recipe.chips.size or default_chip_size(scenes)
     try:
         return make_split(recipe.split, scenes, cells, chip_size=size, seed=recipe.seed), []

@@ -48,7 +48,7 @@ class LabelFinding:
 
 
 def of_values(survey: ValueSurvey) -> list[LabelFinding]:
-    """What the values of a label file mean."""
+    """Say what the values of a label file mean."""
     unit = "pixels" if survey.kind == "raster" else "polygons"
     found = []
     if survey.unknown:
@@ -68,7 +68,7 @@ def _list_values(values: Sequence[LabelValue], unit: str) -> str:
 
 
 def of_statistics(statistics: LabelStatistics, *, rim: int) -> list[LabelFinding]:
-    """How much is labelled, and what of it is lost."""
+    """Say how much is labelled, and what of it is lost."""
     found = []
     unlabelled = 1 - statistics.labelled / max(statistics.valid, 1)
     if not statistics.valid:
@@ -102,7 +102,7 @@ def of_statistics(statistics: LabelStatistics, *, rim: int) -> list[LabelFinding
 
 
 def of_training(statistics: LabelStatistics, bands: Sequence[str]) -> list[LabelFinding]:
-    """Whether anything is left to train on and to validate with."""
+    """Say whether anything is left to train on and to validate with."""
     found = []
     if not statistics.training.any():
         message = "no label is left to train on: all lie in validation ground or its buffer, or on nodata"
@@ -119,7 +119,7 @@ def of_training(statistics: LabelStatistics, bands: Sequence[str]) -> list[Label
 
 
 def of_classes(statistics: LabelStatistics, classes: Sequence[LandClass], folds: int) -> list[LabelFinding]:
-    """Classes that are missing somewhere, or too rare to learn."""
+    """Find classes that are missing somewhere, or too rare to learn."""
     findings = []
     for index, item in enumerate(classes):
         name = f"class {item.id} ({item.name})"
@@ -139,7 +139,7 @@ def of_classes(statistics: LabelStatistics, classes: Sequence[LandClass], folds:
 
 
 def _missing(statistics: LabelStatistics, index: int, name: str) -> LabelFinding | None:
-    """A class that is nowhere, or not where it is needed."""
+    """Report a class that is nowhere, or not where it is needed."""
     pixels = int(statistics.pixels[index])
     if not pixels:
         fix = "label some, or take it out of [classes]"
@@ -158,7 +158,7 @@ def _missing(statistics: LabelStatistics, index: int, name: str) -> LabelFinding
 
 
 def _rare(statistics: LabelStatistics, index: int, name: str) -> LabelFinding | None:
-    """A class with too little that trains."""
+    """Report a class with too little that trains."""
     trains, patches = int(statistics.training[index]), int(statistics.patches[index])
     lacks = []
     if trains < FEWEST_PIXELS:
@@ -173,7 +173,7 @@ def _rare(statistics: LabelStatistics, index: int, name: str) -> LabelFinding | 
 
 
 def _scarce(statistics: LabelStatistics, index: int, name: str, folds: int) -> LabelFinding | None:
-    """A class that can be learnt, but needs care."""
+    """Report a class that can be learnt, but needs care."""
     parts, share = int(statistics.regions[index]), int(statistics.pixels[index]) / max(statistics.labelled, 1)
     if parts < folds:
         message = f"{name} lies in {parts} parts of the split, fewer than the {folds} folds"
@@ -186,7 +186,7 @@ def _scarce(statistics: LabelStatistics, index: int, name: str, folds: int) -> L
 
 
 def of_shift(shift: Shift, scene: LabelledScene) -> LabelFinding:
-    """Whether labels lie on the image."""
+    """Say whether labels lie on the image."""
     name, offset = scene.image.name, shift.offset
     if offset is None:
         message = f"{name}: the shift between labels and image cannot be estimated: {shift.reason}"
@@ -206,7 +206,7 @@ def of_shift(shift: Shift, scene: LabelledScene) -> LabelFinding:
 
 
 def describe_offset(offset: Offset, scene: LabelledScene) -> str:
-    """``2.0 rows down and 1.0 columns left (60 m and 30 m), give or take 0.1 pixels``."""
+    """Write ``2.0 rows down and 1.0 columns left (60 m and 30 m), give or take 0.1 pixels``."""
     rows = f"{abs(offset.rows):.1f} rows {'down' if offset.rows > 0 else 'up'}"
     cols = f"{abs(offset.cols):.1f} columns {'right' if offset.cols > 0 else 'left'}"
     metres = in_metres(_rounded(offset), scene)
@@ -215,13 +215,13 @@ def describe_offset(offset: Offset, scene: LabelledScene) -> str:
 
 
 def in_metres(offset: Offset, scene: LabelledScene) -> tuple[float, float] | None:
-    """The offset on the ground, down and right; None where the size of pixels is not known."""
+    """Convert the offset to metres, down and right; None where the size of pixels is not known."""
     size = scene.image.georeference.pixel_size(scene.shape)
     return None if size is None else (offset.rows * size[0], offset.cols * size[1])
 
 
 def _rounded(offset: Offset) -> Offset:
-    """Tenths of a pixel: more would be pretence."""
+    """Round to tenths of a pixel; the estimate is no finer."""
     return Offset(round(offset.rows, 1), round(offset.cols, 1), offset.error)
 
 
@@ -235,7 +235,7 @@ def _way_back(offset: Offset, scene: LabelledScene) -> str:
 
 
 def of_polygon_faults(path: str, found: PolygonFaults) -> list[LabelFinding]:
-    """Findings on one layer of label polygons, each with what to do."""
+    """Say what is wrong with one layer of label polygons, and what to do."""
     findings = [
         one
         for one in (

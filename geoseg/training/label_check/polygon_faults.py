@@ -127,7 +127,7 @@ def _numbers(pair: tuple[int, int], number: NDArray[np.intp]) -> tuple[int, int]
 
 
 def _doubled(shapes: NDArray[Any], ids: NDArray[np.uint8]) -> tuple[int, int]:
-    """Polygons that repeat an earlier one point for point, and those of them with another class."""
+    """Count polygons that repeat an earlier one point for point, and those of them with another class."""
     import shapely
 
     first: dict[bytes, int] = {}
@@ -187,7 +187,7 @@ def _surface(scene: Scene) -> Surface | None:
 
 
 def _hectares(parts: NDArray[Any], surface: Surface | None, scene: Scene) -> float | None:
-    """Ellipsoidal area of shapes in pixels: their size times that of the pixel at their centre."""
+    """Compute the ellipsoidal area of shapes in pixels: their size times their central pixel's area."""
     import shapely
 
     if surface is None:

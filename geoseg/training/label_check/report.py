@@ -49,16 +49,16 @@ class LabelCheck:
         return all(finding.level != "stop" for finding in self.findings)
 
     def text(self) -> str:
-        """The check as a person reads it."""
+        """Write the check as a person reads it."""
         return _text(self)
 
     def to_json(self) -> dict[str, Any]:
-        """The content of the report, as JSON values."""
+        """Build the content of the report, as JSON values."""
         return _json(self)
 
 
 def _text(check: LabelCheck) -> str:
-    """What was read, a row a class, a line a finding, and the verdict."""
+    """Write what was read, a row a class, a line a finding, and the verdict."""
     lines = [f"recipe    {check.recipe.path}", *_files(check)]
     if check.statistics is not None:
         lines += ["", *_table(check.recipe, check.statistics), ""]
@@ -83,7 +83,7 @@ def _files(check: LabelCheck) -> list[str]:
 
 
 def _table(recipe: Recipe, statistics: LabelStatistics) -> list[str]:
-    """A row a class; train and validate are pixels in the recipe's fold."""
+    """Write a row a class; train and validate are pixels in the recipe's fold."""
     rows: list[Sequence[str]] = [_COLUMNS]
     labelled = max(statistics.labelled, 1)
     for i, item in enumerate(recipe.classes):
@@ -118,7 +118,7 @@ def _verdict(check: LabelCheck) -> str:
 
 
 def _json(check: LabelCheck) -> dict[str, Any]:
-    """The content of the report."""
+    """Build the content of the report."""
     return {
         "report_version": CHECK_VERSION,
         "kind": "labels",

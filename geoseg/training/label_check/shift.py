@@ -98,7 +98,7 @@ def estimate_shift(scene: Scene, labels: Labels, cells: LabelCells, *, seed: int
 
 
 def places(cells: LabelCells, shape: tuple[int, int]) -> list[Window]:
-    """Windows that hold label borders, at most ``MOST_WINDOWS`` of them at equal steps."""
+    """Choose windows that hold label borders, at most ``MOST_WINDOWS`` of them at equal steps."""
     found = []
     for row in range(0, shape[0], WINDOW):
         for col in range(0, shape[1], WINDOW):
@@ -111,7 +111,7 @@ def places(cells: LabelCells, shape: tuple[int, int]) -> list[Window]:
 
 
 def fit_shift(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int) -> Shift:
-    """Fit a shift to what borders collected at each, or say why there is none.
+    """Fit a shift to the change below the borders, or say why there is none.
 
     Args:
         sums: Change below the borders of each tile at each shift, (tiles, shifts, shifts).
@@ -150,7 +150,7 @@ def _mean(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.
 
 
 def _peak(surface: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(rows, columns) from the centre: the highest point, refined by a parabola along each axis."""
+    """Find the highest point, refined by a parabola along each axis: (rows, columns) from the centre."""
     row, col = np.unravel_index(int(np.argmax(surface)), surface.shape)
     reach = surface.shape[0] // 2
     return np.array(
@@ -159,7 +159,7 @@ def _peak(surface: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _vertex(line: NDArray[np.float64], at: int) -> float:
-    """Where the parabola through a peak and its two neighbours is highest, -0.5 to 0.5 from the peak."""
+    """Find where the parabola through a peak and its neighbours is highest, -0.5 to 0.5 from the peak."""
     if not 0 < at < line.size - 1:
         return 0.0
     before, peak, after = (float(x) for x in line[at - 1 : at + 2])
@@ -168,7 +168,7 @@ def _vertex(line: NDArray[np.float64], at: int) -> float:
 
 
 def _contrast(surface: NDArray[np.float64]) -> float:
-    """How much the peak stands out from the highest point that is not near it, as a share of that."""
+    """Compute how far the peak rises over the highest point that is not near it, as a share of that."""
     row, col = np.unravel_index(int(np.argmax(surface)), surface.shape)
     far = np.ones(surface.shape, bool)
     far[max(0, row - _NEAR) : row + _NEAR + 1, max(0, col - _NEAR) : col + _NEAR + 1] = False
@@ -179,7 +179,7 @@ def _contrast(surface: NDArray[np.float64]) -> float:
 def _look(
     scene: Scene, labels: Labels, window: Window
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """What the borders of each tile of a window collect at every shift, and how many had something below."""
+    """Sum the change below each tile's borders at every shift, and count the borders with a value."""
     wide = grow(window, REACH + 1, scene.shape)
     values, _ = scene.read(wide)  # NaN where a band has none, which leaves the change there unknown
     ids = labels.read(wide)
@@ -209,7 +209,7 @@ def _look(
 
 
 def _change(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """Change between each pixel and the next one along an axis (0 rows, 1 columns), NaN where not known."""
+    """Compute the change from each pixel to the next along an axis (0 rows, 1 columns), NaN where unknown."""
     difference = np.abs(np.diff(values, axis=axis + 1))
     known = np.isfinite(difference)
     typical = np.array([d[k].mean() if k.any() else 0 for d, k in zip(difference, known, strict=True)])
@@ -222,7 +222,7 @@ def _change(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
 
 
 def _borders(ids: NDArray[np.uint8], axis: int) -> NDArray[np.intp]:
-    """(row, column) of pixels inside the margin whose next pixel along an axis has another label."""
+    """Find (row, column) of pixels inside the margin whose next pixel along an axis has another label."""
     margin = REACH + 1
     differ = ids[1:] != ids[:-1] if axis == 0 else ids[:, 1:] != ids[:, :-1]
     inside = np.zeros(differ.shape, bool)

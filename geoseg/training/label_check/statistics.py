@@ -153,12 +153,12 @@ class _SceneStatistics:
         return counted
 
     def regions(self, *, training: bool) -> NDArray[np.int64]:
-        """Regions that hold each class; only those that train, or all."""
+        """Count the regions that hold each class; only those that train, or all."""
         wanted = [not training or self._trains(i) for i in range(len(self.here))]
         return _sum([*(self.inside[np.array(wanted, bool)] > 0), np.zeros(self.classes, np.int64)])
 
     def validation(self) -> NDArray[np.int64]:
-        """Pixels of each class that validate."""
+        """Count the pixels of each class that validate."""
         wanted = [not self._trains(i) for i in range(len(self.here))]
         return _sum([*self.inside[np.array(wanted, bool)], np.zeros(self.classes, np.int64)])
 
@@ -166,5 +166,5 @@ class _SceneStatistics:
         return self.split is not None and self.here[region].fold != self.split.fold
 
     def patches(self) -> NDArray[np.int64]:
-        """Patches of each class, those on nodata too."""
+        """Count the patches of each class, those on nodata too."""
         return find_patches(self.scene.read_labels, self.scene.shape).counts[: self.classes]

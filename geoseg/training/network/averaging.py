@@ -48,7 +48,7 @@ class AveragedWeights:
             self.state[name].copy_(newest[name])
 
     def _share(self, done: float) -> float:
-        """How much the newest weights count."""
+        """Compute how much the newest weights count."""
         if self.method == "swa" and done < SWA_FROM:
             return 1.0
         self.updates += 1
@@ -67,7 +67,7 @@ class AveragedWeights:
             network.load_state_dict(own)
 
     def state_dict(self) -> dict[str, object]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return {"updates": self.updates, "state": self.state}
 
     def load_state_dict(self, saved: dict[str, object]) -> None:

@@ -41,11 +41,11 @@ class ProgressCallback(Callback):  # type: ignore[misc]
         self.on_batch, self.on_epoch = on_batch, on_epoch
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """A batch is done."""
+        """Tell that a batch is done."""
         self.on_batch()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: TrainingModule) -> None:
-        """An epoch is done, its validation too."""
+        """Tell that an epoch is done, its validation too."""
         if trainer.is_global_zero:
             self.on_epoch(pl_module)
 
@@ -144,7 +144,7 @@ def _make_trainer(
 
 
 def _strategy(devices: int, freezes: bool) -> str:
-    """DDP in spawned processes: it works from the command line and from Python alike."""
+    """Choose DDP in spawned processes, which works from the command line and from Python alike."""
     if devices == 1:
         return "auto"
     return "ddp_spawn_find_unused_parameters_true" if freezes else "ddp_spawn"

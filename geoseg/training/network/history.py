@@ -41,7 +41,7 @@ class Epoch:
 
 
 def kept_epoch(history: Sequence[Epoch], keep: str) -> Epoch:
-    """The epoch whose weights are kept.
+    """Find the epoch whose weights are kept.
 
     Args:
         history: All epochs.
@@ -55,7 +55,7 @@ def kept_epoch(history: Sequence[Epoch], keep: str) -> Epoch:
 def write_history(
     folder: Path, history: Sequence[Epoch], per_class: Sequence[Sequence[float]], names: Sequence[str]
 ) -> None:
-    """One row an epoch, the IoU of every class at its end.
+    """Write a CSV with a row an epoch, the IoU of every class at its end.
 
     Args:
         folder: Where.
@@ -73,7 +73,7 @@ def write_history(
 
 
 def draw_curves(path: Path, history: Sequence[Epoch], keep: str = "best") -> None:
-    """Losses, scores and learning rate over the epochs; scores only where something validates.
+    """Draw losses, scores and learning rate over the epochs; scores only where something validates.
 
     Args:
         path: The PNG.

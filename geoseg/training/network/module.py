@@ -68,7 +68,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self._entropy = torch.zeros(0)
 
     def configure_optimizers(self) -> Any:
-        """AdamW; the encoder may learn slower, and biases and norms do not decay."""
+        """Make AdamW; the encoder may learn slower, and biases and norms do not decay."""
         own = {id(parameter) for parameter in encoder_of(self.network).parameters()}
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for parameter in self.parameters():
@@ -99,7 +99,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             self.averaged.update(self.network, self.global_step / self.schedule.steps)
 
     def on_fit_start(self) -> None:
-        """Averages live where the network lives."""
+        """Put the averages on the network's device."""
         if self.averaged is not None:
             state = self.averaged.state
             self.averaged.state = {name: value.to(self.device) for name, value in state.items()}
@@ -114,20 +114,20 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self._clock = _Clock()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """The batch is here: waiting ends. Its dropout depends on nothing but its number."""
+        """End the wait for a batch, and seed its dropout by its number alone."""
         self._clock.arrive()
         number = (self.current_epoch << 24) + batch_idx
         torch.manual_seed((self.seed << 40) % 2**62 + (number << 8) + self.global_rank)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """The batch is done: waiting begins. Where nothing validates, the epoch may be over."""
+        """Begin the wait for the next batch; where nothing validates, the epoch may be over."""
         self._clock.leave()
         if self.trainer.is_last_batch and not self.trainer.enable_validation:
             self._check_losses()
             self._end_epoch(math.nan, math.nan, math.nan, [])
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
-        """The loss of a batch."""
+        """Compute the loss of a batch."""
         logits, labels = self._forward(batch)
         loss = self.loss(logits, labels)
         self._losses.append(loss.detach())
@@ -216,7 +216,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue from it."""
+        """Continue from a checkpoint."""
         kept = checkpoint["geoseg"]
         self.history = [Epoch(**entry) for entry in kept["history"]]
         self.per_class = kept["per_class"]
@@ -224,7 +224,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             self.averaged.load_state_dict(kept["averaged"])
 
     def _forward(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Logits float32 (N, classes, rows, columns) as large as the labels, and labels int64."""
+        """Compute logits float32 (N, classes, rows, columns) as large as the labels; labels become int64."""
         chips, labels = batch
         logits = self.network(chips.contiguous(memory_format=torch.channels_last)).float()
         if logits.shape[-2:] != labels.shape[-2:]:

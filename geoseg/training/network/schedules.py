@@ -31,7 +31,7 @@ class RateSchedule:
         return round(self.settings.warmup * self.steps)
 
     def factor(self, step: int, scores: Sequence[float] = ()) -> float:
-        """The share of the peak to use.
+        """Compute the share of the peak to use.
 
         Args:
             step: Optimiser steps done before this one, from 0.
@@ -52,7 +52,7 @@ class RateSchedule:
         return 1.0
 
     def _one_cycle(self, step: int) -> float:
-        """Up by half a cosine, down by half a cosine (Smith and Topin 2018)."""
+        """Rise by half a cosine, fall by half a cosine (Smith and Topin 2018)."""
         top = self.settings.warmup * self.steps - 1
         if step <= top:
             return _between(1 / _START, 1.0, step / top if top else 1.0)
@@ -64,7 +64,7 @@ def _between(start: float, end: float, share: float) -> float:
 
 
 def count_plateaus(scores: Sequence[float], patience: int) -> int:
-    """How often more than ``patience`` epochs in a row brought no better score than the best before them."""
+    """Count how often more than ``patience`` epochs in a row brought no score above the best before them."""
     best, waited, plateaus = -math.inf, 0, 0
     for score in scores:
         if score > best:

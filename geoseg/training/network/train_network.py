@@ -120,7 +120,7 @@ def assemble(
 
 
 def _workers(recipe: Recipe, device: str) -> int:
-    """One reader beside a CPU that computes; with a GPU, up to eight."""
+    """Choose one reader beside a CPU that computes; with a GPU, up to eight."""
     if recipe.chips.workers is not None:
         return recipe.chips.workers
     return 1 if device == "cpu" else max(1, min(8, cores() - 1))
@@ -129,7 +129,7 @@ def _workers(recipe: Recipe, device: str) -> int:
 def _describe(data: FoldData) -> tuple[str, ...]:
     """Say what trains and what validates."""
     split = data.split
-    train, every = (sum(int(one.classes.sum()) for one in cells) for cells in (data.cells, data.every))
+    train, every = (sum(int(one.classes.sum()) for one in cells) for cells in (data.cells, data.all_cells))
     chips = f"{data.per_epoch} chips of {data.chip_size} pixels an epoch"
     if split.fold is None:
         return (f"all {train} labelled pixels train, and nothing validates", chips)

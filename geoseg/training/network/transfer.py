@@ -77,12 +77,12 @@ def start_network(
 
 
 def encoder_of(network: Any) -> Any:
-    """The part that is frozen and learns slower: the encoder, or the way down of unet-classic."""
+    """Return the part that is frozen and learns slower: the encoder, or the way down of unet-classic."""
     return network.encoder if hasattr(network, "encoder") else network.down
 
 
 def _defaults(model: ModelSettings) -> tuple[str | None, Mapping[str, Any]]:
-    """The encoder and options of a recipe that does not name them.
+    """Choose encoder and options where the recipe does not name them.
 
     `unet-classic` keeps a skip at full resolution, so it sees roads and borders of a pixel, which encoders
     that halve the resolution at once do not; half the paper's width is enough for maps.
@@ -115,7 +115,7 @@ def _start_from(ref: str, bands: Sequence[str], classes: Sequence[str]) -> Start
 
 
 def _load_smp(package: Package) -> Any:
-    """A network in smp's ``save_pretrained`` layout."""
+    """Load a network in smp's ``save_pretrained`` layout."""
     where = package.where(CONFIG_FILE)
     try:
         config = json.loads(package.read(CONFIG_FILE))
@@ -192,7 +192,7 @@ def adapt(source: Any, target: Any, of: ChannelNames, to: ChannelNames) -> str:
 
 
 def for_bands(weight: Any, of: Sequence[str] | None, to: Sequence[str]) -> Any:
-    """The first convolution's weight (out, bands, ...) for other bands; see ``adapt``.
+    """Fit the first convolution's weight (out, bands, ...) to other bands; see ``adapt``.
 
     Three bands without names are taken as red, green, blue.
     """
@@ -275,7 +275,7 @@ def _read(path: Path) -> Any:
 
 
 def _copy_rows(old: Any, new: Any, of: Sequence[str] | None, to: Sequence[str] | None) -> None:
-    """Rows of classes that both networks know; others stay as they are."""
+    """Copy the rows of classes that both networks know; others stay as they are."""
     for row, name in enumerate(to or ()):
         if of is not None and name in of:
             new[row].copy_(old[list(of).index(name)])

@@ -25,7 +25,7 @@ seed = 0                             # of everything random
 
 
 def example() -> str:
-    """A recipe that names every setting; it validates."""
+    """Write a recipe that names every setting; it validates."""
     parts = [_HEAD]
     for name, cls in TABLES.items():
         about = (cls.__doc__ or "").splitlines()[0]

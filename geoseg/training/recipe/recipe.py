@@ -88,7 +88,7 @@ class Recipe:
     run: RunSettings = field(default_factory=RunSettings)
 
     def settings(self) -> str:
-        """Everything that decides what is learnt, as one text: recipes that agree in it train the same."""
+        """Write all that decides what is learnt as one text; recipes that agree in it train the same."""
         return "\n".join(f"{f.name} = {getattr(self, f.name)!r}" for f in fields(self) if f.name != "path")
 
 
@@ -176,7 +176,7 @@ def _table(cls: type[Any], table: Any, key: str, place: RecipePlace) -> Any:
 
 
 def _terms(terms: list[Any]) -> list[Any]:
-    """``"dice"`` for ``{ name = "dice" }``."""
+    """Take ``"dice"`` for ``{ name = "dice" }``."""
     return [{"name": term} if isinstance(term, str) else term for term in terms]
 
 
@@ -200,12 +200,12 @@ def _labels(value: Any, place: RecipePlace) -> tuple[str, ...]:
 
 
 def _located(file: str, place: RecipePlace) -> str:
-    """URLs and GDAL's virtual names as they are, paths relative to the recipe."""
+    """Keep URLs and GDAL's virtual names; take paths relative to the recipe."""
     return file if "://" in file or file.startswith("/vsi") else str(place.resolve(file))
 
 
 def _located_transfer(transfer: TransferSettings, place: RecipePlace) -> TransferSettings:
-    """Files and folders beside the recipe by their whole path; names, such as "imagenet", as they are."""
+    """Give files and folders beside the recipe their whole path; keep names, such as "imagenet"."""
 
     def located(text: str | None) -> str | None:
         return str(place.resolve(text)) if text is not None and place.resolve(text).exists() else text
@@ -266,7 +266,7 @@ def _classes(value: Any, place: RecipePlace) -> tuple[LandClass, ...]:
 
 
 def _check(recipe: Recipe, place: RecipePlace) -> None:
-    """What no single key can know."""
+    """Check what no single key can know."""
     try:
         check_architecture(recipe.model.architecture)
     except GeosegError as error:

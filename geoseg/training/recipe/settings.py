@@ -212,7 +212,7 @@ class AugmentSettings:
     band_dropout: BandDropout | None = setting(None, "take bands away")
 
     def __iter__(self) -> Iterator[Augmentation]:
-        """The augmentations that are on."""
+        """Iterate over the augmentations that are on."""
         for field in fields(self):
             augmentation = getattr(self, field.name)
             if augmentation is not None:

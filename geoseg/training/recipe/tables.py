@@ -30,7 +30,7 @@ def setting(
     above: float | None = None,
     choices: Sequence[str] = (),
 ) -> Any:
-    """A field of a settings dataclass.
+    """Make a field of a settings dataclass.
 
     Args:
         default: Its value where the recipe does not name it.
@@ -63,11 +63,11 @@ class RecipePlace:
         return f"{self.file}: [{self.table}]" if self.table else f"{self.file}:"
 
     def inside(self, key: str) -> RecipePlace:
-        """The place of a table in this one."""
+        """Return the place of a table in this one."""
         return RecipePlace(self.file, f"{self.table}.{key}" if self.table else key)
 
     def resolve(self, path: str) -> Path:
-        """A path of the recipe: relative ones are relative to its folder."""
+        """Resolve a path of the recipe: relative ones are relative to its folder."""
         return self.file.parent / Path(path).expanduser()
 
 
@@ -132,7 +132,7 @@ def _convert(value: Any, hint: Any, rules: Mapping[str, Any], key: str, place: R
 def _convert_optional(
     value: Any, arguments: tuple[Any, ...], rules: Mapping[str, Any], key: str, place: RecipePlace
 ) -> Any:
-    """``X | None``; for a table, ``true`` means all its defaults and ``false`` means none."""
+    """Convert ``X | None``; for a table, ``true`` means all its defaults and ``false`` means none."""
     hint = next(argument for argument in arguments if argument is not type(None))
     if isinstance(value, bool) and dataclasses.is_dataclass(hint):
         return hint() if value else None  # type: ignore[operator]

@@ -44,7 +44,7 @@ class Augmentation(Protocol):
     def apply(
         self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator, /
     ) -> TrainingChip:
-        """A changed copy; arrays of the given chip are not written to."""
+        """Return a changed copy; the arrays of the given chip are not written to."""
 
 
 def augment(

@@ -76,7 +76,7 @@ class Season:
 
 
 def smooth_field(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Random float32 (rows, columns) between 0 and 1 that varies bilinearly between 3 x 3 values."""
+    """Draw random float32 (rows, columns) from 0 to 1 that vary bilinearly between 3 x 3 values."""
     nodes = rng.random((3, 3))
     rows, cols = (np.linspace(0, 2, n) for n in shape)
     lower, upper = (np.maximum(0, 1 - np.abs(axis[:, None] - np.arange(3))) for axis in (rows, cols))

@@ -147,12 +147,12 @@ class BandDropout:
 
 
 def to_unit(values: NDArray[np.float32], bands: Sequence[ModelBand]) -> NDArray[np.float32]:
-    """Physical values as shares of each band's range: 0 at its 1st percentile, 1 at its 99th."""
+    """Turn physical values into shares of each band's range: 0 at its 1st percentile, 1 at its 99th."""
     return (values - per_band([band.low for band in bands])) / _ranges(bands)
 
 
 def from_unit(share: NDArray[np.float32], bands: Sequence[ModelBand]) -> NDArray[np.float32]:
-    """The inverse of ``to_unit``."""
+    """Turn shares of each band's range into physical values."""
     return (share * _ranges(bands) + per_band([band.low for band in bands])).astype(np.float32)
 
 

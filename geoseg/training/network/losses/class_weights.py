@@ -16,7 +16,7 @@ def class_weights(
     beta: float = 0.9999,
     manual: Mapping[int, float] | None = None,
 ) -> NDArray[np.float32] | None:
-    """Weights of classes for pixel-wise losses.
+    """Compute weights of classes for pixel-wise losses.
 
     Args:
         method: "none", "inverse" (1 / frequency), "median" (median frequency / frequency, Eigen and Fergus

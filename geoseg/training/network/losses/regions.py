@@ -57,7 +57,7 @@ class Lovasz(Loss):
 
 
 def tversky(probabilities: Tensor, labels: Tensor, alpha: float, beta: float) -> Tensor:
-    """One minus the Tversky index over the whole batch, averaged over the classes that its labels hold.
+    """Compute one minus the Tversky index over the whole batch, averaged over the classes it holds.
 
     Args:
         probabilities: (pixels, classes).
