@@ -40,7 +40,7 @@ class ChipLogits:
     logits: NDArray[np.float32]
 
     def steps(self, temperature: float) -> NDArray[np.uint16]:
-        """Compute probabilities (classes, pixels) at a temperature, the mean of all views, as a run rounds them."""
+        """Compute probabilities (classes, pixels), the mean of all views, as a run rounds them."""
         import torch
 
         total = np.zeros((), np.float32)
