@@ -1,4 +1,4 @@
-"""Cross-validation: a network for every fold, what they say together, and one network of all ground."""
+"""Train and measure: one network with a fold held out, or every fold in turn (cross-validation)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from geoseg.progress import Progress
 from geoseg.training.contradictions.contradictions import write_contradictions
 from geoseg.training.ground.split_files import write_split
 from geoseg.training.held_out.maps import HeldOutMap
-from geoseg.training.held_out.measure import measure_folds
+from geoseg.training.held_out.measure import measure_fold, measure_folds
+from geoseg.training.network.history import kept_epoch
 from geoseg.training.network.train_network import train_network
 from geoseg.training.prepare import TrainingData, hold_out
 from geoseg.training.work_folder import (
@@ -24,6 +25,30 @@ from geoseg.training.work_folder import (
     TrainedNetwork,
     find_trained,
 )
+
+
+def train_one_fold(
+    data: TrainingData, output: Path, work: Path, progress: Progress
+) -> tuple[TrainedNetwork, MeasuredQuality]:
+    """Train a network, or find it finished, and measure it; where nothing validates, nothing is measured.
+
+    Args:
+        data: The ground; its split says which fold validates.
+        output: What the package will be called.
+        work: The work folder.
+        progress: Shows how far the run is.
+    """
+    trained = find_trained(work)
+    if trained is None:
+        fold = hold_out(data, data.split.fold)
+        write_split(work, fold.split, fold.scenes, data.recipe.classes, fold.all_cells, fold.cells)
+        trained = train_network(fold, work, progress, title="training")
+    if data.split.fold is None:
+        return trained, MeasuredQuality()
+    quality = measure_fold(data, trained.package, output, work, progress)
+    kept = kept_epoch(trained.history, data.recipe.run.keep)
+    epochs = {"epoch": kept.epoch + 1, "epochs": len(trained.history)}
+    return trained, MeasuredQuality(quality.temperatures, {**quality.metrics, **epochs})
 
 
 def check_folds(data: TrainingData, wanted: Sequence[int] | None) -> tuple[int, ...]:

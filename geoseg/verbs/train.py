@@ -89,8 +89,7 @@ def train(
         progress.say(f"{folder} is finished already")
         return TrainResult(folder, load_card(folder).metrics)
     # Torch and Lightning are imported here, where the command line and the recipe are known to be right.
-    from geoseg.training.cross_validation import check_folds, train_every_fold
-    from geoseg.training.one_fold import train_one_fold
+    from geoseg.training.cross_validation import check_folds, train_every_fold, train_one_fold
     from geoseg.training.prepare import open_training_data
 
     progress.say("reading labels and scenes")

@@ -267,7 +267,7 @@ class _Finder:
     def _block(self, window: Window, codes: NDArray[np.uint8], counts: NDArray[np.bool_]) -> BlockValues:
         wide = grow(window, 2 * self.border, self.pair.shape)
         shown = self.pair.class_map.read(wide)
-        places = opened(codes[self.pair.read_labels(wide), shown], self.border)
+        places = open_each_value(codes[self.pair.read_labels(wide), shown], self.border)
         inside = window.slices(wide)
         places, shown = np.ascontiguousarray(places[inside]), shown[inside]
         confidence = self.pair.class_map.read_confidence(window)
@@ -276,7 +276,7 @@ class _Finder:
         return BlockValues(window.row, window.col, places, confidence, sums)
 
 
-def opened(codes: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
+def open_each_value(codes: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
     """Keep of every value what a square of its pixels covers: an opening of each value by itself.
 
     Args:

@@ -23,7 +23,7 @@ from geoseg.labels.labels import open_labels
 from geoseg.progress import Silent
 from geoseg.raster.pixel_sizes import measure_surface
 from geoseg.training.contradictions import contradictions, review_layer
-from geoseg.training.contradictions.contradictions import opened, write_contradictions
+from geoseg.training.contradictions.contradictions import open_each_value, write_contradictions
 from geoseg.training.contradictions.review_layer import LAYER, VERDICTS
 from geoseg.verbs.predict import predict
 from tests.assess.maps import NAMES, PLACE, patches, write
@@ -185,12 +185,12 @@ def test_an_opening_keeps_squares_and_nothing_thinner():
     codes[3, 5:12] = 0  # a tail one pixel wide
     codes[5:8, 1:4] = 9
     codes[9:11, 6:12] = 9  # two pixels high
-    kept = opened(codes, 1)
+    kept = open_each_value(codes, 1)
     wanted = np.full((12, 12), 255, np.uint8)
     wanted[1:5, 1:5] = 0
     wanted[5:8, 1:4] = 9
     assert (kept == wanted).all()
-    assert (opened(codes, 0) == codes).all()
+    assert (open_each_value(codes, 0) == codes).all()
 
 
 def test_a_map_cut_from_the_labels_grid(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -172,3 +174,15 @@ def test_the_recipe_in_the_docs_validates(recipe):
     assert [c.name for c in recipe(block).classes] == ["corn", "soybeans", "grass"]
     for table in TABLES:
         assert f"`[{table}]`" in text, table
+
+
+def test_a_recipe_is_read_without_torch(tmp_path):
+    path = tmp_path / "crops.toml"
+    path.write_text(SMALLEST)
+    code = (
+        "import sys; from geoseg.training.recipe.recipe import load_recipe; "
+        "from geoseg.training.recipe.example import example; "
+        f"load_recipe({str(path)!r}); example(); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
