@@ -20,7 +20,6 @@ from geoseg.training.recipe.settings import AugmentSettings
 
 ChipArrays = tuple[NDArray[np.float32], NDArray[np.uint8]]
 """What the network gets: normalised (bands, rows, columns), and class indices (rows, columns)."""
-
 _TRIES = 8
 _GOOD_SHARE = 0.5
 

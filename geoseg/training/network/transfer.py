@@ -20,6 +20,8 @@ _NOT_OPTIONS = {
     "_model_class", "encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params",
 }  # fmt: skip
 _ARCHITECTURES = {smp_class: name for name, smp_class in SMP_CLASSES.items()}
+_HEADS = ("segmentation_head.", "head.")
+_RGB = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,6 @@ def _load_smp(package: Package) -> Any:
         raise ModelError(f"{where}: {error}") from error
     load_weights(network, package.read(WEIGHTS_FILE), package.where(WEIGHTS_FILE))
     return network
-
-
-_HEADS = ("segmentation_head.", "head.")
-_RGB = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
