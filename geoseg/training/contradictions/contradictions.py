@@ -4,7 +4,7 @@ Made for predictions on ground that the network has not trained on: the blocks t
 cross-validated run, or another year's labels. What a network has learnt by heart contradicts nothing.
 
 A place is a connected set of pixels with one label and one other predicted class, after a morphological
-opening, so that the thin rims along borders that every map has are no places and hold none together.
+opening, so that the thin rims along borders, which every map has, are left out and join no places.
 
 A pixel of a place counts if its confidence reaches the threshold of the class it is mapped as: the mean
 confidence of the pixels where map and label agree on that class (see ``disagreement``). The score is

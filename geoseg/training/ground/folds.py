@@ -156,7 +156,7 @@ def in_pixels(text: str, key: str, scene: LabelledScene) -> int:
     """Turn "64px", "640m" or "2km" into pixels of a scene.
 
     Raises:
-        SettingsError: If it is no length, or the scene does not know its pixel size.
+        SettingsError: If it is not a length, or the scene does not know its pixel size.
     """
     match = _LENGTH.fullmatch(text)
     if match is None:

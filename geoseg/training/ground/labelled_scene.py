@@ -64,7 +64,7 @@ class LabelledScene:
         indices = self._index_of[ids]
         if ((indices == IGNORE) & (ids != IGNORE)).any():
             strange = sorted(set(np.unique(ids).tolist()) - {IGNORE, *self.class_ids})
-            raise InputError(f"{self.labels.path}: label {strange[0]} is no class of the recipe")
+            raise InputError(f"{self.labels.path}: label {strange[0]} is not a class of the recipe")
         if self.rim:
             indices[_near_borders(indices, self.rim)] = IGNORE
         return indices[window.slices(grown)]

@@ -52,7 +52,7 @@ def of_values(survey: ValueSurvey) -> list[LabelFinding]:
     unit = "pixels" if survey.kind == "raster" else "polygons"
     found = []
     if survey.unknown:
-        message = f"{survey.path} holds values that are no class: {_list_values(survey.unknown, unit)}"
+        message = f"{survey.path} holds values that are not a class: {_list_values(survey.unknown, unit)}"
         fix = "add them to [classes], or name them in [label_values] ignore or remap"
         found.append(LabelFinding("stop", "label-values", message, fix))
     if survey.ignored:
@@ -252,7 +252,7 @@ def of_polygon_faults(path: str, found: PolygonFaults) -> list[LabelFinding]:
         message = f"{path}: {found.overlapping:,} pairs of polygons of one class overlap, which does no harm"
         findings.append(LabelFinding("note", "polygons-overlap", message))
     if found.no_area:
-        message = f"{path}: {found.no_area:,} rows are no polygon and are left out"
+        message = f"{path}: {found.no_area:,} rows are not polygons and are left out"
         findings.append(LabelFinding("note", "polygons-no-area", message))
     if not findings:
         message = f"{path}: its {found.count:,} polygons are valid, inside the scene, and do not overlap"

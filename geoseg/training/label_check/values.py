@@ -116,7 +116,7 @@ def _of_raster(path: str, scene: Scene, recipe: Recipe) -> ValueSurvey:
             found, number = np.unique(stored[~hidden], return_counts=True)
             counts.update(dict(zip(found.tolist(), number.tolist(), strict=True)))
             if len(counts) > MOST_VALUES:
-                raise SceneError(f"{path} holds more than {MOST_VALUES} values, so it is no class raster")
+                raise SceneError(f"{path} holds more than {MOST_VALUES} values, so it is not a class raster")
     values = []
     for value, count in counts.items():
         if value == IGNORE:

@@ -263,7 +263,7 @@ def _read(path: Path) -> Any:
 
     if path.suffix != ".safetensors":
         raise ModelError(
-            f"{path} is no safetensors file; other weight files can run code when they are opened: "
+            f"{path} is not a safetensors file; other weight files can run code when they are opened: "
             "convert it with torch.load(..., weights_only=True) and safetensors.torch.save_file"
         )
     try:

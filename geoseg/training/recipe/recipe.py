@@ -281,7 +281,7 @@ def _check(recipe: Recipe, place: RecipePlace) -> None:
         if target not in ids | {IGNORE}:
             raise SettingsError(
                 f"{place.inside('label_values')} remap sends {label} to {target}; the class ids are "
-                f"{sorted(ids)}, and {IGNORE} is no label"
+                f"{sorted(ids)}, and {IGNORE} means no label"
             )
     chip_size, overlap = recipe.model.chip_size, recipe.model.overlap
     if chip_size is not None and overlap is not None and 2 * overlap > chip_size:

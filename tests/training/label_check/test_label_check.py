@@ -87,7 +87,7 @@ def test_values_that_are_not_whole_and_rasters_of_measurements(tmp_path, recipe)
     found = survey_values(str(write(tmp_path / "half.tif", values)), scene, recipe())
     assert [(value.value, value.count) for value in found.unknown] == [("2.5", 3)]
     ndvi = np.random.default_rng(0).random(scene.shape).astype(np.float32)
-    with pytest.raises(SceneError, match="no class raster"):
+    with pytest.raises(SceneError, match="not a class raster"):
         survey_values(str(write(tmp_path / "ndvi.tif", ndvi)), scene, recipe())
 
 
