@@ -94,12 +94,12 @@ def map_held_out(
     maps = []
     with progress.stage("mapping held-out ground", total / 1e6, "Mpx") as bar:
         for number in numbers:
-            with _canvas(folder, scenes[number].shape) as canvas:
+            with _open_layers(folder, scenes[number].shape) as layers:
                 for part in parts:
                     regions = [region for region in part.regions if region.scene == number]
-                    _paint(canvas, scenes[number], part.model, regions, device, bar)
+                    _map_regions(layers, scenes[number], part.model, regions, device, bar)
                 name = _name(scenes, number)
-                maps.append(_write(canvas, scenes[number], parts[0].model, folder, name, number, tags))
+                maps.append(_write(layers, scenes[number], parts[0].model, folder, name, number, tags))
     return maps
 
 
@@ -114,17 +114,17 @@ def _name(scenes: Sequence[LabelledScene], number: int) -> str:
 
 
 @contextmanager
-def _canvas(folder: Path, shape: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+def _open_layers(folder: Path, shape: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
     """Hold classes and confidence of a scene on disk, as distances from nodata: an empty file is nodata."""
-    path = folder / ".canvas"
+    path = folder / ".layers"
     try:
         yield np.memmap(path, np.uint8, "w+", shape=(2, *shape))
     finally:
         path.unlink(missing_ok=True)
 
 
-def _paint(
-    canvas: NDArray[np.uint8],
+def _map_regions(
+    layers: NDArray[np.uint8],
     scene: LabelledScene,
     model: Model,
     regions: Sequence[Region],
@@ -148,22 +148,22 @@ def _paint(
         if window is None:
             continue
         for stitched in Stitcher(ingredients).run(grid.blocks(BLOCK_SIZE, window), settings.forwards):
-            _store(canvas, stitched, window, model)
+            _store(layers, stitched, window, model)
         bar.advance(window.pixels / 1e6)
 
 
-def _store(canvas: NDArray[np.uint8], stitched: StitchedBlock, window: Window, model: Model) -> None:
+def _store(layers: NDArray[np.uint8], stitched: StitchedBlock, window: Window, model: Model) -> None:
     common = stitched.block.core.intersection(window)
     decision = None if common is None else stitched.decide(common)
     if common is None or decision is None:
         return
-    for layer, kind in zip(canvas, _kinds(model), strict=True):
+    for layer, kind in zip(layers, _kinds(model), strict=True):
         target = layer[common.slices()]
         target[decision.valid] = NODATA - kind.render(decision)[0][decision.valid]
 
 
 def _write(
-    canvas: NDArray[np.uint8],
+    layers: NDArray[np.uint8],
     scene: LabelledScene,
     model: Model,
     folder: Path,
@@ -172,7 +172,7 @@ def _write(
     tags: Mapping[str, str],
 ) -> HeldOutMap:
     finals = []
-    for layer, kind in zip(canvas, _kinds(model), strict=True):
+    for layer, kind in zip(layers, _kinds(model), strict=True):
         final = folder / f"{name}_{kind.name}.tif"
         whole = Window.from_shape(scene.shape)
         writer = MapWriter(kind, final, folder, whole, scene.image.georeference, tags)
