@@ -88,8 +88,8 @@ def estimate_shift(scene: Scene, labels: Labels, cells: LabelCells, *, seed: int
         RunError: If a file cannot be read.
     """
     sums, counts = [], []
-    for window in places(cells, scene.shape):
-        for tile_sums, tile_counts in _look(scene, labels, window):
+    for window in border_windows(cells, scene.shape):
+        for tile_sums, tile_counts in _sum_below_borders(scene, labels, window):
             sums.append(tile_sums)
             counts.append(tile_counts)
     if not sums:
@@ -97,7 +97,7 @@ def estimate_shift(scene: Scene, labels: Labels, cells: LabelCells, *, seed: int
     return fit_shift(np.array(sums), np.array(counts), seed)
 
 
-def places(cells: LabelCells, shape: tuple[int, int]) -> list[Window]:
+def border_windows(cells: LabelCells, shape: tuple[int, int]) -> list[Window]:
     """Choose windows that hold label borders, at most ``MOST_WINDOWS`` of them at equal steps."""
     found = []
     for row in range(0, shape[0], WINDOW):
@@ -176,7 +176,7 @@ def _contrast(surface: NDArray[np.float64]) -> float:
     return float(surface[row, col]) / around - 1 if around > 0 else 0.0
 
 
-def _look(
+def _sum_below_borders(
     scene: Scene, labels: Labels, window: Window
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Sum the change below each tile's borders at every shift, and count the borders with a value."""

@@ -235,7 +235,7 @@ def test_a_large_scene_is_sampled(monkeypatch, samples):
     counts = np.zeros((400, 300, 2), np.uint32)
     counts[:, 100:] = 5
     cells = LabelCells(16, counts)
-    chosen = module.places(cells, (6400, 4800))
+    chosen = module.border_windows(cells, (6400, 4800))
     assert len(chosen) == module.MOST_WINDOWS
     assert len(set(chosen)) == len(chosen)
     assert all(window.col_stop > 1600 for window in chosen)
