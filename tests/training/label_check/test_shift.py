@@ -256,7 +256,9 @@ def test_dakota_fits_and_known_shifts_of_it_are_found(real_data, monkeypatch, ro
     labels = open_labels(real_data / "dakota" / "classes.tif", scene)
     monkeypatch.setattr(module, "MOST_WINDOWS", 12)
     monkeypatch.setattr(
-        module, "places", lambda *_: [Window(3584 + 512 * i, 768 + 256 * i, 512, 512) for i in range(4)]
+        module,
+        "border_windows",
+        lambda *_: [Window(3584 + 512 * i, 768 + 256 * i, 512, 512) for i in range(4)],
     )
     found = estimate(scene, labels, rows, cols)
     assert (found.offset.rows, found.offset.cols) == pytest.approx((rows, cols), abs=0.25)
