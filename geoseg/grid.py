@@ -199,6 +199,12 @@ class Grid:
             for j, col in enumerate(range(cols.start, cols.stop, step))
         ]
 
+    def count_chips(self, window: Window) -> int:
+        """Count the chips that touch ``window``."""
+        rows = _chip_range(window.row, window.row_stop, self.counts[0], self.chip_size, self.stride)
+        cols = _chip_range(window.col, window.col_stop, self.counts[1], self.chip_size, self.stride)
+        return len(rows) * len(cols)
+
     def _block(self, index: tuple[int, int], chips: tuple[int, int, int, int]) -> Block:
         row, col, row_stop, col_stop = (n * self.stride for n in chips)
         last_row, last_col = (chips[2] == self.counts[0]), (chips[3] == self.counts[1])

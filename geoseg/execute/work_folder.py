@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import InputError, OutputError
-from geoseg.execute.block_store import WorkStore
+from geoseg.execute.block_store import BlockStore, cannot_write
 from geoseg.execute.fingerprint import Fingerprint, differences
-from geoseg.execute.work_file import cannot_write
 from geoseg.files import is_alive
 
 _STATE, _LOCK, _SCRATCH, _PUBLISHING = "run.json", "lock", "scratch", "publishing"
@@ -41,9 +40,9 @@ class WorkFolder:
     may_replace: bool
 
     @property
-    def store(self) -> WorkStore:
+    def store(self) -> BlockStore:
         """The finished blocks."""
-        return WorkStore(self.path)
+        return BlockStore(self.path)
 
     @property
     def scratch(self) -> Path:
@@ -56,7 +55,7 @@ class WorkFolder:
 
 
 def read_fingerprint(path: Path) -> Fingerprint | None:
-    """The fingerprint of the work in a folder; None if there is no such folder, or none in it."""
+    """Read the fingerprint of the work in a folder; None if there is none."""
     state = _read_state(path)
     return None if state is None else state["fingerprint"]
 
@@ -65,7 +64,7 @@ def read_fingerprint(path: Path) -> Fingerprint | None:
 def open_work_folder(
     path: Path, fingerprint: Fingerprint, *, resume: bool, overwrite: bool
 ) -> Iterator[WorkFolder]:
-    """Make the folder, or go on in the one that is there.
+    """Make the folder for unfinished work, or go on in the one that is there.
 
     It is gone afterwards if the run was completed, if no block was finished, or if the input was wrong and
     the folder was made for this run.

@@ -6,14 +6,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from geoseg.plan.settings import AskedSettings
+from geoseg.plan.settings import ComputeOptions
 from geoseg.refine.request import Asked
 
 PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictRequest(AskedSettings):
+class PredictRequest(ComputeOptions):
     """The arguments of ``geoseg.predict``, which documents them, all but ``progress``."""
 
     scene: PathLike | Sequence[PathLike]

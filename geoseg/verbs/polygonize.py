@@ -12,8 +12,8 @@ from typing import Any
 
 from geoseg.execute.report import REPORT_VERSION, versions, write_json
 from geoseg.files import discard
+from geoseg.plan.memory import TracingPlan, plan_tracing
 from geoseg.plan.outputs import RASTERS, check_outputs, publish
-from geoseg.plan.polygons_memory import TracePlan, plan_tracing
 from geoseg.polygons.borders.request import borders_of, borders_to_json, with_borders
 from geoseg.polygons.provenance import choice_tags
 from geoseg.polygons.rasters import MapRasters, resolve_block_size
@@ -212,7 +212,7 @@ def _plan(
     block_size: int | None,
     workers: int | None,
     zonal: Zonal | None,
-) -> TracePlan:
+) -> TracingPlan:
     """Blocks and workers that fit into memory."""
     with MapRasters(class_map, None, probabilities) as rasters:
         bands = 1 + rasters.n_probabilities + (0 if zonal is None else 3 * len(zonal.measures))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from geoseg.execute.resume import as_begun, check_flags
-from geoseg.execute.run import map_scene
-from geoseg.plan.batch import settle_batch
-from geoseg.plan.disk import shortage
-from geoseg.plan.forwards import plan_with_fastest_forwards
-from geoseg.plan.plan import Plan
+from geoseg.execute.resume import read_begun
+from geoseg.execute.run import execute
+from geoseg.plan.plan import Plan, make_plan
 from geoseg.plan.prepare import prepare
 from geoseg.plan.request import PathLike, PredictRequest
 from geoseg.progress import Progress, Silent
@@ -147,17 +144,15 @@ def predict(
 def run_request(request: PredictRequest, progress: Progress) -> PredictResult:
     """Do what ``predict`` was asked for."""
     since = perf_counter()
-    check_flags(request)
-    job = as_begun(settle_batch(prepare(request, progress.say)), request)
-    for warning in job.warnings:
+    prepared = prepare(request, progress.say)
+    for warning in prepared.warnings:
         progress.say(f"warning: {warning}")
-    job, plan = plan_with_fastest_forwards(job, request, progress.say)
-    too_full = shortage(plan.disk_bytes, job.outputs.classes)
-    if too_full is not None:
-        progress.say(f"warning: {too_full}")
-        job = replace(job, warnings=(*job.warnings, too_full))
+    begun = read_begun(prepared)
+    plan = make_plan(prepared, begun, progress.say)
+    for warning in plan.warnings[len(prepared.warnings) :]:
+        progress.say(f"warning: {warning}")
     progress.say(plan.summary())
     if request.dry_run:
         return PredictResult({}, plan, plan.to_json())
-    report = map_scene(job, progress, since)
-    return PredictResult(job.outputs.named(), plan, report)
+    report = execute(plan, progress, since)
+    return PredictResult(prepared.outputs.named(), plan, report)

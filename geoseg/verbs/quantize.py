@@ -19,7 +19,7 @@ from geoseg.models import Model, open_model
 from geoseg.models.conversion import ChipShape
 from geoseg.models.export import write_package
 from geoseg.models.quantize import check_can_quantize, quantize_network
-from geoseg.plan.prepare import judge
+from geoseg.plan.prepare import raise_if_unfit
 from geoseg.progress import Progress, Silent
 from geoseg.scene import Scene, open_scene
 from geoseg.verbs.agreement import agreement, label_scores
@@ -119,8 +119,8 @@ def _open(path: PathLike, model: Model, further: Mapping[str, Any]) -> Scene:
     """A scene as the model reads it; refused where predict would refuse it."""
     scene = open_scene(path, **{key: further[key] for key in _OF_SCENE if key in further})
     diagnosis = examine(scene, model.card, bands=further.get("bands"))
-    judge(diagnosis, scene, force=bool(further.get("force")))
-    assert diagnosis.match is not None  # judge() has refused scenes without the bands
+    raise_if_unfit(diagnosis, scene, force=bool(further.get("force")))
+    assert diagnosis.match is not None  # raise_if_unfit() has refused scenes without the bands
     return scene.select(diagnosis.match.numbers, invalid_where=model.card.invalid_where)
 
 

@@ -81,7 +81,7 @@ def prepare(name: str, folder: str, side: int) -> None:
 
 def measure(name: str, folder: str, variant: str, side: int, count: int) -> Figures:
     """One process's figures: megapixels a second and a CPU-second, peak memory in GB."""
-    from geoseg.plan.settings import AskedSettings, make_backend, resolve_settings
+    from geoseg.plan.settings import ComputeOptions, make_backend, resolve_settings
     from geoseg.system.allocator import keep_memory
     from geoseg.system.memory import peak_memory
 
@@ -92,7 +92,7 @@ def measure(name: str, folder: str, variant: str, side: int, count: int) -> Figu
     settings = resolve_settings(
         model,
         tuple(range(1, len(model.bands) + 1)),
-        AskedSettings(chip_size=side, backend=backend, device="cpu", precision=precision),
+        ComputeOptions(chip_size=side, backend=backend, device="cpu", precision=precision),
     )
     runner = make_backend(model, settings)
     chip = np.random.default_rng(0).normal(size=(1, len(model.bands), side, side)).astype(np.float32)

@@ -120,21 +120,7 @@ def test_only_flags_that_exist_are_named():
     """Every ``--flag`` in the doctor's and the scene's texts is one of predict's."""
     known = {"bands", "aoi", "date", "nodata", "scale", "offset", "warp", "force", "model"}
     root = Path(__file__).parents[2] / "geoseg"
-    scene = (
-        "layout",
-        "match",
-        "opening",
-        "probe",
-        "product",
-        "sample",
-        "scene",
-        "source",
-        "stack",
-        "warping",
-    )
-    files = [root / "scene" / f"{name}.py" for name in scene]
-    run = ("choose", "doctor", "pictures", "value_checks", "sentinel2")
-    files += [root / "run" / f"{name}.py" for name in run]
+    files = [*root.glob("scene/*.py"), *root.glob("doctor/*.py"), root / "raster" / "source.py"]
     named = {flag for file in files for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]*)", file.read_text())}
     assert named
     assert named <= known

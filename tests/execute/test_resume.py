@@ -138,17 +138,15 @@ class TestInterrupted:
         assert predict(scene, tiny_model, tmp_path, resume=True).report["blocks_resumed"] >= 3
 
     def test_a_full_disk_is_one_clear_line(self, whole, tiny_model, tmp_path, monkeypatch):
-        from geoseg.execute import work_file
+        write, calls = np.savez, []
 
-        write, calls = work_file._write, []
-
-        def full(path, pieces):
-            calls.append(path)
+        def full(file, **arrays):
+            calls.append(file)
             if len(calls) > 12:
                 raise OSError(28, "No space left on device")
-            write(path, pieces)
+            write(file, **arrays)
 
-        monkeypatch.setattr(work_file, "_write", full)
+        monkeypatch.setattr(np, "savez", full)
         with pytest.raises(RunError, match=r"the disk is full; make room, then --resume goes on") as caught:
             predict(whole[0], tiny_model, tmp_path, **BLOCKS)
         assert "\n" not in str(caught.value)

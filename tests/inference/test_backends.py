@@ -241,7 +241,7 @@ def test_it_needs_no_torch(converted, name, tmp_path):
     code = f"""
 import sys, pathlib, numpy as np
 sys.modules["torch"] = None
-from geoseg.inference.{name}_backend import {backend}
+from geoseg.inference.backends.{name}_ import {backend}
 from geoseg.models.conversion import ChipShape
 from geoseg.models.converted import Converted
 data = pathlib.Path(sys.argv[1]).read_bytes()
