@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from geoseg.assess.area import sample_size
+from geoseg.assess.bootstrap import block_size
+from geoseg.assess.boundary import read_tolerance
 from geoseg.assess.classmap import ClassMap
 from geoseg.assess.compare import IDS, WINDOW, Counts, compare, windows
 from geoseg.assess.draw import Drawn, draw_sample
 from geoseg.assess.examples import Example, Painter, make_examples, make_painter
-from geoseg.assess.lengths import block_size, tolerance
 from geoseg.assess.sample import is_sample, read_sample, write_sample
 from geoseg.assess.summary import summarise_labels
 from geoseg.assess.summary_sample import summarise_sample
@@ -47,8 +48,8 @@ class Request:
     label_column: str | None
     remap: Mapping[int | str, int] | None
     ignore: tuple[int | str, ...]
-    blocks: str | float | None
-    tolerances: tuple[str | float, ...]
+    blocks: str | None
+    tolerances: tuple[str, ...]
     replicates: int
     seed: int
     window_size: int | None
@@ -65,7 +66,7 @@ def against_labels(
 ) -> tuple[dict[str, Any], Examples]:
     """Compare with labels, pixel by pixel; returns the report and what makes its examples."""
     place, shape = class_map.georeference, class_map.shape
-    tolerances = tuple(tolerance(text, place, shape) for text in request.tolerances)
+    tolerances = tuple(read_tolerance(text, place, shape) for text in request.tolerances)
     block = block_size(request.blocks, place, shape)
     truth = open_labels(
         labels,

@@ -236,7 +236,7 @@ def _choose(
         free = free_memory()
         if free is None:
             raise
-        say(f"warning: half of the {show_memory(free)} that are free is too little; using more of it")
+        say(f"warning: half of the {format_memory(free)} that are free is too little; using more of it")
         return within(free), free
 
 

@@ -33,9 +33,9 @@ class PredictRequest(ComputeOptions):
     smooth: int | None = None
     opening: str | None = None
     closing: str | None = None
-    fill_holes: str | float | None = None
-    sieve: str | float | None = None
-    simplify: str | float | None = None
+    fill_holes: str | None = None
+    sieve: str | None = None
+    simplify: str | None = None
     smooth_borders: int | None = None
     stats: Sequence[str] | None = None
     max_memory: str | int | None = None

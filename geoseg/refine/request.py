@@ -134,8 +134,8 @@ def read_refinement(
         smooth=_whole("--smooth", given["smooth"]) if "smooth" in given else None,
         opening=morphology("opening", "--open"),
         closing=morphology("closing", "--close"),
-        fill_holes=_area(given["fill_holes"]) if "fill_holes" in given else None,
-        sieve=_area(given["sieve"]) if "sieve" in given else None,
+        fill_holes=_size("--fill-holes", given["fill_holes"]) if "fill_holes" in given else None,
+        sieve=_size("--sieve", given["sieve"]) if "sieve" in given else None,
     )
     Refinement(refinement.smooth, refinement.opening, refinement.closing).steps(None, 1)  # checks windows
     return refinement
@@ -162,10 +162,9 @@ def resolve_refinement(
     return refinement
 
 
-def _area(value: str | float) -> str:
-    parse_area(value)
-    text = "".join(str(value).split())
-    return text if text.endswith(("ha", "px", "m2", "m²")) else f"{text}ha"
+def _size(option: str, value: str | int | float) -> str:
+    parse_area(str(value), option)
+    return "".join(str(value).split())
 
 
 def _whole(option: str, value: str | float) -> int:
@@ -186,7 +185,7 @@ def _split(option: str, value: str | float) -> tuple[str, int]:
 
 
 def _patch_size(option: str, text: str, surface: Surface | None, width: int) -> PatchSize:
-    limit = parse_area(text)
+    limit = parse_area(text, option)
     if limit.in_pixels:
         return PatchSize(math.ceil(limit.amount))
     if surface is None:

@@ -4,54 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from geoseg.errors import SettingsError
 from geoseg.system.cgroups import CGROUPS, PROC, cgroup_folders, lines_of
+from geoseg.units import parse_memory
 
-_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _SHARE = 0.5
-_NO_UNIT = 100_000
-"""Fewer bytes are no amount of memory: somebody left out the unit."""
 _UNKNOWN = 4 * 10**9
 """What is taken as free where the system does not say."""
 _GDAL_MEGABYTES = 100_000
 """Numbers below this are megabytes to GDAL, others bytes."""
 CACHE_SHARE = 10
 _LEAST_CACHE = 32 * 2**20
-
-
-def parse_memory(text: str | int, option: str = "--max-memory") -> int:
-    """Bytes from ``"4GB"`` (10^9), ``"2GiB"`` (2^30), ``"500M"`` or a number of bytes.
-
-    Args:
-        text: What was written.
-        option: Where, for the message.
-
-    Raises:
-        SettingsError: If it is no positive amount of memory.
-    """
-    found = _PATTERN.fullmatch(str(text).strip())
-    if found is None:
-        raise SettingsError(f"{option} {text} is no amount of memory; write it as 4GB or 500MiB")
-    number, unit, binary = found.groups()
-    if binary and not unit:
-        raise SettingsError(f"{option} {text} is no amount of memory; write it as 4GB or 500MiB")
-    value = int(float(number) * (1024 if binary else 1000) ** _UNITS[unit.lower()])
-    if value < 1:
-        raise SettingsError(f"{option} must be more than nothing; write it as 4GB or 500MiB")
-    if not unit and value < _NO_UNIT:
-        raise SettingsError(f"{option} {text} is {value} bytes; give the unit too, as in {number}GB")
-    return value
-
-
-def show_memory(size: float) -> str:
-    """Bytes as a person reads them: ``"1.4 GB"``, ``"310 MB"``."""
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def default_limit() -> int:

@@ -12,7 +12,7 @@ from geoseg.polygons.borders.simplify import Borders
 from geoseg.polygons.rasters import MapRasters
 from geoseg.polygons.writers import check_target
 from geoseg.raster.pixel_sizes import measure_surface
-from geoseg.units import AreaLimit
+from geoseg.units import Area
 
 PathLike = str | os.PathLike[str]
 
@@ -34,7 +34,7 @@ def classes_of(
     return None if classes is None else set(class_ids(classes, info.legend, os.fspath(class_map)))
 
 
-def check_metres(class_map: PathLike, limit: AreaLimit | None, borders: Borders | None) -> None:
+def check_metres(class_map: PathLike, limit: Area | None, borders: Borders | None) -> None:
     """Refuse hectares and metres, before any work, for a map that has neither.
 
     Raises:

@@ -54,16 +54,16 @@ def polygonize(
     *,
     confidence: PathLike | None = None,
     probabilities: PathLike | None = None,
-    min_area: str | float | None = None,
+    min_area: str | None = None,
     classes: Sequence[str | int] | None = None,
     date: str | None = None,
     smooth: int | None = None,
     opening: str | None = None,
     closing: str | None = None,
-    fill_holes: str | float | None = None,
-    sieve: str | float | None = None,
+    fill_holes: str | None = None,
+    sieve: str | None = None,
     refined: PathLike | None = None,
-    simplify: str | float | None = None,
+    simplify: str | None = None,
     smooth_borders: int | None = None,
     stats: Sequence[str] | None = None,
     stats_from: PathLike | Sequence[PathLike] | None = None,
@@ -82,7 +82,7 @@ def polygonize(
         output: ``.gpkg``, ``.fgb``, ``.parquet``, ``.geojsonl``, ``.geojsons`` or ``.pmtiles``.
         confidence: Confidence raster of the same map: uint8, 0-100, 255 unknown.
         probabilities: Probability raster of the same map: uint8, one band a class, 0-250, 255 unknown.
-        min_area: Leave out smaller polygons: ``"0.5ha"``, ``"450m2"``, ``"20px"`` or hectares.
+        min_area: Leave out smaller polygons: ``"0.5ha"``, ``"450m2"`` or ``"20px"``.
         classes: Keep only polygons of these classes, by name or id; several may stand in one text, between
             commas.
         date: Acquisition date, ``YYYY-MM-DD``; default the class map's tag ``ACQUISITION_DATE``.
@@ -92,7 +92,7 @@ def polygonize(
         fill_holes: Fill smaller holes of a class: a size as ``min_area``.
         sieve: Merge smaller patches into their best neighbour: a size as ``min_area``.
         refined: Write the class map as these steps left it here.
-        simplify: Move borders by at most this to simplify them: ``"10m"``, ``"2px"`` or metres.
+        simplify: Move borders by at most this to simplify them: ``"10m"`` or ``"2px"``.
         smooth_borders: Then cut the corners of borders this often, 1 to 4 times.
         stats: Add columns with statistics of bands or indices over the pixels of every polygon: ``"ndvi"``,
             ``"B8:std"``, ``"3:max"`` (mean, std, min, max or count).
@@ -135,7 +135,7 @@ def polygonize(
     check_refined(refined, refinement)
     progress = progress or Silent()
     borders = borders_of(simplify, smooth_borders)
-    limit = None if min_area is None else parse_area(min_area)
+    limit = None if min_area is None else parse_area(min_area, "--min-area")
     day = parse_date(date)
     chosen = classes_of(class_map, classes, output, fiboa=fiboa)
     check_metres(class_map, limit, borders)

@@ -62,9 +62,9 @@ def predict(
     smooth: int | None = None,
     opening: str | None = None,
     closing: str | None = None,
-    fill_holes: str | float | None = None,
-    sieve: str | float | None = None,
-    simplify: str | float | None = None,
+    fill_holes: str | None = None,
+    sieve: str | None = None,
+    simplify: str | None = None,
     smooth_borders: int | None = None,
     stats: Sequence[str] | None = None,
     max_memory: str | int | None = None,
@@ -114,9 +114,9 @@ def predict(
         smooth: Give every pixel the most frequent class of this many pixels a side around it (odd).
         opening: Remove what is narrower than N pixels from classes, given as ``"corn,water:3"``.
         closing: Fill what is narrower than N pixels between parts of classes, given as ``opening``.
-        fill_holes: Fill smaller holes of a class: ``"0.5ha"``, ``"450m2"``, ``"20px"`` or hectares.
+        fill_holes: Fill smaller holes of a class: ``"0.5ha"``, ``"450m2"`` or ``"20px"``.
         sieve: Merge smaller patches into their best neighbour: a size as ``fill_holes``.
-        simplify: Move borders of polygons by at most this to simplify them: ``"10m"``, ``"2px"`` or metres.
+        simplify: Move borders of polygons by at most this to simplify them: ``"10m"`` or ``"2px"``.
         smooth_borders: Then cut the corners of borders this often, 1 to 4 times.
         stats: Add columns with statistics of bands or indices over the pixels of every polygon: ``"ndvi"``,
             ``"B8:std"``, ``"3:max"`` (mean, std, min, max or count).

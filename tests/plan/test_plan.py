@@ -21,7 +21,7 @@ from geoseg.plan import plan as plans
 from geoseg.plan.measure import NetworkCost, measured_cost, usual_cost
 from geoseg.plan.settings import ComputeOptions, resolve_settings
 from geoseg.system.cache import MEASURED, keep
-from geoseg.system.memory import parse_memory
+from geoseg.units import parse_memory
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "import sys; from geoseg.cli import main; sys.exit(main())", "predict"]

@@ -31,7 +31,7 @@ from geoseg.polygons.writers import (
     write_polygons,
     writer_for,
 )
-from geoseg.units import AreaLimit
+from geoseg.units import Area
 
 from .conftest import write_raster
 
@@ -123,7 +123,7 @@ def test_equal_tables_give_equal_files(small_map, tmp_path, suffix):
 @every_table
 def test_a_table_without_rows_is_a_good_file(table, tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
-    write_polygons(table.filter(min_area=AreaLimit(1e9, True)), path)
+    write_polygons(table.filter(min_area=Area(1e9, True)), path)
     assert read(path).num_rows == 0
     assert columns_in_order(path) == arrow_schema().names
 

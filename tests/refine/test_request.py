@@ -200,7 +200,7 @@ class TestPredict:
         scene = make_scene(tmp_path / "nowhere.tif", crs=None)
         options = {"model": tiny_model, "force": True, "dry_run": True}
         with pytest.raises(SettingsError, match=r"--sieve 0\.5ha.*20px"):
-            geoseg.predict(scene, tmp_path / "m.tif", sieve=0.5, **options)
+            geoseg.predict(scene, tmp_path / "m.tif", sieve="0.5ha", **options)
         geoseg.predict(scene, tmp_path / "m.tif", sieve="5px", **options)
 
 
@@ -219,10 +219,10 @@ def test_patches_below_a_size_are_those_a_filter_would_leave_out(option, amount,
     [
         ({"sieve": " 450 m2"}, "sieve 450m2"),
         ({"sieve": "3km²"}, "sieve 3km²"),
-        ({"sieve": "1.2"}, "sieve 1.2ha"),
+        ({"sieve": "1.2ha"}, "sieve 1.2ha"),
         ({"sieve": "12.5px"}, "sieve 12.5px"),
-        ({"fill_holes": 2}, "fill holes 2ha"),
-        ({"sieve": 0.12345678901}, "sieve 0.12345678901ha"),
+        ({"fill_holes": "2 ha"}, "fill holes 2ha"),
+        ({"sieve": "0.12345678901ha"}, "sieve 0.12345678901ha"),
         ({"closing": "Corn, 2:5"}, "close 1,2:5"),
         ({"opening": "grass, hay and pasture,corn,9:3"}, "open 6,1,9:3"),
         ({"smooth": "7"}, "smooth 7"),
@@ -299,7 +299,7 @@ class TestPolygonize:
             polygonize(class_map, tmp_path / "o.gpkg", refined=tmp_path / "r.tif")
 
     def test_the_report_has_the_steps(self, class_map, tmp_path):
-        report = polygonize(class_map, tmp_path / "o.gpkg", sieve=0.05, opening="9:3").report
+        report = polygonize(class_map, tmp_path / "o.gpkg", sieve="0.05ha", opening="9:3").report
         assert report["settings"]["refine"]["sieve"] == "0.05ha"
         assert report["settings"]["refine"]["opening"] == {"classes": [9], "size": 3}
 

@@ -1,4 +1,4 @@
-"""Amounts of memory: how they are written, and what is free under the limits of cgroups."""
+"""Memory that is free under the limits of control groups, and what GDAL may take of it."""
 
 from __future__ import annotations
 
@@ -6,51 +6,7 @@ import os
 
 import pytest
 
-from geoseg.errors import SettingsError
-from geoseg.system.memory import (
-    bound_gdal_cache,
-    default_limit,
-    free_memory,
-    gdal_cache,
-    parse_memory,
-    show_memory,
-)
-
-
-@pytest.mark.parametrize(
-    ("text", "bytes_"),
-    [
-        ("4GB", 4 * 10**9),
-        ("2GiB", 2 * 2**30),
-        ("500MB", 500 * 10**6),
-        ("1.5 gib", 3 * 2**29),
-        ("500M", 500 * 10**6),
-        ("64kib", 2**16),
-        ("123456", 123456),
-        (2_000_000, 2_000_000),
-    ],
-)
-def test_amounts_are_understood(text, bytes_):
-    assert parse_memory(text) == bytes_
-
-
-@pytest.mark.parametrize("text", ["", "much", "-4GB", "4XB", "0", "0.0000001kB", "4iB", "4 G B", "GB"])
-def test_others_are_refused_with_how_to_write_them(text):
-    with pytest.raises(SettingsError, match="4GB"):
-        parse_memory(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "meant"), [("8", "8GB"), (16, "16GB"), ("4000", "4000GB"), ("2.5", r"2\.5GB")]
-)
-def test_a_missing_unit_is_asked_for(text, meant):
-    with pytest.raises(SettingsError, match=rf"bytes; give the unit too, as in {meant}"):
-        parse_memory(text)
-
-
-def test_what_is_shown_can_be_read_again():
-    assert parse_memory(show_memory(1.234e9).replace(" ", "")) == pytest.approx(1.23e9)
-    assert show_memory(310e6) == "310 MB"
+from geoseg.system.memory import bound_gdal_cache, default_limit, free_memory, gdal_cache
 
 
 def system(folder, available, cgroup, files):

@@ -68,7 +68,7 @@ def test_a_class_map_becomes_polygons(class_map, tmp_path):
         ({"min_area": "2px"}, ["corn", "soybeans"]),
         ({"min_area": "15px"}, ["corn", "soybeans"]),
         ({"min_area": "0.1ha"}, ["corn", "soybeans"]),
-        ({"min_area": 0.2}, ["corn"]),
+        ({"min_area": "0.2ha"}, ["corn"]),
         ({"min_area": "1600m2"}, ["corn"]),
         ({"classes": ["corn", 7]}, ["corn", "water"]),
         ({"classes": ["2", "Water"]}, ["soybeans", "water"]),

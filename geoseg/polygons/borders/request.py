@@ -15,11 +15,11 @@ from geoseg.scene import Scene
 from geoseg.units import parse_length
 
 
-def borders_of(simplify: str | float | None, smooth_borders: int | None) -> Borders | None:
+def borders_of(simplify: str | None, smooth_borders: int | None) -> Borders | None:
     """What is to become of borders; None if they stay as they are.
 
     Args:
-        simplify: Tolerance: ``"10m"``, ``"2px"`` or metres.
+        simplify: Tolerance: ``"10m"``, ``"2px"``.
         smooth_borders: How often corners are cut.
 
     Raises:
@@ -28,7 +28,7 @@ def borders_of(simplify: str | float | None, smooth_borders: int | None) -> Bord
     rounds = smooth_borders or 0
     if not 0 <= rounds <= MAX_ROUNDS:
         raise SettingsError(f"--smooth-borders {rounds}: corners can be cut 1 to {MAX_ROUNDS} times")
-    tolerance = None if simplify is None else parse_length(simplify)
+    tolerance = None if simplify is None else parse_length(simplify, "--simplify")
     return None if tolerance is None and rounds == 0 else Borders(tolerance, rounds)
 
 

@@ -23,7 +23,7 @@ from geoseg.polygons.table.wkb import polygons_as_wkb
 from geoseg.polygons.zonal.sums import ZonalSums, zonal_arrays
 from geoseg.polygons.zonal.zonal import Zonal
 from geoseg.system.threads import in_order
-from geoseg.units import AreaLimit
+from geoseg.units import Area
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,13 +75,11 @@ class PolygonTable:
         """Only the chosen rows."""
         return replace(self, polygons=self.polygons.take(chosen))
 
-    def filter(self, *, min_area: AreaLimit | None = None, classes: set[int] | None = None) -> PolygonTable:
+    def filter(self, *, min_area: Area | None = None, classes: set[int] | None = None) -> PolygonTable:
         """Leave rows out; the others stay as they are. See ``matching``."""
         return self.take(self.matching(min_area=min_area, classes=classes))
 
-    def matching(
-        self, *, min_area: AreaLimit | None = None, classes: set[int] | None = None
-    ) -> NDArray[np.bool_]:
+    def matching(self, *, min_area: Area | None = None, classes: set[int] | None = None) -> NDArray[np.bool_]:
         """Which rows pass filters.
 
         Args:

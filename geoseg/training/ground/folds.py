@@ -7,7 +7,6 @@ pixel of another fold's ground or of the buffer around it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,8 +19,8 @@ from geoseg.training.ground.fold_polygons import read_fold_polygons
 from geoseg.training.ground.ground import Ground, LabelCells
 from geoseg.training.ground.regions import Region
 from geoseg.training.recipe.settings import SplitSettings
+from geoseg.units import parse_length
 
-_LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(px|m|km)\s*")
 NO_FOLD = -1
 """Ground that trains in every fold."""
 
@@ -116,17 +115,14 @@ def in_pixels(text: str, key: str, ground: Ground) -> int:
     Raises:
         SettingsError: If it is no length, or the scene does not know its pixel size.
     """
-    match = _LENGTH.fullmatch(text)
-    if match is None:
-        raise SettingsError(f'[split] {key} is "{text}"; write it as 64px, 640m or 2km')
-    number, unit = float(match[1]), match[2]
-    if unit == "px":
-        return round(number)
+    length = parse_length(text, f"[split] {key}", zero=True)
+    if length.in_pixels:
+        return round(length.amount)
     if ground.scene.gsd is None:
         raise SettingsError(
             f"[split] {key} is {text}, and {ground.scene.name} does not say how large its pixels are; give px"
         )
-    return round(number * {"m": 1, "km": 1000}[unit] / ground.scene.gsd)
+    return round(length.amount / ground.scene.gsd)
 
 
 def default_block_size(grounds: Sequence[Ground]) -> int:

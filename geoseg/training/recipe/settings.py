@@ -10,6 +10,7 @@ from typing import Any
 from geoseg.errors import SettingsError
 from geoseg.inference.backends.tta import SYMMETRIES
 from geoseg.training.recipe.tables import setting
+from geoseg.units import parse_length
 
 SPLIT_METHODS = ("blocks", "scenes", "polygons", "none")
 KEEPS = ("best", "last")
@@ -71,6 +72,9 @@ class SplitSettings:
     column: str = setting("fold", "polygons: attribute with the fold's number")
 
     def __post_init__(self) -> None:
+        for key in ("block_size", "buffer"):
+            if getattr(self, key) is not None:
+                parse_length(getattr(self, key), key, zero=key == "buffer")
         if self.fold >= self.folds:
             raise SettingsError(
                 f"fold is {self.fold}; with folds = {self.folds} it must be 0 to {self.folds - 1}"
