@@ -22,6 +22,7 @@ from geoseg.assess.summary import summarise_labels
 from geoseg.assess.summary_sample import summarise_sample
 from geoseg.classes import LandClass, complete_legend
 from geoseg.errors import GeosegError, InputError
+from geoseg.files import atomic
 from geoseg.grid import Window
 from geoseg.labels.labels import Labels, open_labels
 from geoseg.labels.polygons import PolygonLabels
@@ -149,14 +150,8 @@ def draw(
             window_size=request.window_size or WINDOW,
             advance=lambda pixels: bar.advance(pixels / 1e6),
         )
-    part = output.with_name(f".{output.stem}.{os.getpid()}.part.gpkg")
-    try:
+    with atomic(output) as part:
         write_sample(part, drawn, class_map, request.seed)
-        for ending in ("-wal", "-shm", "-journal"):
-            output.with_name(output.name + ending).unlink(missing_ok=True)
-        os.replace(part, output)
-    finally:
-        part.unlink(missing_ok=True)
     return _describe_draw(drawn, class_map, request.seed), {"sample": output}
 
 

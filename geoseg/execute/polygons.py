@@ -108,7 +108,7 @@ def polygons_of_run(
             plan.tracing.check_borders(table.polygons, run.borders)
     table, changed = with_borders(table, run.borders, final.parent, progress)
     progress.say(f"writing {len(table):,} polygons to {final}")
-    return [StagedFile(stage_polygons(table, final), final)], changed
+    return [stage_polygons(table, final)], changed
 
 
 def _trace_rasters(plan: Plan, rasters: Mapping[str, Path], folder: Path, progress: Progress) -> PolygonTable:

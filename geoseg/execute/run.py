@@ -18,7 +18,7 @@ from geoseg.execute.report import RunTotals, nothing_mapped, report_of_run, stag
 from geoseg.execute.resume import finished_report, is_finished
 from geoseg.execute.spec import Executor, RunSpec
 from geoseg.execute.work_folder import WorkFolder, open_work_folder
-from geoseg.files import StagedFile, discard
+from geoseg.files import StagedFile, discard, publish, remove_leftovers, stage_json
 from geoseg.inference.margins import BlockGraph
 from geoseg.plan.outputs import publish, refuse_existing, refuse_what_appeared, remove_leftovers
 from geoseg.plan.plan import Plan

@@ -6,12 +6,11 @@ disappears in one step. What is left of a run that was cut short can be gone on 
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,14 +78,14 @@ def open_work_folder(
         OutputError: If there is work already and nobody said what to do with it, it is another run's, or
             another process is busy with it.
     """
-    _remove_leftovers(path)
+    remove_leftovers([path])
     lock = None
     try:
         if path.exists():
             lock = _lock(path)
             if _read_state(path) is None or (overwrite and not resume):
                 _check_asked(path, resume=resume, overwrite=overwrite)
-                _remove(path)
+                remove_folder(path)
         is_new = not path.exists()
         if is_new:
             _release(lock)
@@ -115,7 +114,7 @@ def _working(folder: WorkFolder, *, is_new: bool) -> Iterator[WorkFolder]:
         if keep and any(folder.store.indices()):
             shutil.rmtree(folder.scratch, ignore_errors=True)
         else:
-            _remove(folder.path)
+            remove_folder(folder.path)
 
 
 def _check_asked(path: Path, *, resume: bool, overwrite: bool) -> None:
@@ -153,7 +152,7 @@ def _read_state(path: Path) -> dict[str, Any] | None:
 
 def _make(path: Path, fingerprint: Fingerprint, *, may_replace: bool) -> int | None:
     """Make the folder with all that says whose it is, under another name first; returns its lock."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    beside = temporary_path(path)
     lock = None
     try:
         beside.mkdir()
@@ -195,21 +194,3 @@ def _lock(path: Path) -> int | None:
 def _release(lock: int | None) -> None:
     if lock is not None:
         os.close(lock)
-
-
-def _remove(path: Path) -> None:
-    """Remove a folder in one step; what of it is left for a moment has another name."""
-    gone = path.with_name(f".{path.name}.{os.getpid()}.gone")
-    with suppress(OSError):
-        os.rename(path, gone)
-    shutil.rmtree(gone, ignore_errors=True)
-    shutil.rmtree(path, ignore_errors=True)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove what processes that were killed had half made or half removed."""
-    for ending in ("new", "gone"):
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*.{ending}"):
-            pid = left.name.split(".")[-2]
-            if pid.isdecimal() and not is_alive(int(pid)):
-                shutil.rmtree(left, ignore_errors=True)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import ModelError, OutputError
+from geoseg.files import write_file
 from geoseg.models.converted import Converted, Promised, promise
 from geoseg.models.mlm import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE
 from geoseg.models.model import Model
-from geoseg.models.package import to_json, write_file
+from geoseg.models.package import to_json
 
 QUANTIZATION_KEY = "geoseg:quantization"
 

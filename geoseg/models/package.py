@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import ModelError
+from geoseg.files import write_file
 from geoseg.models.card import ModelCard
 from geoseg.models.catalog import UNET_CLASSIC_CLASS
 from geoseg.models.converted import promised_in
@@ -189,10 +190,3 @@ def _read_json(package: Package, name: str) -> dict[str, Any]:
 def to_json(value: Mapping[str, Any]) -> bytes:
     """A JSON file's bytes."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode("ascii")
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write beside a file and rename, so that nobody reads half of it."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(data)
-    beside.replace(path)

@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from geoseg.files import write_file
+
 _DIGEST = hashlib.sha256().digest_size
 NETWORKS, MEASURED = "networks", "measured"
 """Kinds of entries, each in a folder of its own."""
@@ -70,7 +72,8 @@ def keep(key: str, data: bytes, kind: str = NETWORKS) -> Path | None:
     for folder in _folders(kind):
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path = _write(folder / f"{key}{_ENDINGS[kind]}", hashlib.sha256(data).digest() + data)
+            path = folder / f"{key}{_ENDINGS[kind]}"
+            write_file(path, hashlib.sha256(data).digest() + data, sync=False)  # damage is noticed
         except OSError:
             continue
         _prune(folder, kind)
@@ -96,19 +99,6 @@ def _is_private(folder: Path) -> bool:
     if not stat.S_ISDIR(state.st_mode):
         return False
     return not hasattr(os, "getuid") or (state.st_uid == os.getuid() and not state.st_mode & 0o022)
-
-
-def _write(path: Path, content: bytes) -> Path:
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(beside, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise
-    return path
 
 
 def _prune(folder: Path, kind: str) -> None:

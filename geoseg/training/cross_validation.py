@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import SettingsError
+from geoseg.files import write_file
 from geoseg.progress import Progress
 from geoseg.training.network.train_network import PACKAGE, Trained, finished, train_network
 from geoseg.training.publish import FINAL, MEASURED
@@ -128,9 +129,7 @@ def _measured(
         metrics, temperatures, maps = measure_folds(opened, packages, output, work, progress)
         _say_scores(metrics, progress)
         _write_contradictions(opened, maps, work, progress)
-        part = marker.with_name(f".{MEASURED}.part")
-        part.write_text(json.dumps({"metrics": metrics, "temperatures": temperatures}), encoding="utf-8")
-        part.replace(marker)
+        write_file(marker, json.dumps({"metrics": metrics, "temperatures": temperatures}))
     kept = json.loads(marker.read_text(encoding="utf-8"))
     return kept["metrics"], kept["temperatures"]
 

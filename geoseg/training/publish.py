@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from geoseg.files import remove_folder
 from geoseg.training.network.train_network import EPOCHS, PACKAGE
 
 STAGED, DETAILS, FINAL, MEASURED = "package", "training", "final", "measured.json"
@@ -52,7 +53,6 @@ def publish(work: Path, folder: Path) -> None:
         shutil.copytree(work / FINAL, details, ignore=_LEFT_BEHIND, dirs_exist_ok=True)
         for weights in (details / "folds").glob("*/*.safetensors"):
             weights.unlink()
-    if folder.exists():
-        shutil.rmtree(folder)
+    remove_folder(folder)
     os.replace(staged, folder)
     shutil.rmtree(work)

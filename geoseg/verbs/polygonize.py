@@ -20,7 +20,7 @@ from geoseg.polygons.rasters import MapRasters, resolve_block_size
 from geoseg.polygons.refined import check_refined, refinement_of, sources_of
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.vectorise import parse_date, polygons_from_maps
-from geoseg.polygons.writers import SUFFIXES, discard_polygons, publish_polygons, stage_polygons
+from geoseg.polygons.writers import SUFFIXES, stage_polygons
 from geoseg.polygons.zonal.request import paths_of, zonal_of_map, zonal_to_json
 from geoseg.polygons.zonal.zonal import Zonal
 from geoseg.progress import Progress, Silent
@@ -175,11 +175,10 @@ def polygonize(
         new, changed = with_borders(table, borders, output.parent, progress)
         made_by = dict(new.provenance) | choice_tags(limit, chosen, fiboa=fiboa)
         kept = replace(new.take(keep), provenance=made_by)
-        rasters = sources.finish()
-        cleanup.callback(discard, rasters)
+        staged = sources.finish()
+        cleanup.callback(discard, staged)
         progress.say(_what_is_written(kept, table, output))
-        staged = stage_polygons(kept, output, fiboa=fiboa)
-        cleanup.callback(discard_polygons, staged)
+        staged.append(stage_polygons(kept, output, fiboa=fiboa))
         content = _report(table, kept, written, inputs, since)
         content["settings"] = {
             "min_area": min_area,
@@ -194,9 +193,8 @@ def polygonize(
         if changed is not None:
             content["borders"] = changed
         if report is not None:
-            write_json(Path(report), content)
-        publish(rasters)
-        publish_polygons(staged, output)
+            staged.insert(0, stage_json(Path(report), content))
+        publish(staged)
     return PolygonizeResult(output, len(kept), len(table) - len(kept), content)
 
 

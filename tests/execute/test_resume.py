@@ -106,9 +106,12 @@ class TestDamage:
         assert not takers & finished
 
     def test_what_a_killed_process_left_half_written_goes(self, whole, tiny_model, tmp_path, begun):
-        for path in (begun / "blocks" / ".r2c2.block.1f.part", tmp_path / ".map.tif.99999999.part"):
+        for path in (
+            begun / "blocks" / ".r2c2.1.1f.part.block",
+            tmp_path / ".map.99999999.1f.part.tif",
+        ):
             path.write_bytes(b"half")
-        foreign = tmp_path / ".other.tif.99999999.part"
+        foreign = tmp_path / ".other.99999999.1f.part.tif"
         foreign.write_bytes(b"not ours")
         predict(whole[0], tiny_model, tmp_path, resume=True)
         assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == [foreign.name]

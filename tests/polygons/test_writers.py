@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import weakref
 from contextlib import closing
@@ -26,8 +25,6 @@ from geoseg.polygons.writers import (
     SUFFIXES,
     WRITERS,
     check_target,
-    discard_polygons,
-    staged_path,
     write_polygons,
     writer_for,
 )
@@ -163,16 +160,6 @@ def test_the_file_appears_whole_or_not_at_all(small_map, tmp_path, suffix, monke
         write_polygons(table, path)
     assert sorted(tmp_path.iterdir()) == before
     assert path.read_bytes() == b"the old file"
-
-
-def test_what_a_killed_writer_left_goes_with_the_hidden_file(tmp_path):
-    staged = staged_path(tmp_path / "a[1].pmtiles")
-    mine = [staged, *(staged.with_name(staged.name + end) for end in ("-journal", ".tmp.mbtiles"))]
-    others = [tmp_path / "a[1].pmtiles", tmp_path / f".b.{os.getpid()}.part.pmtiles"]
-    for path in (*mine, *others):
-        path.write_bytes(b"")
-    discard_polygons(staged)
-    assert sorted(tmp_path.iterdir()) == sorted(others)
 
 
 @every_format

@@ -173,7 +173,7 @@ def test_a_failed_run_leaves_nothing(class_map, tmp_path, monkeypatch):
     def fail(*_):
         raise RunError("the disk is full")
 
-    monkeypatch.setattr(module, "write_json", fail)
+    monkeypatch.setattr(module, "stage_json", fail)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(RunError, match="disk is full"):
         polygonize(class_map, tmp_path / "out.gpkg", report=tmp_path / "r.json")

@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from geoseg.assess.scores import score
 from geoseg.classes import IGNORE
 from geoseg.errors import RunError
+from geoseg.files import write_file
 from geoseg.training.network.averaging import AveragedWeights
 from geoseg.training.network.schedules import Schedule
 from geoseg.training.network.transfer import encoder_of
@@ -288,9 +289,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
     """Write a network's weights as safetensors: numbers and names, nothing that can run."""
     from geoseg.models.weights import dump_weights
 
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(dump_weights(network))
-    beside.replace(path)
+    write_file(path, dump_weights(network))
 
 
 def kept_of(history: Sequence[Epoch], keep: str) -> Epoch:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geoseg.files import write_file
 from geoseg.progress import Progress
 
 if TYPE_CHECKING:
@@ -97,9 +98,7 @@ def train_network(prepared: Prepared, folder: Path, progress: Progress, *, title
 
 
 def _mark_finished(folder: Path, history: list[Epoch]) -> None:
-    part = folder / f".{EPOCHS}.part"
-    part.write_text(json.dumps([asdict(entry) for entry in history]), encoding="utf-8")
-    part.replace(folder / EPOCHS)
+    write_file(folder / EPOCHS, json.dumps([asdict(entry) for entry in history]))
 
 
 def _reporter(prepared: Prepared, progress: Progress, bar: Any, folder: Path) -> Reporter:
