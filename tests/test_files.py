@@ -56,10 +56,15 @@ class TestAtomic:
         path = tmp_path / "fields.gpkg"
         path.write_bytes(b"old")
         (tmp_path / "fields.gpkg-wal").write_bytes(b"its own")
-        with pytest.raises(error), atomic(path) as part:
-            part.write_bytes(b"half")
-            part.with_name(part.name + "-journal").write_bytes(b"SQLite's")
-            raise error
+
+        def write():
+            with atomic(path) as part:
+                part.write_bytes(b"half")
+                part.with_name(part.name + "-journal").write_bytes(b"SQLite's")
+                raise error
+
+        with pytest.raises(error):
+            write()
         assert names(tmp_path) == ["fields.gpkg", "fields.gpkg-wal"]
         assert path.read_bytes() == b"old"
 
@@ -126,9 +131,14 @@ class TestGroups:
                 part.write_text("new")
             assert not any(path.exists() for path in paths)
         assert published == paths
-        with pytest.raises(ValueError, match="second"), atomic_group(paths) as (first, _):
-            first.write_text("newer")
-            raise ValueError("second")
+
+        def fail():
+            with atomic_group(paths) as (first, _):
+                first.write_text("newer")
+                raise ValueError("second")
+
+        with pytest.raises(ValueError, match="second"):
+            fail()
         assert {path.read_text() for path in paths} == {"new"}
         assert names(tmp_path) == ["map.qml", "map.tif"]
 
@@ -213,9 +223,14 @@ class TestReports:
 class TestFolders:
     def test_unfinished_work_is_gone_afterwards(self, tmp_path):
         folder = tmp_path / "work"
-        with pytest.raises(ValueError, match="x"), work_folder(folder, overwrite=False) as path:
-            (path / "a").write_text("")
-            raise ValueError("x")
+
+        def fail():
+            with work_folder(folder, overwrite=False) as path:
+                (path / "a").write_text("")
+                raise ValueError("x")
+
+        with pytest.raises(ValueError, match="x"):
+            fail()
         assert names(tmp_path) == []
         folder.mkdir()
         with pytest.raises(OutputError, match="--overwrite"), work_folder(folder, overwrite=False):

@@ -9,33 +9,22 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from geoseg.system.cgroups import CGROUPS, PROC, cgroup_folders, lines_of
-
+CPUINFO = Path("/proc/cpuinfo")
 TOPOLOGY = Path("/sys/devices/system/cpu")
 _SIBLINGS = ("thread_siblings_list", "core_cpus_list")
 
 
 def cores() -> int:
-    """Processors this process may use: those it may run on, and no more than its quota of time pays for."""
-    usable = len(_usable() or ()) or os.cpu_count() or 1
-    allowed = quota()
-    return usable if allowed is None else min(usable, allowed)
+    """Processors that this process may use: those it may run on, and no more than its quota of time pays for.
 
-
-def quota(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
-    """Processors that the quotas of control groups pay for, rounded up: ``docker --cpus 2`` sets one.
-
-    Args:
-        proc: Where the kernel tells about processes; another folder in tests.
-        cgroups: Where it tells about groups.
-
-    Returns:
-        The least of all groups on the way up, at least 1; None without a quota.
+    ``docker --cpus 2`` sets a quota.
     """
-    shares = [_share(version, folder) for version, folder in cgroup_folders("cpu", proc, cgroups)]
-    return min((share for share in shares if share is not None), default=None)
+    from dask.system import cpu_count  # 0.1 s, because it loads the whole of dask
+
+    return int(cpu_count())
 
 
 def physical_cores(usable: Iterable[int] | None = None, topology: Path = TOPOLOGY) -> int | None:
@@ -57,12 +46,17 @@ def physical_cores(usable: Iterable[int] | None = None, topology: Path = TOPOLOG
     return len({min(siblings) for siblings in found.values()})
 
 
-def processor_name(proc: Path = PROC) -> str:
-    """The model of the processor, as far as the system says."""
-    for line in lines_of(proc / "cpuinfo"):
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            return value.strip()
+def processor_name(cpuinfo: Path = CPUINFO) -> str:
+    """The model of the processor, as far as the system says.
+
+    Args:
+        cpuinfo: Where Linux tells about processors; another file in tests.
+    """
+    with suppress(OSError):
+        for line in cpuinfo.read_text(encoding="ascii", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
     return platform.machine()
 
 
@@ -70,26 +64,11 @@ def _usable() -> frozenset[int] | None:
     return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
-def _share(version: int, folder: Path) -> int | None:
-    if version == 2:
-        text = (lines_of(folder / "cpu.max") or [""])[0].split()
-    else:
-        files = (folder / f"cpu.cfs_{part}_us" for part in ("quota", "period"))
-        text = [line.strip() for path in files for line in lines_of(path)[:1]]
-    if len(text) != 2 or not all(part.isdecimal() for part in text):  # "max" and -1 mean none
-        return None
-    allowed, period = map(int, text)
-    return max(1, -(-allowed // period)) if period else None
-
-
 def _siblings(topology: Path, number: int) -> frozenset[int]:
     """The logical processors of a core, by one of them; empty where the system does not say."""
     for name in _SIBLINGS:
-        for line in lines_of(topology / f"cpu{number}" / "topology" / name)[:1]:
-            try:
-                return frozenset(_numbers(line))
-            except ValueError:
-                continue
+        with suppress(OSError, ValueError):
+            return frozenset(_numbers((topology / f"cpu{number}" / "topology" / name).read_text()))
     return frozenset()
 
 

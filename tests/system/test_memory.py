@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from geoseg.system.memory import bound_gdal_cache, default_limit, free_memory, gdal_cache
+from geoseg.system import memory
+from geoseg.system.memory import (
+    bound_gdal_cache,
+    default_limit,
+    free_memory,
+    gdal_cache,
+    peak_memory,
+    resident_memory,
+)
 
 
-def system(folder, available, cgroup, files):
-    """What the kernel would tell."""
+def system(monkeypatch, folder, available, cgroup, files):
+    """What is free where the kernel would tell this."""
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=available))
     (folder / "proc" / "self").mkdir(parents=True)
-    (folder / "proc" / "meminfo").write_text(f"MemTotal: 99999999 kB\nMemAvailable: {available // 1024} kB\n")
     (folder / "proc" / "self" / "cgroup").write_text(cgroup)
     for name, text in files.items():
         path = folder / "cgroup" / name
@@ -24,12 +34,12 @@ def system(folder, available, cgroup, files):
 GB = 2**30
 
 
-def test_without_limits_it_is_what_the_system_has(tmp_path):
+def test_without_limits_it_is_what_the_system_has(tmp_path, monkeypatch):
     files = {"a/memory.max": "max\n", "a/memory.current": f"{GB}\n"}
-    assert system(tmp_path, 8 * GB, "0::/a\n", files) == 8 * GB
+    assert system(monkeypatch, tmp_path, 8 * GB, "0::/a\n", files) == 8 * GB
 
 
-def test_the_lowest_limit_on_the_way_up_counts_and_cached_files_do_not(tmp_path):
+def test_the_lowest_limit_on_the_way_up_counts_and_cached_files_do_not(tmp_path, monkeypatch):
     files = {
         "a/memory.max": f"{4 * GB}\n",
         "a/memory.current": f"{3 * GB}\n",
@@ -37,15 +47,15 @@ def test_the_lowest_limit_on_the_way_up_counts_and_cached_files_do_not(tmp_path)
         "a/b/memory.max": f"{64 * GB}\n",
         "a/b/memory.current": "0\n",
     }
-    assert system(tmp_path, 8 * GB, "0::/a/b\n", files) == 3 * GB
+    assert system(monkeypatch, tmp_path, 8 * GB, "0::/a/b\n", files) == 3 * GB
 
 
-def test_a_container_sees_its_own_limit_at_the_root(tmp_path):
+def test_a_container_sees_its_own_limit_at_the_root(tmp_path, monkeypatch):
     files = {"memory.max": f"{2 * GB}\n", "memory.current": f"{GB // 2}\n"}
-    assert system(tmp_path, 8 * GB, "0::/somewhere/of/the/host\n", files) == 3 * GB // 2
+    assert system(monkeypatch, tmp_path, 8 * GB, "0::/somewhere/of/the/host\n", files) == 3 * GB // 2
 
 
-def test_version_one(tmp_path):
+def test_version_one(tmp_path, monkeypatch):
     files = {
         "memory/a/memory.limit_in_bytes": f"{5 * GB}\n",
         "memory/a/memory.usage_in_bytes": f"{4 * GB}\n",
@@ -53,17 +63,31 @@ def test_version_one(tmp_path):
         "memory/memory.limit_in_bytes": "9223372036854771712\n",
         "memory/memory.usage_in_bytes": f"{7 * GB}\n",
     }
-    assert system(tmp_path, 8 * GB, "5:cpu,cpuacct:/a\n4:memory:/a\n0::/\n", files) == 2 * GB
+    assert system(monkeypatch, tmp_path, 8 * GB, "5:cpu,cpuacct:/a\n4:memory:/a\n0::/\n", files) == 2 * GB
 
 
-def test_over_the_limit_nothing_is_free(tmp_path):
+def test_over_the_limit_nothing_is_free(tmp_path, monkeypatch):
     files = {"a/memory.max": f"{GB}\n", "a/memory.current": f"{2 * GB}\n"}
-    assert system(tmp_path, 8 * GB, "0::/a\n", files) == 0
+    assert system(monkeypatch, tmp_path, 8 * GB, "0::/a\n", files) == 0
 
 
 def test_this_machine_says_something_and_half_of_it_is_the_default():
     free = free_memory()
-    assert free is None or 0.3 * free < default_limit() < 0.7 * free + 1
+    assert free > 0
+    assert 0.3 * free < default_limit() < 0.7 * free + 1
+
+
+def test_the_peak_is_what_was_resident_at_most():
+    block = np.ones(10_000_000)
+    held = resident_memory()
+    assert peak_memory() >= held >= block.nbytes
+    del block
+    assert peak_memory() >= held
+
+
+def test_the_peak_where_the_kernel_keeps_no_account(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "PROC", tmp_path)
+    assert 10**7 < peak_memory() < 10**12
 
 
 @pytest.mark.parametrize(

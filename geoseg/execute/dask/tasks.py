@@ -21,12 +21,12 @@ class Done:
     Attributes:
         result: What came of it: of a block that was computed its outcome, of one that was joined its index.
         worker: The worker's name.
-        peak: The most bytes of memory that its process took so far; None where the system does not say.
+        peak: The most bytes of memory that its process took so far.
     """
 
     result: BlockResult | Index
     worker: str
-    peak: int | None
+    peak: int
 
 
 def compute_block(address: SpecAddress, index: Index) -> Done:
