@@ -14,7 +14,7 @@ from geoseg.maps.statistics import ClassStatistics
 from geoseg.maps.writer import MapWriter
 from geoseg.plan.plan import Plan
 from geoseg.progress import Progress
-from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.refine.request import REFINE_TAG
 
 

@@ -15,12 +15,9 @@ from geoseg.classes import IGNORE
 from geoseg.errors import RunError, SceneError
 from geoseg.grid import Window
 from geoseg.labels.values import ValueTable
-from geoseg.raster.georeference import Georeference
+from geoseg.raster.georeference import Georeference, same_transform
 from geoseg.raster.source import GDAL_ERRORS, Source, Warp, borrow, close
 from geoseg.scene.file import reason
-
-_SAME = 0.01
-"""Grids are the same if no corner is further apart than this share of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -112,29 +109,8 @@ def _same_grid(own: Georeference, shape: tuple[int, int], grid: GridOf) -> bool:
     crs = grid.georeference.crs
     if shape != grid.shape or (own.crs is not None and crs is not None and own.crs != crs):
         return False
-    if own.transform is None or grid.georeference.transform is None:
-        return True
-    return same_transform(own, grid.georeference, shape)
-
-
-def same_transform(one: Georeference, other: Georeference, shape: tuple[int, int] = (256, 256)) -> bool:
-    """Whether rasters of ``shape`` lie on each other, up to a hundredth of a pixel."""
-    if one.transform is None or other.transform is None:
-        return one.transform is other.transform
-    pixel = max(abs(value) for value in (other.transform.a, other.transform.b))
-    corners = [(0, 0), (shape[1], 0), (0, shape[0])]
-    return all(
-        abs(a - b) <= _SAME * pixel
-        for corner in corners
-        for a, b in zip(_at(one.transform, *corner), _at(other.transform, *corner), strict=True)
-    )
-
-
-def _at(transform: Any, col: int, row: int) -> tuple[float, float]:
-    return (
-        transform.a * col + transform.b * row + transform.c,
-        transform.d * col + transform.e * row + transform.f,
-    )
+    one, other = own.transform, grid.georeference.transform
+    return one is None or other is None or same_transform(other, one, shape)
 
 
 def _check_overlap(path: str, own: Georeference, shape: tuple[int, int], grid: GridOf) -> None:

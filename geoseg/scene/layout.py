@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from geoseg.errors import SceneError
-from geoseg.raster.georeference import Georeference
+from geoseg.raster.georeference import Georeference, same_transform
 from geoseg.scene.file import SceneFile
 from geoseg.scene.names import name_in_file_name, stem
 from geoseg.scene.probe import Facts
@@ -61,10 +61,8 @@ def _mosaic(files: Sequence[Facts]) -> Arrangement:
 def _same_grid(a: Facts, b: Facts) -> bool:
     if a.shape != b.shape or a.georeference.crs != b.georeference.crs:
         return False
-    if a.georeference.transform is None or b.georeference.transform is None:
-        return a.georeference.transform is b.georeference.transform and _same_points(a, b)
-    row, col = _place(a, b)
-    return _same_pixels(a, b) and abs(row) < _TOLERANCE and abs(col) < _TOLERANCE
+    one, other = a.georeference.transform, b.georeference.transform
+    return same_transform(one, other, a.shape) and (one is not None or _same_points(a, b))
 
 
 def _same_points(a: Facts, b: Facts) -> bool:

@@ -15,7 +15,7 @@ import geoseg
 from geoseg.classes import LandClass
 from geoseg.errors import SettingsError
 from geoseg.maps.sidecar import class_table_xml
-from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.refine import passes
 from geoseg.refine.passes import refine_array
 from geoseg.refine.request import read_refinement
@@ -207,11 +207,11 @@ class TestPredict:
 @pytest.mark.parametrize("option", ["sieve", "fill_holes"])
 @pytest.mark.parametrize(("amount", "least"), [(1000, 1000), (1000.25, 1001), (999.75, 1000)])
 def test_patches_below_a_size_are_those_a_filter_would_leave_out(option, amount, least):
-    surface = measure_surface("EPSG:32614", Affine(10, 0, 500_000, 0, -10, 5_200_000), (9, 9))
-    refinement = read_refinement({option: amount * surface.area_unit}, (), "map")
-    (step,) = refinement.steps(surface, 9)
+    pixel_sizes = measure_pixel_sizes("EPSG:32614", Affine(10, 0, 500_000, 0, -10, 5_200_000), (9, 9))
+    refinement = read_refinement({option: amount * pixel_sizes.area_unit}, (), "map")
+    (step,) = refinement.steps(pixel_sizes, 9)
     assert step.size.least == least
-    np.testing.assert_array_equal(step.size.areas(3, 2), surface.pixel_areas(3, 0, 2, 9))
+    np.testing.assert_array_equal(step.size.areas(3, 2), pixel_sizes.pixel_areas(3, 0, 2, 9))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from geoseg.errors import SettingsError
 from geoseg.polygons.borders.simplify import MAX_ROUNDS, BorderChange, Borders, change_borders
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.progress import Progress
-from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.scene import Scene
 from geoseg.units import parse_length
 
@@ -44,7 +44,7 @@ def check_borders(borders: Borders | None, polygons: Path | None, scene: Scene) 
         raise SettingsError("--simplify and --smooth-borders change polygons; give --polygons OUT.gpkg too")
     place = scene.georeference
     in_metres = borders.tolerance is not None and not borders.tolerance.in_pixels
-    if in_metres and measure_surface(place.crs, place.transform, scene.shape) is None:
+    if in_metres and measure_pixel_sizes(place.crs, place.transform, scene.shape) is None:
         raise SettingsError(
             f"{scene.name} has no CRS that ties it to the Earth, so --simplify cannot count metres; "
             "give pixels, as in 2px"

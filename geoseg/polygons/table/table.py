@@ -92,7 +92,7 @@ class PolygonTable:
         Raises:
             SettingsError: If ``min_area`` is in hectares and the map has no areas.
         """
-        if min_area is not None and not min_area.in_pixels and self.polygons.surface is None:
+        if min_area is not None and not min_area.in_pixels and self.polygons.pixel_sizes is None:
             raise SettingsError(
                 "the map has no CRS that ties it to the Earth, so its polygons have no area in hectares; "
                 "give the least area in pixels, as in 20px"
@@ -114,7 +114,7 @@ class PolygonTable:
 
         Areas are whole multiples of a power of two, so sums of them are exact.
         """
-        if self.polygons.surface is None:
+        if self.polygons.pixel_sizes is None:
             return None
         parts = [np.zeros(0), *(_areas(portion) for portion in self.polygons.portions())]
         return np.concatenate([part for part in parts if part is not None])
@@ -134,7 +134,7 @@ class PolygonTable:
             hectares = _areas(portion)
             if hectares is not None:
                 areas += np.bincount(ids, hectares, minlength=256)
-        known = self.polygons.surface is not None
+        known = self.polygons.pixel_sizes is not None
         return [
             ClassSums(
                 item.id,
@@ -218,19 +218,19 @@ def _ids(portion: Polygons) -> pa.Array:
 
 
 def _areas(polygons: Polygons) -> NDArray[np.float64] | None:
-    if polygons.surface is None:
+    if polygons.pixel_sizes is None:
         return None
     if polygons.columns.areas is None:  # there are no polygons
         return np.zeros(0)
-    hectares: NDArray[np.float64] = polygons.columns.areas.astype(np.float64) * polygons.surface.area_unit
+    hectares: NDArray[np.float64] = polygons.columns.areas.astype(np.float64) * polygons.pixel_sizes.area_unit
     return hectares
 
 
 def _perimeters(polygons: Polygons) -> NDArray[np.float64] | None:
-    if polygons.surface is None or polygons.columns.perimeters is None:
+    if polygons.pixel_sizes is None or polygons.columns.perimeters is None:
         return None
     metres: NDArray[np.float64] = (
-        polygons.columns.perimeters.astype(np.float64) * polygons.surface.length_unit
+        polygons.columns.perimeters.astype(np.float64) * polygons.pixel_sizes.length_unit
     )
     return metres
 

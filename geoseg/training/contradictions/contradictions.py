@@ -38,7 +38,7 @@ from geoseg.polygons.trace.block import BlockValues
 from geoseg.polygons.trace.rings import Traced
 from geoseg.polygons.trace.tally import Tally
 from geoseg.polygons.trace.trace import Tracer
-from geoseg.raster.pixel_sizes import Surface
+from geoseg.raster.pixel_sizes import PixelSizes
 from geoseg.training.contradictions.disputes import PERCENT, Disputes, Pair, count_disputes
 from geoseg.training.contradictions.patches import find_patches
 from geoseg.training.contradictions.review_layer import Place, write_layer
@@ -209,14 +209,14 @@ class _Finder:
 
     def find(self, min_pixels: int, most: int, advance: Callable[[float], None]) -> tuple[list[Place], int]:
         """The places with the highest scores, and how many there are."""
-        surface: Surface | None = self.pair.class_map.surface()
+        pixel_sizes: PixelSizes | None = self.pair.class_map.pixel_sizes()
         collector = _Collector()
-        tracer = Tracer(self.pair.shape, surface, collector)
+        tracer = Tracer(self.pair.shape, pixel_sizes, collector)
         codes, counts = self._codes(), self._counts()
         for window in windows(self.pair.shape, self.window_size):
             tracer.add(self._block(window, codes, counts))
             advance(window.pixels)
-        polygons = collector.store.finish(surface, self.pair.class_map.georeference.transform)
+        polygons = collector.store.finish(pixel_sizes, self.pair.class_map.georeference.transform)
         sums = collector.in_order()
         fits = (polygons.columns.pixels >= min_pixels) & (sums[:, 0] >= min_pixels)
         order = np.flatnonzero(fits)[np.argsort(-sums[fits, 1], kind="stable")][:most]
@@ -225,10 +225,12 @@ class _Finder:
     def _places(self, polygons: Polygons, sums: NDArray[np.int64]) -> list[Place]:
         import shapely
 
-        columns, surface = polygons.columns, polygons.surface
+        columns, pixel_sizes = polygons.columns, polygons.pixel_sizes
         if not len(polygons) or columns.confidence is None or columns.confident is None:
             return []
-        areas = None if surface is None or columns.areas is None else columns.areas * surface.area_unit
+        areas = (
+            None if pixel_sizes is None or columns.areas is None else columns.areas * pixel_sizes.area_unit
+        )
         pairs = self.group[columns.class_ids]
         return [
             Place(
