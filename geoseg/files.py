@@ -29,7 +29,7 @@ _SQLITE = (".gpkg",)
 
 
 def temporary_path(path: Path) -> Path:
-    """A hidden name beside a path, with the same ending, that no other thread, process or machine takes."""
+    """Return a hidden name beside a path, with its ending, that no other thread, process or machine uses."""
     return path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
 
 
@@ -55,7 +55,7 @@ def atomic(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def atomic_group(paths: Sequence[Path], *, sync: bool = True) -> Iterator[list[Path]]:
-    """Write files of which all appear, complete, or none; see ``atomic``.
+    """Write several files that appear together, complete, or not at all; see ``atomic``.
 
     Args:
         paths: Their names, in the order in which they appear; the one that the others serve comes last.
@@ -87,7 +87,7 @@ class StagedFile:
 
     @classmethod
     def beside(cls, final: Path) -> StagedFile:
-        """A file that is yet to be written, beside its place."""
+        """Choose a temporary name for a file that is yet to be written."""
         return cls(temporary_path(final), final)
 
 
@@ -130,7 +130,7 @@ def discard(files: Iterable[StagedFile]) -> None:
 
 
 def stale_sidecars(path: Path) -> tuple[Path, ...]:
-    """Files that would be read as part of a new file and may be left from an older one of its name."""
+    """List files that GDAL, QGIS or SQLite would read with a new file, and an older one may have left."""
     suffix = path.suffix.lower()
     endings: tuple[str, ...] = ()
     if suffix in _GEOTIFF:  # GDAL's statistics, overviews and mask
@@ -155,7 +155,7 @@ def remove_leftovers(paths: Iterable[Path]) -> None:
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove everything that is unfinished from a folder in which nobody else is writing."""
+    """Remove all unfinished files from a folder in which nobody else is writing."""
     for path in folder.glob(".*.part*"):
         if _TEMPORARY.fullmatch(path.name):
             _remove(path)
@@ -194,7 +194,7 @@ def stage_json(path: Path, content: Mapping[str, Any]) -> StagedFile:
 
 @contextmanager
 def work_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Make the folder for unfinished work; it is gone afterwards, however the run ends.
+    """Make a folder for unfinished work, and remove it afterwards, however the run ends.
 
     Raises:
         OutputError: If it exists already: another run is writing there, or one was killed.
@@ -242,7 +242,7 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _is_running(pid: int) -> bool:
-    """Whether a process of this machine is running."""
+    """Say whether a process of this machine is running."""
     import psutil
 
     return bool(psutil.pid_exists(pid))

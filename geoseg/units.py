@@ -89,7 +89,7 @@ def parse_area(text: str, option: str = "") -> Area:
 
 
 def _read(text: str, option: str, units: dict[str, float], what: str, examples: str) -> tuple[float, str]:
-    """The number and the unit of an amount: one of ``units``, or pixels."""
+    """Split an amount into its number and its unit: one of ``units``, or pixels."""
     found = _AMOUNT.fullmatch(str(text))
     try:
         amount = float(found[1]) if found else math.nan
@@ -137,5 +137,5 @@ def parse_memory(text: str | int, option: str = "--max-memory") -> int:
 
 
 def format_memory(size: float) -> str:
-    """Bytes as a person reads them: ``"1.4 GB"``, ``"310 MB"``."""
+    """Write bytes as a person reads them: ``"1.4 GB"``, ``"310 MB"``."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -79,7 +79,7 @@ class Georeference:
         return t is not None and t.b == 0 and t.d == 0 and t.a > 0 and t.e < 0
 
     def pixel_size(self, shape: tuple[int, int]) -> tuple[float, float] | None:
-        """Height and width in metres of the pixel at the scene's centre, on the ellipsoid.
+        """Measure the height and width in metres of the pixel at the scene's centre, on the ellipsoid.
 
         The ends of the pixel's two middle lines are transformed to longitude and latitude, and their geodesic
         distance is measured (Karney 2013, through pyproj), so that degrees, feet and projections that stretch
@@ -96,17 +96,17 @@ class Georeference:
         return None if points is None else (_distance(*points[:2]), _distance(*points[2:]))
 
     def centre(self, shape: tuple[int, int]) -> tuple[float, float] | None:
-        """(longitude, latitude) of the centre of a scene of ``shape`` (rows, columns); None if unknown."""
+        """Return (longitude, latitude) of the centre of a scene of ``shape``; None if unknown."""
         points = self._on_ground([shape[0] / 2], [shape[1] / 2])
         return None if points is None else points[0]
 
     def gsd(self, shape: tuple[int, int]) -> float | None:
-        """Metres a pixel at the scene's centre: the geometric mean of both directions; None if unknown."""
+        """Return the metres a pixel at the scene's centre: the mean of both directions; None if unknown."""
         size = self.pixel_size(shape)
         return math.sqrt(size[0] * size[1]) if size else None
 
     def _on_ground(self, rows: list[float], cols: list[float]) -> list[tuple[float, float]] | None:
-        """(longitude, latitude) of points in pixels from the upper left corner; None if that is not known."""
+        """Return (longitude, latitude) of points in pixels from the upper left corner; None if unknown."""
         crs = self.ground_crs
         if crs is None or (self.transform is None and not self.needs_warp):
             return None
@@ -122,7 +122,7 @@ class Georeference:
         return points if all(math.isfinite(value) for point in points for value in point) else None
 
     def cut(self, row: int, col: int) -> Georeference:
-        """The georeferencing, in all its forms, of a raster that begins at a pixel of this one.
+        """Return the georeferencing, in all its forms, of a raster that begins at a pixel of this one.
 
         Args:
             row: The pixel's row; may be negative.
@@ -140,7 +140,7 @@ class Georeference:
         return replace(self, transform=t, gcps=gcps, rpcs=rpcs)
 
     def _place(self, rows: list[float], cols: list[float]) -> tuple[list[float], list[float]]:
-        """Coordinates in ``ground_crs`` of points given in pixels from the upper left corner."""
+        """Return the coordinates in ``ground_crs`` of points in pixels from the upper left corner."""
         if self.transform is not None:
             t = self.transform
             points = list(zip(rows, cols, strict=True))
@@ -152,7 +152,7 @@ class Georeference:
 
 
 def same_transform(one: Affine | None, other: Affine | None, shape: tuple[int, int]) -> bool:
-    """Whether rasters of one shape lie on each other, up to a hundredth of a pixel.
+    """Say whether rasters of one shape lie on each other, up to a hundredth of a pixel.
 
     Args:
         one: The transform of one; None if it has none.
@@ -190,7 +190,7 @@ def require_same_grid(classes: Any, other: Any) -> None:
 
 
 def corner_on(grid: Affine, shape: tuple[int, int], other: Affine) -> tuple[int, int] | None:
-    """Row and column, on a raster's grid, of another raster's first pixel.
+    """Find the row and column, on a raster's grid, of another raster's first pixel.
 
     Args:
         grid: The raster's transform.

@@ -126,7 +126,7 @@ def _read_attributes(table: ET.Element | None) -> NamesAndColors:
 
 
 def _columns_of(path: Path) -> Mapping[str, NDArray[np.generic]]:
-    """All columns of a table by name in lower case; none if the file cannot be read."""
+    """Read all columns of a table by name in lower case; none if the file cannot be read."""
     import pyogrio
 
     try:
@@ -141,7 +141,7 @@ def _is_text(values: NDArray[np.generic]) -> bool:
 
 
 def _colors_in(columns: Mapping[str, NDArray[np.generic]]) -> Iterable[str]:
-    """Channels are whole numbers to 255, or fractions of 1."""
+    """Read colours, whose channels are whole numbers to 255, or fractions of 1."""
     if not set(_COLOR_COLUMNS) <= set(columns) or any(_is_text(columns[name]) for name in _COLOR_COLUMNS):
         return
     channels = np.stack([columns[name].astype(np.float64) for name in _COLOR_COLUMNS], axis=1)

@@ -1,4 +1,4 @@
-"""How large pixels are on the ellipsoid: areas and side lengths that add up exactly.
+"""How large pixels are on the ellipsoid: areas and lengths that add up exactly.
 
 A map projection stretches the ground by an amount that changes slowly. It is measured on a coarse lattice,
 at most 10 km or 0.1 degrees apart, and interpolated in between. Measured means: the derivatives of the
@@ -60,7 +60,7 @@ class PixelSizes:
     skew: NDArray[np.float64]
 
     def pixel_areas(self, row: int, column: int, height: int, width: int) -> NDArray[np.float64]:
-        """Area of every pixel of a window.
+        """Return the area of every pixel of a window.
 
         Args:
             row: First row of the window.
@@ -91,7 +91,7 @@ class PixelSizes:
         tails: NDArray[np.int32],
         heads: NDArray[np.int32],
     ) -> NDArray[np.int64]:
-        """Length of straight lines along rows or columns between pixel corners.
+        """Measure straight lines along rows or columns between pixel corners.
 
         Args:
             rows: Rows of corners.
@@ -112,7 +112,7 @@ class PixelSizes:
     def ellipsoidal_lengths(
         self, tails: NDArray[np.float64], heads: NDArray[np.float64]
     ) -> NDArray[np.int64]:
-        """Length on the ellipsoid of lines that are straight on the map, in any direction.
+        """Measure on the ellipsoid lines that are straight on the map, in any direction.
 
         Args:
             tails: Row and column of where each line begins, in pixels, float64 (lines, 2).
@@ -134,7 +134,7 @@ class PixelSizes:
         return lengths
 
     def metres_at(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How long a pixel's left and upper side are at some places, in metres.
+        """Measure a pixel's left and upper side at some places, in metres.
 
         Args:
             positions: Row and column in pixels, float64 (positions, 2).
@@ -168,7 +168,7 @@ class PixelSizes:
     def _side_at(
         self, level: NDArray[np.bool_], rows: NDArray[np.floating], columns: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """Length of one pixel side at positions of the raster, along a row where ``level``."""
+        """Interpolate the length of a pixel side at positions of the raster, along a row where ``level``."""
         i, t = self.locate(rows, 0)
         j, u = self.locate(columns, 1)
         width = self.areas.shape[1]
@@ -180,7 +180,7 @@ class PixelSizes:
         return upper * (1.0 - t) + lower * t
 
     def _step_lengths(self, way: NDArray[np.float64], positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Length of steps in any direction where the pixels are as they are at the positions."""
+        """Measure steps in any direction where the pixels are as they are at the positions."""
         at = _LatticePlaces(self, positions)
         down = way[:, 0] * at.interpolate(self.along_rows)
         across = way[:, 1] * at.interpolate(self.along_columns)
@@ -190,7 +190,7 @@ class PixelSizes:
     def locate(
         self, position: NDArray[np.floating], axis: int
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """The lattice cell of positions along an axis, and how far inside it they are (0 to 1)."""
+        """Find the lattice cell of positions along an axis, and how far inside it they are (0 to 1)."""
         cells = (position - self.corner[axis]) / self.step
         index = np.minimum(cells.astype(np.intp), self.areas.shape[axis] - 2)
         return index, cells - index
@@ -205,7 +205,7 @@ class _LatticePlaces:
         self._first = row * sizes.areas.shape[1] + column
 
     def interpolate(self, lattice: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values between the points of a lattice."""
+        """Interpolate values between the points of a lattice."""
         flat, below = lattice.ravel(), self._first + lattice.shape[1]
         u = self._across
         upper: NDArray[np.float64] = flat[self._first] * (1.0 - u) + flat[self._first + 1] * u
@@ -286,7 +286,7 @@ def _unit(largest: float) -> float:
 
 
 def _space(crs: Any) -> tuple[Any, float] | None:
-    """A function from CRS coordinates to X, Y, Z on the CRS's own ellipsoid, and the lattice's spacing."""
+    """Return a function from CRS coordinates to X, Y, Z on the CRS's ellipsoid, and the lattice's spacing."""
     import pyproj
     from pyproj.exceptions import ProjError
 
@@ -306,7 +306,7 @@ def _space(crs: Any) -> tuple[Any, float] | None:
     flat = 1.0 - (ellipsoid.semi_minor_metre / semi_major) ** 2  # first eccentricity squared
 
     def locate(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points on the ellipsoid (any textbook on geodesy): N the radius of the prime vertical."""
+        """Place points on the ellipsoid (any textbook on geodesy)."""
         longitude, latitude = to_base.transform(x, y)
         finite = np.isfinite(longitude) & np.isfinite(latitude)
         longitude = np.where(finite, longitude, np.nan) * radians

@@ -1,4 +1,4 @@
-"""What was made or measured on this machine once: converted networks, and figures of how networks run.
+"""A cache of what was made or measured on this machine once: converted networks, and how fast networks run.
 
 An entry is one file: the SHA-256 of what follows, then that. It is written beside its place and renamed, so a
 reader sees all of it or nothing, and an entry that was damaged counts as none.
@@ -26,7 +26,7 @@ _ENDINGS = {NETWORKS: ".network", MEASURED: ".figures"}
 
 
 def cache_folder(kind: str = NETWORKS) -> Path:
-    """Where this user's entries of a kind are kept; the folder need not be there."""
+    """Return the folder of this user's entries of a kind; it need not be there."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
@@ -37,10 +37,10 @@ def cache_folder(kind: str = NETWORKS) -> Path:
 
 
 def recall(key: str, kind: str = NETWORKS) -> bytes | None:
-    """What was kept under a key; None if nothing was, or if it is damaged.
+    """Return what was kept under a key; None if nothing was, or if it is damaged.
 
     Args:
-        key: letters, digits and dashes.
+        key: Letters, digits and dashes.
         kind: `NETWORKS` or `MEASURED`.
     """
     for folder in _folders(kind):
@@ -62,7 +62,7 @@ def keep(key: str, data: bytes, kind: str = NETWORKS) -> Path | None:
 
     Args:
         key: letters, digits and dashes.
-        data: anything.
+        data: Anything.
         kind: `NETWORKS` or `MEASURED`.
 
     Returns:
@@ -90,7 +90,7 @@ def _folders(kind: str) -> Iterator[Path]:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether nobody else can put files here: the folder for temporary files belongs to all."""
+    """Say whether nobody else can put files here: the folder for temporary files belongs to all."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         state = folder.lstat()

@@ -18,7 +18,7 @@ _SIBLINGS = ("thread_siblings_list", "core_cpus_list")
 
 
 def cores() -> int:
-    """Processors that this process may use: those it may run on, and no more than its quota of time pays for.
+    """Count the processors that this process may use: within its affinity and its quota of time.
 
     ``docker --cpus 2`` sets a quota.
     """
@@ -28,7 +28,7 @@ def cores() -> int:
 
 
 def physical_cores(usable: Iterable[int] | None = None, topology: Path = TOPOLOGY) -> int | None:
-    """Cores that the usable logical processors lie on.
+    """Count the cores that the usable logical processors lie on.
 
     Args:
         usable: Numbers of logical processors; default those that this process may run on.
@@ -47,7 +47,7 @@ def physical_cores(usable: Iterable[int] | None = None, topology: Path = TOPOLOG
 
 
 def processor_name(cpuinfo: Path = CPUINFO) -> str:
-    """The model of the processor, as far as the system says.
+    """Return the model of the processor, as far as the system says.
 
     Args:
         cpuinfo: Where Linux tells about processors; another file in tests.
@@ -65,7 +65,7 @@ def _usable() -> frozenset[int] | None:
 
 
 def _siblings(topology: Path, number: int) -> frozenset[int]:
-    """The logical processors of a core, by one of them; empty where the system does not say."""
+    """Return the logical processors of a core, by one of them; none where the system does not say."""
     for name in _SIBLINGS:
         with suppress(OSError, ValueError):
             return frozenset(_numbers((topology / f"cpu{number}" / "topology" / name).read_text()))
@@ -73,7 +73,7 @@ def _siblings(topology: Path, number: int) -> frozenset[int]:
 
 
 def _numbers(text: str) -> Iterator[int]:
-    """``"0-2,8"`` is 0, 1, 2 and 8."""
+    """Read a list of numbers: ``"0-2,8"`` is 0, 1, 2 and 8."""
     for part in text.strip().split(","):
         first, dash, last = part.partition("-")
         yield from range(int(first), int(last if dash else first) + 1)

@@ -28,12 +28,12 @@ _GDAL_MEGABYTES = 100_000
 
 
 def default_limit() -> int:
-    """Bytes that a run may take where nobody says: half of what is free."""
+    """Return the bytes that a run may take where nobody says: half of what is free."""
     return int(free_memory() * _SHARE)
 
 
 def free_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """Bytes that a new process could take without harm: what the system has, within limits of control groups.
+    """Return the bytes that a new process could take: what the system has, within limits of control groups.
 
     Pages of files that the system only keeps because nobody needs the memory count as free.
 
@@ -47,12 +47,12 @@ def free_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
 
 
 def resident_memory() -> int:
-    """Bytes of this process that are in memory now."""
+    """Return the bytes of this process that are in memory now."""
     return int(psutil.Process().memory_info().rss)
 
 
 def peak_memory() -> int:
-    """Largest resident memory of this process so far, in bytes.
+    """Return the largest resident memory of this process so far, in bytes.
 
     ``getrusage`` counts what the process was forked from on Linux, so its own account comes first.
     """
@@ -68,7 +68,7 @@ def peak_memory() -> int:
 
 
 def gdal_cache() -> int:
-    """Bytes that GDAL's block cache may take: ``GDAL_CACHEMAX``, by default a twentieth of the machine's."""
+    """Return the bytes that GDAL's block cache may take: ``GDAL_CACHEMAX``, or 5 % of all memory."""
     text = os.environ.get("GDAL_CACHEMAX", "5%").strip()
     share, digits = text.endswith("%"), text.rstrip("%MBmb ")
     try:
@@ -94,7 +94,7 @@ def bound_gdal_cache(limit: str | int) -> None:
 
 
 def _memory_groups(proc: Path, cgroups: Path) -> Iterator[tuple[int, Path]]:
-    """The control groups on the way up from this process's, of which each may limit memory.
+    """Walk up the control groups from this process's; each of them may limit memory.
 
     Yields:
         The version of control groups, 1 or 2, and a folder; it need not be there.
@@ -114,7 +114,7 @@ def _memory_groups(proc: Path, cgroups: Path) -> Iterator[tuple[int, Path]]:
 
 
 def _free_in(version: int, group: Path) -> int | None:
-    """What is left below the limit of a control group; None without one."""
+    """Return what is left below the limit of a control group; None without a limit."""
     limit, used = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
     most, now = _number_in(group / f"memory.{limit}"), _number_in(group / f"memory.{used}")
     if most is None or now is None or most >= _NO_LIMIT:
@@ -132,7 +132,7 @@ def _number_in(path: Path) -> int | None:
 
 
 def _lines_of(path: Path) -> list[str]:
-    """The lines of a file of the kernel's; none where it is missing."""
+    """Read the lines of a file of the kernel's; none where it is missing."""
     try:
         return path.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
