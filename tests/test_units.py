@@ -32,7 +32,7 @@ def test_areas_are_understood(text, area):
     read = parse_area(text)
     assert read.amount == pytest.approx(area.amount)
     assert read.in_pixels is area.in_pixels
-    assert parse_area(str(read)) == read
+    assert parse_area(str(read)).amount == pytest.approx(read.amount)
 
 
 @pytest.mark.parametrize(
