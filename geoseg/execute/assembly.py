@@ -23,8 +23,8 @@ def make_renderer(plan: Plan) -> BlockRenderer:
     run = plan.prepared
     place = run.scene.georeference.cut(run.window.row, run.window.col)
     origin = (run.window.row, run.window.col)
-    surface = measure_surface(place.crs, place.transform, run.window.shape, origin)
-    return BlockRenderer(_kinds(plan), run.model.classes, run.window, surface)
+    pixel_sizes = measure_pixel_sizes(place.crs, place.transform, run.window.shape, origin)
+    return BlockRenderer(_kinds(plan), run.model.classes, run.window, pixel_sizes)
 
 
 class Assembly:
@@ -43,7 +43,7 @@ class Assembly:
 
     def __init__(self, plan: Plan, renderer: BlockRenderer, scratch: Path, answer: str) -> None:
         run = plan.prepared
-        self.statistics = ClassStatistics(run.model.classes, run.window, renderer.surface)
+        self.statistics = ClassStatistics(run.model.classes, run.window, renderer.pixel_sizes)
         self._wanted: Sequence[str] = tuple(run.outputs.rasters)
         tags = provenance(plan, answer)
         not_refined = {key: value for key, value in tags.items() if key != REFINE_TAG}

@@ -8,10 +8,8 @@ there.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
-import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,13 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import RunError
 from geoseg.execute.blocks import FinishedBlock, PendingBlock, SeamStrip
+from geoseg.files import atomic, remove_temporary_files
 from geoseg.grid import Window
 from geoseg.inference.margins import BlockGraph, Index, Margin, MarginPlace
 from geoseg.inference.tally import Tally
@@ -35,8 +33,6 @@ Arrays = Mapping[str, NDArray[Any]]
 
 _BLOCK, _PENDING = re.compile(r"r(\d+)c(\d+)\.block"), re.compile(r"r(\d+)c(\d+)\.pending")
 _VALUES, _SUMS, _VALID, _MAP = "values", "sums", "valid", "map "
-_PART = ".part"
-"""Ending of files that are being written."""
 _DAMAGE = (zipfile.BadZipFile, ValueError, KeyError, EOFError, RuntimeError)
 """What reading a torn or altered archive raises, apart from "invalid argument" for a place before it."""
 
@@ -78,8 +74,7 @@ class BlockStore:
     def tidy(self) -> None:
         """Remove what a killed process left half written; nobody else may be writing."""
         for folder in (self._blocks, self._margins, self._waiting):
-            for path in folder.glob(f".*{_PART}"):
-                path.unlink(missing_ok=True)
+            remove_temporary_files(folder)
 
     def put_finished(self, block: FinishedBlock) -> None:
         """Keep a finished block.
@@ -268,17 +263,11 @@ def _write(path: Path, values: Mapping[str, Any], arrays: Arrays) -> None:
     """Write JSON values and arrays; the file appears whole or not at all."""
     # The names are kept too: an altered directory may hide arrays, and no checksum covers it.
     text = np.frombuffer(json.dumps([sorted(arrays), values]).encode(), np.uint8)
-    beside = path.with_name(f".{path.name}.{uuid4().hex}{_PART}")
     try:
-        with beside.open("xb") as file:
+        with atomic(path, sync=False) as part, part.open("xb") as file:  # a torn file is noticed
             np.savez(file, allow_pickle=False, **{_VALUES: text}, **arrays)
-        os.replace(beside, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        if isinstance(error, OSError):
-            raise cannot_write(path, error) from error
-        raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:

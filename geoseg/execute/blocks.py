@@ -22,7 +22,7 @@ from geoseg.inference.margins import Index, Margin, MarginPlace
 from geoseg.inference.tally import Tally
 from geoseg.maps.kinds import ConfidenceMap, MapKind
 from geoseg.maps.statistics import ClassStatistics, Counts
-from geoseg.raster.pixel_sizes import Surface
+from geoseg.raster.pixel_sizes import PixelSizes
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,13 @@ class BlockRenderer:
         kinds: The maps to render.
         classes: The model's classes.
         window: The part of the scene that is mapped.
-        surface: Sizes of the map's pixels, or None.
+        pixel_sizes: Sizes of the map's pixels, or None.
     """
 
     kinds: tuple[MapKind, ...]
     classes: Sequence[LandClass]
     window: Window
-    surface: Surface | None
+    pixel_sizes: PixelSizes | None
 
     @property
     def needs_sums(self) -> bool:
@@ -193,13 +193,13 @@ class _Canvas:
     @classmethod
     def empty(cls, renderer: BlockRenderer, block: Block) -> _Canvas:
         """Make a canvas for a block of which nothing is painted."""
-        statistics = ClassStatistics(renderer.classes, renderer.window, renderer.surface)
+        statistics = ClassStatistics(renderer.classes, renderer.window, renderer.pixel_sizes)
         return cls(renderer, block.index, block.core.intersection(renderer.window), statistics)
 
     @classmethod
     def of(cls, renderer: BlockRenderer, block: FinishedBlock) -> _Canvas:
         """Make a canvas on which some of a block is painted already."""
-        statistics = ClassStatistics(renderer.classes, renderer.window, renderer.surface)
+        statistics = ClassStatistics(renderer.classes, renderer.window, renderer.pixel_sizes)
         statistics.add_counts(block.counts)
         return cls(renderer, block.index, block.window, statistics, dict(block.maps))
 

@@ -33,12 +33,12 @@ def refine_run(
         What the refined map holds.
     """
     run = plan.prepared
-    refined = ClassStatistics(run.model.classes, run.window, statistics.surface)
+    refined = ClassStatistics(run.model.classes, run.window, statistics.pixel_sizes)
     if plan.settings.refine is None:
         return statistics
     bands = [item.id for item in run.model.classes]
     width, folder = run.window.width, rasters["classes"].parent
-    steps = plan.settings.refine.steps(statistics.surface, width, bands=bands, folder=folder)
+    steps = plan.settings.refine.steps(statistics.pixel_sizes, width, bands=bands, folder=folder)
     changed = 0
     for part in _rewrite(steps, rasters, bands, progress):
         window = Window(run.window.row + part.row, run.window.col, len(part.classes), width)

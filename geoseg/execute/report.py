@@ -11,8 +11,6 @@ from time import perf_counter
 from typing import Any
 
 from geoseg._version import __version__
-from geoseg.errors import RunError
-from geoseg.files import StagedFile
 from geoseg.inference.tally import Tally
 from geoseg.maps.statistics import ClassStatistics
 from geoseg.models import Model
@@ -183,30 +181,9 @@ def nothing_mapped(plan: Plan, statistics: ClassStatistics) -> list[str]:
     return [f"the map is empty: the scene has no valid pixel{where}"]
 
 
-def _peak_here(workers: Mapping[str, int]) -> int | None:
+def _peak_here(workers: Mapping[str, int]) -> int:
     """Add up what this process and the workers it started took at most, if at different times."""
-    own = peak_memory()
-    return None if own is None else own + sum(workers.values())
-
-
-def stage_json(path: Path, content: dict[str, Any]) -> StagedFile:
-    """Write JSON under a temporary name.
-
-    Raises:
-        RunError: If it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written ({error}); is the disk full?") from error
-    return StagedFile(part, path)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON so that the file is either the old one or the whole new one."""
-    os.replace(stage_json(path, content).staged, path)
+    return peak_memory() + sum(workers.values())
 
 
 ANSWER_TAG = "GEOSEG_ANSWER"

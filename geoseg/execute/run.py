@@ -14,13 +14,13 @@ from geoseg.execute.fingerprint import answer_of, fingerprint_of
 from geoseg.execute.local import LocalExecutor
 from geoseg.execute.polygons import polygons_of_run
 from geoseg.execute.refine_run import refine_run
-from geoseg.execute.report import RunTotals, nothing_mapped, report_of_run, stage_json
+from geoseg.execute.report import RunTotals, nothing_mapped, report_of_run
 from geoseg.execute.resume import finished_report, is_finished
 from geoseg.execute.spec import Executor, RunSpec
 from geoseg.execute.work_folder import WorkFolder, open_work_folder
 from geoseg.files import StagedFile, discard, publish, remove_leftovers, stage_json
 from geoseg.inference.margins import BlockGraph
-from geoseg.plan.outputs import publish, refuse_existing, refuse_what_appeared, remove_leftovers
+from geoseg.plan.outputs import refuse_existing, refuse_what_appeared
 from geoseg.plan.plan import Plan
 from geoseg.progress import Progress
 
@@ -76,7 +76,7 @@ def _make_outputs(
     """Predict, refine and trace into files under temporary names, then publish them."""
     outputs = plan.prepared.outputs
     staged: list[StagedFile] = []
-    remove_leftovers(outputs)
+    remove_leftovers(outputs.named().values())
     with ExitStack() as cleanup:
         cleanup.callback(lambda: discard(staged))
         assembly = Assembly(plan, spec.renderer, work.scratch, answer)

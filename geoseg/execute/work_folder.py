@@ -18,7 +18,7 @@ from typing import Any
 from geoseg.errors import InputError, OutputError
 from geoseg.execute.block_store import BlockStore, cannot_write
 from geoseg.execute.fingerprint import Fingerprint, differences
-from geoseg.files import is_alive
+from geoseg.files import remove_folder, remove_leftovers, temporary_path
 
 _STATE, _LOCK, _SCRATCH, _PUBLISHING = "run.json", "lock", "scratch", "publishing"
 

@@ -142,8 +142,6 @@ def _recall(key: str) -> NetworkCost | None:
 
 def _measure_elsewhere(model: Model, settings: Settings) -> NetworkCost | None:
     """Measure in two processes, with one and two inferences: runtimes make room for all when they load."""
-    if peak_memory() is None:
-        return None
     try:
         one, two = (
             measure_in_new_process(_measure_here, model, replace(settings, forwards=count))
@@ -157,9 +155,9 @@ def _measure_elsewhere(model: Model, settings: Settings) -> NetworkCost | None:
 
 
 def _measure_here(model: Model, settings: Settings) -> Figures:
-    process = resident_memory() or 0
+    process = resident_memory()
     backend = make_backend(model, settings)
-    loaded = resident_memory() or 0
+    loaded = resident_memory()
     shape = (settings.batch_size, len(model.bands), settings.chip_size, settings.chip_size)
     chips = np.random.default_rng(0).standard_normal(shape, np.float32)
     peak, seconds = run_inferences(backend, settings.forwards, chips)
@@ -187,7 +185,7 @@ def run_inferences(backend: Backend, count: int, chips: NDArray[np.float32]) -> 
             for done in [pool.submit(infer) for _ in range(count)]:
                 done.result()
             seconds = (process_time() - since) / count  # of the last round: the first one warms up
-    return peak_memory() or 0, seconds
+    return peak_memory(), seconds
 
 
 def measure_in_new_process(measure: Measurement, model: Model, settings: Settings) -> Figures:

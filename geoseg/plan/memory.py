@@ -31,7 +31,8 @@ from geoseg.polygons.stream import STRIP_PIXELS
 from geoseg.polygons.table.rows import Polygons
 from geoseg.polygons.table.stored import StoredPolygons
 from geoseg.system.cpu import cores
-from geoseg.system.memory import CACHE_SHARE, default_limit, gdal_cache, parse_memory, show_memory
+from geoseg.system.memory import CACHE_SHARE, default_limit, gdal_cache
+from geoseg.units import format_memory, parse_memory
 
 _PIXEL_BLOCKS = 2
 _SUM_BLOCKS = 2
@@ -258,7 +259,7 @@ def _too_little(limit: int, least: MemoryChoice, asked: Sequence[str]) -> str:
     without = " and ".join(asked)
     hint = f", or leave {without} out" if without else ""
     return (
-        f"--max-memory {show_memory(limit)} is too little for this model and scene: give at least "
+        f"--max-memory {format_memory(limit)} is too little for this model and scene: give at least "
         f"{needed / 1e9:.2f}GB{hint}"
     )
 
@@ -318,8 +319,8 @@ class TracingPlan:
         if needed > self.limit:
             raise SettingsError(
                 f"a polygon of this map has {vertices:,} vertices, and a row of a file holds it whole: that "
-                f"takes about {show_memory(needed)} of memory; give {_asking_for(needed)}, or clean the map "
-                "up first (--sieve, --smooth)"
+                f"takes about {format_memory(needed)} of memory; give {_asking_for(needed)}, or clean the "
+                "map up first (--sieve, --smooth)"
             )
 
     def check_borders(self, polygons: Polygons | StoredPolygons, borders: Borders | None) -> None:
@@ -335,8 +336,8 @@ class TracingPlan:
         if needed > self.limit:
             raise SettingsError(
                 f"--simplify and --smooth-borders hold all {polygons.vertices:,} vertices of the map, which "
-                f"takes about {show_memory(needed)} of memory; give {_asking_for(needed)}, clean the map up "
-                "first (--sieve, --smooth), or do without"
+                f"takes about {format_memory(needed)} of memory; give {_asking_for(needed)}, clean the map "
+                "up first (--sieve, --smooth), or do without"
             )
 
     def _fixed(self) -> int:
@@ -381,8 +382,8 @@ def plan_tracing(
             return TracingPlan(size, count, limit, fixed)
     least = min(needed.values())
     raise SettingsError(
-        f"polygons of this map take at least {show_memory(least)} of memory, and "
-        f"{'half of what is free' if max_memory is None else '--max-memory'} is {show_memory(limit)}; give "
+        f"polygons of this map take at least {format_memory(least)} of memory, and "
+        f"{'half of what is free' if max_memory is None else '--max-memory'} is {format_memory(limit)}; give "
         f"{_asking_for(least)}"
     )
 

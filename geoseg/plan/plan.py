@@ -16,14 +16,8 @@ from geoseg.plan.prepare import Prepared
 from geoseg.plan.settings import Settings
 from geoseg.plan.size import RunSize, output_bytes, run_size, traced_bands
 from geoseg.plan.time import wall_seconds
-from geoseg.system.memory import (
-    default_limit,
-    free_memory,
-    gdal_cache,
-    parse_memory,
-    resident_memory,
-    show_memory,
-)
+from geoseg.system.memory import default_limit, free_memory, gdal_cache, resident_memory
+from geoseg.units import format_memory, parse_memory
 
 _WORTH_MEASURING = 25.0
 """Megapixels in chips from which on a network is measured, although nobody asked for a limit."""
@@ -101,8 +95,8 @@ class Plan:
             f"with {settings.overlap} overlap ({self.computed_per_pixel:.2f} pixels computed for each) in "
             f"{_count(self.blocks, 'block')} of {settings.block_size}, model {run.model.card.name}, "
             f"{settings.backend} {settings.device} {settings.precision}, {settings.forwards} at once, "
-            f"about {show_memory(self.memory_bytes)} memory of {show_memory(self.memory_limit_bytes)}, "
-            f"{show_memory(self.disk_bytes)} scratch, "
+            f"about {format_memory(self.memory_bytes)} memory of {format_memory(self.memory_limit_bytes)}, "
+            f"{format_memory(self.disk_bytes)} scratch, "
             f"{_duration(self.seconds)}"
         )
 
@@ -184,8 +178,8 @@ def disk_shortage(planned: int, output: Path) -> str | None:
     if planned <= free:
         return None
     return (
-        f"the run may need up to {show_memory(planned)} beside {output}, and {show_memory(free)} are free; "
-        "--resume goes on if it runs out of room"
+        f"the run may need up to {format_memory(planned)} beside {output}, and {format_memory(free)} are "
+        "free; --resume goes on if it runs out of room"
     )
 
 
@@ -201,7 +195,7 @@ def _network_cost(prepared: Prepared, say: Say) -> NetworkCost:
     # More may be loaded here than a run needs: torch, to convert a network.
     now, runtime = resident_memory(), {"onnx": "onnxruntime"}.get(settings.backend, settings.backend)
     expected = cost.loaded if runtime in sys.modules else cost.process
-    extra = 0 if now is None else max(0, now - expected - gdal_cache())
+    extra = max(0, now - expected - gdal_cache())
     return replace(cost, loaded=cost.loaded + extra)
 
 
@@ -234,8 +228,6 @@ def _choose(
         return within(limit), limit
     except SettingsError:
         free = free_memory()
-        if free is None:
-            raise
         say(f"warning: half of the {format_memory(free)} that are free is too little; using more of it")
         return within(free), free
 
@@ -247,7 +239,7 @@ def _plan_tracing(
     if prepared.outputs.polygons is None:
         return None
     if prepared.request.max_memory is None:  # a large polygon is refused only if it cannot work
-        limit = max(limit, free_memory() or 0)
+        limit = max(limit, free_memory())
     width, bands, more = prepared.window.width, traced_bands(prepared), max(0, BASE - cost.process)
     if prepared.workers.are_elsewhere:  # this process does nothing else
         return plan_tracing(limit, None, None, width=width, bands=bands)

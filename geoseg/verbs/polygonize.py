@@ -10,10 +10,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from geoseg.execute.report import REPORT_VERSION, versions, write_json
-from geoseg.files import discard
+from geoseg.execute.report import REPORT_VERSION, versions
+from geoseg.files import discard, publish, stage_json
 from geoseg.plan.memory import TracingPlan, plan_tracing
-from geoseg.plan.outputs import RASTERS, check_outputs, publish
+from geoseg.plan.outputs import RASTERS, check_outputs
 from geoseg.polygons.borders.request import borders_of, borders_to_json, with_borders
 from geoseg.polygons.provenance import choice_tags
 from geoseg.polygons.rasters import MapRasters, resolve_block_size

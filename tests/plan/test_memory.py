@@ -15,7 +15,7 @@ from geoseg.grid import Grid, Window
 from geoseg.plan.measure import NetworkCost
 from geoseg.plan.memory import choose_blocks, estimate_memory
 from geoseg.plan.size import RunSize
-from geoseg.system.memory import parse_memory
+from geoseg.units import parse_memory
 
 COST = NetworkCost(process=100_000_000, loaded=200_000_000, per_inference=90_000_000, seconds=0.1)
 CACHE = 50_000_000

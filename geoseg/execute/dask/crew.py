@@ -131,8 +131,7 @@ class Crew:
                 future.add_done_callback(self._done.put)
             else:
                 del self._tasks[future]
-                if done.peak is not None:
-                    self._note_peak(done.worker, done.peak)
+                self._note_peak(done.worker, done.peak)
                 result: BlockResult | Index = done.result
                 return result
 

@@ -14,11 +14,11 @@ from geoseg.classes import NODATA
 from geoseg.execute.blocks import BlockRenderer, FinishedBlock
 from geoseg.execute.local import finish_in_memory
 from geoseg.execute.spec import RunSpec
+from geoseg.files import publish
 from geoseg.grid import Grid, Window
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind
 from geoseg.maps.writer import TILE, MapWriter
 from geoseg.models import Model
-from geoseg.plan.outputs import publish
 from geoseg.plan.settings import ComputeOptions, Settings, make_backend, resolve_settings
 from geoseg.progress import Bar, Progress
 from geoseg.training.ground.ground import Ground
