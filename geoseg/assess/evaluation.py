@@ -31,7 +31,7 @@ from geoseg.raster.georeference import same_transform
 from geoseg.raster.legend import read_legend
 from geoseg.raster.source import GDAL_ERRORS, Source
 from geoseg.scene import open_scene
-from geoseg.scene.area import read_area
+from geoseg.scene.vector import read_area
 
 PathLike = str | os.PathLike[str]
 EVALUATION_VERSION = 1

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geoseg.doctor.band_values import BandValues
-from geoseg.doctor.findings import Diagnosis, Finding, Severity
+from geoseg.doctor.findings import BandValues, Diagnosis, Finding, Severity
 from geoseg.doctor.sentinel2 import offset_not_applied
 from geoseg.doctor.values import check_values, filled_with, undeclared_fill
 from geoseg.errors import SceneError
 from geoseg.scene import BandMatch, Scene, match_bands
+from geoseg.scene.band_names import is_generic
 from geoseg.scene.match import missing_bands
-from geoseg.scene.names import is_generic
 from geoseg.scene.sample import Sample, Sampler
 
 if TYPE_CHECKING:

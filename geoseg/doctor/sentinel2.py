@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from geoseg.doctor.band_values import BandValues
-from geoseg.doctor.findings import Finding
+from geoseg.doctor.findings import BandValues, Finding
 from geoseg.scene import Scene
 
 _OFFSET = 1000

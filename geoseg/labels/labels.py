@@ -18,10 +18,9 @@ from geoseg.labels.raster import GridOf, RasterLabels, open_raster
 from geoseg.labels.values import NamedClass, ValueTable, make_table
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.source import GDAL_ERRORS, Source
-from geoseg.scene.area import Area
 from geoseg.scene.file import reason
 from geoseg.scene.scene import Scene
-from geoseg.scene.vector import is_vector
+from geoseg.scene.vector import Area, is_vector
 
 __all__ = ["Labels", "NamedClass", "open_labels"]
 

@@ -23,7 +23,7 @@ from geoseg.polygons.zonal.request import zonal_of_run
 from geoseg.polygons.zonal.zonal import Zonal
 from geoseg.refine.request import resolve_refinement
 from geoseg.scene import Scene, open_scene
-from geoseg.scene.area import Area, read_area
+from geoseg.scene.vector import Area, read_area
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from geoseg.inference.backends.convert import converted_network
 from geoseg.inference.normalise import Normalisation
 from geoseg.models import Model, open_model
 from geoseg.models.conversion import ChipShape
-from geoseg.models.export import write_package
+from geoseg.models.package import write_package
 from geoseg.models.quantize import check_can_quantize, quantize_network
 from geoseg.plan.prepare import raise_if_unfit
 from geoseg.progress import Progress, Silent

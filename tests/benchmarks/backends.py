@@ -59,7 +59,7 @@ def opened(name: str, folder: str) -> Any:
     model = open_model(name)
     for path in Path(folder).glob("*.int8"):
         network = pickle.loads(path.read_bytes())  # written by `prepare`
-        model.at_hand[network.format, network.precision, network.shape] = network
+        model.loaded[network.format, network.precision, network.shape] = network
     return model
 
 

@@ -263,7 +263,7 @@ def test_pretrained_encoders_say_that_there_is_no_network(encoder, monkeypatch, 
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match=r"cannot be had .*; check the network") as caught:
+    with pytest.raises(ModelError, match=r"cannot be downloaded .*; check the network") as caught:
         build_network("unet", encoder=encoder, encoder_weights="imagenet", bands=2, classes=2)
     assert "\n" not in str(caught.value)
 

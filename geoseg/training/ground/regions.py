@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
-from geoseg.scene.area import Area
+from geoseg.scene.vector import Area
 
 
 @dataclass(frozen=True)

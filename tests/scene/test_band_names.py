@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from geoseg.scene.names import COMMON_NAMES, common_name, common_names, is_generic, name_in_file_name, stem
-from geoseg.scene.sensors import SENSORS, band_id, possible_sensors
+from geoseg.scene.band_names import (
+    COMMON_NAMES,
+    SENSORS,
+    band_id,
+    common_name,
+    common_names,
+    is_generic,
+    name_in_file_name,
+    possible_sensors,
+)
+from geoseg.scene.file import stem
 
 
 def named(descriptions, evidence=(), colours=None):
