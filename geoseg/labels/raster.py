@@ -1,4 +1,4 @@
-"""Labels that come as a raster: on the scene's grid, or on any other, matched by nearest neighbour."""
+"""Labels from a raster: on the scene's grid, or on any other and resampled by nearest neighbour."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from geoseg.scene.file import reason
 
 @dataclass(frozen=True)
 class GridOf:
-    """The grid that labels are read on.
+    """The grid on which labels are read.
 
     Attributes:
         name: The file it comes from, for messages.
@@ -48,7 +48,7 @@ class RasterLabels:
     table: ValueTable
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Class ids in a window of the grid, uint8 (rows, columns); see ``Labels.read``."""
+        """Read class ids in a window of the grid, uint8 (rows, columns); see ``Labels.read``."""
         stored, hidden = self.read_stored(window)
         if hidden.any():
             ids = np.full(window.shape, IGNORE, np.uint8)
@@ -57,7 +57,7 @@ class RasterLabels:
         return self.table.to_ids(stored)
 
     def read_stored(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """The values of a window as they stand in the file, and where nodata or a mask hides them."""
+        """Read the values of a window as the file stores them, and where nodata or a mask hides them."""
         inside = RasterioWindow(window.col, window.row, window.width, window.height)
         try:
             with borrow(self.source) as dataset:
@@ -71,12 +71,12 @@ class RasterLabels:
 
 
 def open_raster(path: str, dataset: Any, grid: GridOf) -> Source:
-    """How to read a label raster on a grid.
+    """Say how to read a label raster on a grid.
 
     Args:
         path: The raster.
-        dataset: It, opened.
-        grid: The grid wanted.
+        dataset: The raster, opened.
+        grid: The grid.
 
     Raises:
         SceneError: If it has several bands or lies elsewhere.
@@ -98,9 +98,7 @@ def open_raster(path: str, dataset: Any, grid: GridOf) -> Source:
         )
     if own.crs is None or target.crs is None:
         bare = path if own.crs is None else grid.name
-        raise SceneError(
-            f"{bare} has no CRS and its grid is another than the other's; set it with gdal_edit -a_srs"
-        )
+        raise SceneError(f"{bare} has no CRS and the two grids differ; set it with gdal_edit -a_srs")
     _check_overlap(path, own, dataset.shape, grid)
     return Source(path, Warp(target.crs.to_wkt(), tuple(target.transform)[:6], grid.shape))
 

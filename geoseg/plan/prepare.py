@@ -7,7 +7,7 @@ from datetime import date as calendar_date
 from pathlib import Path
 
 from geoseg.doctor.choose_model import choose_model
-from geoseg.doctor.examine import Diagnosis
+from geoseg.doctor.findings import Diagnosis
 from geoseg.errors import MismatchError, SettingsError
 from geoseg.grid import Grid, Window
 from geoseg.inference.backends.convert import Say
@@ -140,11 +140,11 @@ def raise_if_unfit(diagnosis: Diagnosis, scene: Scene, *, force: bool) -> tuple[
     """
     stops = [finding for finding in diagnosis.findings if finding.severity == "stop"]
     if stops and (diagnosis.match is None or not force):
-        reasons = "; ".join(f"{finding.message} ({finding.mend})" for finding in stops)
+        reasons = "; ".join(f"{finding.message} ({finding.fix})" for finding in stops)
         hint = "" if diagnosis.match is None else "; --force runs it all the same"
         raise MismatchError(f"{scene.name} does not fit the model: {reasons}{hint}")
     return tuple(
-        f"{finding.message} ({finding.mend})" if finding.mend else finding.message
+        f"{finding.message} ({finding.fix})" if finding.fix else finding.message
         for finding in diagnosis.findings
         if finding.severity != "note"
     )
