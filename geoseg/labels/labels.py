@@ -110,7 +110,7 @@ def open_labels(
     window that holds one that is not. With ``remap``, only the values in that table are labels.
 
     Args:
-        path: A class raster (one band; if it lies on another grid or in another CRS, it is resampled by nearest
+        path: A class raster (one band; on another grid or in another CRS it is resampled by nearest
             neighbour), or polygons (GeoPackage, GeoParquet, GeoJSON, Shapefile, FlatGeobuf; a pixel has the
             class of the polygon that holds its centre, and none where polygons of several classes do).
         grid_of: The scene, or a raster file, on whose grid labels are wanted.

@@ -134,7 +134,8 @@ def find_column(path: str, columns: list[str], wanted: str | None) -> str:
     if len(columns) == 1:
         return columns[0]
     raise SettingsError(
-        f"{path}: which column names the class? Say it with --label-column; it has {', '.join(columns) or 'none'}"
+        f"{path}: which column names the class? Say it with --label-column; "
+        f"it has {', '.join(columns) or 'none'}"
     )
 
 
