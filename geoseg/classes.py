@@ -25,12 +25,12 @@ class LandClass:
     """One class of a map.
 
     Attributes:
-        id: label value in the class map, 0-254.
-        name: what people read.
+        id: Label value in the class map, 0-254.
+        name: What people read.
         color: "#rrggbb", lower case.
 
     Raises:
-        ModelError: if the id is not 0-254, the name is empty or the colour is not "#rrggbb".
+        ModelError: If the id is not 0-254, the name is empty or the colour is not "#rrggbb".
     """
 
     id: int
@@ -50,13 +50,13 @@ def remap_class_ids(ids: Iterable[int]) -> dict[int, int]:
     """Give every label value that cannot be a class id the lowest free one.
 
     Args:
-        ids: label values, repeats allowed.
+        ids: Label values, repeats allowed.
 
     Returns:
         Old value -> new id, by ascending old value, for those that must change; empty if none must.
 
     Raises:
-        ModelError: if there are more than 255 different values.
+        ModelError: If there are more than 255 different values.
     """
     values = sorted(set(ids))
     if len(values) > MAX_CLASS_ID + 1:
@@ -72,10 +72,10 @@ def check_class_ids(ids: Sequence[int]) -> None:
     """Refuse ids outside 0-254 and ids used twice.
 
     Args:
-        ids: one id a class.
+        ids: One id a class.
 
     Raises:
-        ModelError: naming the ids and the remapping to use.
+        ModelError: Naming the ids and the remapping to use.
     """
     for value in ids:
         if isinstance(value, bool) or not hasattr(value, "__index__"):
@@ -106,7 +106,7 @@ def _free(ids: Iterable[int]) -> list[int]:
 def class_ids(
     items: Sequence[str | int], legend: Sequence[LandClass], where: str, *, only_these: bool = False
 ) -> list[int]:
-    """Ids of classes given by name or id, in the order given.
+    """Look up the ids of classes given by name or id, in the order given.
 
     Args:
         items: Names (in any case) or ids.
@@ -132,7 +132,7 @@ def class_ids(
 
 
 def split_names(text: str, legend: Sequence[LandClass]) -> list[str]:
-    """Names or ids between commas; a class's own name may hold commas ("grass, hay and pasture").
+    """Split names or ids at commas; a class's own name may hold commas ("grass, hay and pasture").
 
     Args:
         text: What the user wrote.
@@ -181,7 +181,7 @@ def complete_legend(
 
 
 def _default_color(value: int) -> str:
-    """Hues a golden-ratio turn apart: neighbours in id are far apart in colour."""
+    """Choose a hue a golden-ratio turn from the one before: neighbours in id are far apart in colour."""
     channels = colorsys.hsv_to_rgb(value * 0.618034 % 1.0, 0.55, 0.85)
     return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)
 

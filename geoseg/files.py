@@ -1,20 +1,81 @@
-"""Files that appear complete under their names or not at all, and folders for what is unfinished."""
+"""Files that appear complete under their names or not at all, and folders for what is unfinished.
+
+A file is written beside its place, under a hidden name with the same ending (``.map.1234.5f0c.part.tif``:
+GDAL goes by the ending), flushed to the disk, and renamed. Files that belong together are staged first and
+then published together. What a killed process left behind is told by its name, which holds the process's
+number.
+"""
 
 from __future__ import annotations
 
+import glob
+import json
 import os
+import re
+import secrets
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, RunError
+
+_TEMPORARY = re.compile(r"\.(?P<stem>.+)\.(?P<pid>\d+)\.[0-9a-f]+\.part(?P<rest>.*)", re.DOTALL)
+"""The names that ``temporary_path`` gives; GDAL and SQLite add something (``.part.gpkg-journal``)."""
+_GEOTIFF = (".tif", ".tiff")
+_SQLITE = (".gpkg",)
+
+
+def temporary_path(path: Path) -> Path:
+    """Return a hidden name beside a path, with its ending, that no other thread, process or machine uses."""
+    return path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
+
+
+@contextmanager
+def atomic(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """Write a file that appears complete or not at all.
+
+    Args:
+        path: Its name; a file of that name is replaced, together with stale sidecars.
+        sync: Whether the file is to survive a power cut; without it that a killed process leaves nothing half
+            written still holds, and many small files are written faster.
+
+    Yields:
+        The temporary name to write to. The file gets its own name when the block ends, and is removed if the
+        block raises.
+
+    Raises:
+        OSError: If it cannot be flushed or renamed.
+    """
+    with atomic_group([path], sync=sync) as (part,):
+        yield part
+
+
+@contextmanager
+def atomic_group(paths: Sequence[Path], *, sync: bool = True) -> Iterator[list[Path]]:
+    """Write several files that appear together, complete, or not at all; see ``atomic``.
+
+    Args:
+        paths: Their names, in the order in which they appear; the one that the others serve comes last.
+        sync: As for ``atomic``.
+
+    Yields:
+        The temporary names to write to.
+    """
+    files = [StagedFile.beside(path) for path in paths]
+    try:
+        yield [file.staged for file in files]
+        _publish(files, sync=sync)
+    except BaseException:
+        discard(files)
+        raise
 
 
 @dataclass(frozen=True)
 class StagedFile:
-    """A complete file under a temporary name, waiting for all others of its run.
+    """A file under a temporary name, waiting for all others of its run.
 
     Attributes:
         staged: Where it is.
@@ -24,27 +85,116 @@ class StagedFile:
     staged: Path
     final: Path
 
+    @classmethod
+    def beside(cls, final: Path) -> StagedFile:
+        """Choose a temporary name for a file that is yet to be written."""
+        return cls(temporary_path(final), final)
+
+
+def publish(files: Sequence[StagedFile]) -> None:
+    """Flush complete files to the disk and give them their names, after removing stale sidecars.
+
+    Args:
+        files: In the order in which they appear: sidecars first, the file that they serve last.
+
+    Raises:
+        RunError: If the disk is full.
+    """
+    try:
+        _publish(files, sync=True)
+    except OSError as error:
+        names = ", ".join(str(file.final) for file in files)
+        raise RunError(f"{names} cannot be written ({error}); is the disk full?") from error
+
+
+def _publish(files: Sequence[StagedFile], *, sync: bool) -> None:
+    if sync:
+        for file in files:
+            _flush_to_disk(file.staged)
+    fresh = {file.final for file in files}
+    for file in files:
+        for stale in stale_sidecars(file.final):
+            if stale not in fresh:
+                stale.unlink(missing_ok=True)
+    for file in files:
+        os.replace(file.staged, file.final)
+
 
 def discard(files: Iterable[StagedFile]) -> None:
-    """Remove files that will not be published."""
+    """Remove files that will not be published, and what GDAL and SQLite left beside them."""
     for file in files:
-        file.staged.unlink(missing_ok=True)
+        staged = file.staged
+        for left in staged.parent.glob(f"{glob.escape(staged.stem)}*"):
+            with suppress(OSError):
+                left.unlink()
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process of this machine is running."""
+def stale_sidecars(path: Path) -> tuple[Path, ...]:
+    """List files that GDAL, QGIS or SQLite would read with a new file, and an older one may have left."""
+    suffix = path.suffix.lower()
+    endings: tuple[str, ...] = ()
+    if suffix in _GEOTIFF:  # GDAL's statistics, overviews and mask
+        endings = (".aux.xml", ".ovr", ".msk")
+    elif suffix in _SQLITE:  # SQLite takes these for unfinished writes
+        endings = ("-wal", "-shm", "-journal")
+    beside = tuple(path.with_name(path.name + ending) for ending in endings)
+    return (*beside, path.with_suffix(".qml")) if suffix in _GEOTIFF else beside  # QGIS's style
+
+
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Remove what killed processes left under temporary names beside files or folders.
+
+    Args:
+        paths: The final names. What belongs to a process that is running stays.
+    """
+    for path in paths:
+        for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part*"):
+            match = _TEMPORARY.fullmatch(left.name)
+            if match is not None and not _is_running(int(match["pid"])):
+                _remove(left)
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove all unfinished files from a folder in which nobody else is writing."""
+    for path in folder.glob(".*.part*"):
+        if _TEMPORARY.fullmatch(path.name):
+            _remove(path)
+
+
+def write_file(path: Path, content: str | bytes, *, sync: bool = True) -> None:
+    """Write a text (UTF-8) or bytes; see ``atomic``."""
+    with atomic(path, sync=sync) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a report as JSON; see ``atomic``.
+
+    Raises:
+        RunError: If it cannot be written.
+    """
+    publish([stage_json(path, content)])
+
+
+def stage_json(path: Path, content: Mapping[str, Any]) -> StagedFile:
+    """Write a report as JSON under a temporary name.
+
+    Raises:
+        RunError: If it cannot be written.
+    """
+    file = StagedFile.beside(path)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it is somebody else's
-        return True
-    return True
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        file.staged.write_text(text, encoding="utf-8")
+    except OSError as error:
+        discard([file])
+        raise RunError(f"{path} cannot be written ({error}); is the disk full?") from error
+    return file
 
 
 @contextmanager
 def work_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Make the folder for unfinished work; it is gone afterwards, however the run ends.
+    """Make a folder for unfinished work, and remove it afterwards, however the run ends.
 
     Raises:
         OutputError: If it exists already: another run is writing there, or one was killed.
@@ -67,3 +217,32 @@ def work_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     finally:
         if ours:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder in one step: nobody sees half of it under its name."""
+    gone = temporary_path(folder)
+    with suppress(OSError):
+        os.rename(folder, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with suppress(FileNotFoundError):
+        path.unlink()
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _is_running(pid: int) -> bool:
+    """Say whether a process of this machine is running."""
+    import psutil
+
+    return bool(psutil.pid_exists(pid))

@@ -39,12 +39,12 @@ class Window:
 
     @classmethod
     def from_shape(cls, shape: tuple[int, int]) -> Window:
-        """The window that covers a whole raster of ``shape`` (rows, columns)."""
+        """Make the window that covers a whole raster of ``shape`` (rows, columns)."""
         return cls(0, 0, *shape)
 
     @classmethod
     def from_bounds(cls, row: int, col: int, row_stop: int, col_stop: int) -> Window:
-        """The window from (row, col) up to, not including, (row_stop, col_stop); empty where they cross."""
+        """Make the window from (row, col) to before (row_stop, col_stop); empty where they cross."""
         return cls(row, col, max(0, row_stop - row), max(0, col_stop - col))
 
     @property
@@ -68,7 +68,7 @@ class Window:
         return self.height * self.width
 
     def intersection(self, other: Window) -> Window | None:
-        """The pixels in both windows, or None when there are none."""
+        """Return the pixels in both windows, or None if there are none."""
         common = Window.from_bounds(
             max(self.row, other.row),
             max(self.col, other.col),
@@ -78,7 +78,7 @@ class Window:
         return common if common.pixels else None
 
     def slices(self, origin: Window | None = None) -> tuple[slice, slice]:
-        """Row and column slices of this window in an array that holds ``origin`` (default: the raster)."""
+        """Return the row and column slices of this window in an array of ``origin`` (default: the raster)."""
         row, col = (origin.row, origin.col) if origin is not None else (0, 0)
         return slice(self.row - row, self.row_stop - row), slice(self.col - col, self.col_stop - col)
 
@@ -158,20 +158,20 @@ class Grid:
         return rows, cols
 
     def chip(self, row: int, col: int) -> Chip:
-        """The chip at (row, col) of the chip grid."""
+        """Return the chip at (row, col) of the chip grid."""
         rows, cols = self.counts
         window = Window(row * self.stride, col * self.stride, self.chip_size, self.chip_size)
         return Chip((row, col), window, (row > 0, row < rows - 1, col > 0, col < cols - 1))
 
     def chips(self, block: Block) -> Iterator[Chip]:
-        """The chips of a block, in row order."""
+        """Iterate over the chips of a block, in row order."""
         row, col, row_stop, col_stop = block.chips
         for i in range(row, row_stop):
             for j in range(col, col_stop):
                 yield self.chip(i, j)
 
     def weights(self, chip: Chip) -> NDArray[np.int32]:
-        """Blending weights of a chip, int32 (rows, columns) of 0 to ``WEIGHT_ONE``; read-only."""
+        """Return the blending weights of a chip, int32 (rows, columns), 0 to ``WEIGHT_ONE``; read-only."""
         return blending_weights(self.chip_size, self.overlap, chip.ramps)
 
     def blocks(self, block_size: int, window: Window | None = None) -> list[Block]:
@@ -199,6 +199,12 @@ class Grid:
             for j, col in enumerate(range(cols.start, cols.stop, step))
         ]
 
+    def count_chips(self, window: Window) -> int:
+        """Count the chips that touch ``window``."""
+        rows = _chip_range(window.row, window.row_stop, self.counts[0], self.chip_size, self.stride)
+        cols = _chip_range(window.col, window.col_stop, self.counts[1], self.chip_size, self.stride)
+        return len(rows) * len(cols)
+
     def _block(self, index: tuple[int, int], chips: tuple[int, int, int, int]) -> Block:
         row, col, row_stop, col_stop = (n * self.stride for n in chips)
         last_row, last_col = (chips[2] == self.counts[0]), (chips[3] == self.counts[1])
@@ -211,13 +217,13 @@ class Grid:
 
 
 def _chip_range(start: int, stop: int, count: int, chip_size: int, stride: int) -> range:
-    """Indices along one axis of the chips that hold any pixel of [start, stop)."""
+    """Return the indices along one axis of the chips that hold any pixel of [start, stop)."""
     first = max(0, (start - chip_size) // stride + 1)
     return range(first, min(count, (stop - 1) // stride + 1))
 
 
 def ramp(overlap: int) -> NDArray[np.int32]:
-    """The rising half of a Hann window over the overlap: ``sin^2(pi/2 * (k + 1/2) / overlap)``.
+    """Return the rising half of a Hann window: ``sin^2(pi/2 * (k + 1/2) / overlap)``.
 
     Returns:
         int32 (overlap,) in units of ``WEIGHT_ONE``. The falling ramp is ``WEIGHT_ONE - ramp``, so the two sum
@@ -230,7 +236,7 @@ def ramp(overlap: int) -> NDArray[np.int32]:
 
 @lru_cache(maxsize=16)
 def blending_weights(chip_size: int, overlap: int, ramps: tuple[bool, bool, bool, bool]) -> NDArray[np.int32]:
-    """Separable sin^2 weights of a chip, rounded so that overlapping chips sum to exactly one.
+    """Return separable sin^2 weights of a chip, rounded so that overlapping chips sum to exactly one.
 
     Rounding the product of two ramps chip by chip would leave the sum of the four chips at a corner off by
     a step or two. So only the share of the chip that comes second on both axes is rounded,
@@ -258,7 +264,7 @@ def blending_weights(chip_size: int, overlap: int, ramps: tuple[bool, bool, bool
 
 
 def _shares(chip_size: int, overlap: int, rises: bool, falls: bool) -> NDArray[np.int32]:
-    """Along one axis: the second chip's share at each pixel, of the two that overlap there."""
+    """Return, along one axis, the second chip's share at each pixel, of the two that overlap there."""
     share = np.full(chip_size, WEIGHT_ONE, np.int32)
     if rises and overlap:
         share[:overlap] = ramp(overlap)

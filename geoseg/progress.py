@@ -1,4 +1,4 @@
-"""How a run says how far it is; who shows it, and where, is up to the caller."""
+"""How a run tells how far it is; the caller decides who shows it, and where."""
 
 from __future__ import annotations
 

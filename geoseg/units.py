@@ -1,4 +1,8 @@
-"""Areas and lengths as people write them: ``0.5ha``, ``450m2``, ``20px``; ``10m``, ``2px``."""
+"""Lengths, areas and amounts of memory as people write them: ``10m``, ``0.5ha``, ``20px``, ``4GB``.
+
+A length or an area needs a unit: what a bare number means would differ from option to option. A bare number
+of bytes is a count, and fine.
+"""
 
 from __future__ import annotations
 
@@ -8,42 +12,15 @@ from dataclasses import dataclass
 
 from geoseg.errors import SettingsError
 
-_AREA = re.compile(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(ha|m2|m²|km2|km²|px)?\s*")
-_LENGTH = re.compile(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(m|km|px)?\s*")
+_METRES = {"m": 1.0, "km": 1000.0}
 _HECTARES = {"ha": 1.0, "m2": 1e-4, "m²": 1e-4, "km2": 100.0, "km²": 100.0}
+_PIXELS = "px"
+_AMOUNT = re.compile(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([^\W\d_]+[2²]?)?\s*")
 
-
-@dataclass(frozen=True, slots=True)
-class AreaLimit:
-    """A least area.
-
-    Attributes:
-        amount: At least 0.
-        in_pixels: Whether ``amount`` counts pixels; else it is hectares.
-    """
-
-    amount: float
-    in_pixels: bool
-
-
-def parse_area(text: str | float) -> AreaLimit:
-    """Read an area.
-
-    Args:
-        text: A number with ``ha``, ``m2``, ``km2`` or ``px`` behind it; a bare number is hectares.
-
-    Raises:
-        SettingsError: If it is none of these.
-    """
-    match = _AREA.fullmatch(str(text))
-    try:
-        amount = float(match.group(1)) if match else math.nan
-    except ValueError:
-        amount = math.nan
-    if match is None or not math.isfinite(amount):
-        raise SettingsError(f'"{text}" is not an area; write 0.5ha, 450m2 or 20px')
-    unit = match.group(2) or "ha"
-    return AreaLimit(amount, True) if unit == "px" else AreaLimit(amount * _HECTARES[unit], False)
+_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i)?b?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_FEW_BYTES = 100_000
+"""Fewer bytes are no amount of memory: somebody left out the unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +28,7 @@ class Length:
     """A length on a map.
 
     Attributes:
-        amount: Greater than 0.
+        amount: At least 0.
         in_pixels: Whether ``amount`` counts pixels; else it is metres.
     """
 
@@ -62,21 +39,103 @@ class Length:
         return f"{self.amount:g}{'px' if self.in_pixels else 'm'}"
 
 
-def parse_length(text: str | float) -> Length:
+@dataclass(frozen=True, slots=True)
+class Area:
+    """An area of a map.
+
+    Attributes:
+        amount: At least 0.
+        in_pixels: Whether ``amount`` counts pixels; else it is hectares.
+    """
+
+    amount: float
+    in_pixels: bool
+
+    def __str__(self) -> str:
+        return f"{self.amount:g}{'px' if self.in_pixels else 'ha'}"
+
+
+def parse_length(text: str, option: str = "", *, zero: bool = False) -> Length:
     """Read a length.
 
     Args:
-        text: A number with ``m``, ``km`` or ``px`` behind it; a bare number is metres.
+        text: A number with ``px``, ``m`` or ``km`` behind it.
+        option: Where it was written, for messages.
+        zero: Whether it may be 0.
 
     Raises:
-        SettingsError: If it is none of these, or 0.
+        SettingsError: If it is no length, has no unit, or is 0 where it may not be.
     """
-    match = _LENGTH.fullmatch(str(text))
+    amount, unit = _read(text, option, _METRES, "a length", "2px, 10m or 7.5km")
+    if amount == 0 and not zero:
+        raise SettingsError(
+            f"{_written(text, option)}: a length must be more than 0, as in 2px, 10m or 7.5km"
+        )
+    return Length(amount, True) if unit == _PIXELS else Length(amount * _METRES[unit], False)
+
+
+def parse_area(text: str, option: str = "") -> Area:
+    """Read an area.
+
+    Args:
+        text: A number with ``px``, ``ha``, ``m2`` or ``km2`` behind it.
+        option: Where it was written, for messages.
+
+    Raises:
+        SettingsError: If it is no area or has no unit.
+    """
+    amount, unit = _read(text, option, _HECTARES, "an area", "0.5ha, 450m2 or 20px")
+    return Area(amount, True) if unit == _PIXELS else Area(amount * _HECTARES[unit], False)
+
+
+def _read(text: str, option: str, units: dict[str, float], what: str, examples: str) -> tuple[float, str]:
+    """Split an amount into its number and its unit: one of ``units``, or pixels."""
+    found = _AMOUNT.fullmatch(str(text))
     try:
-        amount = float(match.group(1)) if match else math.nan
+        amount = float(found[1]) if found else math.nan
     except ValueError:
         amount = math.nan
-    if match is None or not math.isfinite(amount) or amount <= 0:
-        raise SettingsError(f'"{text}" is not a length; write 10m or 2px')
-    unit = match.group(2) or "m"
-    return Length(amount, True) if unit == "px" else Length(amount * (1000.0 if unit == "km" else 1.0), False)
+    unit = found[2] if found else None
+    if math.isfinite(amount) and unit is None:
+        number = str(text).strip()
+        first, second, *_ = (f"{number}{unit}" for unit in units)
+        raise SettingsError(
+            f"{_written(text, option)}: give a unit, as in {number}{_PIXELS}, {first} or {second}"
+        )
+    if not math.isfinite(amount) or unit is None or unit not in (*units, _PIXELS):
+        raise SettingsError(f'{option} "{text}" is not {what}; write {examples}'.lstrip())
+    return amount, unit
+
+
+def _written(text: str, option: str) -> str:
+    return f"{option} {str(text).strip()}".lstrip()
+
+
+def parse_memory(text: str | int, option: str = "--max-memory") -> int:
+    """Read an amount of memory.
+
+    Args:
+        text: ``"4GB"`` (10^9), ``"2GiB"`` (2^30), ``"500M"``, or a number of bytes.
+        option: Where it was written, for messages.
+
+    Returns:
+        Bytes, at least 1.
+
+    Raises:
+        SettingsError: If it is no positive amount of memory, or so few bytes that a unit must be missing.
+    """
+    found = _BYTES.fullmatch(str(text).strip())
+    if found is None or (found[3] and not found[2]):  # "4iB" has no unit either
+        raise SettingsError(f"{option} {text} is no amount of memory; write it as 4GB or 500MiB")
+    number, unit, binary = found.groups()
+    size = int(float(number) * (1024 if binary else 1000) ** _POWERS[unit.lower()])
+    if size < 1:
+        raise SettingsError(f"{option} must be more than nothing; write it as 4GB or 500MiB")
+    if not unit and size < _FEW_BYTES:
+        raise SettingsError(f"{option} {text} is {size} bytes; give the unit too, as in {number}GB")
+    return size
+
+
+def format_memory(size: float) -> str:
+    """Write bytes as a person reads them: ``"1.4 GB"``, ``"310 MB"``."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geoseg.execute import run as mapping
+from geoseg.execute.local import LocalExecutor
 from geoseg.models import sources
 from geoseg.scene import open_scene
 from tests.assess import maps
@@ -71,15 +71,15 @@ def cut(monkeypatch):
     """Make runs fail after so many blocks."""
 
     def after(blocks, error=CutError):
-        run_locally = mapping.run_locally
+        finish = LocalExecutor.finish
 
-        def short(*args):
-            for number, block in enumerate(run_locally(*args)):
+        def short(executor):
+            for number, block in enumerate(finish(executor)):
                 if number == blocks:
                     raise error
                 yield block
 
-        monkeypatch.setattr(mapping, "run_locally", short)
+        monkeypatch.setattr(LocalExecutor, "finish", short)
 
     yield after
     monkeypatch.undo()

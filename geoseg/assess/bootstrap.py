@@ -16,15 +16,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.assess.scores import Floats
+from geoseg.errors import SettingsError
+from geoseg.raster.georeference import Georeference
+from geoseg.units import parse_length
 
 REPLICATES = 1000
 LEVEL = 0.95
 FEW_BLOCKS = 20
 """With fewer blocks an interval is rough, and tends to be too narrow."""
+_DEFAULT_BLOCK = 512
+_LEAST_DEFAULT = 32
+_SMALLEST_BLOCK = 16
 _PORTION = 100
 """Replicates at once; keeps the sums small."""
 
 Measure = Callable[[Floats], Mapping[str, Floats]]
+
+
+def block_size(text: str | None, georeference: Georeference, shape: tuple[int, int]) -> int:
+    """Side in pixels of the blocks that are resampled.
+
+    Args:
+        text: ``"7.5km"``, ``"512px"``; by default 512 pixels, or less on rasters that hold fewer than eight
+            of these on their longer side.
+        georeference: Where the raster lies.
+        shape: Its rows and columns.
+
+    Raises:
+        SettingsError: If it is no length, is metres where a pixel's size is unknown, or is too small.
+    """
+    if text is None:
+        return min(_DEFAULT_BLOCK, max(_LEAST_DEFAULT, max(shape) // 8))
+    length = parse_length(text, "--blocks")
+    side = length.amount
+    if not length.in_pixels:
+        gsd = georeference.gsd(shape)
+        if gsd is None:
+            raise SettingsError(f"--blocks {text}: the map has no CRS, so give pixels, as in 512px")
+        side /= gsd
+    if side < _SMALLEST_BLOCK:
+        raise SettingsError(
+            f"--blocks {text} is {side:.3g} pixels; under {_SMALLEST_BLOCK} pixels intervals are far too "
+            "narrow, because neighbouring pixels are wrong together"
+        )
+    return round(side)
 
 
 @dataclass

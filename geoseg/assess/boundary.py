@@ -20,8 +20,13 @@ from numpy.typing import NDArray
 
 from geoseg.assess.scores import Floats
 from geoseg.classes import IGNORE
+from geoseg.errors import SettingsError
+from geoseg.raster.georeference import Georeference
+from geoseg.units import parse_length
 
 _BITS = 64
+_LARGEST_REACH = 64
+"""Pixels; a boundary farther away is another boundary."""
 _SLACK = 1e-9
 """Distances equal to the tolerance count, also when rounding makes them a little longer."""
 
@@ -56,6 +61,27 @@ class Tolerance:
         """Pixels beyond a window that can matter inside it."""
         widths = self.half_widths()
         return max(len(widths) - 1, *widths) + 1
+
+
+def read_tolerance(text: str, georeference: Georeference, shape: tuple[int, int]) -> Tolerance:
+    """Read a tolerance for a raster.
+
+    Args:
+        text: ``"3px"``, ``"30m"``.
+        georeference: Where the raster lies.
+        shape: Its rows and columns.
+
+    Raises:
+        SettingsError: If it is no length, is metres where a pixel's size is unknown, or reaches too far.
+    """
+    length = parse_length(text, "--tolerance")
+    pixel = (1.0, 1.0) if length.in_pixels else georeference.pixel_size(shape)
+    if pixel is None:
+        raise SettingsError(f"--tolerance {text}: the map has no CRS, so give pixels, as in 3px")
+    found = Tolerance(length.amount, not length.in_pixels, pixel)
+    if found.reach > _LARGEST_REACH:
+        raise SettingsError(f"--tolerance {text} is more than {_LARGEST_REACH - 1} pixels")
+    return found
 
 
 def boundary_counts(

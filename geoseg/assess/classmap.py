@@ -18,7 +18,7 @@ from geoseg.labels.labels import Labels, open_labels
 from geoseg.polygons.rasters import ORIGIN_TAG
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.legend import read_legend
-from geoseg.raster.pixel_sizes import Surface, measure_surface
+from geoseg.raster.pixel_sizes import PixelSizes, measure_pixel_sizes
 from geoseg.raster.source import GDAL_ERRORS, Source, borrow
 from geoseg.scene.file import reason
 
@@ -93,10 +93,10 @@ class ClassMap:
             )
         return values
 
-    def surface(self) -> Surface | None:
+    def pixel_sizes(self) -> PixelSizes | None:
         """The sizes of its pixels on the ellipsoid; None without a CRS."""
         place = self.georeference
-        return measure_surface(place.crs, place.transform, self.shape, self.origin)
+        return measure_pixel_sizes(place.crs, place.transform, self.shape, self.origin)
 
 
 def open_class_map(path: PathLike, confidence: PathLike | None = None) -> ClassMap:

@@ -14,7 +14,7 @@ from geoseg.assess.calibration import BINS, bin_sums
 from geoseg.assess.classmap import ClassMap, Readable
 from geoseg.classes import IGNORE, NODATA
 from geoseg.grid import Window
-from geoseg.raster.pixel_sizes import Surface
+from geoseg.raster.pixel_sizes import PixelSizes
 
 WINDOW = 1024
 """Pixels a side read at once; never changes the answer."""
@@ -34,7 +34,7 @@ class Counts:
         boundary: int64 (tolerances, 4, 256), see ``boundary_counts``.
         chips: (row, column) of a chip on its lattice -> compared pixels, wrong ones.
         mapped_pixels: Of each class id in the whole map, int64 (256,).
-        mapped_area: The same in units of the surface; None without one.
+        mapped_area: The same in units of the pixel sizes; None without one.
         labelled: Pixels with a label.
     """
 
@@ -80,13 +80,13 @@ def compare(
         SceneError: If a file holds a value that is no class.
         RunError: If a file cannot be read.
     """
-    surface = class_map.surface()
+    pixel_sizes = class_map.pixel_sizes()
     counts = Counts(BlockSums(block, WIDTH), np.zeros((len(tolerances), 4, IDS), np.int64))
-    if surface is not None:
+    if pixel_sizes is not None:
         counts.mapped_area = np.zeros(IDS, np.int64)
     reach = max((tolerance.reach for tolerance in tolerances), default=0)
     for window in windows(class_map.shape, window_size):
-        _count(counts, class_map, labels, surface, window, tolerances, reach)
+        _count(counts, class_map, labels, pixel_sizes, window, tolerances, reach)
         advance(window.pixels)
     return counts
 
@@ -111,7 +111,7 @@ def _count(
     counts: Counts,
     class_map: ClassMap,
     labels: Readable,
-    surface: Surface | None,
+    pixel_sizes: PixelSizes | None,
     core: Window,
     tolerances: tuple[Tolerance, ...],
     reach: int,
@@ -125,7 +125,7 @@ def _count(
     )
     inside = core.slices(wide)
     truth, shown = labels.read(wide), class_map.read(wide)
-    _count_map(counts, shown[inside], surface, core)
+    _count_map(counts, shown[inside], pixel_sizes, core)
     known = (truth[inside] != IGNORE) & (shown[inside] != NODATA)
     counts.labelled += int(np.count_nonzero(truth[inside] != IGNORE))
     if not known.any():
@@ -141,10 +141,12 @@ def _count(
         counts.boundary += boundary_counts(truth, shown, inside, tolerances, IDS)
 
 
-def _count_map(counts: Counts, shown: NDArray[np.uint8], surface: Surface | None, core: Window) -> None:
+def _count_map(
+    counts: Counts, shown: NDArray[np.uint8], pixel_sizes: PixelSizes | None, core: Window
+) -> None:
     counts.mapped_pixels += np.bincount(shown.ravel(), minlength=IDS)
-    if surface is not None and counts.mapped_area is not None and (shown != NODATA).any():
-        areas = surface.pixel_areas(core.row, core.col, *core.shape)
+    if pixel_sizes is not None and counts.mapped_area is not None and (shown != NODATA).any():
+        areas = pixel_sizes.pixel_areas(core.row, core.col, *core.shape)
         counts.mapped_area += np.bincount(shown.ravel(), areas.ravel(), IDS).astype(np.int64)
 
 

@@ -112,7 +112,7 @@ def draw_sample(
     pixels = np.zeros(IDS, np.int64)
     areas = np.zeros(IDS)
     percent, sure = np.zeros(IDS), np.zeros(IDS)
-    surface = class_map.surface()
+    pixel_sizes = class_map.pixel_sizes()
     for window in windows(class_map.shape, window_size):
         classes = class_map.read(window)
         advance(window.pixels)
@@ -120,8 +120,8 @@ def draw_sample(
         if (flat == NODATA).all():
             continue
         pixels += np.bincount(flat, minlength=IDS)
-        if surface is not None:
-            sizes = surface.pixel_areas(window.row, window.col, *window.shape)
+        if pixel_sizes is not None:
+            sizes = pixel_sizes.pixel_areas(window.row, window.col, *window.shape)
             areas += np.bincount(flat, sizes.ravel(), IDS)
         if class_map.has_confidence:
             values = class_map.read_confidence(window).ravel()
@@ -145,6 +145,6 @@ def draw_sample(
         columns=cols[order].astype(np.int64),
         classes=classes[order],
         pixels=pixels,
-        areas=areas * surface.area_unit if surface is not None else pixels.astype(np.float64),
+        areas=areas * pixel_sizes.area_unit if pixel_sizes is not None else pixels.astype(np.float64),
         confidence=confidence,
     )

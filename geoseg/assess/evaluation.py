@@ -11,25 +11,27 @@ from typing import Any
 import numpy as np
 
 from geoseg.assess.area import sample_size
+from geoseg.assess.bootstrap import block_size
+from geoseg.assess.boundary import read_tolerance
 from geoseg.assess.classmap import ClassMap
 from geoseg.assess.compare import IDS, WINDOW, Counts, compare, windows
 from geoseg.assess.draw import Drawn, draw_sample
 from geoseg.assess.examples import Example, Painter, make_examples, make_painter
-from geoseg.assess.lengths import block_size, tolerance
 from geoseg.assess.sample import is_sample, read_sample, write_sample
 from geoseg.assess.summary import summarise_labels
 from geoseg.assess.summary_sample import summarise_sample
 from geoseg.classes import LandClass, complete_legend
 from geoseg.errors import GeosegError, InputError
+from geoseg.files import atomic
 from geoseg.grid import Window
 from geoseg.labels.labels import Labels, open_labels
 from geoseg.labels.polygons import PolygonLabels
-from geoseg.labels.raster import same_transform
 from geoseg.progress import Progress
+from geoseg.raster.georeference import same_transform
 from geoseg.raster.legend import read_legend
 from geoseg.raster.source import GDAL_ERRORS, Source
 from geoseg.scene import open_scene
-from geoseg.scene.area import read_area
+from geoseg.scene.vector import read_area
 
 PathLike = str | os.PathLike[str]
 EVALUATION_VERSION = 1
@@ -47,8 +49,8 @@ class Request:
     label_column: str | None
     remap: Mapping[int | str, int] | None
     ignore: tuple[int | str, ...]
-    blocks: str | float | None
-    tolerances: tuple[str | float, ...]
+    blocks: str | None
+    tolerances: tuple[str, ...]
     replicates: int
     seed: int
     window_size: int | None
@@ -65,7 +67,7 @@ def against_labels(
 ) -> tuple[dict[str, Any], Examples]:
     """Compare with labels, pixel by pixel; returns the report and what makes its examples."""
     place, shape = class_map.georeference, class_map.shape
-    tolerances = tuple(tolerance(text, place, shape) for text in request.tolerances)
+    tolerances = tuple(read_tolerance(text, place, shape) for text in request.tolerances)
     block = block_size(request.blocks, place, shape)
     truth = open_labels(
         labels,
@@ -89,12 +91,12 @@ def against_labels(
         )
     own = _legend_of(truth)
     classes = _classes(class_map, counts, own)
-    surface = class_map.surface()
+    pixel_sizes = class_map.pixel_sizes()
     content = summarise_labels(
         counts,
         classes,
         tolerances,
-        area_unit=None if surface is None else surface.area_unit,
+        area_unit=None if pixel_sizes is None else pixel_sizes.area_unit,
         replicates=request.replicates,
         seed=request.seed,
     )
@@ -148,14 +150,8 @@ def draw(
             window_size=request.window_size or WINDOW,
             advance=lambda pixels: bar.advance(pixels / 1e6),
         )
-    part = output.with_name(f".{output.stem}.{os.getpid()}.part.gpkg")
-    try:
+    with atomic(output) as part:
         write_sample(part, drawn, class_map, request.seed)
-        for ending in ("-wal", "-shm", "-journal"):
-            output.with_name(output.name + ending).unlink(missing_ok=True)
-        os.replace(part, output)
-    finally:
-        part.unlink(missing_ok=True)
     return _describe_draw(drawn, class_map, request.seed), {"sample": output}
 
 
@@ -188,20 +184,20 @@ def _describe_draw(drawn: Drawn, class_map: ClassMap, seed: int) -> dict[str, An
 
 def _mapped(class_map: ClassMap, progress: Progress, size: int) -> tuple[Any, Any, bool]:
     """Pixels and area of every class id of a map, and whether the area is hectares."""
-    surface = class_map.surface()
+    pixel_sizes = class_map.pixel_sizes()
     pixels, areas = np.zeros(IDS, np.int64), np.zeros(IDS)
     with progress.stage("measuring", class_map.shape[0] * class_map.shape[1] / 1e6, "Mpx") as bar:
         for window in windows(class_map.shape, size):
             flat = class_map.read(window).ravel()
             pixels += np.bincount(flat, minlength=IDS)
-            if surface is not None:
-                sizes = surface.pixel_areas(window.row, window.col, *window.shape)
+            if pixel_sizes is not None:
+                sizes = pixel_sizes.pixel_areas(window.row, window.col, *window.shape)
                 areas += np.bincount(flat, sizes.ravel(), IDS)
             bar.advance(window.pixels / 1e6)
     pixels[-1] = areas[-1] = 0
-    if surface is None:
+    if pixel_sizes is None:
         return pixels, pixels.astype(np.float64), False
-    return pixels, areas * surface.area_unit, True
+    return pixels, areas * pixel_sizes.area_unit, True
 
 
 def _classes(class_map: ClassMap, counts: Counts, own: Sequence[LandClass]) -> tuple[LandClass, ...]:
@@ -254,9 +250,9 @@ def _painter(
         opened = open_scene(scene, **chosen)
         row, col = class_map.origin
         inside = Window(row, col, *class_map.shape)
-        if inside.intersection(Window.from_shape(opened.shape)) != inside or not same_transform(
-            opened.georeference.cut(row, col), class_map.georeference
-        ):
+        mine, its = class_map.georeference.transform, opened.georeference.cut(row, col).transform
+        is_inside = inside.intersection(Window.from_shape(opened.shape)) == inside
+        if not (is_inside and same_transform(its, mine, class_map.shape)):
             return None, [f"the map does not lie on the grid of {opened.name}, so the report shows no image"]
         return make_painter(opened, (row, col)), []
     except GeosegError as error:

@@ -45,20 +45,20 @@ def add_up(parts: Sequence[Compared]) -> tuple[Counts, float | None]:
     """
     first = parts[0].counts
     total = Counts(BlockSums(first.sums.size, first.sums.width), np.zeros_like(first.boundary))
-    surfaces = [part.class_map.surface() for part in parts]
-    unit = max((surface.area_unit for surface in surfaces if surface is not None), default=None)
-    if unit is not None and all(surface is not None for surface in surfaces):
+    sizes = [part.class_map.pixel_sizes() for part in parts]
+    unit = max((pixel_sizes.area_unit for pixel_sizes in sizes if pixel_sizes is not None), default=None)
+    if unit is not None and all(pixel_sizes is not None for pixel_sizes in sizes):
         total.mapped_area = np.zeros(IDS, np.int64)
     below = 0
-    for part, surface in zip(parts, surfaces, strict=True):
+    for part, pixel_sizes in zip(parts, sizes, strict=True):
         counts = part.counts
         total.sums.extend(counts.sums, below)
         below += -(-part.class_map.shape[0] // first.sums.size)
         total.boundary += counts.boundary
         total.mapped_pixels += counts.mapped_pixels
         total.labelled += counts.labelled
-        if total.mapped_area is not None and counts.mapped_area is not None and surface and unit:
-            total.mapped_area += np.rint(counts.mapped_area * (surface.area_unit / unit)).astype(np.int64)
+        if total.mapped_area is not None and counts.mapped_area is not None and pixel_sizes and unit:
+            total.mapped_area += np.rint(counts.mapped_area * (pixel_sizes.area_unit / unit)).astype(np.int64)
     return total, unit if total.mapped_area is not None else None
 
 

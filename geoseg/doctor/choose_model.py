@@ -1,4 +1,4 @@
-"""Which model maps a scene: the one that was named, else the bundled one that fits.
+"""Choose the model that maps a scene: the one that was named, else the bundled one that fits.
 
 Every bundled model is examined by the doctor, from its card and one look at the scene; no weights are read. A
 model fits when the doctor finds nothing that stops it and its pixel size is not known to be more than 4 times
@@ -13,8 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isinf
 
-from geoseg.doctor.examine import EXPAND, GSD_STOP, Diagnosis, examine, gsd_ratio, has_palette
-from geoseg.doctor.findings import Finding
+from geoseg.doctor.bands import EXPAND, has_palette
+from geoseg.doctor.examine import examine
+from geoseg.doctor.findings import Diagnosis, Finding
+from geoseg.doctor.pixel_size import GSD_STOP, gsd_ratio
 from geoseg.errors import MismatchError, ModelError, SceneError
 from geoseg.models import ModelCard, bundled_models, load_card
 from geoseg.scene import Scene, match_bands
@@ -26,7 +28,7 @@ _ABOUT_VALUES = {"value-range", "picture-type", "no-valid-pixel"}
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ModelChoice:
     """The model that maps a scene.
 
     Attributes:
@@ -44,7 +46,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A bundled model, examined for a scene.
+    """A bundled model that was examined for a scene.
 
     Attributes:
         name: Its name.
@@ -65,7 +67,7 @@ class Candidate:
 
     @property
     def obstacles(self) -> tuple[Finding, ...]:
-        """Why it does not fit: what stops it, or a pixel size far from an estimate, which only warns else."""
+        """Why it does not fit: what stops it, or else a pixel size far from an estimate, which only warns."""
         stops = tuple(finding for finding in self.diagnosis.findings if finding.severity == "stop")
         far = (finding for finding in self.diagnosis.findings if finding.code == "gsd" and self._is_far)
         return stops or tuple(far)
@@ -77,7 +79,7 @@ class Candidate:
 
     @property
     def rank(self) -> tuple[bool, bool, int, int, float, str]:
-        """Sorts candidates, the best first."""
+        """Sort key of candidates, the best first."""
         has_bands = self.diagnosis.match is not None
         return (
             not self.fits,
@@ -88,15 +90,15 @@ class Candidate:
             self.name,
         )
 
-    def why_not(self, *, mend: bool = False) -> str:
-        """``dubai-landcover reads 8-bit pictures, and the scene holds uint16 200 to 3400``.
+    def why_not(self, *, fix: bool = False) -> str:
+        """Say why it does not fit: ``dubai-landcover reads 8-bit pictures, and the scene holds uint16 ...``.
 
         Args:
-            mend: Whether to add what makes it fit, where the scene has its bands.
+            fix: Whether to add what makes it fit, where the scene has its bands.
         """
-        has_mend = mend and self.diagnosis.match is not None
+        has_fix = fix and self.diagnosis.match is not None
         reasons = [
-            (finding.brief or finding.message) + (f" ({finding.mend})" if has_mend and finding.mend else "")
+            (finding.brief or finding.message) + (f" ({finding.fix})" if has_fix and finding.fix else "")
             for finding in self.obstacles
         ]
         return f"{self.name} {' and '.join(reasons)}"
@@ -108,7 +110,7 @@ class Candidate:
 
 def choose_model(
     scene: Scene, model: PathLike | None, *, bands: Sequence[str | int] | None = None, force: bool = False
-) -> Choice:
+) -> ModelChoice:
     """Take the model that was named, or the bundled one that fits the scene.
 
     Args:
@@ -126,22 +128,22 @@ def choose_model(
     """
     if model is not None:
         card = load_card(model)
-        return Choice(model, card, examine(scene, card, bands=bands))
+        return ModelChoice(model, card, examine(scene, card, bands=bands))
     candidates = examine_bundled(scene, bands=bands)
     best = candidates[0]
     if best.fits:
-        return Choice(best.name, best.card, best.diagnosis, reason_for(scene, candidates))
+        return ModelChoice(best.name, best.card, best.diagnosis, reason_for(scene, candidates))
     if not force:
         raise MismatchError(refusal(scene, candidates))
     able = [candidate for candidate in candidates if candidate.diagnosis.match is not None]
     if len(able) != 1:
         raise MismatchError(_cannot_force(scene, candidates, able))
     reason = f"{best.name}: forced, as the only bundled model whose bands the scene has"
-    return Choice(best.name, best.card, best.diagnosis, reason)
+    return ModelChoice(best.name, best.card, best.diagnosis, reason)
 
 
 def examine_bundled(scene: Scene, *, bands: Sequence[str | int] | None = None) -> tuple[Candidate, ...]:
-    """Examine every bundled model for a scene, which is looked at once.
+    """Examine every bundled model for a scene, whose pixels are sampled once.
 
     Args:
         scene: The scene.
@@ -170,7 +172,7 @@ def examine_bundled(scene: Scene, *, bands: Sequence[str | int] | None = None) -
 
 
 def reason_for(scene: Scene, candidates: Sequence[Candidate]) -> str:
-    """Why the first of the candidates was chosen, and the others were not, in one line."""
+    """Say in one line why the first candidate was chosen, and the others were not."""
     best, *others = candidates
     why = [f"{best.name}: the scene has its bands ({', '.join(best.card.band_names)})"]
     if not {finding.code for finding in best.diagnosis.findings} & _ABOUT_VALUES:
@@ -182,13 +184,13 @@ def reason_for(scene: Scene, candidates: Sequence[Candidate]) -> str:
 
 
 def refusal(scene: Scene, candidates: Sequence[Candidate]) -> str:
-    """No bundled model fits: why not, for each, and what to do; in one line."""
-    reasons = "; ".join(candidate.why_not(mend=True) for candidate in candidates)
+    """Say in one line why no bundled model fits, for each, and what to do."""
+    reasons = "; ".join(candidate.why_not(fix=True) for candidate in candidates)
     return f"{scene.name}: no bundled model fits: {reasons}; {ways_out(scene, candidates)}"
 
 
 def ways_out(scene: Scene, candidates: Sequence[Candidate]) -> str:
-    """What a user can do where no bundled model fits."""
+    """Say what a user can do where no bundled model fits."""
     able = [candidate.diagnosis.match is not None for candidate in candidates]
     ways = {
         EXPAND: has_palette(scene),

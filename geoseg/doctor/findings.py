@@ -1,4 +1,4 @@
-"""What the input doctor found."""
+"""What the input doctor finds."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Finding:
     Attributes:
         severity: "stop": the map would surely be junk; "warn": it may be worse; "note": nothing is wrong.
         code: Short name that programs can rely on.
-        message: What is the matter, with the numbers measured.
-        mend: What to do: a flag of ``geoseg predict``, or a command to run first; may be empty for a note.
+        message: What is wrong, with the numbers measured.
+        fix: What to do: an option of ``geoseg predict``, or a command to run first; may be empty for a note.
         brief: Why the model does not fit, in a few words that follow its name; may be empty.
     """
 
     severity: Severity
     code: str
     message: str
-    mend: str = ""
+    fix: str = ""
     brief: str = ""
 
 
@@ -34,8 +34,8 @@ class Diagnosis:
     """All findings on a scene for a model, the gravest first.
 
     Attributes:
-        findings: What was found.
-        match: The bands to use; None where the scene lacks some, which no ``--force`` can mend.
+        findings: The findings.
+        match: The bands to use; None where the scene lacks some, which no ``--force`` can fix.
     """
 
     findings: tuple[Finding, ...]

@@ -8,11 +8,11 @@ Since then ESA stores reflectance * 10000 + 1000 and names the offset (``BOA_ADD
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from geoseg.doctor.band_values import BandValues
+from geoseg.doctor.examination import BandValues, Examination
 from geoseg.doctor.findings import Finding
 from geoseg.scene import Scene
 
@@ -23,48 +23,39 @@ _FLOOR_AT_MOST = 1300
 _BASELINE = re.compile(r"(?<![A-Za-z0-9])N(\d{2})(\d{2})_R\d{3}_")
 
 
-def offset_not_applied(
-    scene: Scene, bands: Sequence[BandValues], *, wants_reflectance: bool
-) -> Finding | None:
+def check_sentinel2_offset(examination: Examination) -> Iterator[Finding]:
     """Look for the offset in metadata and in the darkest pixels.
 
-    Args:
-        scene: The scene with the bands that are used.
-        bands: Sampled values.
-        wants_reflectance: Whether the model expects 0-1 rather than stored numbers.
-
-    Returns:
-        "stop" where metadata and values agree that it was not applied, "warn" where only the values say so,
-        "note" where metadata names a baseline that has it but the values are free of it; else None.
+    Stop where metadata and values agree that it was not applied; warn where only the values say so; note
+    where metadata names a baseline that has it, but the values are free of it.
     """
-    full = [band for band in bands if band.stored.size]
-    is_integer = all(band.stored.dtype.kind in "iu" and band.stored.dtype.itemsize >= 2 for band in full)
-    if not full or not is_integer or any(band.band.offset for band in full):
-        return None
+    scene, values = examination.scene, examination.values
+    is_integer = all(band.stored.dtype.kind in "iu" and band.stored.dtype.itemsize >= 2 for band in values)
+    if not values or not is_integer or any(band.band.offset for band in values):
+        return
     if scene.tags.get("BOA_OFFSET_APPLIED", "").lower() == "true" or scene.sensor not in (None, "sentinel-2"):
-        return None
-    floors = [float(np.percentile(band.stored.astype(np.float64), 0.1)) for band in full]
+        return
+    floors = [float(np.percentile(band.stored.astype(np.float64), 0.1)) for band in values]
+    fix = _fix(values[0], wants_reflectance=examination.card.units == "reflectance")
     version = baseline(scene)
     if version is not None and version >= 4.0:
-        return _by_metadata(version, min(floors), _mend(full[0], wants_reflectance=wants_reflectance))
+        yield _by_metadata(version, min(floors), fix)
+        return
     if version is not None or not _FLOOR_AT_LEAST <= min(floors) <= _FLOOR_AT_MOST:
-        return None
+        return
     is_named = scene.sensor == "sentinel-2"
     if not is_named and (len(floors) < 3 or max(floors) > _FLOOR_AT_MOST or min(floors) < 0.95 * _OFFSET):
-        return None
-    sure = "probably" if is_named else "perhaps"
-    return Finding(
-        "warn",
-        "sentinel2-offset",
-        f"{sure} the -1000 offset of Sentinel-2 products since 2022 (baseline 04.00) is still to be "
-        f"applied: the darkest pixels lie at {min(floors):.0f} in all bands, and no metadata says more",
-        _mend(full[0], wants_reflectance=wants_reflectance)
-        + ", if the product is of baseline 04.00 or later",
+        return
+    message = (
+        f"{'probably' if is_named else 'perhaps'} the -1000 offset of Sentinel-2 products since 2022 "
+        f"(baseline 04.00) is still to be applied: the darkest pixels lie at {min(floors):.0f} in all bands, "
+        "and no metadata says more"
     )
+    yield Finding("warn", "sentinel2-offset", message, f"{fix}, if the product is of baseline 04.00 or later")
 
 
 def baseline(scene: Scene) -> float | None:
-    """The processing baseline (4.0 for ``04.00``) from metadata or the product's name; None if unknown."""
+    """Read the processing baseline (4.0 for ``04.00``) in metadata or the product's name; None if unknown."""
     text = scene.tags.get("PROCESSING_BASELINE", "")
     if re.fullmatch(r"\d{1,2}\.\d{1,2}", text):
         return float(text)
@@ -75,7 +66,7 @@ def baseline(scene: Scene) -> float | None:
     return None
 
 
-def _by_metadata(version: float, floor: float, mend: str) -> Finding:
+def _by_metadata(version: float, floor: float, fix: str) -> Finding:
     if floor < _FLOOR_AT_LEAST:
         return Finding(
             "note",
@@ -88,11 +79,11 @@ def _by_metadata(version: float, floor: float, mend: str) -> Finding:
         "sentinel2-offset",
         f"the -1000 offset of Sentinel-2 processing baseline {version:05.2f} is still to be applied: "
         f"the darkest pixels lie at {floor:.0f}, so every band would seem 0.1 too bright",
-        mend,
+        fix,
     )
 
 
-def _mend(band: BandValues, *, wants_reflectance: bool) -> str:
+def _fix(band: BandValues, *, wants_reflectance: bool) -> str:
     scale = band.band.scale
     if scale == 1.0 and wants_reflectance:
         return "--scale 0.0001 --offset -0.1"

@@ -5,32 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from geoseg.execute.finished import BlockRenderer, FinishedBlock
+from geoseg.execute.blocks import BlockRenderer, FinishedBlock
 from geoseg.execute.polygons import TracedRun
-from geoseg.execute.provenance import provenance
+from geoseg.execute.report import provenance
 from geoseg.files import StagedFile
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind, ProbabilityMap
 from geoseg.maps.statistics import ClassStatistics
 from geoseg.maps.writer import MapWriter
-from geoseg.plan.prepare import Job
+from geoseg.plan.plan import Plan
 from geoseg.progress import Progress
-from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.refine.request import REFINE_TAG
 
 
-def make_renderer(job: Job) -> BlockRenderer:
-    """What renders the blocks of a run."""
-    place = job.scene.georeference.cut(job.window.row, job.window.col)
-    origin = (job.window.row, job.window.col)
-    surface = measure_surface(place.crs, place.transform, job.window.shape, origin)
-    return BlockRenderer(_kinds(job), job.model.classes, job.window, surface)
+def make_renderer(plan: Plan) -> BlockRenderer:
+    """Make what renders the blocks of a run."""
+    run = plan.prepared
+    place = run.scene.georeference.cut(run.window.row, run.window.col)
+    origin = (run.window.row, run.window.col)
+    pixel_sizes = measure_pixel_sizes(place.crs, place.transform, run.window.shape, origin)
+    return BlockRenderer(_kinds(plan), run.model.classes, run.window, pixel_sizes)
 
 
 class Assembly:
     """Writes the maps of a run.
 
     Args:
-        job: The run.
+        plan: The run.
         renderer: What rendered its blocks.
         scratch: Where the writers may keep what is unfinished.
         answer: The hash of what the maps depend on, for their tags.
@@ -40,27 +41,28 @@ class Assembly:
         traced: Their polygons, where these are wanted and nothing will be refined; else None.
     """
 
-    def __init__(self, job: Job, renderer: BlockRenderer, scratch: Path, answer: str) -> None:
-        self.statistics = ClassStatistics(job.model.classes, job.window, renderer.surface)
-        self._wanted: Sequence[str] = tuple(job.outputs.rasters)
-        tags = provenance(job, answer)
+    def __init__(self, plan: Plan, renderer: BlockRenderer, scratch: Path, answer: str) -> None:
+        run = plan.prepared
+        self.statistics = ClassStatistics(run.model.classes, run.window, renderer.pixel_sizes)
+        self._wanted: Sequence[str] = tuple(run.outputs.rasters)
+        tags = provenance(plan, answer)
         not_refined = {key: value for key, value in tags.items() if key != REFINE_TAG}
         self._writers = {
             kind.name: MapWriter(
                 kind,
-                job.outputs.rasters.get(kind.name, scratch / "unused.tif"),
+                run.outputs.rasters.get(kind.name, scratch / "unused.tif"),
                 scratch,
-                job.window,
-                job.scene.georeference,
+                run.window,
+                run.scene.georeference,
                 not_refined if kind.name == "probabilities" else tags,
-                read_again=job.settings.refine is not None,
+                read_again=plan.settings.refine is not None,
             )
             for kind in renderer.kinds
-            if kind.name in self._wanted or job.settings.refine is not None
+            if kind.name in self._wanted or plan.settings.refine is not None
         }
         self.traced: TracedRun | None = None
-        if job.outputs.polygons is not None and job.settings.refine is None:
-            self.traced = TracedRun(job, tags)
+        if run.outputs.polygons is not None and plan.settings.refine is None:
+            self.traced = TracedRun(plan, tags)
 
     def add(self, block: FinishedBlock) -> None:
         """Write a finished block; blocks come in row order."""
@@ -73,7 +75,7 @@ class Assembly:
                 writer.write(block.window, block.maps[name])
 
     def close(self) -> dict[str, Path]:
-        """End writing; kind of map -> raster that can be read, and refined, until ``finish``.
+        """End writing; give kind of map -> raster that can be read, and refined, until ``finish``.
 
         Only where refine steps read it.
         """
@@ -87,16 +89,17 @@ class Assembly:
             writer.discard()
 
     def finish(self, progress: Progress) -> Iterator[StagedFile]:
-        """Complete files under temporary names, as they are made; the class map is the last of all."""
+        """Yield complete files under temporary names, as they are made; the class map is the last."""
         for name, writer in reversed(self._writers.items()):
             if name in self._wanted:
                 progress.say(f"finishing {writer.final}")
                 yield from writer.finish()
 
 
-def _kinds(job: Job) -> tuple[MapKind, ...]:
-    """The maps to render: those that were asked for, and all where later steps read them."""
-    classes = job.model.classes
+def _kinds(plan: Plan) -> tuple[MapKind, ...]:
+    """List the maps to render: those that were asked for, and all where later steps read them."""
+    run = plan.prepared
+    classes = run.model.classes
     kinds: tuple[MapKind, ...] = (ClassMap(classes), ConfidenceMap(), ProbabilityMap(classes))
-    all_are_read = job.outputs.polygons is not None or job.settings.refine is not None
-    return tuple(kind for kind in kinds if kind.name in job.outputs.rasters or all_are_read)
+    all_are_read = run.outputs.polygons is not None or plan.settings.refine is not None
+    return tuple(kind for kind in kinds if kind.name in run.outputs.rasters or all_are_read)

@@ -1,10 +1,19 @@
-"""The blocks of an unfinished run on disk: what is finished, and what waits for neighbours."""
+"""The blocks of an unfinished run on disk: what is finished, and what waits for neighbours.
+
+Every file is a NumPy archive (``numpy.savez``, uncompressed: it is read once, soon, if ever), written beside
+its place and renamed, so that a killed process leaves the whole file or none. A system that goes down may
+still leave a torn one; the checksums of the archive tell when it is read, and what is damaged counts as not
+there.
+"""
 
 from __future__ import annotations
 
+import errno
+import json
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, TypeVar
@@ -12,20 +21,23 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.execute.finished import FinishedBlock
-from geoseg.execute.part import PartBlock, Strip
-from geoseg.execute.work_file import PART, Content, read_work, write_work
+from geoseg.errors import RunError
+from geoseg.execute.blocks import FinishedBlock, PendingBlock, SeamStrip
+from geoseg.files import atomic, remove_temporary_files
 from geoseg.grid import Window
-from geoseg.inference.margins import Index, Margin, MarginPlace
+from geoseg.inference.margins import BlockGraph, Index, Margin, MarginPlace
 from geoseg.inference.tally import Tally
 
-_BLOCK, _PART_BLOCK = re.compile(r"r(\d+)c(\d+)\.block"), re.compile(r"r(\d+)c(\d+)\.part-block")
 T = TypeVar("T")
-Maps = Mapping[str, NDArray[np.uint8]]
-_SUMS, _VALID, _MAP = "sums", "valid", "map "
+Arrays = Mapping[str, NDArray[Any]]
+
+_BLOCK, _PENDING = re.compile(r"r(\d+)c(\d+)\.block"), re.compile(r"r(\d+)c(\d+)\.pending")
+_VALUES, _SUMS, _VALID, _MAP = "values", "sums", "valid", "map "
+_DAMAGE = (zipfile.BadZipFile, ValueError, KeyError, EOFError, RuntimeError)
+"""What reading a torn or altered archive raises, apart from "invalid argument" for a place before it."""
 
 
-def patiently(look: Callable[[], T | None], seconds: float = 15.0) -> T | None:
+def wait_for(look: Callable[[], T | None], seconds: float = 15.0) -> T | None:
     """Look for something that another machine has written until it is seen.
 
     File systems of clusters may show it seconds after it was given its name.
@@ -40,24 +52,29 @@ def patiently(look: Callable[[], T | None], seconds: float = 15.0) -> T | None:
     return found
 
 
-class WorkStore:
+class BlockStore:
     """Files of one run in one folder, which several processes may share.
 
     Whatever is put is written as a whole or not at all, and checked when it is taken; what is damaged counts
     as not there. Putting the same again does no harm: the bytes are the same.
 
     Args:
-        folder: Where the files are; made if need be.
+        folder: Where the files are.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._blocks, self._margins, self._parts = folder / "blocks", folder / "margins", folder / "parts"
+        self._blocks, self._margins, self._waiting = folder / "blocks", folder / "margins", folder / "pending"
 
     def make(self) -> None:
         """Make the folders."""
-        for folder in (self._blocks, self._margins, self._parts):
+        for folder in (self._blocks, self._margins, self._waiting):
             folder.mkdir(parents=True, exist_ok=True)
+
+    def tidy(self) -> None:
+        """Remove what a killed process left half written; nobody else may be writing."""
+        for folder in (self._blocks, self._margins, self._waiting):
+            remove_temporary_files(folder)
 
     def put_finished(self, block: FinishedBlock) -> None:
         """Keep a finished block.
@@ -65,96 +82,211 @@ class WorkStore:
         Raises:
             RunError: If the disk is full.
         """
-        write_work(self._block(block.index), Content(_values_of(block), block.maps))
+        _write(self._block(block.index), _values_of(block), block.maps)
 
     def finished(self, index: Index) -> FinishedBlock | None:
-        """A finished block; None if it is not there, or damaged."""
-        content = read_work(self._block(index))
-        return None if content is None else _block_of(index, content.values, content.arrays)
+        """Read a finished block; None if it is not there, or damaged."""
+        found = _read(self._block(index))
+        return None if found is None else _block_of(index, *found)
+
+    def reload(self, index: Index) -> FinishedBlock:
+        """Read a block that was finished before.
+
+        Raises:
+            RunError: If its file was damaged meanwhile.
+        """
+        block = self.finished(index)
+        if block is None:
+            raise RunError(
+                f"{self.folder}: a finished block was damaged meanwhile; --resume computes it again"
+            )
+        return block
 
     def has_finished(self, index: Index) -> bool:
         """Whether the file of a finished block is there, whole or not."""
         return self._block(index).exists()
 
     def indices(self) -> Iterator[Index]:
-        """The blocks whose files are there, whole or not."""
+        """List the blocks whose files are there, whole or not."""
         return _indices(self._blocks, _BLOCK)
 
-    def part_indices(self) -> Iterator[Index]:
-        """The blocks that wait for their neighbours and whose files are there, whole or not."""
-        return _indices(self._parts, _PART_BLOCK)
-
-    def put_part(self, part: PartBlock) -> None:
+    def put_pending(self, pending: PendingBlock) -> None:
         """Keep a block that waits for its neighbours.
 
         Raises:
             RunError: If the disk is full.
         """
         arrays: dict[str, NDArray[Any]] = {
-            f"{_MAP}{name}": pixels for name, pixels in part.rendered.maps.items()
+            f"{_MAP}{name}": pixels for name, pixels in pending.rendered.maps.items()
         }
-        for number, strip in enumerate(part.strips):
+        for number, strip in enumerate(pending.strips):
             arrays |= {f"{_SUMS}{number}": strip.sums, f"{_VALID}{number}": strip.valid}
-        windows = [_to_list(strip.window) for strip in part.strips]
-        write_work(self._part(part.index), Content(_values_of(part.rendered) | {"strips": windows}, arrays))
+        windows = [_to_list(strip.window) for strip in pending.strips]
+        _write(self._pending(pending.index), _values_of(pending.rendered) | {"strips": windows}, arrays)
 
-    def part(self, index: Index) -> PartBlock | None:
-        """A block that waits for its neighbours; None if it is not there, or damaged."""
-        content = read_work(self._part(index))
-        if content is None:
+    def pending(self, index: Index) -> PendingBlock | None:
+        """Read a block that waits for its neighbours; None if it is not there, or damaged."""
+        found = _read(self._pending(index))
+        if found is None:
             return None
-        arrays = content.arrays
+        values, arrays = found
         maps = {name[len(_MAP) :]: array for name, array in arrays.items() if name.startswith(_MAP)}
         strips = [
-            Strip(Window(*window), arrays[f"{_SUMS}{number}"], arrays[f"{_VALID}{number}"])
-            for number, window in enumerate(content.values["strips"])
+            SeamStrip(Window(*window), arrays[f"{_SUMS}{number}"], arrays[f"{_VALID}{number}"])
+            for number, window in enumerate(values["strips"])
         ]
-        return PartBlock(_block_of(index, content.values, maps), strips)
+        return PendingBlock(_block_of(index, values, maps), strips)
 
-    def has_part(self, index: Index) -> bool:
+    def reload_pending(self, index: Index) -> PendingBlock:
+        """Read a block that waits for its neighbours.
+
+        Raises:
+            RunError: If its file was damaged meanwhile.
+        """
+        pending = self.pending(index)
+        if pending is None:
+            raise RunError(f"{self.folder}: a block was damaged meanwhile; --resume computes it again")
+        return pending
+
+    def has_pending(self, index: Index) -> bool:
         """Whether the file of a block that waits for its neighbours is there, whole or not."""
-        return self._part(index).exists()
+        return self._pending(index).exists()
 
-    def drop_part(self, index: Index) -> None:
+    def pending_indices(self) -> Iterator[Index]:
+        """List the blocks that wait for their neighbours, by their files, whole or not."""
+        return _indices(self._waiting, _PENDING)
+
+    def drop_pending(self, index: Index) -> None:
         """Remove a block that waits no more."""
-        self._part(index).unlink(missing_ok=True)
+        self._pending(index).unlink(missing_ok=True)
 
     def put_margin(self, margin: Margin) -> None:
-        """Keep a margin for its taker.
+        """Keep a margin for its owner.
 
         Raises:
             RunError: If the disk is full.
         """
-        write_work(self._margin(margin.place), Content(asdict(margin.place), {_SUMS: margin.sums}))
+        _write(self._margin(margin.place), asdict(margin.place), {_SUMS: margin.sums})
 
     def margin(self, place: MarginPlace) -> Margin | None:
-        """A margin; None if it is not there, or damaged."""
-        content = read_work(self._margin(place))
-        return None if content is None else Margin(place, content.arrays[_SUMS])
+        """Read a margin; None if it is not there, or damaged."""
+        found = _read(self._margin(place))
+        return None if found is None else Margin(place, found[1][_SUMS])
 
     def has_margin(self, place: MarginPlace) -> bool:
         """Whether the file of a margin is there, whole or not."""
         return self._margin(place).exists()
 
     def drop_margin(self, place: MarginPlace) -> None:
-        """Remove a margin that its taker needs no more."""
+        """Remove a margin that its owner needs no more."""
         self._margin(place).unlink(missing_ok=True)
-
-    def tidy(self) -> None:
-        """Remove what a killed process left half written; nobody else may be writing."""
-        for folder in (self._blocks, self._margins, self._parts):
-            for path in folder.glob(f".*{PART}"):
-                path.unlink(missing_ok=True)
-
-    def _part(self, index: Index) -> Path:
-        return self._parts / f"r{index[0]}c{index[1]}.part-block"
 
     def _block(self, index: Index) -> Path:
         return self._blocks / f"r{index[0]}c{index[1]}.block"
 
+    def _pending(self, index: Index) -> Path:
+        return self._waiting / f"r{index[0]}c{index[1]}.pending"
+
     def _margin(self, place: MarginPlace) -> Path:
         (row, col), (to_row, to_col) = place.giver, place.taker
         return self._margins / f"r{to_row}c{to_col}-of-r{row}c{col}.margin"
+
+
+@dataclass(frozen=True)
+class ResumeState:
+    """What of a run need not be done any more.
+
+    Attributes:
+        finished: Blocks that are finished; their chips are not computed again, but for those in
+            ``recompute``.
+        without_margins: Those of them that had no chip to run, and so have left no margins.
+        recompute: Those of them whose margins were lost before all who need them were finished. It takes a
+            damaged disk.
+        pending: Blocks that workers computed, with all their margins, and had not completed with those of
+            their neighbours.
+    """
+
+    finished: frozenset[Index] = frozenset()
+    without_margins: frozenset[Index] = frozenset()
+    recompute: frozenset[Index] = frozenset()
+    pending: frozenset[Index] = frozenset()
+
+    def must_compute(self, index: Index) -> bool:
+        """Whether a block's chips have to be run."""
+        return not self.was_computed(index) or index in self.recompute
+
+    def was_computed(self, index: Index) -> bool:
+        """Whether an earlier run computed a block."""
+        return index in self.finished or index in self.pending
+
+
+def read_resume_state(store: BlockStore, graph: BlockGraph) -> ResumeState:
+    """Read everything that is there and see what is whole.
+
+    Raises:
+        RunError: If the system cannot read a file.
+    """
+    has_margins: dict[Index, bool] = {}
+    for index in store.indices():
+        block = store.finished(index) if index in graph.blocks else None
+        if block is not None:
+            has_margins[index] = block.tally.chips > 0
+    recompute = {
+        place.giver
+        for index in graph.blocks
+        if index not in has_margins
+        for place in graph.taken(index)
+        if has_margins.get(place.giver) and store.margin(place) is None
+    }
+    without_margins = (index for index, gave in has_margins.items() if not gave)
+    pending = (
+        index
+        for index in store.pending_indices()
+        if index in graph.blocks
+        and index not in has_margins
+        and store.pending(index) is not None
+        and all(place.taker in has_margins or store.margin(place) is not None for place in graph.given(index))
+    )
+    return ResumeState(
+        frozenset(has_margins), frozenset(without_margins), frozenset(recompute), frozenset(pending)
+    )
+
+
+def cannot_write(path: Path, error: OSError) -> RunError:
+    """Make the error that says why a file of the work folder cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(f"{path.parent}: the disk is full; make room, then --resume goes on")
+    return RunError(f"{path} cannot be written ({error.strerror or error}); --resume tries again")
+
+
+def _write(path: Path, values: Mapping[str, Any], arrays: Arrays) -> None:
+    """Write JSON values and arrays; the file appears whole or not at all."""
+    # The names are kept too: an altered directory may hide arrays, and no checksum covers it.
+    text = np.frombuffer(json.dumps([sorted(arrays), values]).encode(), np.uint8)
+    try:
+        with atomic(path, sync=False) as part, part.open("xb") as file:  # a torn file is noticed
+            np.savez(file, allow_pickle=False, **{_VALUES: text}, **arrays)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
+    """Read JSON values and arrays; None if there is no file, or it is damaged.
+
+    Raises:
+        RunError: If it is there and the system cannot read it.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = dict(archive)
+        names, values = json.loads(arrays.pop(_VALUES).tobytes())
+    except (FileNotFoundError, *_DAMAGE):
+        return None
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return None
+        raise RunError(f"{path} cannot be read ({error.strerror}); --resume tries again") from error
+    return (values, arrays) if sorted(arrays) == names else None
 
 
 def _indices(folder: Path, names: re.Pattern[str]) -> Iterator[Index]:
@@ -169,7 +301,7 @@ def _values_of(block: FinishedBlock) -> dict[str, Any]:
     return {"window": window, "counts": dict(block.counts), "tally": block.tally.to_json()}
 
 
-def _block_of(index: Index, values: Mapping[str, Any], maps: Maps) -> FinishedBlock:
+def _block_of(index: Index, values: Mapping[str, Any], maps: Arrays) -> FinishedBlock:
     window = None if values["window"] is None else Window(*values["window"])
     return FinishedBlock(index, window, maps, values["counts"], Tally.from_json(values["tally"]))
 

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from geoseg._version import __version__
-from geoseg.plan.prepare import Job
+from geoseg.plan.plan import Plan
 from geoseg.polygons.borders.request import borders_to_json
 from geoseg.polygons.zonal.zonal import column_names
 from geoseg.raster.source import is_remote
@@ -30,38 +30,39 @@ _SHORT = 16
 _PATIENCE = 10.0  # seconds
 
 
-def fingerprint_of(job: Job, maps: Iterable[str]) -> dict[str, str]:
-    """The fingerprint of a run.
+def fingerprint_of(plan: Plan, maps: Iterable[str]) -> dict[str, str]:
+    """Make the fingerprint of a run.
 
     Args:
-        job: The run.
+        plan: The run.
         maps: Kinds of maps that are kept of each block.
     """
+    run = plan.prepared
     kept = {
         "geoseg version": __version__,
-        _FILES: "; ".join(_state_of(path) for path in job.scene.paths),
-        "scene header": _header(job.scene),
-        "scene pixels": _pixels(job.scene),
-        "model": f"{job.model.card.name} {job.model.card.version} {job.model.hash[:_SHORT]}",
-        "--aoi": "none" if job.area is None else _digest([job.area.geometry.wkb, repr(job.window).encode()]),
-        "--date": job.date or "none",
+        _FILES: "; ".join(_state_of(path) for path in run.scene.paths),
+        "scene header": _header(run.scene),
+        "scene pixels": _pixels(run.scene),
+        "model": f"{run.model.card.name} {run.model.card.version} {run.model.hash[:_SHORT]}",
+        "--aoi": "none" if run.area is None else _digest([run.area.geometry.wkb, repr(run.window).encode()]),
+        "--date": run.date or "none",
         "maps": ", ".join(maps),
-        _STATS: "none" if job.zonal is None else ", ".join(column.name for column in job.zonal.columns),
-        BLOCK_SIZE: str(job.settings.block_size),
+        _STATS: "none" if run.zonal is None else ", ".join(column.name for column in run.zonal.columns),
+        BLOCK_SIZE: str(plan.settings.block_size),
     }
-    settings = job.settings.that_change_the_answer() | borders_to_json(job.borders)
-    settings["stats"] = None if job.zonal is None else ", ".join(column_names(job.zonal.columns))
+    settings = plan.settings.that_change_the_answer() | borders_to_json(run.borders)
+    settings["stats"] = None if run.zonal is None else ", ".join(column_names(run.zonal.columns))
     return kept | {f"--{name.replace('_', '-')}": str(value) for name, value in settings.items()}
 
 
 def answer_of(fingerprint: Fingerprint) -> str:
-    """A hash of what a map depends on before it is refined: not of file times, other outputs, or blocks."""
+    """Hash what a map depends on before it is refined: no file times, other outputs, or blocks."""
     parts = [f"{key}={fingerprint[key]}".encode() for key in sorted(fingerprint) if key not in _NOT_IN_ANSWER]
     return _digest(parts)
 
 
 def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
-    """What differs, in words; empty if nothing does."""
+    """Say what differs, in words; empty if nothing does."""
     keys = dict.fromkeys((*new, *old))
     return [
         f"{key} was {old.get(key, 'not known')}, now {new.get(key, 'not known')}"
@@ -71,7 +72,7 @@ def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
 
 
 def _state_of(path: str) -> str:
-    """Name, size and time of a file, or what a server calls its version; folders may move."""
+    """Describe a file by name, size and time, or by what a server calls its version; folders may move."""
     name = os.path.basename(path)
     try:
         state = os.stat(path)
@@ -92,7 +93,7 @@ def _etag(path: str) -> str:
 
 
 def _header(scene: Scene) -> str:
-    """Everything that says what stored values mean and where they lie; no path."""
+    """Hash all that says what stored values mean and where they lie; no path."""
     place = scene.georeference
     facts: list[Any] = [scene.shape, scene.layers, scene.invalid_where, place.transform, place.area_or_point]
     facts += [place.gcps, place.rpcs, [file.window for files in scene.stacks for file in files]]
@@ -102,7 +103,7 @@ def _header(scene: Scene) -> str:
 
 
 def _pixels(scene: Scene) -> str:
-    """A hash of sampled pixels: those that were looked at to see whether the scene fits, so still at hand."""
+    """Hash sampled pixels: those that were looked at to see whether the scene fits, so still at hand."""
     sample = sample_scene(scene)
     parts = [stored.tobytes() for stored in sample.stored]
     return _digest([*parts, sample.missing.tobytes()])

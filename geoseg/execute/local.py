@@ -2,36 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
 
-from geoseg.errors import RunError
-from geoseg.execute.block_store import WorkStore
-from geoseg.execute.finished import BlockRenderer, FinishedBlock
-from geoseg.execute.keeper import Keeper
-from geoseg.execute.part import PartBlock, finish_part
-from geoseg.execute.standing import Standing
+from geoseg.execute.block_store import BlockStore, ResumeState
+from geoseg.execute.blocks import FinishedBlock
+from geoseg.execute.spec import RunSpec
 from geoseg.grid import Block
-from geoseg.inference.compute import BlockComputer, Ingredients
-from geoseg.inference.margins import BlockGraph, Margin, MarginPlace, MarginsInMemory
-from geoseg.inference.normalise import Normalisation
-from geoseg.inference.stitcher import hand_on_margins, join
-from geoseg.plan.prepare import Job
-from geoseg.plan.settings import begin_backend
+from geoseg.inference.backends.protocol import Backend
+from geoseg.inference.compute import BlockComputer
+from geoseg.inference.margins import BlockGraph, Index, Margin, MarginPlace, MarginsInMemory
+from geoseg.inference.stitcher import hand_on_margins
+
+_MOST_WAITING = 8
+"""Writes that may wait: a block leaves up to five, so little more than a block waits in memory."""
 
 
-def ingredients_of(job: Job) -> Ingredients:
-    """What the blocks of a run are computed of; the network is loaded meanwhile."""
-    card = job.model.card
-    return Ingredients(
-        source=job.scene,
-        backend=begin_backend(job.model, job.settings),
-        grid=job.grid,
-        normalisation=Normalisation(card.means, card.stds),
-        classes=len(card.classes),
-        area=None if job.area is None else job.area.mask,
-        strip_rows=job.scene.strip_rows,
-    )
+@dataclass(frozen=True)
+class LocalExecutor:
+    """Finishes blocks in this process and keeps them; see ``Executor``.
+
+    Attributes:
+        spec: The run.
+        store: Where finished blocks and margins are kept.
+        state: What is there already.
+        margins_on_disk: Whether margins to the next row of blocks wait on disk alone, not in memory.
+    """
+
+    spec: RunSpec
+    store: BlockStore
+    state: ResumeState
+    margins_on_disk: bool = False
+
+    def finish(self) -> Generator[FinishedBlock, None, None]:
+        """Yield all finished blocks in row order."""
+        spec, store, state = self.spec, self.store, self.state
+        wanted = [block for block in spec.blocks if state.must_compute(block.index)]
+        if not wanted and not state.pending:  # then no network is needed
+            yield from (store.reload(block.index) for block in spec.blocks)
+            return
+        graph = BlockGraph(spec.blocks)
+        with (
+            BackgroundWriter() as writer,
+            BlockComputer(spec.ingredients(), spec.settings.forwards) as computer,
+        ):
+            margins = _KeptMargins(graph, store, state, writer, self.margins_on_disk)
+            computed = computer.run(wanted)
+            for block in spec.blocks:
+                index, places = block.index, graph.taken(block.index)
+                if state.must_compute(index):
+                    new = next(computed)
+                    hand_on_margins(new, margins)
+                if index in state.finished:
+                    yield store.reload(index)
+                    continue
+                if state.must_compute(index):
+                    pending = spec.renderer.render_interior(new, places)
+                    del new  # its sums are not needed any more, and the next block's will be
+                else:
+                    pending = store.reload_pending(index)
+                finished = spec.renderer.complete(pending, margins.take(block))
+                del pending
+                writer.submit(store.put_finished, finished)
+                writer.submit(store.drop_pending, index)
+                for place in places:
+                    writer.submit(store.drop_margin, place)
+                yield finished
+
+
+def finish_in_memory(spec: RunSpec, backend: Backend) -> Generator[FinishedBlock, None, None]:
+    """Finish blocks in this process without keeping anything, for short runs that are begun anew.
+
+    Args:
+        spec: The run.
+        backend: Runs its network.
+
+    Yields:
+        All finished blocks in row order.
+    """
+    graph, margins = BlockGraph(spec.blocks), MarginsInMemory()
+    with BlockComputer(spec.ingredients(lambda *_: backend), spec.settings.forwards) as computer:
+        for computed in computer.run(spec.blocks):
+            hand_on_margins(computed, margins)
+            pending = spec.renderer.render_interior(computed, graph.taken(computed.block.index))
+            yield spec.renderer.complete(pending, margins.take(computed.block))
 
 
 @dataclass(frozen=True)
@@ -42,92 +100,77 @@ class _KeptMargins:
     """
 
     graph: BlockGraph
-    store: WorkStore
-    standing: Standing
-    keeper: Keeper
+    store: BlockStore
+    state: ResumeState
+    writer: BackgroundWriter
     on_disk: bool
     memory: MarginsInMemory = field(default_factory=MarginsInMemory)
 
     def hand_on(self, margin: Margin) -> None:
         taker = margin.place.taker
-        if taker in self.graph.blocks and taker not in self.standing.finished:
+        if taker in self.graph.blocks and taker not in self.state.finished:
             if not self._is_below(margin.place):
                 self.memory.hand_on(margin)
-            self.keeper.tell(self.store.put_margin, margin)
+            self.writer.submit(self.store.put_margin, margin)
 
     def take(self, block: Block) -> list[Margin]:
-        """From memory; from disk what was not computed in this process, or waits there alone."""
+        """Take margins from memory; from disk what was not computed in this process, or waits there alone."""
         places = [
             place
             for place in self.graph.taken(block.index)
             if self._is_below(place) or not self._computed_here(place.giver)
         ]
         if self.on_disk:
-            self.keeper.settle()
+            self.writer.flush()
         kept = [margin for margin in map(self.store.margin, places) if margin is not None]
         return self.memory.take(block) + kept
 
     def _is_below(self, place: MarginPlace) -> bool:
         return self.on_disk and place.taker[0] > place.giver[0]
 
-    def _computed_here(self, index: tuple[int, int]) -> bool:
-        return self.standing.must_compute(index)
+    def _computed_here(self, index: Index) -> bool:
+        return self.state.must_compute(index)
 
 
-def run_locally(
-    job: Job, renderer: BlockRenderer, graph: BlockGraph, store: WorkStore, standing: Standing
-) -> Generator[FinishedBlock, None, None]:
-    """Finish blocks in this process and keep them.
+class BackgroundWriter:
+    """Write in a background thread, in submission order; all is written when the context ends.
 
-    Args:
-        job: The run.
-        renderer: Renders its blocks.
-        graph: Its blocks.
-        store: Where finished blocks and margins are kept.
-        standing: What is there already.
-
-    Yields:
-        All finished blocks in row order.
+    A write that fails raises its error at the next call. Submitting waits while many writes wait
+    (back-pressure), so that memory stays bounded where the disk is slower than the network.
     """
-    wanted = [block for index, block in graph.blocks.items() if standing.must_compute(index)]
-    if not wanted and not standing.parts:  # and no network is needed
-        yield from (reload(store, block) for block in graph.blocks.values())
-        return
-    with Keeper() as keeper, BlockComputer(ingredients_of(job), job.settings.forwards) as computer:
-        margins = _KeptMargins(graph, store, standing, keeper, job.margins_on_disk)
-        computed = computer.run(wanted)
-        for index, block in graph.blocks.items():
-            if index in standing.finished:
-                if index in standing.again:
-                    hand_on_margins(next(computed), margins)
-                yield reload(store, block)
-                continue
-            if standing.must_compute(index):
-                finished = renderer.render(join(next(computed), margins))
-            else:
-                finished = finish_part(_part(store, block), margins.take(block), renderer)
-            keeper.tell(store.put_finished, finished)
-            keeper.tell(store.drop_part, index)
-            for place in graph.taken(index):
-                keeper.tell(store.drop_margin, place)
-            yield finished
 
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "geoseg-write")
+        self._waiting: deque[Future[None]] = deque()
 
-def _part(store: WorkStore, block: Block) -> PartBlock:
-    """What workers left of a block, when a run that was begun on a cluster is ended here."""
-    part = store.part(block.index)
-    if part is None:
-        raise RunError(f"{store.folder}: a block was damaged meanwhile; --resume computes it again")
-    return part
+    def __enter__(self) -> BackgroundWriter:
+        return self
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
+        if kind is None:
+            self.flush()
 
-def reload(store: WorkStore, block: Block) -> FinishedBlock:
-    """A block that was finished before.
+    def submit(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Have ``write(*arguments)`` called in the background.
 
-    Raises:
-        RunError: If its file was damaged meanwhile.
-    """
-    finished = store.finished(block.index)
-    if finished is None:
-        raise RunError(f"{store.folder}: a finished block was damaged meanwhile; --resume computes it again")
-    return finished
+        Raises:
+            RunError: If an earlier write failed.
+        """
+        self._wait(_MOST_WAITING)
+        self._waiting.append(self._thread.submit(write, *arguments))
+
+    def flush(self) -> None:
+        """Wait until everything submitted is written.
+
+        Raises:
+            RunError: If a write failed.
+        """
+        self._wait(0)
+
+    def _wait(self, most: int) -> None:
+        """Wait until at most so many writes are left, and raise what went wrong."""
+        while self._waiting and (len(self._waiting) > most or self._waiting[0].done()):
+            self._waiting.popleft().result()

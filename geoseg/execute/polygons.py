@@ -15,11 +15,11 @@ from rasterio.transform import Affine
 
 from geoseg.classes import NODATA
 from geoseg.errors import RunError, SettingsError
-from geoseg.execute.finished import FinishedBlock
+from geoseg.execute.blocks import FinishedBlock
 from geoseg.files import StagedFile
-from geoseg.plan.prepare import Job
+from geoseg.plan.plan import Plan
 from geoseg.polygons.borders.request import with_borders
-from geoseg.polygons.rasters import MapRasters, resolve_block_size
+from geoseg.polygons.rasters import MapRasters
 from geoseg.polygons.stream import PolygonStream, StreamedMap
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.trace.block import BlockValues
@@ -32,29 +32,30 @@ class TracedRun:
     """The polygons of a run that are traced while its blocks come.
 
     Args:
-        job: The run; its outputs name the polygons.
+        plan: The run; its outputs name the polygons.
         tags: Of its class map.
     """
 
-    def __init__(self, job: Job, tags: Mapping[str, str]) -> None:
-        assert job.outputs.polygons is not None
-        self._window, self._bands = job.window, len(job.model.classes)
-        place = job.scene.georeference.cut(job.window.row, job.window.col)
+    def __init__(self, plan: Plan, tags: Mapping[str, str]) -> None:
+        run = plan.prepared
+        assert run.outputs.polygons is not None
+        self._window, self._bands = run.window, len(run.model.classes)
+        place = run.scene.georeference.cut(run.window.row, run.window.col)
         transform = place.transform
         if transform is None and place.crs is not None:
             transform = Affine.identity()  # as the class map's file would say
         info = StreamedMap(
-            shape=job.window.shape,
+            shape=run.window.shape,
             crs=place.crs,
             transform=transform,
-            origin=(job.window.row, job.window.col),
-            classes=tuple(job.model.classes),
-            date=parse_date(job.date),
+            origin=(run.window.row, run.window.col),
+            classes=tuple(run.model.classes),
+            date=parse_date(run.date),
             provenance=tags,
         )
-        folder = job.outputs.polygons.parent
+        folder = run.outputs.polygons.parent
         self._stream = PolygonStream(
-            info, folder, junctions=job.borders is not None, zonal=job.zonal, check=_check_of(job)
+            info, folder, junctions=run.borders is not None, zonal=run.zonal, check=_check_of(plan)
         )
 
     def add(self, block: FinishedBlock) -> None:
@@ -74,21 +75,21 @@ class TracedRun:
         return self._stream.seconds
 
     def finish(self) -> PolygonTable:
-        """All polygons, once the last block was added."""
+        """Give all polygons, once the last block was added."""
         return self._stream.finish()
 
     def close(self) -> None:
-        """Give up."""
+        """Remove what is unfinished."""
         self._stream.close()
 
 
 def polygons_of_run(
-    job: Job, rasters: Mapping[str, Path], progress: Progress, traced: TracedRun | None = None
+    plan: Plan, rasters: Mapping[str, Path], progress: Progress, traced: TracedRun | None = None
 ) -> tuple[list[StagedFile], dict[str, Any] | None]:
     """Write the polygons of a finished map.
 
     Args:
-        job: The run; its outputs name the polygons.
+        plan: The run; its outputs name the polygons.
         rasters: Kind of map -> complete raster: ``classes``, ``confidence`` and ``probabilities``; not needed
             where blocks were traced.
         progress: Shows how far it is.
@@ -97,54 +98,57 @@ def polygons_of_run(
     Returns:
         The polygons under a temporary name; and what was done to their borders, None if nothing.
     """
-    final = job.outputs.polygons
+    run = plan.prepared
+    final = run.outputs.polygons
     if final is None:
         return [], None
-    table = _trace_rasters(job, rasters, final.parent, progress) if traced is None else traced.finish()
-    if job.tracing is not None:
+    table = _trace_rasters(plan, rasters, final.parent, progress) if traced is None else traced.finish()
+    if plan.tracing is not None:
         with _work_is_kept():
-            job.tracing.check_borders(table.polygons, job.borders)
-    table, changed = with_borders(table, job.borders, final.parent, progress)
+            plan.tracing.check_borders(table.polygons, run.borders)
+    table, changed = with_borders(table, run.borders, final.parent, progress)
     progress.say(f"writing {len(table):,} polygons to {final}")
-    return [StagedFile(stage_polygons(table, final), final)], changed
+    return [stage_polygons(table, final)], changed
 
 
-def _trace_rasters(job: Job, rasters: Mapping[str, Path], folder: Path, progress: Progress) -> PolygonTable:
-    block_size = None if job.tracing is None else job.tracing.block_size
+def _trace_rasters(plan: Plan, rasters: Mapping[str, Path], folder: Path, progress: Progress) -> PolygonTable:
+    run = plan.prepared
+    tracing = plan.tracing
+    assert tracing is not None  # there are polygons
     with MapRasters(rasters["classes"]) as maps:
-        total = maps.n_blocks(resolve_block_size(block_size))
+        total = maps.n_blocks(tracing.block_size)
     with progress.stage("tracing polygons", total, "blocks") as bar:
         return polygons_from_maps(
             rasters["classes"],
             confidence=rasters["confidence"],
             probabilities=rasters["probabilities"],
-            legend=job.model.classes,
-            block_size=block_size,
-            workers=None if job.tracing is None else job.tracing.workers,
-            check=_check_of(job),
+            legend=run.model.classes,
+            block_size=tracing.block_size,
+            workers=tracing.workers,
+            check=_check_of(plan),
             folder=folder,
-            junctions=job.borders is not None,
-            zonal=job.zonal,
+            junctions=run.borders is not None,
+            zonal=run.zonal,
             progress=lambda _done, _total: bar.advance(1),
         )
 
 
-def _check_of(job: Job) -> Callable[[int], None] | None:
-    """Refuses a polygon that does not fit into memory."""
-    plan = job.tracing
-    if plan is None:
+def _check_of(plan: Plan) -> Callable[[int], None] | None:
+    """Make what refuses a polygon that does not fit into memory."""
+    tracing = plan.tracing
+    if tracing is None:
         return None
 
     def check(vertices: int) -> None:
         with _work_is_kept():
-            plan.check_largest(vertices)
+            tracing.check_largest(vertices)
 
     return check
 
 
 @contextmanager
 def _work_is_kept() -> Iterator[None]:
-    """What is found after the work is no reason to lose it: with more memory ``--resume`` goes on."""
+    """Keep the work when a refusal comes after it: with more memory ``--resume`` goes on."""
     try:
         yield
     except SettingsError as error:

@@ -12,19 +12,19 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.errors import RunError
 from geoseg.grid import Window
 from geoseg.maps.statistics import ClassStatistics
-from geoseg.plan.prepare import Job
+from geoseg.plan.plan import Plan
 from geoseg.progress import Progress
 from geoseg.refine.rasters import MapToRefine, RefinedRows, open_quietly, read_rows
 from geoseg.refine.step import Step
 
 
 def refine_run(
-    job: Job, rasters: Mapping[str, Path], statistics: ClassStatistics, progress: Progress
+    plan: Plan, rasters: Mapping[str, Path], statistics: ClassStatistics, progress: Progress
 ) -> ClassStatistics:
-    """Refine the class map and the confidence of a run where they are.
+    """Refine the class map and the confidence of a run in place.
 
     Args:
-        job: The run; its settings say which steps.
+        plan: The run; its settings say which steps.
         rasters: Kind of map -> complete raster: ``classes``, ``confidence`` and ``probabilities``.
         statistics: What the map holds now.
         progress: Shows how far it is.
@@ -32,15 +32,16 @@ def refine_run(
     Returns:
         What the refined map holds.
     """
-    refined = ClassStatistics(job.model.classes, job.window, statistics.surface)
-    if job.settings.refine is None:
+    run = plan.prepared
+    refined = ClassStatistics(run.model.classes, run.window, statistics.pixel_sizes)
+    if plan.settings.refine is None:
         return statistics
-    bands = [item.id for item in job.model.classes]
-    width, folder = job.window.width, rasters["classes"].parent
-    steps = job.settings.refine.steps(statistics.surface, width, bands=bands, folder=folder)
+    bands = [item.id for item in run.model.classes]
+    width, folder = run.window.width, rasters["classes"].parent
+    steps = plan.settings.refine.steps(statistics.pixel_sizes, width, bands=bands, folder=folder)
     changed = 0
     for part in _rewrite(steps, rasters, bands, progress):
-        window = Window(job.window.row + part.row, job.window.col, len(part.classes), width)
+        window = Window(run.window.row + part.row, run.window.col, len(part.classes), width)
         assert part.confidence is not None  # a run that is refined always has it
         refined.add(window, part.classes, part.confidence)
         changed += part.changed
@@ -54,7 +55,7 @@ def _rewrite(
     bands: Sequence[int],
     progress: Progress,
 ) -> Iterator[RefinedRows]:
-    """All rows of the refined map, written where they changed."""
+    """Yield all rows of the refined map, written where they changed."""
     with ExitStack() as opened:
         classes, confidence, probabilities = (
             opened.enter_context(open_quietly(rasters[name], mode))

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from geoseg._version import __version__
-from geoseg.errors import RunError
-from geoseg.execute.provenance import provenance_of_run
-from geoseg.files import StagedFile
 from geoseg.inference.tally import Tally
 from geoseg.maps.statistics import ClassStatistics
 from geoseg.models import Model
-from geoseg.plan.prepare import Job
-from geoseg.polygons.borders.request import borders_to_json
+from geoseg.plan.plan import Plan
+from geoseg.polygons.borders.request import border_tags, borders_to_json
+from geoseg.polygons.provenance import table_provenance
+from geoseg.polygons.rasters import DATE_TAG, ORIGIN_TAG
 from geoseg.polygons.zonal.request import stats_asked
 from geoseg.scene import Scene
 from geoseg.system.memory import peak_memory
@@ -39,7 +36,7 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of geoseg, Python and the packages that shape the answer."""
+    """List versions of geoseg, Python and the packages that shape the answer."""
     import rasterio
 
     found = {"geoseg": __version__, "python": platform.python_version(), "gdal": rasterio.__gdal_version__}
@@ -52,7 +49,7 @@ def versions() -> dict[str, str]:
 
 
 def describe_scene(scene: Scene) -> dict[str, Any]:
-    """What the report says of a scene."""
+    """Describe a scene for the report."""
     crs = scene.georeference.crs
     return {
         "name": scene.name,
@@ -65,7 +62,7 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
 
 
 def describe_model(model: Model, tta: str) -> dict[str, Any]:
-    """What the report says of a model that is run with a test-time augmentation."""
+    """Describe a model that is run with a test-time augmentation."""
     card = model.card
     return {
         "name": card.name,
@@ -79,8 +76,8 @@ def describe_model(model: Model, tta: str) -> dict[str, Any]:
 
 
 @dataclass
-class Progressed:
-    """The blocks of a run.
+class RunTotals:
+    """What the blocks of a run add up to.
 
     Attributes:
         blocks: All of them.
@@ -111,8 +108,8 @@ class Progressed:
 
 
 def report_of_run(
-    job: Job,
-    done: Progressed,
+    plan: Plan,
+    totals: RunTotals,
     seconds: Mapping[str, float],
     *,
     answer: str,
@@ -120,42 +117,45 @@ def report_of_run(
     borders: dict[str, Any] | None,
     since: float,
 ) -> dict[str, Any]:
-    """The report of a prediction.
+    """Make the report of a prediction.
 
     Args:
-        job: The run.
-        done: Its blocks and what they took.
+        plan: The run.
+        totals: Its blocks and what they took.
         seconds: Stage -> seconds, of stages that are not in the tally.
         answer: The hash of what its maps depend on (``fingerprint.answer_of``).
         statistics: What the map holds.
         borders: What was done to the borders of polygons, None if nothing.
         since: When it began (``perf_counter``).
     """
+    run = plan.prepared
     total = perf_counter() - since
     content = {
         "report_version": REPORT_VERSION,
-        "scene": describe_scene(job.scene) | {"date": job.date},
-        "model": describe_model(job.model, job.settings.tta) | {"chosen": job.chosen},
-        "outputs": {name: os.fspath(path) for name, path in job.outputs.named().items()},
-        "settings": job.settings.to_json() | borders_to_json(job.borders) | {"stats": stats_asked(job.zonal)},
-        "provenance": provenance_of_run(job, answer),
-        "shape": list(job.window.shape),
+        "scene": describe_scene(run.scene) | {"date": run.date},
+        "model": describe_model(run.model, plan.settings.tta) | {"chosen": run.chosen},
+        "outputs": {name: os.fspath(path) for name, path in run.outputs.named().items()},
+        "settings": plan.settings.to_json()
+        | borders_to_json(run.borders)
+        | {"stats": stats_asked(run.zonal)},
+        "provenance": provenance_of_run(plan, answer),
+        "shape": list(run.window.shape),
         "pixels_valid": statistics.pixels_valid,
-        "chips": done.chips,
-        "chips_resumed": done.chips - done.tally.chips,
-        "chips_skipped": done.chips_skipped,
-        "blocks": done.blocks,
-        "blocks_resumed": done.blocks_resumed,
-        "seconds": {"total": total} | done.tally.seconds() | dict(seconds),
-        "megapixels_per_second": job.window.pixels / 1e6 / total,
-        "plan": dict(job.planned),
-        "peak_memory_bytes": _peak_here(done.peaks if job.workers.count else {}),
-        "workers": [{"name": name, "peak_memory_bytes": done.peaks[name]} for name in sorted(done.peaks)],
+        "chips": totals.chips,
+        "chips_resumed": totals.chips - totals.tally.chips,
+        "chips_skipped": totals.chips_skipped,
+        "blocks": totals.blocks,
+        "blocks_resumed": totals.blocks_resumed,
+        "seconds": {"total": total} | totals.tally.seconds() | dict(seconds),
+        "megapixels_per_second": run.window.pixels / 1e6 / total,
+        "plan": plan.to_json(),
+        "peak_memory_bytes": _peak_here(totals.peaks if run.workers.count else {}),
+        "workers": [{"name": name, "peak_memory_bytes": totals.peaks[name]} for name in sorted(totals.peaks)],
         "classes": statistics.rows(),
         "warnings": [
-            *job.warnings,
-            *_shortage(done.tally, job.settings.forwards),
-            *nothing_mapped(job, statistics),
+            *plan.warnings,
+            *_shortage(totals.tally, plan.settings.forwards),
+            *nothing_mapped(plan, statistics),
         ],
         "versions": versions(),
     }
@@ -163,7 +163,7 @@ def report_of_run(
 
 
 def _shortage(tally: Tally, forwards: int) -> list[str]:
-    """What to say where memory ran out."""
+    """Say where memory ran out."""
     if not tally.retried:
         return []
     return [
@@ -172,35 +172,54 @@ def _shortage(tally: Tally, forwards: int) -> list[str]:
     ]
 
 
-def nothing_mapped(job: Job, statistics: ClassStatistics) -> list[str]:
-    """What to say of a map without a pixel."""
+def nothing_mapped(plan: Plan, statistics: ClassStatistics) -> list[str]:
+    """Say that a map has no pixel."""
+    run = plan.prepared
     if statistics.pixels_valid:
         return []
-    where = "" if job.area is None else " whose centre is in the area of interest"
+    where = "" if run.area is None else " whose centre is in the area of interest"
     return [f"the map is empty: the scene has no valid pixel{where}"]
 
 
-def _peak_here(workers: Mapping[str, int]) -> int | None:
-    """What this process and the workers it started took at most, together if at different times."""
-    own = peak_memory()
-    return None if own is None else own + sum(workers.values())
+def _peak_here(workers: Mapping[str, int]) -> int:
+    """Add up what this process and the workers it started took at most, if at different times."""
+    return peak_memory() + sum(workers.values())
 
 
-def stage_json(path: Path, content: dict[str, Any]) -> StagedFile:
-    """Write JSON under a temporary name.
+ANSWER_TAG = "GEOSEG_ANSWER"
+"""Tag with a hash of all that a map depends on: scene, model, settings, area, date and version.
 
-    Raises:
-        RunError: If it cannot be written.
+What refined it is not in the hash, but in a tag of its own: a map refined later is a map refined at once."""
+
+
+def provenance(plan: Plan, answer: str) -> dict[str, str]:
+    """Give the tags of a map: tag -> text; never a time, a path, or what a run may choose freely.
+
+    Args:
+        plan: The run.
+        answer: The hash that ``ANSWER_TAG`` holds.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written ({error}); is the disk full?") from error
-    return StagedFile(part, path)
+    run = plan.prepared
+    tags = {
+        "GEOSEG_VERSION": __version__,
+        "GEOSEG_MODEL": f"{run.model.card.name} {run.model.card.version}",
+        "GEOSEG_MODEL_HASH": run.model.hash,
+        ANSWER_TAG: answer,
+    }
+    if run.date is not None:
+        tags[DATE_TAG] = run.date
+    if run.area is not None:
+        tags[ORIGIN_TAG] = f"{run.window.row},{run.window.col}"
+    return tags | {f"GEOSEG_{k.upper()}": v for k, v in plan.settings.that_change_the_answer().items()}
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON so that the file is either the old one or the whole new one."""
-    os.replace(stage_json(path, content).staged, path)
+def provenance_of_polygons(plan: Plan, answer: str) -> dict[str, str]:
+    """Give the metadata of the polygons of a run, whatever way they were traced; see ``provenance``."""
+    run = plan.prepared
+    return table_provenance(provenance(plan, answer), zonal=run.zonal) | border_tags(run.borders)
+
+
+def provenance_of_run(plan: Plan, answer: str) -> dict[str, str]:
+    """Give what the report says of all outputs of a run together; see ``provenance``."""
+    run = plan.prepared
+    return provenance(plan, answer) if run.outputs.polygons is None else provenance_of_polygons(plan, answer)

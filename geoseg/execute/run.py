@@ -1,177 +1,183 @@
-"""A prepared run from its first block to published files, and what is left if it is cut short."""
+"""A planned run from its first block to published files, and what is left if it is cut short."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from time import perf_counter
 from typing import Any
 
 from geoseg.errors import InputError, Interrupted, RunError
 from geoseg.execute.assembly import Assembly, make_renderer
-from geoseg.execute.block_store import WorkStore
+from geoseg.execute.block_store import BlockStore, ResumeState, read_resume_state
 from geoseg.execute.fingerprint import answer_of, fingerprint_of
-from geoseg.execute.finished import BlockRenderer, FinishedBlock
-from geoseg.execute.local import run_locally
+from geoseg.execute.local import LocalExecutor
 from geoseg.execute.polygons import polygons_of_run
 from geoseg.execute.refine_run import refine_run
-from geoseg.execute.report import Progressed, nothing_mapped, report_of_run, stage_json
+from geoseg.execute.report import RunTotals, nothing_mapped, report_of_run
 from geoseg.execute.resume import finished_report, is_finished
-from geoseg.execute.standing import Standing, survey
+from geoseg.execute.spec import Executor, RunSpec
 from geoseg.execute.work_folder import WorkFolder, open_work_folder
-from geoseg.files import StagedFile, discard
+from geoseg.files import StagedFile, discard, publish, remove_leftovers, stage_json
 from geoseg.inference.margins import BlockGraph
-from geoseg.plan.outputs import publish, refuse_existing, refuse_what_appeared, remove_leftovers
-from geoseg.plan.prepare import Job
+from geoseg.plan.outputs import refuse_existing, refuse_what_appeared
+from geoseg.plan.plan import Plan
 from geoseg.progress import Progress
 
 
-def map_scene(job: Job, progress: Progress, since: float) -> dict[str, Any]:
+def execute(plan: Plan, progress: Progress, since: float) -> dict[str, Any]:
     """Predict, refine, trace, and publish everything together.
 
     Args:
-        job: The run.
+        plan: The run.
         progress: Shows how far it is.
         since: When it began (``perf_counter``).
 
     Returns:
-        The run report, which is also written where the job says.
+        The run report, which is also written where the request says.
 
     Raises:
         RunError: If the run failed; no output appears under its final name.
         Interrupted: If the user ended it and there is something to go on with.
     """
-    renderer = make_renderer(job)
-    fingerprint = fingerprint_of(job, [kind.name for kind in renderer.kinds])
+    outputs, request = plan.prepared.outputs, plan.prepared.request
+    spec = make_spec(plan)
+    fingerprint = fingerprint_of(plan, [kind.name for kind in spec.renderer.kinds])
     answer = answer_of(fingerprint)
-    if job.resume and is_finished(job, answer):
-        progress.say(f"{job.outputs.classes} is finished already; there is nothing to do")
-        return finished_report(job)
-    graph = BlockGraph(job.grid.blocks(job.settings.block_size, job.window))
-    work = open_work_folder(job.outputs.work_folder, fingerprint, resume=job.resume, overwrite=job.overwrite)
-    with _saying_what_is_kept(job, graph, progress), work as folder:
+    if request.resume and is_finished(plan, answer):
+        progress.say(f"{outputs.classes} is finished already; there is nothing to do")
+        return finished_report(plan)
+    work = open_work_folder(
+        outputs.work_folder, fingerprint, resume=request.resume, overwrite=request.overwrite
+    )
+    with _saying_what_is_kept(plan, spec, progress), work as folder:
         if not folder.may_replace:
-            refuse_existing(job.outputs)
-        return _run(job, renderer, graph, folder, progress, answer, since)
+            refuse_existing(outputs)
+        return _make_outputs(plan, spec, folder, progress, answer, since)
 
 
-def _run(
-    job: Job,
-    renderer: BlockRenderer,
-    graph: BlockGraph,
-    work: WorkFolder,
-    progress: Progress,
-    answer: str,
-    since: float,
+def make_spec(plan: Plan) -> RunSpec:
+    """Gather what is the same for every block of a run."""
+    run = plan.prepared
+    return RunSpec(
+        scene=run.scene,
+        model=run.model,
+        settings=plan.settings,
+        grid=run.grid,
+        area=run.area,
+        renderer=make_renderer(plan),
+        blocks=tuple(run.grid.blocks(plan.settings.block_size, run.window)),
+    )
+
+
+def _make_outputs(
+    plan: Plan, spec: RunSpec, work: WorkFolder, progress: Progress, answer: str, since: float
 ) -> dict[str, Any]:
+    """Predict, refine and trace into files under temporary names, then publish them."""
+    outputs = plan.prepared.outputs
     staged: list[StagedFile] = []
-    remove_leftovers(job.outputs)
+    remove_leftovers(outputs.named().values())
     with ExitStack() as cleanup:
         cleanup.callback(lambda: discard(staged))
-        assembly = Assembly(job, renderer, work.scratch, answer)
+        assembly = Assembly(plan, spec.renderer, work.scratch, answer)
         cleanup.callback(assembly.discard)
-        done = _predict(job, renderer, graph, work.store, assembly, progress)
+        totals = _predict(plan, spec, work.store, assembly, progress)
         seconds = {"polygons": 0.0}
         rasters = assembly.close()
         statistics, borders = assembly.statistics, None
-        if job.settings.refine is not None:
+        if plan.settings.refine is not None:
             began = perf_counter()
-            statistics = refine_run(job, rasters, statistics, progress)
+            statistics = refine_run(plan, rasters, statistics, progress)
             seconds["refine"] = perf_counter() - began
-        if job.outputs.polygons is not None:
+        if outputs.polygons is not None:
             began = perf_counter()
-            files, borders = polygons_of_run(job, rasters, progress, assembly.traced)
+            files, borders = polygons_of_run(plan, rasters, progress, assembly.traced)
             staged += files
             seconds["polygons"] = perf_counter() - began
             if assembly.traced is not None:
                 seconds["polygons"] += assembly.traced.seconds
-        with done.tally.spend("write"):
+        with totals.tally.spend("write"):
             for file in assembly.finish(progress):
                 staged.append(file)
-        content = report_of_run(
-            job, done, seconds, answer=answer, statistics=statistics, borders=borders, since=since
+        report = report_of_run(
+            plan, totals, seconds, answer=answer, statistics=statistics, borders=borders, since=since
         )
-        for warning in nothing_mapped(job, statistics):
+        for warning in nothing_mapped(plan, statistics):
             progress.say(f"warning: {warning}")
-        if job.outputs.report is not None:
-            staged.insert(0, stage_json(job.outputs.report, content))
+        if outputs.report is not None:
+            staged.insert(0, stage_json(outputs.report, report))
         if not work.may_replace:
-            refuse_what_appeared(job.outputs)
+            refuse_what_appeared(outputs)
         work.begin_publishing()
         publish(staged)
         staged.clear()
-    return content
+    return report
 
 
 def _predict(
-    job: Job,
-    renderer: BlockRenderer,
-    graph: BlockGraph,
-    store: WorkStore,
-    assembly: Assembly,
-    progress: Progress,
-) -> Progressed:
+    plan: Plan, spec: RunSpec, store: BlockStore, assembly: Assembly, progress: Progress
+) -> RunTotals:
     """Bring every block into the maps, those that were finished before without computing them."""
-    standing = survey(store, graph) if job.resume else Standing()
-    done = Progressed(blocks=len(graph.blocks), blocks_resumed=len(standing.finished | standing.parts))
-    if standing.finished:
-        progress.say(f"{done.blocks_resumed} of {done.blocks} blocks were computed before")
+    resumes = plan.prepared.request.resume
+    state = read_resume_state(store, BlockGraph(spec.blocks)) if resumes else ResumeState()
+    totals = RunTotals(blocks=len(spec.blocks), blocks_resumed=len(state.finished | state.pending))
+    if state.finished:
+        progress.say(f"{totals.blocks_resumed} of {totals.blocks} blocks were computed before")
+    executor = _choose_executor(plan, spec, store, state, progress, totals)
     with (
-        progress.stage("predicting", job.window.pixels / 1e6, "Mpx") as bar,
-        closing(_finish_blocks(job, renderer, graph, store, standing, progress, done)) as blocks,
+        progress.stage("predicting", plan.prepared.window.pixels / 1e6, "Mpx") as bar,
+        closing(executor.finish()) as blocks,
     ):
         for block in blocks:
-            with done.tally.spend("write"):
+            with totals.tally.spend("write"):
                 assembly.add(block)
-            done.add(block.tally, is_resumed=standing.was_computed(block.index))
+            totals.add(block.tally, is_resumed=state.was_computed(block.index))
             bar.advance(block.window.pixels / 1e6 if block.window else 0.0)
-    return done
+    return totals
 
 
-def _finish_blocks(
-    job: Job,
-    renderer: BlockRenderer,
-    graph: BlockGraph,
-    store: WorkStore,
-    standing: Standing,
+def _choose_executor(
+    plan: Plan,
+    spec: RunSpec,
+    store: BlockStore,
+    state: ResumeState,
     progress: Progress,
-    done: Progressed,
-) -> Generator[FinishedBlock, None, None]:
-    """All finished blocks in row order, by whoever does the work."""
-    if not job.workers.are_elsewhere:
-        return run_locally(job, renderer, graph, store, standing)
-    from geoseg.execute.dask.driver import run_on_dask
+    totals: RunTotals,
+) -> Executor:
+    if not plan.prepared.workers.are_elsewhere:
+        return LocalExecutor(spec, store, state, plan.margins_on_disk)
+    from geoseg.execute.dask.driver import DaskExecutor
 
-    return run_on_dask(job, renderer, graph, store, standing, progress, done.note_peak)
+    return DaskExecutor(spec, store, state, plan.prepared.workers, progress, totals.note_peak)
 
 
 @contextmanager
-def _saying_what_is_kept(job: Job, graph: BlockGraph, progress: Progress) -> Iterator[None]:
+def _saying_what_is_kept(plan: Plan, spec: RunSpec, progress: Progress) -> Iterator[None]:
     """Tell the user of a run that was cut short whether, and how, it can be gone on with."""
     try:
         yield
     except InputError:
         raise
     except KeyboardInterrupt as error:
-        kept = _kept(job, graph)
+        kept = _kept(plan, spec)
         if kept is None:
             raise
         raise Interrupted(kept) from error
     except RunError as error:
-        kept = _kept(job, graph)
+        kept = _kept(plan, spec)
         if kept is None:
             raise
         raise RunError(f"{error}; {kept}") from error
     except Exception:
-        kept = _kept(job, graph)
+        kept = _kept(plan, spec)
         if kept is not None:
             progress.say(kept)
         raise
 
 
-def _kept(job: Job, graph: BlockGraph) -> str | None:
-    folder = job.outputs.work_folder
-    finished = sum(index in graph.blocks for index in WorkStore(folder).indices())
+def _kept(plan: Plan, spec: RunSpec) -> str | None:
+    folder, indices = plan.prepared.outputs.work_folder, {block.index for block in spec.blocks}
+    finished = sum(index in indices for index in BlockStore(folder).indices())
     if not finished:
         return None
-    return f"{finished} of {len(graph.blocks)} blocks are kept in {folder}, --resume goes on with them"
+    return f"{finished} of {len(indices)} blocks are kept in {folder}, --resume goes on with them"

@@ -6,21 +6,19 @@ disappears in one step. What is left of a run that was cut short can be gone on 
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geoseg.errors import InputError, OutputError
-from geoseg.execute.block_store import WorkStore
+from geoseg.execute.block_store import BlockStore, cannot_write
 from geoseg.execute.fingerprint import Fingerprint, differences
-from geoseg.execute.work_file import cannot_write
-from geoseg.files import is_alive
+from geoseg.files import remove_folder, remove_leftovers, temporary_path
 
 _STATE, _LOCK, _SCRATCH, _PUBLISHING = "run.json", "lock", "scratch", "publishing"
 
@@ -41,9 +39,9 @@ class WorkFolder:
     may_replace: bool
 
     @property
-    def store(self) -> WorkStore:
+    def store(self) -> BlockStore:
         """The finished blocks."""
-        return WorkStore(self.path)
+        return BlockStore(self.path)
 
     @property
     def scratch(self) -> Path:
@@ -56,7 +54,7 @@ class WorkFolder:
 
 
 def read_fingerprint(path: Path) -> Fingerprint | None:
-    """The fingerprint of the work in a folder; None if there is no such folder, or none in it."""
+    """Read the fingerprint of the work in a folder; None if there is none."""
     state = _read_state(path)
     return None if state is None else state["fingerprint"]
 
@@ -65,7 +63,7 @@ def read_fingerprint(path: Path) -> Fingerprint | None:
 def open_work_folder(
     path: Path, fingerprint: Fingerprint, *, resume: bool, overwrite: bool
 ) -> Iterator[WorkFolder]:
-    """Make the folder, or go on in the one that is there.
+    """Make the folder for unfinished work, or go on in the one that is there.
 
     It is gone afterwards if the run was completed, if no block was finished, or if the input was wrong and
     the folder was made for this run.
@@ -80,14 +78,14 @@ def open_work_folder(
         OutputError: If there is work already and nobody said what to do with it, it is another run's, or
             another process is busy with it.
     """
-    _remove_leftovers(path)
+    remove_leftovers([path])
     lock = None
     try:
         if path.exists():
             lock = _lock(path)
             if _read_state(path) is None or (overwrite and not resume):
                 _check_asked(path, resume=resume, overwrite=overwrite)
-                _remove(path)
+                remove_folder(path)
         is_new = not path.exists()
         if is_new:
             _release(lock)
@@ -116,7 +114,7 @@ def _working(folder: WorkFolder, *, is_new: bool) -> Iterator[WorkFolder]:
         if keep and any(folder.store.indices()):
             shutil.rmtree(folder.scratch, ignore_errors=True)
         else:
-            _remove(folder.path)
+            remove_folder(folder.path)
 
 
 def _check_asked(path: Path, *, resume: bool, overwrite: bool) -> None:
@@ -154,7 +152,7 @@ def _read_state(path: Path) -> dict[str, Any] | None:
 
 def _make(path: Path, fingerprint: Fingerprint, *, may_replace: bool) -> int | None:
     """Make the folder with all that says whose it is, under another name first; returns its lock."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    beside = temporary_path(path)
     lock = None
     try:
         beside.mkdir()
@@ -196,21 +194,3 @@ def _lock(path: Path) -> int | None:
 def _release(lock: int | None) -> None:
     if lock is not None:
         os.close(lock)
-
-
-def _remove(path: Path) -> None:
-    """Remove a folder in one step; what of it is left for a moment has another name."""
-    gone = path.with_name(f".{path.name}.{os.getpid()}.gone")
-    with suppress(OSError):
-        os.rename(path, gone)
-    shutil.rmtree(gone, ignore_errors=True)
-    shutil.rmtree(path, ignore_errors=True)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove what processes that were killed had half made or half removed."""
-    for ending in ("new", "gone"):
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*.{ending}"):
-            pid = left.name.split(".")[-2]
-            if pid.isdecimal() and not is_alive(int(pid)):
-                shutil.rmtree(left, ignore_errors=True)

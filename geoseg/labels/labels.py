@@ -1,4 +1,4 @@
-"""``open_labels``: ground truth on a scene's grid, from a raster or from polygons."""
+"""Open labels (ground truth) on a scene's grid, from a raster or from polygons."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from geoseg.labels.raster import GridOf, RasterLabels, open_raster
 from geoseg.labels.values import NamedClass, ValueTable, make_table
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.source import GDAL_ERRORS, Source
-from geoseg.scene.area import Area
 from geoseg.scene.file import reason
 from geoseg.scene.scene import Scene
-from geoseg.scene.vector import is_vector
+from geoseg.scene.vector import Area, is_vector
 
 __all__ = ["Labels", "NamedClass", "open_labels"]
 
@@ -70,7 +69,7 @@ class Labels:
         return self.layer.read(window)
 
     def within(self, area: Area) -> Labels:
-        """The same labels, with none outside an area of interest (on the same grid)."""
+        """Return the same labels, with none outside an area of interest (on the same grid)."""
         return replace(self, layer=_Within(self.layer, area))
 
     def close(self) -> None:
@@ -106,18 +105,17 @@ def open_labels(
 ) -> Labels:
     """Open labels on the grid of a scene or raster.
 
-    What is a label: 255, the raster's nodata and masked pixels, null attributes, and everything in
-    ``ignore`` are none. Neither is 0, unless it is one of the classes. Every other value must be a class; a
-    raster is refused at the first window that holds one that is not. With ``remap``, that table says
-    everything: values that are not in it are no labels.
+    Not labels are: 255, the raster's nodata and masked pixels, null attributes, everything in ``ignore``, and
+    0 unless it is one of the classes. Every other value must be a class; a raster is refused at the first
+    window that holds one that is not. With ``remap``, only the values in that table are labels.
 
     Args:
-        path: A class raster (one band; on another grid or in another CRS it is matched by nearest
+        path: A class raster (one band; on another grid or in another CRS it is resampled by nearest
             neighbour), or polygons (GeoPackage, GeoParquet, GeoJSON, Shapefile, FlatGeobuf; a pixel has the
             class of the polygon that holds its centre, and none where polygons of several classes do).
         grid_of: The scene, or a raster file, on whose grid labels are wanted.
         classes: The classes there are (anything with ``id`` and ``name``); None: every value from 0 to 254.
-        column: Attribute of polygons that holds the class's id or name; default the first of
+        column: Attribute of polygons that holds the class's id or name; by default the first of
             ``class_id``, ``class_name``, ``class``, ``label`` ... that is there, or the only one.
         remap: Value or name in the file -> class id (255: no label). Numbers may be written as text.
         ignore: Values or names that are no label.

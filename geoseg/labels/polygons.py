@@ -1,4 +1,4 @@
-"""Labels that come as polygons: rasterised to a grid, one tile of a fixed lattice at a time."""
+"""Labels from polygons: drawn on a grid, one tile of a fixed lattice at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = (
     "class_id", "class_name", "class", "label", "category", "landcover", "land_cover", "crop", "crop_name",
     "lc", "code", "value", "dn", "type",
 )  # fmt: skip
-"""Where the class is looked for, in this order, whatever the case."""
+"""Names of the attribute that holds the class, tried in this order, in any case."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,7 @@ def open_polygons(
 
 
 def find_column(path: str, columns: list[str], wanted: str | None) -> str:
-    """The attribute that names the class.
+    """Find the attribute that names the class.
 
     Raises:
         SettingsError: If the one wanted is not there, or none is known and there are several.
@@ -134,12 +134,13 @@ def find_column(path: str, columns: list[str], wanted: str | None) -> str:
     if len(columns) == 1:
         return columns[0]
     raise SettingsError(
-        f"{path}: which column names the class? --label-column; it has {', '.join(columns) or 'none'}"
+        f"{path}: which column names the class? Say it with --label-column; "
+        f"it has {', '.join(columns) or 'none'}"
     )
 
 
 def place_polygons(shapes: NDArray[Any], crs: Any, path: str, grid: GridOf) -> NDArray[Any]:
-    """Geometries in pixels of a grid, x = column and y = row; not finite where its CRS does not reach.
+    """Move geometries to pixels of a grid, x = column and y = row; not finite where its CRS does not reach.
 
     Args:
         shapes: Geometries of a file.
@@ -154,7 +155,7 @@ def place_polygons(shapes: NDArray[Any], crs: Any, path: str, grid: GridOf) -> N
 
 
 def _to_crs(path: str, shapes: NDArray[Any], crs: Any, grid: GridOf) -> NDArray[Any]:
-    """Geometries in the grid's CRS; those without a CRS are taken to be in it."""
+    """Transform geometries to the grid's CRS; those without a CRS are taken to be in it."""
     target = grid.georeference.crs
     if crs is None or target is None:
         return shapes
@@ -169,7 +170,7 @@ def _to_crs(path: str, shapes: NDArray[Any], crs: Any, grid: GridOf) -> NDArray[
 
 
 def _to_pixels(shapes: NDArray[Any], path: str, grid: GridOf) -> NDArray[Any]:
-    """Geometries in pixels. A grid without a transform is drawn as QGIS does: x = column, y = -row."""
+    """Move geometries to pixels; on a grid without a transform x = column, y = -row, as QGIS draws it."""
     from rasterio.transform import Affine
 
     if grid.georeference.needs_warp:
@@ -181,7 +182,7 @@ def _to_pixels(shapes: NDArray[Any], path: str, grid: GridOf) -> NDArray[Any]:
 
 
 def _areal(shapes: NDArray[Any]) -> NDArray[np.bool_]:
-    """Geometries that cover some ground and whose coordinates are finite."""
+    """Find the geometries that have an area and finite coordinates."""
     import shapely
 
     bounds = shapely.bounds(shapes)

@@ -1,4 +1,4 @@
-"""Labels that come as a raster: on the scene's grid, or on any other, matched by nearest neighbour."""
+"""Labels from a raster: on the scene's grid, or on any other and resampled by nearest neighbour."""
 
 from __future__ import annotations
 
@@ -15,17 +15,14 @@ from geoseg.classes import IGNORE
 from geoseg.errors import RunError, SceneError
 from geoseg.grid import Window
 from geoseg.labels.values import ValueTable
-from geoseg.raster.georeference import Georeference
+from geoseg.raster.georeference import Georeference, same_transform
 from geoseg.raster.source import GDAL_ERRORS, Source, Warp, borrow, close
 from geoseg.scene.file import reason
-
-_SAME = 0.01
-"""Grids are the same if no corner is further apart than this share of a pixel."""
 
 
 @dataclass(frozen=True)
 class GridOf:
-    """The grid that labels are read on.
+    """The grid on which labels are read.
 
     Attributes:
         name: The file it comes from, for messages.
@@ -51,7 +48,7 @@ class RasterLabels:
     table: ValueTable
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Class ids in a window of the grid, uint8 (rows, columns); see ``Labels.read``."""
+        """Read class ids in a window of the grid, uint8 (rows, columns); see ``Labels.read``."""
         stored, hidden = self.read_stored(window)
         if hidden.any():
             ids = np.full(window.shape, IGNORE, np.uint8)
@@ -60,7 +57,7 @@ class RasterLabels:
         return self.table.to_ids(stored)
 
     def read_stored(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """The values of a window as they stand in the file, and where nodata or a mask hides them."""
+        """Read the values of a window as the file stores them, and where nodata or a mask hides them."""
         inside = RasterioWindow(window.col, window.row, window.width, window.height)
         try:
             with borrow(self.source) as dataset:
@@ -74,12 +71,12 @@ class RasterLabels:
 
 
 def open_raster(path: str, dataset: Any, grid: GridOf) -> Source:
-    """How to read a label raster on a grid.
+    """Say how to read a label raster on a grid.
 
     Args:
         path: The raster.
-        dataset: It, opened.
-        grid: The grid wanted.
+        dataset: The raster, opened.
+        grid: The grid.
 
     Raises:
         SceneError: If it has several bands or lies elsewhere.
@@ -101,9 +98,7 @@ def open_raster(path: str, dataset: Any, grid: GridOf) -> Source:
         )
     if own.crs is None or target.crs is None:
         bare = path if own.crs is None else grid.name
-        raise SceneError(
-            f"{bare} has no CRS and its grid is another than the other's; set it with gdal_edit -a_srs"
-        )
+        raise SceneError(f"{bare} has no CRS and the two grids differ; set it with gdal_edit -a_srs")
     _check_overlap(path, own, dataset.shape, grid)
     return Source(path, Warp(target.crs.to_wkt(), tuple(target.transform)[:6], grid.shape))
 
@@ -112,29 +107,8 @@ def _same_grid(own: Georeference, shape: tuple[int, int], grid: GridOf) -> bool:
     crs = grid.georeference.crs
     if shape != grid.shape or (own.crs is not None and crs is not None and own.crs != crs):
         return False
-    if own.transform is None or grid.georeference.transform is None:
-        return True
-    return same_transform(own, grid.georeference, shape)
-
-
-def same_transform(one: Georeference, other: Georeference, shape: tuple[int, int] = (256, 256)) -> bool:
-    """Whether rasters of ``shape`` lie on each other, up to a hundredth of a pixel."""
-    if one.transform is None or other.transform is None:
-        return one.transform is other.transform
-    pixel = max(abs(value) for value in (other.transform.a, other.transform.b))
-    corners = [(0, 0), (shape[1], 0), (0, shape[0])]
-    return all(
-        abs(a - b) <= _SAME * pixel
-        for corner in corners
-        for a, b in zip(_at(one.transform, *corner), _at(other.transform, *corner), strict=True)
-    )
-
-
-def _at(transform: Any, col: int, row: int) -> tuple[float, float]:
-    return (
-        transform.a * col + transform.b * row + transform.c,
-        transform.d * col + transform.e * row + transform.f,
-    )
+    one, other = own.transform, grid.georeference.transform
+    return one is None or other is None or same_transform(other, one, shape)
 
 
 def _check_overlap(path: str, own: Georeference, shape: tuple[int, int], grid: GridOf) -> None:

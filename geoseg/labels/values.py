@@ -1,4 +1,4 @@
-"""What a value in a label file means: a class id, nothing at all, or a mistake."""
+"""What a value in a label file means: a class id, no label, or a mistake."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SMALL_DTYPES = ("uint8", "int8", "uint16", "int16")
 
 
 class NamedClass(Protocol):
-    """What labels need to know of a class."""
+    """What labels need to know of a class; ``LandClass`` has it."""
 
     @property
     def id(self) -> int:
@@ -30,7 +30,7 @@ class NamedClass(Protocol):
 
 @dataclass(frozen=True)
 class ValueTable:
-    """From the values of a label file to class ids.
+    """Maps the values of a label file to class ids.
 
     Attributes:
         path: The label file, for messages.
@@ -48,7 +48,7 @@ class ValueTable:
     known: str = field(default="", compare=False)
 
     def id_of(self, value: int) -> int:
-        """Class id or ``IGNORE`` of one number; -1 where the file must be refused."""
+        """Map one number to a class id or ``IGNORE``; -1 where the file must be refused."""
         if value in self.ids:
             return self.ids[value]
         if self.otherwise == "keep":
@@ -56,7 +56,7 @@ class ValueTable:
         return IGNORE if self.otherwise == "ignore" else _UNKNOWN
 
     def id_of_attribute(self, value: Any) -> int:
-        """Class id or ``IGNORE`` of an attribute: a name, a number, a number written as text, or null.
+        """Map an attribute (a name, a number, a number as text, or null) to a class id or ``IGNORE``.
 
         Raises:
             SceneError: If it is no class.
@@ -70,14 +70,14 @@ class ValueTable:
         if number is None:
             if self.otherwise == "ignore":
                 return IGNORE
-            raise SceneError(f'{self.path}: "{text}" is no class; {self._mend(text)}')
+            raise SceneError(f'{self.path}: "{text}" is no class; {self._fix(text)}')
         found = self.id_of(number)
         if found == _UNKNOWN:
             raise self._refusal([number])
         return found
 
     def to_ids(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Class ids of an array of numbers.
+        """Map an array of numbers to class ids.
 
         Args:
             values: Any shape, integers or floats.
@@ -105,7 +105,7 @@ class ValueTable:
         return answer
 
     def _lookup(self, dtype: np.dtype[Any]) -> NDArray[np.int16]:
-        """The ids of every value that a small dtype can hold, in the order of its bits as unsigned."""
+        """Tabulate the ids of every value of a small dtype, in the order of its bits as unsigned."""
         values = np.arange(256**dtype.itemsize, dtype=f"uint{8 * dtype.itemsize}").view(dtype)
         default = IGNORE if self.otherwise == "ignore" else _UNKNOWN
         table = np.full(values.size, default, np.int16)
@@ -119,7 +119,7 @@ class ValueTable:
         return table
 
     def _whole(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Floats as whole numbers, NaN as ``IGNORE``."""
+        """Convert floats to whole numbers, NaN to ``IGNORE``."""
         empty = ~np.isfinite(values)
         whole: NDArray[np.int64] = np.where(empty, IGNORE, values).astype(np.int64)
         wrong = ~empty & (whole != values)
@@ -132,15 +132,15 @@ class ValueTable:
     def _refusal(self, values: Sequence[int]) -> SceneError:
         listed = ", ".join(map(str, values[:5])) + (" ..." if len(values) > 5 else "")
         what = f"the value {listed}, which is no class" if len(values) == 1 else f"the values {listed}"
-        return SceneError(f"{self.path} holds {what}; {self._mend(str(values[0]))}")
+        return SceneError(f"{self.path} holds {what}; {self._fix(str(values[0]))}")
 
-    def _mend(self, value: str) -> str:
+    def _fix(self, value: str) -> str:
         known = f"the classes are {self.known}; " if self.known else "class ids are 0 to 254; "
         return f"{known}ignore or remap it (--ignore {value})"
 
 
 def as_whole_number(value: Any) -> int | None:
-    """A number, or a number written as text, as an int; None if it is not whole."""
+    """Read a number, or a number written as text, as an int; None if it is not whole."""
     try:
         number = float(str(value).strip())
     except ValueError:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from geoseg.classes import LandClass
 from geoseg.grid import Window
 from geoseg.maps.decide import CONFIDENCE_ONE
-from geoseg.raster.pixel_sizes import Surface
+from geoseg.raster.pixel_sizes import PixelSizes
 
 Counts = Mapping[str, Sequence[int]]
 _ROWS = 64
@@ -26,12 +26,12 @@ class ClassStatistics:
     Attributes:
         classes: The model's classes by ascending id.
         window: The map's window on the scene's grid.
-        surface: Sizes of the map's pixels, or None where hectares mean nothing.
+        pixel_sizes: Sizes of the map's pixels, or None where hectares mean nothing.
     """
 
     classes: Sequence[LandClass]
     window: Window
-    surface: Surface | None
+    pixel_sizes: PixelSizes | None
     _pixels: NDArray[np.int64] = field(init=False)
     _confidence: NDArray[np.int64] = field(init=False)
     _area: NDArray[np.int64] = field(init=False)
@@ -52,7 +52,7 @@ class ClassStatistics:
         for first in range(0, window.height, _ROWS):  # what is made of these rows stays in the cache
             rows = slice(first, first + _ROWS)
             index = classes[rows].astype(np.intp)
-            if self.surface is not None:
+            if self.pixel_sizes is not None:
                 areas += np.bincount(index.ravel(), self._areas(window, rows).ravel(), 256)
             index <<= 8
             index |= confidence[rows]
@@ -63,10 +63,10 @@ class ClassStatistics:
         self._area += areas.astype(np.int64)[ids]
 
     def _areas(self, window: Window, rows: slice) -> NDArray[np.float64]:
-        assert self.surface is not None
+        assert self.pixel_sizes is not None
         row, col = window.row - self.window.row, window.col - self.window.col
         height = min(rows.stop, window.height) - rows.start
-        return self.surface.pixel_areas(row + rows.start, col, height, window.width)
+        return self.pixel_sizes.pixel_areas(row + rows.start, col, height, window.width)
 
     def add_counts(self, counts: Counts) -> None:
         """Add what ``counts`` of another gave for other pixels of the map."""
@@ -94,7 +94,7 @@ class ClassStatistics:
                 "id": item.id,
                 "name": item.name,
                 "pixels": int(pixels),
-                "area_ha": None if self.surface is None else float(area) * self.surface.area_unit,
+                "area_ha": None if self.pixel_sizes is None else float(area) * self.pixel_sizes.area_unit,
                 "mean_confidence": float(confidence) / int(pixels) / CONFIDENCE_ONE if pixels else None,
             }
             for item, pixels, confidence, area in zip(

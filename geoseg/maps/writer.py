@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geoseg.classes import NODATA
 from geoseg.errors import RunError
-from geoseg.files import StagedFile
+from geoseg.files import StagedFile, discard
 from geoseg.grid import Window
 from geoseg.maps.cog.cog import StreamedCog
 from geoseg.maps.cog.overviews import HALVE
@@ -23,7 +22,7 @@ from geoseg.maps.kinds import MapKind
 from geoseg.maps.scratch import ScratchRaster
 from geoseg.raster.georeference import Georeference
 
-__all__ = ["TILE", "MapWriter", "stale_sidecars"]
+__all__ = ["TILE", "MapWriter"]
 
 
 class MapWriter:
@@ -125,8 +124,7 @@ class MapWriter:
             self._cog.close()
         if self._raster is not None:
             self._raster.remove()
-        for file in self._staged:
-            file.staged.unlink(missing_ok=True)
+        discard(self._staged)
 
     def _stream(self) -> StreamedCog:
         try:
@@ -180,15 +178,9 @@ class MapWriter:
         return files
 
     def _stage(self, final: Path) -> Path:
-        file = StagedFile(final.with_name(f".{final.name}.{os.getpid()}.part"), final)
+        file = StagedFile.beside(final)
         self._staged.append(file)
         return file.staged
-
-
-def stale_sidecars(raster: Path) -> tuple[Path, ...]:
-    """Files that GDAL or QGIS would read beside a raster and that may be left from an older one."""
-    beside = tuple(raster.with_name(raster.name + suffix) for suffix in (".aux.xml", ".ovr", ".msk"))
-    return (*beside, raster.with_suffix(".qml"))
 
 
 def _quiet() -> warnings.catch_warnings[None]:

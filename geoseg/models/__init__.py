@@ -1,6 +1,6 @@
-"""Model packages: build a network, save it, load it, say what it is for.
+"""Model packages: build a network, save it, load it, describe it.
 
-Importing this package is cheap: names are looked up when they are first used (PEP 562), torch and
+Importing this package is cheap: names are looked up when they are first used (PEP 562); torch and
 segmentation-models-pytorch are imported when a network is built.
 """
 
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from geoseg.classes import LandClass, check_class_ids, remap_class_ids
-    from geoseg.models.card import ModelBand, ModelCard
+    from geoseg.models.card import ModelBand, ModelCard, describe
     from geoseg.models.catalog import architectures, encoders_for
-    from geoseg.models.description import describe
     from geoseg.models.model import Model
     from geoseg.models.networks import build_network, check_chip_size, size_divisor
     from geoseg.models.package import load_card, load_model, open_model, save_model
@@ -27,7 +26,7 @@ _HOMES = {
     "encoders_for": "geoseg.models.catalog",
     "check_class_ids": "geoseg.classes",
     "remap_class_ids": "geoseg.classes",
-    "describe": "geoseg.models.description",
+    "describe": "geoseg.models.card",
     "build_network": "geoseg.models.networks",
     "check_chip_size": "geoseg.models.networks",
     "size_divisor": "geoseg.models.networks",

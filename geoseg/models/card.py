@@ -1,10 +1,14 @@
-"""What a model package says about its network: bands, classes, chip, calibration, and where to trust it."""
+"""What a model package says about its network: bands, classes, chip, calibration, and where to trust it.
+
+`ModelCard` is the value; `describe` writes it as text for a person.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +19,10 @@ from geoseg.classes import LandClass, check_class_ids, require_text
 from geoseg.errors import ModelError
 
 INVALID_RULES = ("all", "any")
+# Of the text that `describe` writes.
+_WIDTH = 100
+_LABEL = 14
+_INTERVAL = "_interval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +66,13 @@ class ModelCard:
         name: name of the package.
         version: version of the package.
         summary: one or two sentences.
-        bands: what the network reads, in its order.
-        classes: what it tells apart, by ascending id; index i of the network's output is `classes[i]`.
+        bands: the bands that the network reads, in its order.
+        classes: the classes it tells apart, by ascending id; index i of the network's output is `classes[i]`.
         units: what band values mean: "reflectance", "digital numbers" ...
         value_scale: physical = stored * value_scale + value_offset, as it was in the training data.
         value_offset: see `value_scale`.
         gsd: metres a pixel of the training data, None if it is not known.
-        gsd_estimated: whether `gsd` was estimated from what the scenes show, because they do not say it.
+        gsd_estimated: whether `gsd` was estimated from objects in the scenes: their files do not say it.
         chip_size: pixels a side of the chips the network is run on.
         overlap: pixels that neighbouring chips share, at most half of `chip_size`.
         invalid_where: a pixel is invalid where "all" or "any" of its bands are nodata.
@@ -204,7 +212,7 @@ def _whole(value: object, what: str, least: int) -> int:
 
 
 def _plain(mapping: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """A deep copy that holds only what JSON holds (tuples become lists)."""
+    """Copy a mapping, keeping only what JSON holds (tuples become lists)."""
     if not isinstance(mapping, Mapping):
         raise ModelError(f"`{what}` of the model card is {mapping!r}; it must be a mapping")
     try:
@@ -223,3 +231,122 @@ def _temperatures(temperatures: Mapping[str, float]) -> dict[str, float]:
         if checked[str(name)] <= 0:
             raise ModelError(f'the temperature for "{name}" is {value:g}; it must be greater than 0')
     return checked
+
+
+def describe(card: ModelCard) -> str:
+    """Describe in plain text what a model reads and tells apart, how good it is, and where to trust it.
+
+    Args:
+        card: the card of a bundled or loaded model.
+
+    Returns:
+        Lines of at most 100 characters where words allow it, without a newline at the end.
+    """
+    lines = [f"{card.name} {card.version}"]
+    if card.summary:
+        lines += textwrap.wrap(card.summary, _WIDTH)
+    lines += ["", *_network_lines(card), "", *_band_table(card), "", *_class_table(card)]
+    for title, values in (("Measured", card.metrics), ("Baseline", card.baseline)):
+        if values:
+            lines += ["", title, *_value_lines(values, 1)]
+    if card.quantization:
+        lines += ["", "With --precision int8", *_value_lines(card.quantization, 1)]
+    if not card.metrics:
+        lines += ["", "Measured", "  nothing: the package does not say how good this model is"]
+    lines += ["", *_labelled("Calibration", _calibration(card))]
+    for label, text in (
+        ("Trust", card.trust),
+        ("Trained on", card.trained_on),
+        ("License", card.license),
+        ("Citation", card.citation),
+    ):
+        lines += _labelled(label, text)
+    return "\n".join(lines)
+
+
+def _network_lines(card: ModelCard) -> list[str]:
+    encoder = f" with encoder {card.encoder}" if card.encoder else ""
+    gsd = "unknown" if card.gsd is None else f"{card.gsd:.3g} m"
+    if card.gsd_estimated:
+        gsd = f"about {gsd}, estimated from what the training scenes show"
+    invalid = "all of its bands are" if card.invalid_where == "all" else "any of its bands is"
+    return [
+        *_labelled("Architecture", f"{card.architecture}{encoder}"),
+        *_labelled("Pixel size", gsd),
+        *_labelled("Chips", f"{card.chip_size} pixels, overlapping by {card.overlap}"),
+        *_labelled("Nodata", f"a pixel is invalid where {invalid} nodata"),
+    ]
+
+
+def _band_table(card: ModelCard) -> list[str]:
+    stored = f"stored value x {card.value_scale:g}"
+    if card.value_offset:
+        stored += f" {'+' if card.value_offset > 0 else '-'} {abs(card.value_offset):g}"
+    rows: list[tuple[str, ...]] = [("name", "mean", "std", "1 %", "99 %")]
+    rows += [
+        (band.name, *(f"{value:.4g}" for value in (band.mean, band.std, band.low, band.high)))
+        for band in card.bands
+    ]
+    return [f"Bands ({card.units}; in training: {stored})", *_table(rows)]
+
+
+def _class_table(card: ModelCard) -> list[str]:
+    rows = [(str(land_class.id), land_class.color, land_class.name) for land_class in card.classes]
+    width = max(len(row[0]) for row in rows)
+    return ["Classes", *(f"  {number:>{width}}  {color}  {name}" for number, color, name in rows)]
+
+
+def _calibration(card: ModelCard) -> str:
+    if not card.temperatures:
+        return "none: confidence is not calibrated"
+    fitted = ", ".join(f"{value:.3g} ({name})" for name, value in sorted(card.temperatures.items()))
+    return f"temperature by test-time augmentation: {fitted}"
+
+
+def _labelled(label: str, text: str) -> list[str]:
+    if not text:
+        return []
+    indent = " " * _LABEL
+    return textwrap.wrap(text, _WIDTH, initial_indent=f"{label:<{_LABEL}}", subsequent_indent=indent)
+
+
+def _value_lines(values: Mapping[str, Any], depth: int) -> Iterator[str]:
+    """Write one line a value, its 95 % interval behind it, nested mappings indented below their name."""
+    indent = "  " * depth
+    for key, value in values.items():
+        label = str(key).replace("_", " ")
+        if key.endswith(_INTERVAL) and key.removesuffix(_INTERVAL) in values:
+            continue
+        if isinstance(value, Mapping):
+            yield f"{indent}{label}"
+            yield from _value_lines(value, depth + 1)
+        else:
+            yield from textwrap.wrap(
+                f"{label}: {_as_text(value)}{_between(values.get(f'{key}{_INTERVAL}'))}",
+                _WIDTH,
+                initial_indent=indent,
+                subsequent_indent=f"{indent}  ",
+            )
+
+
+def _between(interval: Any) -> str:
+    """Write the bounds of a 95 % interval, if there are two."""
+    if not isinstance(interval, list) or len(interval) != 2:
+        return ""
+    return f" (95 % interval {_as_text(interval[0])} to {_as_text(interval[1])})"
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list):
+        return ", ".join(_as_text(entry) for entry in value)
+    return "unknown" if value is None else str(value)
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  " + f"{row[0]:<{widths[0]}}" + "".join(f"  {row[i]:>{widths[i]}}" for i in range(1, len(row)))
+        for row in rows
+    ]

@@ -1,34 +1,51 @@
 """Names of the architectures, and which encoders fit which.
 
-Architectures and encoders come from segmentation-models-pytorch (smp); `unet-classic` is our own.
+Architectures and encoders come from segmentation-models-pytorch (smp). To add an architecture of our own,
+write one file with a `torch.nn.Module` like `unet_classic.UnetClassic`, and one line in `OWN` below.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from geoseg.errors import ModelError
 
-UNET_CLASSIC = "unet-classic"
-UNET_CLASSIC_CLASS = "UnetClassic"
 TIMM_PREFIX = "tu-"
 
+
+@dataclass(frozen=True, slots=True)
+class OwnArchitecture:
+    """Where the network of an architecture of our own is defined.
+
+    Attributes:
+        module: its module, imported when a network is built.
+        class_name: its class, called with `in_channels`, `classes` and the user's options. Its instances
+            keep these arguments in `config` (as `config.json` does) and say in `size_divisor` what rows and
+            columns must be multiples of.
+        depth: the option that says how often the network halves its input; None if it has none.
+    """
+
+    module: str
+    class_name: str
+    depth: str | None = None
+
+
+OWN = {"unet-classic": OwnArchitecture("geoseg.models.unet_classic", "UnetClassic", depth="depth")}
+"""Architectures that smp does not have."""
+
 SMP_CLASSES = {
-    "unet": "Unet",
-    "unetplusplus": "UnetPlusPlus",
-    "manet": "MAnet",
-    "linknet": "Linknet",
-    "fpn": "FPN",
-    "pspnet": "PSPNet",
-    "pan": "PAN",
-    "deeplabv3": "DeepLabV3",
-    "deeplabv3plus": "DeepLabV3Plus",
-    "upernet": "UPerNet",
-    "segformer": "Segformer",
-    "dpt": "DPT",
+    name.lower(): name
+    for name in (
+        *("Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "PAN", "DeepLabV3", "DeepLabV3Plus"),
+        *("UPerNet", "Segformer", "DPT"),
+    )
 }
-"""Architecture -> class in segmentation_models_pytorch, as `config.json` names it."""
+"""Architecture, as `smp.create_model` names it -> its class, as `config.json` names it.
+
+Written down because `smp.MODEL_ARCHITECTURES_MAPPING` imports torch; a test compares the two.
+"""
 
 # smp refuses these by name: their first two feature maps are empty.
 _WITHOUT_MIX_TRANSFORMER = {"unetplusplus", "linknet"}
@@ -38,12 +55,18 @@ _VIT_MODULES = ("vision_transformer", "deit", "eva")
 
 
 def architectures() -> tuple[str, ...]:
-    """Names that `build_network` knows."""
-    return (*SMP_CLASSES, UNET_CLASSIC)
+    """Return the names that `build_network` knows."""
+    return (*SMP_CLASSES, *OWN)
+
+
+def architecture_classes() -> dict[str, str]:
+    """Map the class of a network, as `config.json` names it, to its architecture."""
+    own = {architecture.class_name: name for name, architecture in OWN.items()}
+    return {class_name: name for name, class_name in SMP_CLASSES.items()} | own
 
 
 def encoders_for(architecture: str) -> tuple[str, ...]:
-    """Encoders that fit an architecture, by name.
+    """List the encoders that fit an architecture.
 
     For `dpt` these are vision transformers of timm, for the others what smp brings itself. Most feature
     extractors of timm fit too, as "tu-<timm name>"; `build_network` runs them once to find out.
@@ -52,13 +75,13 @@ def encoders_for(architecture: str) -> tuple[str, ...]:
         architecture: one of `architectures()`.
 
     Returns:
-        Names in smp's order; none for `unet-classic`.
+        Names in smp's order; none for our own architectures.
 
     Raises:
         ModelError: if there is no such architecture.
     """
     check_architecture(architecture)
-    if architecture == UNET_CLASSIC:
+    if architecture in OWN:
         return ()
     if architecture == "dpt":
         return _vision_transformers()
@@ -89,7 +112,7 @@ def check_encoder(architecture: str, encoder: str) -> None:
     """Refuse an encoder that does not fit, listing those that do.
 
     Args:
-        architecture: one of `architectures()`, not `unet-classic`.
+        architecture: one of smp's.
         encoder: name of an encoder of smp, or "tu-" and the name of a model of timm.
 
     Raises:
@@ -104,12 +127,12 @@ def check_encoder(architecture: str, encoder: str) -> None:
 
 
 def misfit(architecture: str, encoder: str, reason: str) -> ModelError:
-    """The error for an encoder that does not fit.
+    """Make the error for an encoder that does not fit.
 
     Args:
         architecture: one of `architectures()`.
-        encoder: what was asked for.
-        reason: why not, empty if there is nothing to add.
+        encoder: the name that was asked for.
+        reason: why it does not fit; empty if there is nothing to add.
     """
     fitting = encoders_for(architecture)
     why = f" ({reason})" if reason else ""
@@ -125,20 +148,20 @@ def misfit(architecture: str, encoder: str, reason: str) -> ModelError:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """`, did you mean "unet"?` for a name that is close to a known one, else nothing."""
+    """Suggest a known name that is close (`, did you mean "unet"?`), or nothing."""
     close = difflib.get_close_matches(str(name).lower(), list(known), n=1)
     return f', did you mean "{close[0]}"?' if close else ""
 
 
 def _can_dilate(encoder_class: type) -> bool:
-    """Whether an encoder keeps smp's own `make_dilated`; those that cannot dilate override it to refuse."""
+    """Tell whether an encoder keeps smp's `make_dilated`; those that cannot dilate override it to refuse."""
     from segmentation_models_pytorch.encoders._base import EncoderMixin
 
     return getattr(encoder_class, "make_dilated", None) is EncoderMixin.make_dilated
 
 
 def _vision_transformers() -> tuple[str, ...]:
-    """Plain vision transformers with patches of 8, 16 or 32 pixels: smp's DPT scales by powers of two."""
+    """List plain vision transformers with patches of 8, 16 or 32 pixels; smp's DPT scales by powers of 2."""
     import timm
 
     names = [name for module in _VIT_MODULES for name in timm.list_models(module=module)]
@@ -148,7 +171,7 @@ def _vision_transformers() -> tuple[str, ...]:
 
 
 def _check_timm_name(encoder: str) -> None:
-    """Only names in timm's own registry: "hf-hub:..." and "local-dir:..." would read files from elsewhere."""
+    """Refuse names that timm does not list: "hf-hub:..." and "local-dir:..." would read other files."""
     import timm
 
     name = encoder.removeprefix(TIMM_PREFIX)

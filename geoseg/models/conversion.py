@@ -1,38 +1,46 @@
-"""A network as one ONNX graph: all that lies between a normalised chip and its probabilities, at one shape.
+"""Networks in other formats than torch's: how they are made, and how a package lists them.
 
-ONNX is the only format that torch networks are turned into. ONNX Runtime runs it, OpenVINO reads it as it is
-(and makes its own format, IR, of it where a package shall hold that), so there is one conversion to test.
+Torch networks are converted to ONNX only: one graph of all that lies between a normalised chip and its
+probabilities, at one shape. ONNX Runtime runs it; OpenVINO reads it too, and `openvino_ir` turns it into
+OpenVINO's own format (IR) where a package shall hold that. So there is one conversion to test.
+
+A package may hold a network as ONNX, as IR, and as IR quantized to int8. `mlm.json` lists them in
+`geoseg:converted`, each with the chips it takes and the SHA-256 of its files; a file that differs is refused.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
 from geoseg.errors import ModelError
 from geoseg.models.networks import size_divisor
+from geoseg.models.sources import CONVERTED_FILES, MLM_FILE, ONNX, OPENVINO, Package
 
 INPUTS = ("chips", "temperature")
 OUTPUT = "probabilities"
 OPSET = 20
 """Has antialiased Resize (18) and GELU (20), which encoders use; known since ONNX 1.15."""
 
+CONVERTED_KEY = "geoseg:converted"
 PACKAGES = ("onnx", "onnxscript")
-# Bytes of a constant that may be worked out while converting: position encodings resized to the chip, say.
+_TITLES = {ONNX: "Network for ONNX Runtime and OpenVINO", OPENVINO: "Network for OpenVINO"}
+# Bytes of a constant that may be computed while converting: position encodings resized to the chip, say.
 _FOLD_BYTES = 2**26
 
 
 @dataclass(frozen=True, slots=True)
 class ChipShape:
-    """The one shape that a converted network takes.
+    """The only shape that a converted network takes.
 
     Attributes:
-        batch: chips a forward.
+        batch: chips an inference.
         bands: input bands.
         side: rows and columns of a chip.
     """
@@ -47,23 +55,91 @@ class ChipShape:
         return (self.batch, self.bands, self.side, self.side)
 
 
+@dataclass(frozen=True, slots=True)
+class ListedNetwork:
+    """A converted network as `mlm.json` lists it.
+
+    Attributes:
+        format: "onnx" or "openvino".
+        precision: "fp32" or "int8".
+        shape: the only shape it takes.
+        hashes: file name -> SHA-256, hexadecimal.
+    """
+
+    format: str
+    precision: str
+    shape: ChipShape
+    hashes: Mapping[str, str]
+
+    def load(self, package: Package) -> ConvertedNetwork:
+        """Read the files of the network.
+
+        Raises:
+            ModelError: if one is missing, or is not the one that the package was made with.
+        """
+        files = {}
+        for name, listed in self.hashes.items():
+            data = package.read(name)
+            if hashlib.sha256(data).hexdigest() != listed:
+                raise ModelError(
+                    f"{package.where(name)} is not the file that {MLM_FILE} describes (another SHA-256); "
+                    "export or quantize the model again"
+                )
+            files[name] = data
+        return ConvertedNetwork(self.format, self.precision, self.shape, files)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedNetwork:
+    """A converted network in memory; `to_onnx` says what its inputs and output are.
+
+    Attributes:
+        format: "onnx" or "openvino".
+        precision: "fp32" or "int8".
+        shape: the only shape it takes.
+        files: file name -> content; one ONNX file, or IR's graph (.xml) and weights (.bin).
+    """
+
+    format: str
+    precision: str
+    shape: ChipShape
+    files: Mapping[str, bytes] = field(repr=False)
+
+    @property
+    def listing(self) -> ListedNetwork:
+        """What `mlm.json` says of it."""
+        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in self.files.items()}
+        return ListedNetwork(self.format, self.precision, self.shape, hashes)
+
+    @property
+    def graph(self) -> bytes:
+        """The ONNX file, or IR's .xml."""
+        return self.files[CONVERTED_FILES[self.format, self.precision][0]]
+
+    @property
+    def weights(self) -> bytes | None:
+        """IR's .bin; None for ONNX, which holds its weights."""
+        names = CONVERTED_FILES[self.format, self.precision]
+        return self.files[names[1]] if len(names) > 1 else None
+
+
 def can_convert() -> bool:
-    """Whether what converting needs is installed."""
+    """Tell whether the packages that conversion needs are installed."""
     return all(find_spec(package) is not None for package in PACKAGES)
 
 
 def to_onnx(network: Any, shape: ChipShape) -> bytes:
-    """Convert a network.
+    """Convert a torch network to ONNX.
 
     Args:
         network: torch Module in evaluation mode, from `build_network` or `load_model`.
-        shape: what it shall take.
+        shape: the chips that the ONNX network takes.
 
     Returns:
         An ONNX model with the inputs `chips` (float32, `shape.dimensions`, normalised) and `temperature`
         (float32, a scalar that divides the logits) and the output `probabilities` (float32, (batch, classes,
-        side, side), summing to 1 over the classes). Sides the network cannot take are padded with zeros,
-        small logits upsampled bilinearly, as the torch backend does it.
+        side, side), summing to 1 over the classes). Sides that the network cannot take are padded with
+        zeros, small logits are upsampled bilinearly, as the torch backend does it.
 
     Raises:
         ModelError: if torch cannot export this network, with its reason.
@@ -120,7 +196,7 @@ def _whole_forward(network: Any, divisor: int) -> Any:
 def _bytes_of(program: Any) -> bytes:
     from onnxscript import optimizer
 
-    # What depends on weights alone is worked out now: runtimes differ in how they resize antialiased.
+    # What depends on weights alone is computed now: runtimes differ in how they resize antialiased.
     optimizer.optimize(program.model, input_size_limit=_FOLD_BYTES, output_size_limit=_FOLD_BYTES)
     _forget_sources(program.model)
     buffer = io.BytesIO()
@@ -157,3 +233,65 @@ def _quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+def listed_networks(item: Mapping[str, Any], where: str) -> tuple[ListedNetwork, ...]:
+    """Read the converted networks that `mlm.json` lists.
+
+    Args:
+        item: parsed `mlm.json`.
+        where: the file, as messages name it.
+
+    Raises:
+        ModelError: if the list is wrong.
+    """
+    properties = item.get("properties")
+    entries = properties.get(CONVERTED_KEY, []) if isinstance(properties, Mapping) else []
+    try:
+        return tuple(_listed(entry) for entry in entries)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise ModelError(
+            f"{where}: `{CONVERTED_KEY}` is no list of converted networks ({type(error).__name__}: {error}); "
+            "export or quantize the model again"
+        ) from error
+
+
+def with_listed(item: dict[str, Any], networks: tuple[ListedNetwork, ...]) -> dict[str, Any]:
+    """Return `mlm.json` with these converted networks, and no others, listed and among its assets."""
+    properties, assets = dict(item["properties"]), dict(item["assets"])
+    for names in CONVERTED_FILES.values():
+        for name in names:
+            assets.pop(name, None)
+    properties.pop(CONVERTED_KEY, None)
+    if networks:
+        properties[CONVERTED_KEY] = [
+            {
+                "format": network.format,
+                "precision": network.precision,
+                "shape": list(network.shape.dimensions),
+                "sha256": dict(network.hashes),
+            }
+            for network in networks
+        ]
+    for network in networks:
+        for name in network.hashes:
+            assets[name] = _asset(network, name)
+    return item | {"properties": properties, "assets": assets}
+
+
+def _listed(entry: Mapping[str, Any]) -> ListedNetwork:
+    names = CONVERTED_FILES[entry["format"], entry["precision"]]
+    batch, bands, rows, cols = (int(size) for size in entry["shape"])
+    if rows != cols or min(batch, bands, rows) < 1:
+        raise ValueError(f"a shape of {entry['shape']}")
+    hashes = {name: str(entry["sha256"][name]) for name in names}
+    return ListedNetwork(entry["format"], entry["precision"], ChipShape(batch, bands, rows), hashes)
+
+
+def _asset(network: ListedNetwork, name: str) -> dict[str, Any]:
+    return {
+        "href": name,
+        "title": f"{_TITLES[network.format]}, {network.precision}",
+        "type": f"application/octet-stream; framework={network.format}",
+        "roles": ["data"],
+    }

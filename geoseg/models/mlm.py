@@ -1,7 +1,7 @@
 """Write a model card as `mlm.json`, a STAC item with the MLM extension 1.4.0, and read it back.
 
 What the extension (https://github.com/stac-extensions/mlm/tree/v1.4.0) has a field for is kept there,
-the rest has the prefix `geoseg:`. `mlm_read.card_from_item` is the inverse.
+the rest has the prefix `geoseg:`. `card_from_item` is the inverse of `item_from_card`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from typing import Any
 from geoseg.classes import LandClass
 from geoseg.errors import ModelError
 from geoseg.models.card import ModelBand, ModelCard
+from geoseg.models.sources import CONFIG_FILE, WEIGHTS_FILE
 
 FORMAT = 1
 """Version of the `geoseg:` fields; a reader refuses a higher one."""
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-MLM_FILE = "mlm.json"
+QUANTIZATION_KEY = "geoseg:quantization"
 
 _EXTENSIONS = "https://stac-extensions.github.io"
 MLM_EXTENSION = f"{_EXTENSIONS}/mlm/v1.4.0/schema.json"
@@ -39,12 +38,23 @@ _MLM_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_. -]+[a-zA-Z0-9]")
 # A model is not tied to a date; this is how the extension's own examples say so.
 _ALWAYS = {"datetime": None, "start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z"}
 
+_MLM = f"{_EXTENSIONS}/mlm/v1."
+_REQUIRED = object()
+_KINDS: dict[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+}
+
 
 def item_from_card(card: ModelCard, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The STAC item for a card.
+    """Make the STAC item for a card.
 
     Args:
-        card: what to write.
+        card: the card.
         facts: further MLM properties that no card holds, such as `mlm:total_parameters`.
 
     Returns:
@@ -69,7 +79,7 @@ def item_from_card(card: ModelCard, facts: Mapping[str, Any] | None = None) -> d
         **_own_fields(card),
     }
     if card.quantization:
-        properties["geoseg:quantization"] = dict(card.quantization)
+        properties[QUANTIZATION_KEY] = dict(card.quantization)
     if card.gsd is not None:
         properties["gsd"] = card.gsd
     if card.gsd_estimated:
@@ -188,30 +198,18 @@ def _assets(card: ModelCard) -> dict[str, Any]:
 
 
 def _mlm_name(name: str) -> str:
-    """The name in the alphabet that `mlm:name` allows; the name itself is in `title`."""
+    """Spell the name in the alphabet that `mlm:name` allows; the name itself is in `title`."""
     if _MLM_NAME.fullmatch(name):
         return name
     slug = re.sub(r"[^a-zA-Z0-9_.-]+", "-", name).strip("-_.")
     return slug if _MLM_NAME.fullmatch(slug) else f"model-{slug or 0}"
 
 
-_MLM = "https://stac-extensions.github.io/mlm/v1."
-_REQUIRED = object()
-_KINDS: dict[type, str] = {
-    dict: "an object",
-    list: "a list",
-    str: "a text",
-    float: "a number",
-    int: "a whole number",
-    bool: "true or false",
-}
-
-
 def card_from_item(item: Any) -> ModelCard:
-    """The card that a STAC item with the MLM extension describes.
+    """Read the card that a STAC item with the MLM extension describes.
 
     Args:
-        item: parsed `mlm.json`, as `mlm.item_from_card` writes it or another tool following the extension.
+        item: parsed `mlm.json`, as `item_from_card` or another tool that follows the extension writes it.
 
     Returns:
         The card; texts that are missing are empty.
@@ -272,7 +270,7 @@ def _check_kind(item: Any) -> None:
 
 
 def _bands(item: Any) -> tuple[tuple[ModelBand, ...], str]:
-    """Bands in the input's order, and the unit they share."""
+    """Read the bands in the input's order, and the unit they share."""
     described = {}
     for index in range(len(_get(item, "properties", "bands", kind=list))):
         described[_get(item, "properties", "bands", index, "name", kind=str)] = index
@@ -299,7 +297,7 @@ def _bands(item: Any) -> tuple[tuple[ModelBand, ...], str]:
 
 
 def _band_name(item: Any, *path: str | int) -> str:
-    """A band is named by a text or by an object with a name."""
+    """Read the name of a band, which is a text or an object with a name."""
     entry = _get(item, *path, kind=object)
     name: str = (
         _get(item, *path, "name", kind=str) if isinstance(entry, dict) else _get(item, *path, kind=str)
@@ -357,7 +355,7 @@ def _license(item: Any) -> str:
 
 
 def _get(item: Any, *path: str | int, kind: type, default: Any = _REQUIRED) -> Any:
-    """The value at a path; null counts as missing where there is a default."""
+    """Look up the value at a path; null counts as missing where there is a default."""
     value = item
     for depth, key in enumerate(path):
         try:
@@ -375,5 +373,5 @@ def _get(item: Any, *path: str | int, kind: type, default: Any = _REQUIRED) -> A
 
 
 def _path(*keys: str | int) -> str:
-    """`properties.mlm:input[0].bands` for ("properties", "mlm:input", 0, "bands")."""
+    """Spell a path: `properties.mlm:input[0].bands` for ("properties", "mlm:input", 0, "bands")."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")

@@ -1,4 +1,4 @@
-"""A model in memory; its torch network is built when it is first used, and not at all where it is not."""
+"""A model in memory; its torch network is built only when it is first used."""
 
 from __future__ import annotations
 
@@ -12,18 +12,11 @@ from typing import Any
 from geoseg.classes import LandClass
 from geoseg.errors import ModelError
 from geoseg.models.card import ModelBand, ModelCard
-from geoseg.models.catalog import SMP_CLASSES, UNET_CLASSIC, UNET_CLASSIC_CLASS
-from geoseg.models.conversion import ChipShape
-from geoseg.models.converted import Converted, Promised
-from geoseg.models.mlm import CONFIG_FILE, WEIGHTS_FILE
+from geoseg.models.catalog import architecture_classes
+from geoseg.models.conversion import ChipShape, ConvertedNetwork, ListedNetwork
 from geoseg.models.networks import assemble, check_config_chip_size, config_stride
-from geoseg.models.sources import Package
+from geoseg.models.sources import CONFIG_FILE, WEIGHTS_FILE, Package
 from geoseg.models.weights import load_weights
-
-ARCHITECTURES = {smp_class: name for name, smp_class in SMP_CLASSES.items()} | {
-    UNET_CLASSIC_CLASS: UNET_CLASSIC
-}
-"""`_model_class` of `config.json` -> architecture."""
 
 # Given to `assemble` by other names, or not for a package to choose: it gives logits and brings its weights.
 _LEFT_OUT = (
@@ -41,8 +34,8 @@ _LEFT_OUT = (
 class Model:
     """A loaded model.
 
-    It can be pickled and then needs no file any more; what is pickled is the package, not the torch network
-    that was built of it.
+    It can be pickled and sent to a machine that lacks the files; the pickle holds what was read of the
+    package, not the torch network that was built from it.
 
     Attributes:
         card: what the package says about it.
@@ -52,8 +45,8 @@ class Model:
         package: its files.
         config: `config.json`; None where there is no torch network.
         weights: `model.safetensors`; empty where there is no torch network.
-        promised: the converted networks that the package holds.
-        at_hand: converted networks that were read or made, by format, precision and shape.
+        listed: the converted networks that the package holds.
+        loaded: the converted networks that were read or made so far, by format, precision and shape.
     """
 
     card: ModelCard
@@ -62,19 +55,19 @@ class Model:
     package: Package = field(repr=False)
     config: Mapping[str, Any] | None = field(repr=False)
     weights: bytes = field(repr=False)
-    promised: tuple[Promised, ...] = ()
-    at_hand: dict[tuple[str, str, ChipShape], Converted] = field(default_factory=dict, repr=False)
+    listed: tuple[ListedNetwork, ...] = ()
+    loaded: dict[tuple[str, str, ChipShape], ConvertedNetwork] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the torch network."""
+        """Pickle everything but the torch network."""
         return {key: value for key, value in vars(self).items() if key != "network"}
 
     @cached_property
     def network(self) -> Any:
-        """Torch Module in evaluation mode, built when first asked for, float32 on the CPU.
+        """The torch Module in evaluation mode, float32 on the CPU, built when first asked for.
 
-        Normalised (N, bands, rows, columns) to logits (N, classes, rows', columns'), index i of the classes
-        being `classes[i]`.
+        It maps normalised (N, bands, rows, columns) to logits (N, classes, rows', columns'); index i of the
+        classes is `classes[i]`.
 
         Raises:
             ModelError: if the weights are damaged or do not fit, or there are none.
@@ -85,7 +78,7 @@ class Model:
             )
         import torch
 
-        with torch.random.fork_rng(devices=[]):  # random weights come and go; the caller's numbers stay
+        with torch.random.fork_rng(devices=[]):  # random weights are drawn; the caller's numbers stay
             network = network_from_config(self.config, self.package.where(CONFIG_FILE))
         load_weights(network, self.weights, self.package.where(WEIGHTS_FILE))
         return network.eval()
@@ -112,11 +105,11 @@ class Model:
 
     @property
     def stride(self) -> int | None:
-        """What sides of chips are best multiples of, told without torch; None if it takes one size only."""
+        """What sides of chips should be multiples of, told without torch; None if it takes one size only."""
         return None if self.config is None else config_stride(self.config)
 
     def check_chip_size(self, chip_size: int) -> None:
-        """Refuse chips that the network cannot take; needs no torch.
+        """Refuse chips that the network cannot take, without torch.
 
         Raises:
             ModelError: with the size to use.
@@ -124,15 +117,15 @@ class Model:
         if self.config is not None:
             check_config_chip_size(self.config, chip_size)
             return
-        sides = sorted({promised.shape.side for promised in self.promised})
+        sides = sorted({network.shape.side for network in self.listed})
         if chip_size not in sides:
             raise ModelError(
                 f"{self.path} takes chips of {' or '.join(map(str, sides))} pixels, not {chip_size}; "
                 "other sizes need the package it was exported from"
             )
 
-    def converted(self, form: str, precision: str, shape: ChipShape) -> Converted | None:
-        """A converted network that is at hand or in the package; None if there is none of this shape.
+    def converted(self, form: str, precision: str, shape: ChipShape) -> ConvertedNetwork | None:
+        """Return the converted network of a shape, loaded from the package if need be; None if there is none.
 
         Args:
             form: "onnx" or "openvino".
@@ -140,25 +133,25 @@ class Model:
             shape: what it must take.
 
         Raises:
-            ModelError: if the package's files are not the promised ones.
+            ModelError: if a file is not the one that the package lists.
         """
         key = (form, precision, shape)
-        for promised in self.promised:
-            if key not in self.at_hand and (promised.format, promised.precision, promised.shape) == key:
-                self.at_hand[key] = promised.load(self.package)
-        return self.at_hand.get(key)
+        for network in self.listed:
+            if key not in self.loaded and (network.format, network.precision, network.shape) == key:
+                self.loaded[key] = network.load(self.package)
+        return self.loaded.get(key)
 
 
 def model_hash(
-    card: ModelCard, config: Mapping[str, Any] | None, weights: bytes, promised: Iterable[Promised]
+    card: ModelCard, config: Mapping[str, Any] | None, weights: bytes, listed: Iterable[ListedNetwork]
 ) -> str:
-    """What `Model.hash` says.
+    """Hash all that changes an answer; see `Model.hash`.
 
     Args:
         card: the card.
         config: `config.json`; None where there is no torch network.
         weights: the bytes of `model.safetensors`.
-        promised: the converted networks of the package.
+        listed: the converted networks of the package.
     """
     answer = {
         "bands": [[band.name, band.mean, band.std] for band in card.bands],
@@ -172,13 +165,13 @@ def model_hash(
     for part in (config, answer):
         digest.update(hashlib.sha256(json.dumps(part, sort_keys=True).encode()).digest())
     digest.update(hashlib.sha256(weights).digest())
-    for network in promised:
+    for network in listed:
         digest.update(json.dumps(dict(network.hashes), sort_keys=True).encode())
     return digest.hexdigest()
 
 
 def network_from_config(config: Mapping[str, Any], where: str) -> Any:
-    """A network with random weights, as `config.json` describes it.
+    """Build the network that `config.json` describes, with random weights.
 
     Args:
         config: the parsed file.
@@ -190,7 +183,7 @@ def network_from_config(config: Mapping[str, Any], where: str) -> Any:
     options = {key: value for key, value in config.items() if key not in _LEFT_OUT}
     try:
         return assemble(
-            ARCHITECTURES[config["_model_class"]],
+            architecture_classes()[config["_model_class"]],
             encoder=config.get("encoder_name"),
             encoder_weights=None,
             bands=config["in_channels"],

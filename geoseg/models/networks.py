@@ -7,13 +7,14 @@ import inspect
 import math
 import warnings
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from geoseg.errors import ModelError
 from geoseg.models.catalog import (
-    SMP_CLASSES,
+    OWN,
     TIMM_PREFIX,
-    UNET_CLASSIC,
+    architecture_classes,
     check_architecture,
     check_encoder,
     encoders_for,
@@ -43,9 +44,8 @@ _RESERVED = {
 }
 _PROBE_SIZE = 256
 _USUAL_DEPTH = 5
-# Classes that halve their input as often as an option says, and no more.
-_DEPTHS = dict.fromkeys(("Unet", "UnetPlusPlus", "MAnet", "Linknet"), "encoder_depth")
-_DEPTHS |= {"UnetClassic": "depth"}
+# Architectures that halve their input as often as an option says, and no more.
+_DEPTHS = dict.fromkeys(("unet", "unetplusplus", "manet", "linknet"), "encoder_depth")
 # How smp and timm refuse arguments, and torch shapes.
 _REFUSALS = (ValueError, TypeError, LookupError, AssertionError, RuntimeError, AttributeError)
 
@@ -59,7 +59,7 @@ def build_network(
     classes: int,
     **options: Any,
 ) -> Any:
-    """A network with random weights, in training mode, on the CPU.
+    """Build a network by name, in training mode, on the CPU.
 
     Args:
         architecture: one of `architectures()`.
@@ -76,7 +76,8 @@ def build_network(
         A torch Module: (N, bands, rows, columns) float32 to logits (N, classes, rows', columns').
 
     Raises:
-        ModelError: if a name or an option is unknown, the encoder does not fit, or weights cannot be had.
+        ModelError: if a name or an option is unknown, the encoder does not fit, or weights cannot be
+            downloaded.
     """
     network = assemble(
         architecture,
@@ -101,13 +102,13 @@ def assemble(
     classes: int,
     **options: Any,
 ) -> Any:
-    """`build_network` without running the network once; the arguments are the same."""
+    """Build a network as `build_network` does, without running it once to try its encoder."""
     check_architecture(architecture)
     for key, value in {"bands": bands, "classes": classes}.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ModelError(f"`{key}` is {value!r}; it must be a whole number of at least 1")
-    if architecture == UNET_CLASSIC:
-        return _unet_classic(encoder, encoder_weights, bands, classes, options)
+    if architecture in OWN:
+        return _own_network(architecture, encoder, encoder_weights, bands, classes, options)
     encoder = encoder or (DEFAULT_VISION_TRANSFORMER if architecture == "dpt" else DEFAULT_ENCODER)
     check_encoder(architecture, encoder)
     _check_options(architecture, encoder, options)
@@ -118,11 +119,11 @@ def assemble(
 
 
 def size_divisor(network: Any) -> int:
-    """What the rows and columns of a network's input must be multiples of; pad chips to that.
+    """Return what the rows and columns of a network's input must be multiples of; pad chips to that.
 
-    The stride of the deepest feature map, with two exceptions: PAN pools that map three times by 2, so it
-    needs eight times as much; DPT makes a map of stride 32 of whatever the encoder gives. A network built
-    with `img_size` takes only that.
+    That is the stride of the deepest feature map, with two exceptions: PAN pools that map three times by 2,
+    so it needs eight times as much; DPT makes a map of stride 32 from whatever the encoder gives. A network
+    built with `img_size` takes only that size.
 
     Args:
         network: what `build_network` or `load_model` returned.
@@ -143,21 +144,22 @@ def size_divisor(network: Any) -> int:
 
 
 def config_stride(config: Mapping[str, Any]) -> int | None:
-    """What sides of chips are best multiples of, told without building the network; others are padded.
+    """Return what sides of chips should be multiples of, without building the network; others are padded.
 
     Args:
         config: a `config.json`.
 
     Returns:
-        A multiple of what `size_divisor` says of usual encoders; None if the network takes one size only.
+        A multiple of what `size_divisor` returns for usual encoders; None if the network takes one size only.
     """
     if _fixed_size(config) is not None:
         return None
-    name = config.get("_model_class")
-    depth = config.get(_DEPTHS.get(str(name), ""))
+    architecture = architecture_classes().get(str(config.get("_model_class")), "")
+    option = OWN[architecture].depth if architecture in OWN else _DEPTHS.get(architecture)
+    depth = config.get(option) if option else None
     if isinstance(depth, int) and 0 <= depth <= _USUAL_DEPTH:
         return 1 << depth
-    return 128 if name == "PAN" else 1 << _USUAL_DEPTH
+    return 128 if architecture == "pan" else 1 << _USUAL_DEPTH
 
 
 def check_chip_size(network: Any, chip_size: int) -> None:
@@ -170,7 +172,7 @@ def check_chip_size(network: Any, chip_size: int) -> None:
 
 
 def check_config_chip_size(config: Mapping[str, Any], chip_size: int) -> None:
-    """`check_chip_size` of the network that a `config.json` describes, without building it."""
+    """Check a chip size as `check_chip_size` does, for the network that a `config.json` describes."""
     fixed = _fixed_size(config)
     if fixed is not None and chip_size > fixed:
         raise ModelError(
@@ -183,27 +185,35 @@ def _fixed_size(config: Mapping[str, Any]) -> int | None:
     return int(size if isinstance(size, int) else max(size)) if size else None
 
 
-def _unet_classic(
-    encoder: str | None, encoder_weights: str | None, bands: int, classes: int, options: dict[str, Any]
+def _own_network(
+    architecture: str,
+    encoder: str | None,
+    encoder_weights: str | None,
+    bands: int,
+    classes: int,
+    options: dict[str, Any],
 ) -> Any:
-    from geoseg.models.unet_classic import UnetClassic
-
     if encoder is not None or encoder_weights is not None:
         raise ModelError(
-            f"{UNET_CLASSIC} has no encoder of its own; leave `encoder` and `encoder_weights` out"
+            f"{architecture} has no encoder of its own; leave `encoder` and `encoder_weights` out"
         )
-    _refuse_unknown(UNET_CLASSIC, options, {"depth", "width", "norm"})
-    return UnetClassic(bands, classes, **options)
+    own = OWN[architecture]
+    network_class = getattr(import_module(own.module), own.class_name)
+    _refuse_unknown(architecture, options, _options_of(network_class))
+    return network_class(in_channels=bands, classes=classes, **options)
 
 
 def _check_options(architecture: str, encoder: str, options: dict[str, Any]) -> None:
     import segmentation_models_pytorch as smp
 
-    signature = inspect.signature(getattr(smp, SMP_CLASSES[architecture]).__init__)
-    known = set(signature.parameters) - _RESERVED
+    known = _options_of(smp.MODEL_ARCHITECTURES_MAPPING[architecture])
     if encoder.startswith(TIMM_PREFIX):
         known |= _ENCODER_OPTIONS
     _refuse_unknown(architecture, {key: options[key] for key in set(options) - _FORMER_OPTIONS}, known)
+
+
+def _options_of(network_class: Any) -> set[str]:
+    return set(inspect.signature(network_class.__init__).parameters) - _RESERVED
 
 
 def _refuse_unknown(architecture: str, options: dict[str, Any], known: set[str]) -> None:
@@ -216,10 +226,9 @@ def _refuse_unknown(architecture: str, options: dict[str, Any], known: set[str])
 
 
 def _smp_network(architecture: str, arguments: dict[str, Any]) -> Any:
-    """Call smp; whatever it objects to becomes one line."""
+    """Call smp; turn whatever it objects to into one line."""
     import segmentation_models_pytorch as smp
 
-    smp_class = getattr(smp, SMP_CLASSES[architecture])
     encoder = str(arguments["encoder_name"])
     try:
         with warnings.catch_warnings():
@@ -227,8 +236,8 @@ def _smp_network(architecture: str, arguments: dict[str, Any]) -> Any:
             if architecture == "dpt" and not {"dynamic_img_size", "img_size"} & set(arguments):
                 # Not every encoder has the option: position encodings may need none, or be fixed.
                 with contextlib.suppress(TypeError):
-                    return smp_class(**arguments, dynamic_img_size=True)
-            return smp_class(**arguments)
+                    return smp.create_model(architecture, **arguments, dynamic_img_size=True)
+            return smp.create_model(architecture, **arguments)
     except _REFUSALS as error:
         if encoder in encoders_for(architecture):
             reason = f"cannot be built with these options: {_one_line(error)}"
@@ -238,22 +247,21 @@ def _smp_network(architecture: str, arguments: dict[str, Any]) -> Any:
 
 def _with_pretrained_encoder(architecture: str, arguments: dict[str, Any], encoder_weights: str) -> Any:
     encoder = str(arguments["encoder_name"])
-    _smp_network(
-        architecture, {**arguments, "encoder_weights": None}
-    )  # so that what fails below is the download
+    # Without weights first, so that what fails below is the download.
+    _smp_network(architecture, {**arguments, "encoder_weights": None})
     weights: Any = True if encoder.startswith(TIMM_PREFIX) and architecture != "dpt" else encoder_weights
     try:
         return _smp_network(architecture, {**arguments, "encoder_weights": weights})
     except Exception as error:  # hub, timm and their HTTP client each have errors of their own
         reason = error.__cause__ or error if isinstance(error, ModelError) else error
         raise ModelError(
-            f'weights "{encoder_weights}" for encoder "{encoder}" cannot be had ({_one_line(reason)}); '
-            "check the network and the name, or start from random weights (encoder_weights=None)"
+            f'weights "{encoder_weights}" for encoder "{encoder}" cannot be downloaded ({_one_line(reason)})'
+            "; check the network and the name, or start from random weights (encoder_weights=None)"
         ) from error
 
 
 def _probe(network: Any, architecture: str, encoder: str, bands: int) -> None:
-    """Run an encoder of timm once: some build in smp, yet cannot run at any size or only at one."""
+    """Run a network with an encoder of timm once: some can be built, yet run at no size or only at one."""
     import torch
 
     size = network.config.get("img_size") or _PROBE_SIZE

@@ -1,23 +1,31 @@
-"""Save and load model packages: `config.json`, `model.safetensors` and `mlm.json` in a folder."""
+"""Open, load and save model packages: `config.json`, `model.safetensors`, `mlm.json`, converted networks."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from geoseg.errors import ModelError
+from geoseg.errors import ModelError, OutputError
+from geoseg.files import write_file
 from geoseg.models.card import ModelCard
-from geoseg.models.catalog import UNET_CLASSIC_CLASS
-from geoseg.models.converted import promised_in
-from geoseg.models.layout import CONVERTED_FILES, ONNX_ENDING
-from geoseg.models.mlm import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE, card_from_item, item_from_card
-from geoseg.models.model import ARCHITECTURES, Model, model_hash
+from geoseg.models.catalog import SMP_CLASSES, architecture_classes
+from geoseg.models.conversion import ConvertedNetwork, listed_networks, with_listed
+from geoseg.models.mlm import QUANTIZATION_KEY, card_from_item, item_from_card
+from geoseg.models.model import Model, model_hash
 from geoseg.models.networks import check_chip_size, check_config_chip_size
-from geoseg.models.onnx_package import read_item
-from geoseg.models.sources import Package, find_package
+from geoseg.models.onnx_file import read_onnx_item
+from geoseg.models.sources import (
+    CONFIG_FILE,
+    CONVERTED_FILES,
+    MLM_FILE,
+    ONNX_ENDING,
+    WEIGHTS_FILE,
+    Package,
+    find_package,
+)
 from geoseg.models.weights import dump_weights
 
 
@@ -38,14 +46,14 @@ def open_model(ref: str | os.PathLike[str] | None = None) -> Model:
     card = _card_of(item, package.where(MLM_FILE))
     config = _read_json(package, CONFIG_FILE)
     _check_config(card, config, package.where(CONFIG_FILE))
-    promised = promised_in(item, package.where(MLM_FILE))
+    listed = listed_networks(item, package.where(MLM_FILE))
     data = package.read(WEIGHTS_FILE)
     try:
         check_config_chip_size(config, card.chip_size)
     except ModelError as error:
         raise ModelError(f"{package.where(MLM_FILE)}: `geoseg:chip_size`: {error}") from error
-    answer = model_hash(card, config, data, promised)
-    return Model(card, package.path, answer, package, config, data, promised)
+    answer = model_hash(card, config, data, listed)
+    return Model(card, package.path, answer, package, config, data, listed)
 
 
 def load_model(ref: str | os.PathLike[str] | None = None) -> Model:
@@ -67,7 +75,7 @@ def load_model(ref: str | os.PathLike[str] | None = None) -> Model:
 
 
 def load_card(ref: str | os.PathLike[str] | None = None) -> ModelCard:
-    """Read only what a package says about its model; needs neither torch nor the weights.
+    """Read only what a package says about its model, without torch and without the weights.
 
     Args:
         ref: as for `load_model`.
@@ -84,7 +92,7 @@ def save_model(
     """Write a model package; smp's own architectures can be opened with `smp.from_pretrained(folder)` too.
 
     Args:
-        folder: made if it is not there; the three files in it are replaced.
+        folder: made if missing; the three files in it are replaced.
         card: must describe this network.
         network: from `build_network`, or any segmentation model of smp.
         precision: of the stored weights, "fp32" or "fp16".
@@ -102,9 +110,8 @@ def save_model(
     facts = {"mlm:total_parameters": sum(parameter.numel() for parameter in network.parameters())}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MLM_FILE).unlink(
-        missing_ok=True
-    )  # without it the folder is no package while files are replaced
+    # Without it the folder is no package while its files are replaced.
+    (folder / MLM_FILE).unlink(missing_ok=True)
     for names in CONVERTED_FILES.values():
         for name in names:
             (folder / name).unlink(missing_ok=True)  # they were converted from other weights
@@ -114,15 +121,65 @@ def save_model(
     return folder
 
 
+def write_package(
+    model: Model,
+    folder: str | os.PathLike[str],
+    networks: Sequence[ConvertedNetwork],
+    quantization: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a model with converted networks; those it has stay, unless a new one is of the same kind.
+
+    Args:
+        model: with a torch network.
+        folder: made if missing; files of a package in it are replaced.
+        networks: the networks to add.
+        quantization: what was measured of an int8 network among them, for the card.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ModelError: if the model is a lone converted network.
+        OutputError: if the folder cannot be written.
+    """
+    if model.config is None:
+        raise ModelError(f"{model.path} holds nothing but a converted network; give the package it came from")
+    kinds = {(network.format, network.precision) for network in networks}
+    kept = [old.load(model.package) for old in model.listed if (old.format, old.precision) not in kinds]
+    every = [*kept, *networks]
+    item = with_listed(read_item(model), tuple(network.listing for network in every))
+    if quantization is not None:
+        item["properties"][QUANTIZATION_KEY] = dict(quantization)
+    files = {name: data for network in every for name, data in network.files.items()}
+    files |= {WEIGHTS_FILE: model.weights, CONFIG_FILE: model.package.read(CONFIG_FILE)}
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Without it the folder is no package while its files are replaced.
+        (folder / MLM_FILE).unlink(missing_ok=True)
+        for name, data in files.items():
+            write_file(folder / name, data)
+        write_file(folder / MLM_FILE, to_json(item))
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error}") from error
+    return folder
+
+
+def read_item(model: Model) -> dict[str, Any]:
+    """Read and parse the model's `mlm.json`."""
+    item: dict[str, Any] = json.loads(model.package.read(MLM_FILE))
+    return item
+
+
 def _config_of(network: Any) -> dict[str, Any]:
-    """`config.json` as smp's `save_pretrained` writes it, without pretrained encoder weights to download."""
+    """Make `config.json` as smp's `save_pretrained` does, with no pretrained encoder weights to download."""
     name = type(network).__name__
-    if name not in ARCHITECTURES or not isinstance(getattr(network, "config", None), Mapping):
+    if name not in architecture_classes() or not isinstance(getattr(network, "config", None), Mapping):
         raise ModelError(
             f"a network of type {name} cannot be packaged; build it with geoseg.models.build_network"
         )
     config = dict(network.config) | {"_model_class": name}
-    if name != UNET_CLASSIC_CLASS:
+    if name in SMP_CLASSES.values():
         config["encoder_weights"] = None
     plain: dict[str, Any] = json.loads(json.dumps(config))
     return plain
@@ -130,24 +187,24 @@ def _config_of(network: Any) -> dict[str, Any]:
 
 def _check_config(card: ModelCard, config: Mapping[str, Any], where: str) -> None:
     """Refuse a card and a configuration that contradict each other."""
-    name = config.get("_model_class")
-    if name not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
+    name, known_classes = config.get("_model_class"), architecture_classes()
+    if name not in known_classes:
+        known = ", ".join(known_classes)
         raise ModelError(f"{where}: `_model_class` is {name!r}, not an architecture geoseg knows: {known}")
     for key in ("activation", "aux_params"):
         if config.get(key) is not None:
             raise ModelError(
                 f"{where}: `{key}` is {config[key]!r}; a network must give logits and nothing else"
             )
-    found = {**config, "architecture": ARCHITECTURES[name]}
-    promised = {
+    found = {**config, "architecture": known_classes[name]}
+    described = {
         "architecture": card.architecture,
         "encoder_name": card.encoder,
         "in_channels": len(card.bands),
         "classes": len(card.classes),
         **card.network,
     }
-    for key, value in promised.items():
+    for key, value in described.items():
         if found.get(key) != value:
             raise ModelError(
                 f"{where} has `{key}` {found.get(key)!r}, but the model card says {value!r}; they must agree"
@@ -168,11 +225,11 @@ def _card_of(item: Mapping[str, Any], where: str) -> ModelCard:
 
 
 def _open_onnx(package: Package) -> Model:
-    """A model of nothing but a converted network, its card in the file or beside it."""
-    item = read_item(package)
+    """Open a model of nothing but a converted network, its card in the file or beside it."""
+    item = read_onnx_item(package)
     card = _card_of(item, package.path)
-    promised = promised_in(item, package.path)
-    return Model(card, package.path, model_hash(card, None, b"", promised), package, None, b"", promised)
+    listed = listed_networks(item, package.path)
+    return Model(card, package.path, model_hash(card, None, b"", listed), package, None, b"", listed)
 
 
 def _read_json(package: Package, name: str) -> dict[str, Any]:
@@ -187,12 +244,5 @@ def _read_json(package: Package, name: str) -> dict[str, Any]:
 
 
 def to_json(value: Mapping[str, Any]) -> bytes:
-    """A JSON file's bytes."""
+    """Encode a JSON file."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode("ascii")
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write beside a file and rename, so that nobody reads half of it."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(data)
-    beside.replace(path)

@@ -1,4 +1,4 @@
-"""Post-training quantization: weights and activations of a converted network in 8 bits, with nncf.
+"""Post-training quantization: store weights and activations of a converted network in 8 bits, with nncf.
 
 https://docs.openvino.ai/2025/openvino-workflow/model-optimization-guide/quantizing-models-post-training.html.
 Scales of activations come from chips of real scenes; no labels are needed and no weight is trained.
@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ModelError, SettingsError
-from geoseg.models.conversion import INPUTS
-from geoseg.models.converted import Converted
-from geoseg.models.openvino_runtime import read_network, to_ir, without_telemetry
+from geoseg.models.conversion import INPUTS, ConvertedNetwork
+from geoseg.models.openvino_ir import read_network, to_ir, without_telemetry
 
 _WITH_WEIGHTS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
 
@@ -37,12 +36,12 @@ def check_can_quantize() -> None:
             )
 
 
-def quantize_network(network: Converted, chips: Sequence[NDArray[np.float32]]) -> Converted:
-    """Quantize a network to int8.
+def quantize_network(network: ConvertedNetwork, chips: Sequence[NDArray[np.float32]]) -> ConvertedNetwork:
+    """Quantize a converted network to int8.
 
     Args:
         network: fp32, ONNX or IR.
-        chips: float32, normalised, each as large as one forward of the network.
+        chips: float32, normalised, each as large as one inference takes.
 
     Returns:
         The int8 network as OpenVINO IR.
@@ -56,7 +55,7 @@ def quantize_network(network: Converted, chips: Sequence[NDArray[np.float32]]) -
             nncf = _import_nncf()
             quantized = nncf.quantize(
                 model,
-                nncf.Dataset(chips, _forward_of),
+                nncf.Dataset(chips, _inputs_of),
                 preset=nncf.QuantizationPreset.MIXED,
                 target_device=nncf.TargetDevice.CPU,
                 subset_size=len(chips),
@@ -69,15 +68,15 @@ def quantize_network(network: Converted, chips: Sequence[NDArray[np.float32]]) -
     return to_ir(quantized, network.shape, "int8")
 
 
-def _forward_of(chip: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+def _inputs_of(chip: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     return dict(zip(INPUTS, (chip, np.ones((), np.float32)), strict=True))
 
 
 def _kept_exact(model: Any) -> list[str]:
-    """Names of what stays fp32: the layers that read the chip, and all that follows the logits.
+    """Name the layers that stay fp32: those that read the chip, and all that follow the logits.
 
-    Values of a scene reach far from their mean, and 8 bits for all of them cost more agreement than the first
-    layer costs time; probabilities in 8 bits would round the confidence.
+    Values of a scene reach far from their mean: 8 bits for the first layer lose more agreement than they save
+    time. Probabilities in 8 bits would round the confidence.
     """
     read, shown = _reached(model.inputs, _users), _reached(model.outputs, _sources)
     return [
@@ -88,7 +87,7 @@ def _kept_exact(model: Any) -> list[str]:
 
 
 def _reached(ends: Iterable[Any], neighbours: Callable[[Any], Iterable[Any]]) -> set[str]:
-    """Names of the nodes that are reached from inputs or outputs, up to the first that have weights."""
+    """Name the nodes reached from inputs or outputs, up to the first that have weights."""
     waiting = [end.get_node() for end in ends]
     seen = {node.get_friendly_name() for node in waiting}
     while waiting:
@@ -120,7 +119,7 @@ def _import_nncf() -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep nncf from drawing bars where results belong, and what it brings along from giving its news."""
+    """Keep nncf from drawing bars on stdout, where results belong, and its dependencies from logging."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

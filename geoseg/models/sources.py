@@ -1,6 +1,6 @@
-"""Find a model package and read its files: bundled, a folder, a zip, or on the Hugging Face hub.
+"""Find a model package and read its files: bundled, a folder, a zip, an ONNX file, or on Hugging Face's hub.
 
-Nothing is unpacked and nothing but the files of the package's layout is ever read.
+Nothing is unpacked, and nothing but the files named here is ever read.
 """
 
 from __future__ import annotations
@@ -14,8 +14,22 @@ from pathlib import Path, PurePosixPath
 
 from geoseg.errors import ModelError
 from geoseg.models.catalog import suggestion
-from geoseg.models.layout import CONVERTED_FILES, ONNX_ENDING, ONNX_FILE
-from geoseg.models.mlm import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+MLM_FILE = "mlm.json"
+
+ONNX, OPENVINO = "onnx", "openvino"
+CONVERTED_FILES: dict[tuple[str, str], tuple[str, ...]] = {
+    (ONNX, "fp32"): ("network.onnx",),
+    (OPENVINO, "fp32"): ("network.xml", "network.bin"),
+    (OPENVINO, "int8"): ("network-int8.xml", "network-int8.bin"),
+}
+"""(format, precision) -> files of a converted network: the graph, then its weights where they lie apart."""
+
+ONNX_FILE = CONVERTED_FILES[ONNX, "fp32"][0]
+ONNX_ENDING = ".onnx"
+"""A lone file with this ending is a model of nothing but a converted network."""
 
 DEFAULT_MODEL = "dakota-crops"
 BUNDLED = Path(__file__).parent / "bundled"
@@ -36,10 +50,10 @@ _HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 @dataclass(frozen=True)
 class Package:
-    """Where a package's files are.
+    """Where the files of a package are.
 
     Attributes:
-        path: what to call it in messages: a folder, a zip or a hub address.
+        path: the name that messages give it: a folder, a zip or a hub address.
         files: file name -> path of the file, or name of the member in the zip.
         zipped: whether `files` are members of the zip at `path`.
     """
@@ -49,11 +63,11 @@ class Package:
     zipped: bool = False
 
     def where(self, name: str) -> str:
-        """The file as messages name it."""
+        """Name a file as messages do."""
         return f"{self.path}/{name}"
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file of the layout.
+        """Read one file of the package.
 
         Raises:
             ModelError: if the file is missing, too large or unreadable.
@@ -89,7 +103,7 @@ class Package:
 
 
 def bundled_models() -> tuple[str, ...]:
-    """Names of the models that come with geoseg."""
+    """List the models that come with geoseg by name."""
     if not BUNDLED.is_dir():
         return ()
     return tuple(sorted(folder.name for folder in BUNDLED.iterdir() if (folder / MLM_FILE).is_file()))
@@ -141,7 +155,7 @@ def _from_folder(folder: Path, path: str) -> Package:
 
 
 def _from_zip(path: Path) -> Package:
-    """A zip with the files at its top or in one folder."""
+    """Open a zip that holds the files at its top or in one folder."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = [PurePosixPath(info.filename) for info in archive.infolist() if not info.is_dir()]
@@ -157,7 +171,7 @@ def _from_zip(path: Path) -> Package:
 
 
 def _from_onnx(path: Path) -> Package:
-    """A lone converted network, and the card beside it if there is one."""
+    """Open a lone converted network, and the card beside it if there is one."""
     card = path.with_name(MLM_FILE)
     files = {ONNX_FILE: str(path)} | ({MLM_FILE: str(card)} if card.is_file() else {})
     return Package(str(path), files)
@@ -176,7 +190,7 @@ def _from_hub(address: str) -> Package:
     except Exception as error:  # the hub's client and its HTTP library each have errors of their own
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
-            f"{address} cannot be had and is not in the cache ({lines[0].rstrip('. ')}); "
+            f"{address} cannot be downloaded and is not in the cache ({lines[0].rstrip('. ')}); "
             "check the address and the network, or give a folder or zip with the package"
         ) from error
     return _from_folder(Path(folder), address)

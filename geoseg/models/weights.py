@@ -11,7 +11,7 @@ PRECISIONS = ("fp32", "fp16")
 
 
 def dump_weights(network: Any, precision: str = "fp32") -> bytes:
-    """The weights of a network as the bytes of a safetensors file.
+    """Write the weights of a network as the bytes of a safetensors file.
 
     Args:
         network: a torch Module.
@@ -87,7 +87,7 @@ def _check_finite(tensors: Mapping[str, Any], where: str) -> None:
 
 
 def _difference(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:
-    """The first difference in words, and how many more there are."""
+    """Name the first difference, and count the others."""
     differences = [
         f'tensor "{name}" has shape {list(found[name])} instead of {list(shape)}'
         if name in found

@@ -1,23 +1,15 @@
-"""The files a run promises: checked before it starts, published together when all are complete."""
+"""The files a run promises, checked before it starts."""
 
 from __future__ import annotations
 
-import glob
 import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import OutputError, RunError
-from geoseg.files import StagedFile, is_alive
-from geoseg.maps.writer import stale_sidecars as stale_beside_raster
-from geoseg.polygons.writers import SUFFIXES
-from geoseg.polygons.writers import stale_sidecars as stale_beside_polygons
 
 RASTERS = (".tif", ".tiff")
-_STAGED = re.compile(r"(\.\w+)*\.(?P<pid>\d+)\.part(\.\w+)*")
-"""What follows the stem in the name of a file that is not complete yet: its process's number, for one."""
 PathLike = str | os.PathLike[str]
 
 
@@ -114,31 +106,3 @@ def refuse_what_appeared(outputs: Outputs) -> None:
     for path in outputs.named().values():
         if path.exists():
             raise RunError(f"{path} was made by somebody else while this run was computing; move it away")
-
-
-def remove_leftovers(outputs: Outputs) -> None:
-    """Remove files under temporary names that a killed process left beside the outputs."""
-    for path in outputs.named().values():
-        for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part*"):
-            match = _STAGED.fullmatch(left.name.removeprefix(f".{path.stem}"))
-            if match is not None and not is_alive(int(match["pid"])):
-                left.unlink(missing_ok=True)
-
-
-def publish(files: Iterable[StagedFile]) -> None:
-    """Give complete files their final names, in the order given, after removing stale sidecars."""
-    files = list(files)
-    fresh = {file.final for file in files}
-    for file in files:
-        for stale in _stale_beside(file.final):
-            if stale not in fresh:
-                stale.unlink(missing_ok=True)
-    for file in files:
-        os.replace(file.staged, file.final)
-
-
-def _stale_beside(final: Path) -> tuple[Path, ...]:
-    suffix = final.suffix.lower()
-    if suffix in RASTERS:
-        return stale_beside_raster(final)
-    return stale_beside_polygons(final) if suffix in SUFFIXES else ()

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date as calendar_date
 from pathlib import Path
-from typing import Any
 
 from geoseg.doctor.choose_model import choose_model
-from geoseg.doctor.examine import Diagnosis
+from geoseg.doctor.findings import Diagnosis
 from geoseg.errors import MismatchError, SettingsError
 from geoseg.grid import Grid, Window
 from geoseg.inference.backends.convert import Say
 from geoseg.models import Model, open_model
 from geoseg.plan.outputs import RASTERS, Outputs, check_outputs
-from geoseg.plan.polygons_memory import TracePlan
 from geoseg.plan.request import PathLike, PredictRequest
-from geoseg.plan.settings import Settings, resolve_settings
+from geoseg.plan.settings import Settings, fit_batch_to_device, resolve_settings
 from geoseg.plan.workers import Workers, check_workers, choose_workers
 from geoseg.polygons.borders.request import borders_of, check_borders
 from geoseg.polygons.borders.simplify import Borders
@@ -26,18 +23,19 @@ from geoseg.polygons.zonal.request import zonal_of_run
 from geoseg.polygons.zonal.zonal import Zonal
 from geoseg.refine.request import resolve_refinement
 from geoseg.scene import Scene, open_scene
-from geoseg.scene.area import Area, read_area
+from geoseg.scene.vector import Area, read_area
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run that is ready to start.
+class Prepared:
+    """A run whose inputs were opened, examined and resolved; never changed afterwards.
 
     Attributes:
+        request: What was asked for.
         scene: The scene, its bands in the model's order.
         model: The model.
         chosen: Why this bundled model was chosen; None where the user named the model.
-        settings: The resolved settings.
+        settings: The resolved settings, before blocks are chosen to fit into memory.
         grid: The global chip grid.
         window: The part of the scene to map.
         area: The area of interest, or None.
@@ -45,16 +43,11 @@ class Job:
         borders: What becomes of the borders of polygons, or None.
         zonal: Statistics of the scene that polygons get, or None.
         date: Acquisition date, ISO 8601, or None.
-        warnings: What the user should know.
-        overwrite: Whether finished files and unfinished work may be replaced.
-        resume: Whether to go on with unfinished work.
         workers: Which processes compute.
-        begun: Whether its blocks are those of unfinished work.
-        margins_on_disk: Whether margins to the next row of blocks wait on disk alone, not in memory.
-        tracing: How polygons are traced, and what they may take; None if there are none.
-        planned: What it is expected to take, as JSON values.
+        warnings: What the user should know.
     """
 
+    request: PredictRequest
     scene: Scene
     model: Model
     chosen: str | None
@@ -66,17 +59,11 @@ class Job:
     borders: Borders | None
     zonal: Zonal | None
     date: str | None
-    warnings: tuple[str, ...]
-    overwrite: bool
-    resume: bool
     workers: Workers
-    begun: bool = False
-    margins_on_disk: bool = False
-    tracing: TracePlan | None = None
-    planned: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    warnings: tuple[str, ...]
 
 
-def prepare(request: PredictRequest, say: Say) -> Job:
+def prepare(request: PredictRequest, say: Say) -> Prepared:
     """Open, examine and resolve.
 
     Args:
@@ -84,9 +71,9 @@ def prepare(request: PredictRequest, say: Say) -> Job:
         say: Told what was chosen, and what takes a while.
 
     Raises:
-        InputError: Naming what is wrong and what mends it; nothing was written.
+        InputError: Naming what is wrong and what fixes it; nothing was written.
     """
-    check_workers(request)
+    check_flags(request)
     borders = borders_of(request.simplify, request.smooth_borders)
     opened = open_scene(
         request.scene, nodata=request.nodata, scale=request.scale, offset=request.offset, warp=request.warp
@@ -97,21 +84,29 @@ def prepare(request: PredictRequest, say: Say) -> Job:
     choice = choose_model(opened, request.model, bands=request.bands, force=request.force)
     if choice.reason is not None:
         say(f"model {choice.reason}")
-    warnings = judge(choice.diagnosis, opened, force=request.force)
-    assert choice.diagnosis.match is not None  # judge() has refused scenes without the bands
+    warnings = raise_if_unfit(choice.diagnosis, opened, force=request.force)
+    assert choice.diagnosis.match is not None  # scenes without the bands were refused
     numbers = choice.diagnosis.match.numbers
-    loaded = open_model(choice.model)
-    refine = resolve_refinement(request.refine, loaded.classes, loaded.card.name, opened)
-    settings = resolve_settings(loaded, numbers, request, shape=opened.shape, refine=refine, say=say)
+    model = open_model(choice.model)
+    refine = resolve_refinement(request.refine, model.classes, model.card.name, opened)
+    asked = resolve_settings(model, numbers, request, shape=opened.shape, refine=refine, say=say)
     area = None if request.aoi is None else read_area(request.aoi, opened)
     if area is not None and area.assumed_crs:
         warnings += (f"{request.aoi} has no CRS; its coordinates are taken to be in the scene's",)
-    grid = Grid(opened.shape, settings.chip_size, settings.overlap)
+    grid = Grid(opened.shape, asked.chip_size, asked.overlap)
     window = Window.from_shape(opened.shape) if area is None else area.window
-    selected = opened.select(numbers, invalid_where=loaded.card.invalid_where)
-    return Job(
-        scene=selected,
-        model=loaded,
+    workers = choose_workers(request, asked.device, len(grid.blocks(asked.block_size, window)))
+    settings = asked if workers.are_elsewhere else fit_batch_to_device(model, asked)
+    if settings.batch_size != asked.batch_size:
+        warnings += (
+            f"{settings.device} has too little memory for batches of {asked.batch_size} chips: --batch-size "
+            f"{settings.batch_size} instead, which may change single pixels",
+        )
+    scene = opened.select(numbers, invalid_where=model.card.invalid_where)
+    return Prepared(
+        request=request,
+        scene=scene,
+        model=model,
         chosen=choice.reason,
         settings=settings,
         grid=grid,
@@ -119,16 +114,25 @@ def prepare(request: PredictRequest, say: Say) -> Job:
         area=area,
         outputs=outputs,
         borders=borders,
-        zonal=zonal_of_run(request.stats, outputs.polygons, selected, loaded.card.band_names, window),
+        zonal=zonal_of_run(request.stats, outputs.polygons, scene, model.card.band_names, window),
         date=check_date(request.date) or opened.date,
+        workers=workers,
         warnings=warnings,
-        overwrite=request.overwrite,
-        resume=request.resume,
-        workers=choose_workers(request, settings.device, len(grid.blocks(settings.block_size, window))),
     )
 
 
-def judge(diagnosis: Diagnosis, scene: Scene, *, force: bool) -> tuple[str, ...]:
+def check_flags(request: PredictRequest) -> None:
+    """Refuse flags that contradict each other.
+
+    Raises:
+        SettingsError: Naming them.
+    """
+    if request.resume and request.overwrite:
+        raise SettingsError("--resume goes on with unfinished work, --overwrite removes it; give one of them")
+    check_workers(request)
+
+
+def raise_if_unfit(diagnosis: Diagnosis, scene: Scene, *, force: bool) -> tuple[str, ...]:
     """Refuse a scene that does not fit, or turn the findings into warnings.
 
     Raises:
@@ -136,18 +140,18 @@ def judge(diagnosis: Diagnosis, scene: Scene, *, force: bool) -> tuple[str, ...]
     """
     stops = [finding for finding in diagnosis.findings if finding.severity == "stop"]
     if stops and (diagnosis.match is None or not force):
-        reasons = "; ".join(f"{finding.message} ({finding.mend})" for finding in stops)
+        reasons = "; ".join(f"{finding.message} ({finding.fix})" for finding in stops)
         hint = "" if diagnosis.match is None else "; --force runs it all the same"
         raise MismatchError(f"{scene.name} does not fit the model: {reasons}{hint}")
     return tuple(
-        f"{finding.message} ({finding.mend})" if finding.mend else finding.message
+        f"{finding.message} ({finding.fix})" if finding.fix else finding.message
         for finding in diagnosis.findings
         if finding.severity != "note"
     )
 
 
 def name_outputs(scene: Scene, request: PredictRequest) -> Outputs:
-    """Where a run writes; the class map is named after the scene, in the current folder, by default."""
+    """Name where a run writes; by default a class map named after the scene, in the current folder."""
 
     def path(given: PathLike | None) -> Path | None:
         return None if given is None else Path(given)
@@ -181,7 +185,7 @@ def _check_outputs(outputs: Outputs, scene: Scene, *, overwrite: bool) -> None:
 
 
 def check_date(date: str | None) -> str | None:
-    """A date as ISO 8601.
+    """Check a date and give it as ISO 8601.
 
     Raises:
         SettingsError: If it is not one.

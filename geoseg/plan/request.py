@@ -6,14 +6,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from geoseg.plan.settings import AskedSettings
+from geoseg.plan.settings import ComputeOptions
 from geoseg.refine.request import Asked
 
 PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictRequest(AskedSettings):
+class PredictRequest(ComputeOptions):
     """The arguments of ``geoseg.predict``, which documents them, all but ``progress``."""
 
     scene: PathLike | Sequence[PathLike]
@@ -33,9 +33,9 @@ class PredictRequest(AskedSettings):
     smooth: int | None = None
     opening: str | None = None
     closing: str | None = None
-    fill_holes: str | float | None = None
-    sieve: str | float | None = None
-    simplify: str | float | None = None
+    fill_holes: str | None = None
+    sieve: str | None = None
+    simplify: str | None = None
     smooth_borders: int | None = None
     stats: Sequence[str] | None = None
     max_memory: str | int | None = None

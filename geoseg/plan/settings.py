@@ -1,11 +1,20 @@
-"""The settings of a run, resolved: every ``auto`` and default replaced by what is used."""
+"""The settings of a run, resolved: every ``auto`` and default replaced by what is used.
+
+Larger chips share less of themselves with their neighbours, and some sizes happen to end where the scene
+does. The choice depends on the model and the size of the scene alone, so that it is the same on every machine
+and for every area of interest; where most of a scene is nodata it need not be the best.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import lcm
 from typing import Any
 
-from geoseg.errors import SettingsError
+import numpy as np
+
+from geoseg.errors import RunError, SettingsError
+from geoseg.grid import Grid
 from geoseg.inference.backends.choose import convert_or_torch, resolve_backend
 from geoseg.inference.backends.convert import Say, converted_network
 from geoseg.inference.backends.onnx_ import OnnxBackend
@@ -14,9 +23,9 @@ from geoseg.inference.backends.pending import PendingBackend
 from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.backends.torch_ import GPU_BATCH_SIZE, TorchBackend
 from geoseg.inference.backends.tta import SYMMETRIES, SymmetricBackend
+from geoseg.inference.throttle import is_out_of_memory
 from geoseg.models import Model, size_divisor
 from geoseg.models.conversion import ChipShape
-from geoseg.plan.chip_size import resolve_chip_size
 from geoseg.refine.request import Refinement
 from geoseg.system.cpu import cores
 
@@ -60,7 +69,7 @@ class Settings:
     forwards_by: str = "cores"
 
     def that_change_the_answer(self) -> dict[str, str]:
-        """The settings to keep with a map, as text; the device by its kind."""
+        """Give the settings to keep with a map, as text; the device by its kind."""
         kept = asdict(self)
         del kept["block_size"], kept["forwards"], kept["forwards_by"], kept["refine"]
         kept["device"] = self.device.split(":")[0]
@@ -70,14 +79,14 @@ class Settings:
         return {key: str(value) for key, value in kept.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as JSON values."""
+        """Give the settings as JSON values."""
         refine = None if self.refine is None else self.refine.to_json()
         return asdict(self) | {"bands": list(self.bands), "refine": refine}
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskedSettings:
-    """What the user wants of the settings; None and ``"auto"`` leave it to the model and this machine.
+class ComputeOptions:
+    """What the user wants of the computation; None and ``"auto"`` leave it to the model and this machine.
 
     Attributes:
         chip_size: See ``Settings``, as for all of these; ``"auto"`` computes the fewest pixels for a scene.
@@ -107,13 +116,13 @@ class AskedSettings:
 
 
 def _keep_quiet(_message: str) -> None:
-    """Whom nothing need be told."""
+    """Say nothing."""
 
 
 def resolve_settings(
     model: Model,
     bands: tuple[int, ...],
-    asked: AskedSettings,
+    asked: ComputeOptions,
     *,
     shape: tuple[int, int] | None = None,
     refine: Refinement | None = None,
@@ -176,8 +185,8 @@ def resolve_settings(
     )
 
 
-def _forwards(asked: AskedSettings, *, on_cpu: bool) -> tuple[int, str]:
-    """The most forwards that are worth having in flight, and how they were chosen."""
+def _forwards(asked: ComputeOptions, *, on_cpu: bool) -> tuple[int, str]:
+    """Choose how many inferences are worth having in flight; also give how they were chosen."""
     if asked.forwards is not None:
         return asked.forwards, "asked"
     if not on_cpu:
@@ -224,3 +233,105 @@ def _plain_backend(model: Model, settings: Settings) -> Backend:
     return OpenVinoBackend(
         network, precision=settings.precision, forwards=settings.forwards, temperature=settings.temperature
     )
+
+
+AUTO = "auto"
+
+_LARGEST_CHIP = 1536
+"""Pixels a side: chips of 2048 would compute some two percent less and be nearly twice as large."""
+_FEWEST_CHIPS = 32
+"""Chips of a scene: fewer would leave cores idle while the last ones are computed."""
+
+
+def resolve_chip_size(
+    asked: int | str | None, model: Model, overlap: int | None, shape: tuple[int, int] | None
+) -> int:
+    """Choose the side of the chips of a run.
+
+    Args:
+        asked: What the user says: pixels, ``"auto"``, or None for the model's.
+        model: The model.
+        overlap: What the user says of it, or None.
+        shape: (rows, columns) of the scene; None where ``"auto"`` is not known.
+
+    Raises:
+        SettingsError: If ``asked`` is neither a number nor a word that is known here.
+    """
+    if asked is None:
+        return model.chip_size
+    if not isinstance(asked, str):
+        return asked
+    if asked != AUTO or shape is None:
+        raise SettingsError(f"--chip-size {asked}: give a number of pixels" + (" or auto" if shape else ""))
+    shared = model.overlap if overlap is None else overlap
+    return least_computed(shape, model.chip_size, shared, model.stride)
+
+
+def least_computed(shape: tuple[int, int], own: int, overlap: int, stride: int | None) -> int:
+    """Find the side with which the fewest pixels go through the network; of equal ones the smallest.
+
+    Args:
+        shape: (rows, columns) of the scene.
+        own: The model's side; never less.
+        overlap: Pixels that chips share.
+        stride: What sides must be multiples of; None if the network takes no other than its own.
+    """
+    if stride is None:
+        return own
+    step = lcm(stride, 8)  # the sides of networks of a stride of 2 need not be odd numbers
+    first = -(-own // step) * step
+    larger = (
+        side
+        for side in range(first, _LARGEST_CHIP + 1, step)
+        if _chips(shape, side, overlap) >= _FEWEST_CHIPS
+    )
+    return min((own, *larger), key=lambda side: _chips(shape, side, overlap) * side**2)
+
+
+def _chips(shape: tuple[int, int], side: int, overlap: int) -> int:
+    rows, cols = Grid(shape, side, min(overlap, side // 2)).counts
+    return rows * cols
+
+
+def fit_batch_to_device(model: Model, settings: Settings) -> Settings:
+    """Halve the batch until an inference fits into the memory of a GPU.
+
+    The shape of an inference is part of the answer, so it is settled before the first block and never changed
+    in a run.
+
+    Args:
+        model: The model.
+        settings: The resolved settings; nothing is tried where they say no GPU.
+
+    Returns:
+        The settings with the batch that fits.
+
+    Raises:
+        RunError: If a single chip is too much.
+    """
+    if not settings.device.startswith("cuda"):
+        return settings
+    while not _fits_device(model, settings):
+        if settings.batch_size == 1:
+            raise RunError(
+                f"{settings.device} has too little memory for one chip of {settings.chip_size} pixels; "
+                "use --precision bf16, another GPU, or --device cpu"
+            )
+        settings = replace(settings, batch_size=settings.batch_size // 2)
+    return settings
+
+
+def _fits_device(model: Model, settings: Settings) -> bool:
+    import torch
+
+    shape = (settings.batch_size, len(settings.bands), settings.chip_size, settings.chip_size)
+    try:
+        make_backend(model, settings).probabilities(np.zeros(shape, np.float32))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    finally:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from geoseg.errors import SettingsError
-from geoseg.plan.settings import AskedSettings
+from geoseg.plan.settings import ComputeOptions
 
 _LEAST_BLOCKS_A_GPU = 2
 """Starting a process takes seconds, which fewer blocks do not pay for."""
@@ -33,8 +33,8 @@ class Workers:
         return self.count > 0 or self.address is not None
 
 
-def check_workers(asked: AskedSettings) -> None:
-    """Refuse what cannot be meant.
+def check_workers(asked: ComputeOptions) -> None:
+    """Refuse options for workers that contradict each other.
 
     Raises:
         SettingsError: Naming the flags.
@@ -54,8 +54,8 @@ def check_workers(asked: AskedSettings) -> None:
         )
 
 
-def choose_workers(asked: AskedSettings, device: str, blocks: int) -> Workers:
-    """Choose who computes: also one worker for each GPU where there are several and none was named.
+def choose_workers(asked: ComputeOptions, device: str, blocks: int) -> Workers:
+    """Choose who computes: by default one worker for each GPU where there are several and none was named.
 
     Args:
         asked: What the user wants.

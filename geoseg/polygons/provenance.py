@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from geoseg.polygons.table.schema import SCHEMA_VERSION, VERSION_KEY
 from geoseg.polygons.zonal.zonal import Zonal, column_names
-from geoseg.units import AreaLimit
+from geoseg.units import Area
 
 STATS_TAG = "GEOSEG_STATS"
 """The columns of statistics, in order."""
@@ -39,9 +39,7 @@ def table_provenance(
     return found | {WITHOUT_TAG: missing} if missing else found
 
 
-def choice_tags(
-    min_area: AreaLimit | None, classes: Collection[int] | None, *, fiboa: bool
-) -> dict[str, str]:
+def choice_tags(min_area: Area | None, classes: Collection[int] | None, *, fiboa: bool) -> dict[str, str]:
     """What filters and further columns add to the provenance.
 
     Args:
@@ -51,7 +49,7 @@ def choice_tags(
     """
     found = {}
     if min_area is not None:
-        found[MIN_AREA_TAG] = f"{min_area.amount:g}{'px' if min_area.in_pixels else 'ha'}"
+        found[MIN_AREA_TAG] = str(min_area)
     if classes is not None:
         found[CLASSES_TAG] = ", ".join(map(str, sorted(classes)))
     if fiboa:

@@ -22,8 +22,8 @@ from geoseg.errors import SceneError, SettingsError
 from geoseg.grid import Window
 from geoseg.polygons.trace.block import BlockValues
 from geoseg.polygons.zonal.zonal import Zonal
+from geoseg.raster.georeference import require_same_grid
 from geoseg.raster.legend import read_legend
-from geoseg.raster.same_grid import require_same_grid
 
 if TYPE_CHECKING:
     from affine import Affine

@@ -20,7 +20,7 @@ from geoseg.maps.writer import MapWriter
 from geoseg.polygons.rasters import DATE_TAG, MapRasters
 from geoseg.progress import Progress
 from geoseg.raster.georeference import Georeference
-from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.refine.passes import STRIP_PIXELS, ReadRows
 from geoseg.refine.rasters import MapToRefine, ReadMap, open_quietly
 from geoseg.refine.request import REFINE_TAG, Asked, Refinement, read_refinement
@@ -62,7 +62,9 @@ def refinement_of(asked: Asked, class_map: PathLike) -> Refinement | None:
         info = maps.info
     refinement = read_refinement(asked, info.legend, os.fspath(class_map))
     if refinement is not None:
-        refinement.steps(measure_surface(info.crs, info.transform, info.shape, info.origin), info.shape[1])
+        refinement.steps(
+            measure_pixel_sizes(info.crs, info.transform, info.shape, info.origin), info.shape[1]
+        )
     return refinement
 
 
@@ -143,7 +145,7 @@ def _refine(
     ):
         info = maps.info
         bands = likely.band_classes(info.legend).tolist()
-        surface = measure_surface(info.crs, info.transform, info.shape, info.origin)
+        pixel_sizes = measure_pixel_sizes(info.crs, info.transform, info.shape, info.origin)
         given = MapToRefine(info.shape, _reader(maps), _likely(likely) if bands else None, bands, scratch)
         tags = {key: value for key, value in info.tags.items() if key.startswith(("GEOSEG_", DATE_TAG))}
         before, text = tags.get(REFINE_TAG), refinement.text(by_probability=bool(bands))
@@ -158,7 +160,7 @@ def _refine(
         ]
         changed = 0
         for part in given.rows(
-            refinement.steps(surface, info.shape[1], bands=bands, folder=scratch), progress
+            refinement.steps(pixel_sizes, info.shape[1], bands=bands, folder=scratch), progress
         ):
             window = Window(part.row, 0, *part.classes.shape)
             writers[0].write(window, part.classes[None])

@@ -20,7 +20,7 @@ from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.trace.block import BlockValues, trace_block
 from geoseg.polygons.trace.trace import Tracer
 from geoseg.polygons.zonal.zonal import Zonal, with_steps
-from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.raster.pixel_sizes import measure_pixel_sizes
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -83,10 +83,10 @@ class PolygonStream:
         self._info = info
         self._junctions = junctions
         self._zonal = None if zonal is None else with_steps(zonal, info.shape)
-        self._surface = measure_surface(info.crs, info.transform, info.shape, info.origin)
+        self._pixel_sizes = measure_pixel_sizes(info.crs, info.transform, info.shape, info.origin)
         self._store = PolygonStore(np.array([item.id for item in info.classes], np.uint8), folder)
         self._tracer = Tracer(
-            info.shape, self._surface, self._store, junctions=junctions, folder=folder, check=check
+            info.shape, self._pixel_sizes, self._store, junctions=junctions, folder=folder, check=check
         )
         self._seen = np.zeros(256, dtype=bool)
         self._thread = ThreadPoolExecutor(1, "geoseg-trace")
@@ -106,7 +106,7 @@ class PolygonStream:
         self._settle(0)
         self.close()
         info = self._info
-        polygons = self._store.finish_on_disk(self._surface, info.transform, info.origin, info.shape)
+        polygons = self._store.finish_on_disk(self._pixel_sizes, info.transform, info.origin, info.shape)
         self._seen[NODATA] = False
         classes = complete_legend(info.classes, np.flatnonzero(self._seen).tolist())
         provenance = table_provenance(info.provenance, zonal=self._zonal)
@@ -120,7 +120,7 @@ class PolygonStream:
         since = perf_counter()
         for strip in _strips(block):
             traced = trace_block(
-                self._with_statistics(strip), self._info.shape, self._surface, junctions=self._junctions
+                self._with_statistics(strip), self._info.shape, self._pixel_sizes, junctions=self._junctions
             )
             self._tracer.add_traced(traced)
             self._seen[traced.class_ids] = True

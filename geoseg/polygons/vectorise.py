@@ -21,7 +21,7 @@ from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.trace.block import TracedBlock, trace_block
 from geoseg.polygons.trace.trace import Tracer
 from geoseg.polygons.zonal.zonal import Zonal, with_steps
-from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.system.threads import in_order
 
 Progress = Callable[[int, int], None]
@@ -96,16 +96,16 @@ def polygons_from_maps(
         day = parse_date(date if date is not None else info.tags.get(DATE_TAG))
         known = info.legend if legend is None else complete_legend(legend, ())
         origin = info.origin if origin is None else origin
-        surface = measure_surface(info.crs, info.transform, info.shape, origin)
+        pixel_sizes = measure_pixel_sizes(info.crs, info.transform, info.shape, origin)
         zonal = None if zonal is None else with_steps(zonal, info.shape)
         store = PolygonStore(rasters.band_classes(known), folder)
-        tracer = Tracer(info.shape, surface, store, junctions=junctions, folder=folder, check=check)
+        tracer = Tracer(info.shape, pixel_sizes, store, junctions=junctions, folder=folder, check=check)
         total = rasters.n_blocks(size)
         seen = np.zeros(256, dtype=bool)
 
         def work(place: Window) -> TracedBlock:
             block = rasters.block(place, zonal)
-            return trace_block(block, info.shape, surface, junctions=junctions)
+            return trace_block(block, info.shape, pixel_sizes, junctions=junctions)
 
         with closing(in_order(work, rasters.places(size), workers)) as blocks:
             for done, traced in enumerate(blocks, start=1):
@@ -113,7 +113,7 @@ def polygons_from_maps(
                 seen[traced.class_ids] = True
                 if progress is not None:
                     progress(done, total)
-        polygons = store.finish_on_disk(surface, info.transform, origin, info.shape)
+        polygons = store.finish_on_disk(pixel_sizes, info.transform, origin, info.shape)
     seen[NODATA] = False
     classes = complete_legend(known, np.flatnonzero(seen).tolist(), colors=info.colors)
     tags = _kept_tags(info.tags) if provenance is None else dict(provenance)
@@ -142,18 +142,18 @@ def class_areas(
     areas = np.zeros(256, dtype=np.int64)
     with MapRasters(class_map) as rasters:
         info = rasters.info
-        surface = measure_surface(info.crs, info.transform, info.shape, origin or info.origin)
+        pixel_sizes = measure_pixel_sizes(info.crs, info.transform, info.shape, origin or info.origin)
         for block in rasters.blocks(resolve_block_size(block_size)):
             ids = block.classes.ravel()
             pixels += np.bincount(ids, minlength=256)
-            if surface is not None:
-                sizes = surface.pixel_areas(block.row, block.column, *block.classes.shape)
+            if pixel_sizes is not None:
+                sizes = pixel_sizes.pixel_areas(block.row, block.column, *block.classes.shape)
                 areas += np.bincount(ids, sizes.ravel(), minlength=256).astype(np.int64)
     return tuple(
         ClassArea(
             int(value),
             int(pixels[value]),
-            None if surface is None else float(areas[value] * surface.area_unit),
+            None if pixel_sizes is None else float(areas[value] * pixel_sizes.area_unit),
         )
         for value in np.flatnonzero(pixels[:NODATA])
     )

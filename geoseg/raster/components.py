@@ -81,7 +81,7 @@ def find_runs_and_contacts(values: NDArray[np.uint8]) -> tuple[Runs, Contacts]:
 
 
 def _split(values: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int32]]:
-    """Where runs begin, bool (rows, columns) and as indices, and the run of every pixel, int32 (pixels,)."""
+    """Find where runs begin, bool (rows, columns) and as indices, and every pixel's run, int32 (pixels,)."""
     begins = np.ones(values.shape, dtype=bool)
     np.not_equal(values[:, 1:], values[:, :-1], out=begins[:, 1:])
     starts = np.flatnonzero(begins)
@@ -96,7 +96,7 @@ def _connect(
     starts: NDArray[np.int64],
     run_of_pixel: NDArray[np.int32],
 ) -> Runs:
-    """The runs, two that lie above each other and share a value linked where their overlap begins."""
+    """Connect runs that lie above each other and share a value, where their overlap begins."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
@@ -114,7 +114,7 @@ def _connect(
 
 
 def spread(starts: NDArray[np.integer], sizes: NDArray[np.integer]) -> NDArray[np.int64]:
-    """The indices ``start, start + 1, ...`` of every run or group, one after the other.
+    """List the indices ``start, start + 1, ...`` of every run or group, one after the other.
 
     Args:
         starts: First index of each.

@@ -1,4 +1,4 @@
-"""Where a scene lies on the ground, and how large its pixels are there."""
+"""Where a raster lies on the ground, how large its pixels are there, and whether two lie on one grid."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.transform import Affine, GCPTransformer, RPCTransformer
 
+from geoseg.errors import SceneError
 from geoseg.raster.source import GDAL_ERRORS
 
 _WGS84 = "EPSG:4326"
+_TOLERANCE = 0.01
+"""Pixels that corners of rasters on one grid may be apart: headers are rounded."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Georeference:
         return t is not None and t.b == 0 and t.d == 0 and t.a > 0 and t.e < 0
 
     def pixel_size(self, shape: tuple[int, int]) -> tuple[float, float] | None:
-        """Height and width in metres of the pixel at the scene's centre, on the ellipsoid.
+        """Measure the height and width in metres of the pixel at the scene's centre, on the ellipsoid.
 
         The ends of the pixel's two middle lines are transformed to longitude and latitude, and their geodesic
         distance is measured (Karney 2013, through pyproj), so that degrees, feet and projections that stretch
@@ -93,17 +96,17 @@ class Georeference:
         return None if points is None else (_distance(*points[:2]), _distance(*points[2:]))
 
     def centre(self, shape: tuple[int, int]) -> tuple[float, float] | None:
-        """(longitude, latitude) of the centre of a scene of ``shape`` (rows, columns); None if unknown."""
+        """Return (longitude, latitude) of the centre of a scene of ``shape``; None if unknown."""
         points = self._on_ground([shape[0] / 2], [shape[1] / 2])
         return None if points is None else points[0]
 
     def gsd(self, shape: tuple[int, int]) -> float | None:
-        """Metres a pixel at the scene's centre: the geometric mean of both directions; None if unknown."""
+        """Return the metres a pixel at the scene's centre: the mean of both directions; None if unknown."""
         size = self.pixel_size(shape)
         return math.sqrt(size[0] * size[1]) if size else None
 
     def _on_ground(self, rows: list[float], cols: list[float]) -> list[tuple[float, float]] | None:
-        """(longitude, latitude) of points in pixels from the upper left corner; None if that is not known."""
+        """Return (longitude, latitude) of points in pixels from the upper left corner; None if unknown."""
         crs = self.ground_crs
         if crs is None or (self.transform is None and not self.needs_warp):
             return None
@@ -119,7 +122,7 @@ class Georeference:
         return points if all(math.isfinite(value) for point in points for value in point) else None
 
     def cut(self, row: int, col: int) -> Georeference:
-        """The georeferencing, in all its forms, of a raster that begins at a pixel of this one.
+        """Return the georeferencing, in all its forms, of a raster that begins at a pixel of this one.
 
         Args:
             row: The pixel's row; may be negative.
@@ -137,7 +140,7 @@ class Georeference:
         return replace(self, transform=t, gcps=gcps, rpcs=rpcs)
 
     def _place(self, rows: list[float], cols: list[float]) -> tuple[list[float], list[float]]:
-        """Coordinates in ``ground_crs`` of points given in pixels from the upper left corner."""
+        """Return the coordinates in ``ground_crs`` of points in pixels from the upper left corner."""
         if self.transform is not None:
             t = self.transform
             points = list(zip(rows, cols, strict=True))
@@ -146,6 +149,75 @@ class Georeference:
         with transformer:
             xs, ys = transformer.xy(rows, cols, offset="ul")
         return list(xs), list(ys)
+
+
+def same_transform(one: Affine | None, other: Affine | None, shape: tuple[int, int]) -> bool:
+    """Say whether rasters of one shape lie on each other, up to a hundredth of a pixel.
+
+    Args:
+        one: The transform of one; None if it has none.
+        other: The other's.
+        shape: Rows and columns of both.
+    """
+    if one is None or other is None:
+        return one is other
+    pixel = max(abs(one.a), abs(one.b), abs(one.d), abs(one.e))
+    corners = ((0, 0), (shape[1], 0), (0, shape[0]))
+    pairs = zip((_at(one, *c) for c in corners), (_at(other, *c) for c in corners), strict=True)
+    return all(max(abs(x - u), abs(y - v)) <= _TOLERANCE * pixel for (x, y), (u, v) in pairs)
+
+
+def require_same_grid(classes: Any, other: Any) -> None:
+    """Refuse a raster that does not have every pixel where the class map has it.
+
+    Args:
+        classes: The class map, as rasterio has it open.
+        other: The other raster.
+
+    Raises:
+        SceneError: If it is larger or smaller, or lies elsewhere.
+    """
+    if other.shape != classes.shape:
+        raise SceneError(
+            f"{other.name} has {other.height} x {other.width} pixels, {classes.name} {classes.height} x "
+            f"{classes.width} (rows x columns); give the raster of the same run"
+        )
+    same_crs = not (classes.crs and other.crs) or classes.crs == other.crs
+    if not same_crs or not same_transform(classes.transform, other.transform, classes.shape):
+        raise SceneError(
+            f"{other.name} does not lie on the grid of {classes.name}; give the raster of the same run"
+        )
+
+
+def corner_on(grid: Affine, shape: tuple[int, int], other: Affine) -> tuple[int, int] | None:
+    """Find the row and column, on a raster's grid, of another raster's first pixel.
+
+    Args:
+        grid: The raster's transform.
+        shape: Rows and columns of the other one.
+        other: Its transform.
+
+    Returns:
+        They may be negative; None if its pixels are not pixels of the grid.
+    """
+    if grid.determinant == 0:
+        return None
+    to_grid = ~grid
+    left, top = _at(to_grid, *_at(other, 0, 0))
+    row, column = round(top), round(left)
+    expected = ((0, 0), (shape[1], 0), (0, shape[0]))
+    places = (_at(to_grid, *_at(other, *corner)) for corner in expected)
+    off = (
+        max(abs(x - column - u), abs(y - row - v)) for (x, y), (u, v) in zip(places, expected, strict=True)
+    )
+    return (row, column) if max(off) <= _TOLERANCE else None
+
+
+def _at(transform: Affine, column: float, row: float) -> tuple[float, float]:
+    return (
+        column * transform.a + row * transform.b + transform.c,
+        column * transform.d + row * transform.e + transform.f,
+    )
 
 
 def _distance(a: tuple[float, float], b: tuple[float, float]) -> float:

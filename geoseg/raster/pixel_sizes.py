@@ -1,4 +1,4 @@
-"""How large pixels are on the ellipsoid: areas and side lengths that add up exactly.
+"""How large pixels are on the ellipsoid: areas and lengths that add up exactly.
 
 A map projection stretches the ground by an amount that changes slowly. It is measured on a coarse lattice,
 at most 10 km or 0.1 degrees apart, and interpolated in between. Measured means: the derivatives of the
@@ -22,21 +22,21 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from affine import Affine
 
-SPACING_METRES = 10_000.0
-SPACING_DEGREES = 0.1
-MAX_LATTICE = 2048
+_SPACING_METRES = 10_000.0
+_SPACING_DEGREES = 0.1
+_MAX_LATTICE = 2048
 """Lattice points an axis at most; only rasters wider than 20,000 km or 200 degrees meet it."""
-BITS = 24
+_BITS = 24
 """A pixel's area is a whole number below 2^24: a sum over 2^29 pixels is still exact in float64."""
-LONG_SIDE = 64.0
-"""Straight boundaries longer than this many pixels are measured at their ends too (Simpson's rule)."""
-PORTION = 2**18
+_LONG_LINE = 64.0
+"""Lines longer than this many pixels are measured at their ends too (Simpson's rule)."""
+_PORTION = 2**18
 """Lines measured at once."""
 HECTARE = 10_000.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Surface:
+class PixelSizes:
     """Sizes of the pixels of one raster.
 
     Attributes:
@@ -60,7 +60,7 @@ class Surface:
     skew: NDArray[np.float64]
 
     def pixel_areas(self, row: int, column: int, height: int, width: int) -> NDArray[np.float64]:
-        """Area of every pixel of a window.
+        """Return the area of every pixel of a window.
 
         Args:
             row: First row of the window.
@@ -91,7 +91,7 @@ class Surface:
         tails: NDArray[np.int32],
         heads: NDArray[np.int32],
     ) -> NDArray[np.int64]:
-        """Length of straight lines along rows or columns between pixel corners.
+        """Measure straight lines along rows or columns between pixel corners.
 
         Args:
             rows: Rows of corners.
@@ -103,13 +103,51 @@ class Surface:
             Whole numbers of ``length_unit``, int64; the same in both directions.
         """
         lengths = np.empty(tails.size, dtype=np.int64)
-        for start in range(0, tails.size, PORTION):  # keeps what is computed in between small
-            part = slice(start, start + PORTION)
+        for start in range(0, tails.size, _PORTION):  # keeps what is computed in between small
+            part = slice(start, start + _PORTION)
             tail, head = tails[part], heads[part]
-            lengths[part] = self._measure(rows[tail], columns[tail], rows[head], columns[head])
+            lengths[part] = self._side_lengths(rows[tail], columns[tail], rows[head], columns[head])
         return lengths
 
-    def _measure(
+    def ellipsoidal_lengths(
+        self, tails: NDArray[np.float64], heads: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        """Measure on the ellipsoid lines that are straight on the map, in any direction.
+
+        Args:
+            tails: Row and column of where each line begins, in pixels, float64 (lines, 2).
+            heads: Where it ends.
+
+        Returns:
+            Whole numbers of ``length_unit``, int64; the same in both directions.
+        """
+        lengths = np.empty(len(tails), dtype=np.int64)
+        for start in range(0, len(tails), _PORTION):
+            tail, head = tails[start : start + _PORTION], heads[start : start + _PORTION]
+            way = head - tail
+            length = self._step_lengths(way, (tail + head) * 0.5)
+            far = np.flatnonzero(np.maximum(np.abs(way[:, 0]), np.abs(way[:, 1])) > _LONG_LINE)
+            if far.size:
+                one, other = self._step_lengths(way[far], tail[far]), self._step_lengths(way[far], head[far])
+                length[far] = (one + other + 4.0 * length[far]) / 6.0
+            lengths[start : start + _PORTION] = np.nan_to_num(np.rint(length))
+        return lengths
+
+    def metres_at(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Measure a pixel's left and upper side at some places, in metres.
+
+        Args:
+            positions: Row and column in pixels, float64 (positions, 2).
+
+        Returns:
+            float64 (positions, 2); outside the CRS's domain 1.
+        """
+        at = _LatticePlaces(self, positions)
+        sides = [at.interpolate(lattice) for lattice in (self.along_rows, self.along_columns)]
+        metres: NDArray[np.float64] = np.stack(sides, axis=1) * self.length_unit
+        return np.where(np.isfinite(metres) & (metres > 0), metres, 1.0)
+
+    def _side_lengths(
         self,
         rows: NDArray[np.int32],
         columns: NDArray[np.int32],
@@ -118,19 +156,19 @@ class Surface:
     ) -> NDArray[np.float64]:
         span = np.abs(to_rows - rows) + np.abs(to_columns - columns)
         level = to_rows == rows
-        length = self._stretch(level, (rows + to_rows) * 0.5, (columns + to_columns) * 0.5)
-        far = np.flatnonzero(span > LONG_SIDE)
+        length = self._side_at(level, (rows + to_rows) * 0.5, (columns + to_columns) * 0.5)
+        far = np.flatnonzero(span > _LONG_LINE)
         if far.size:
-            one = self._stretch(level[far], rows[far] * 1.0, columns[far] * 1.0)
-            other = self._stretch(level[far], to_rows[far] * 1.0, to_columns[far] * 1.0)
+            one = self._side_at(level[far], rows[far] * 1.0, columns[far] * 1.0)
+            other = self._side_at(level[far], to_rows[far] * 1.0, to_columns[far] * 1.0)
             length[far] = (one + other + 4.0 * length[far]) / 6.0
         length *= span
         return np.nan_to_num(np.rint(length, out=length), copy=False)
 
-    def _stretch(
+    def _side_at(
         self, level: NDArray[np.bool_], rows: NDArray[np.floating], columns: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """Length of one pixel side at positions of the raster, along a row where ``level``."""
+        """Interpolate the length of a pixel side at positions of the raster, along a row where ``level``."""
         i, t = self.locate(rows, 0)
         j, u = self.locate(columns, 1)
         width = self.areas.shape[1]
@@ -141,18 +179,43 @@ class Surface:
         lower: NDArray[np.float64] = both[at] * (1.0 - u) + both[at + 1] * u
         return upper * (1.0 - t) + lower * t
 
+    def _step_lengths(self, way: NDArray[np.float64], positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Measure steps in any direction where the pixels are as they are at the positions."""
+        at = _LatticePlaces(self, positions)
+        down = way[:, 0] * at.interpolate(self.along_rows)
+        across = way[:, 1] * at.interpolate(self.along_columns)
+        skew = 2.0 * way[:, 0] * way[:, 1] * at.interpolate(self.skew)
+        return np.sqrt(np.maximum(down * down + across * across + skew, 0.0))
+
     def locate(
         self, position: NDArray[np.floating], axis: int
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """The lattice cell of positions along an axis, and how far inside it they are (0 to 1)."""
+        """Find the lattice cell of positions along an axis, and how far inside it they are (0 to 1)."""
         cells = (position - self.corner[axis]) / self.step
         index = np.minimum(cells.astype(np.intp), self.areas.shape[axis] - 2)
         return index, cells - index
 
 
-def measure_surface(
+class _LatticePlaces:
+    """Positions on the lattice of pixel sizes."""
+
+    def __init__(self, sizes: PixelSizes, positions: NDArray[np.float64]) -> None:
+        row, self._down = sizes.locate(positions[:, 0], 0)
+        column, self._across = sizes.locate(positions[:, 1], 1)
+        self._first = row * sizes.areas.shape[1] + column
+
+    def interpolate(self, lattice: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Interpolate values between the points of a lattice."""
+        flat, below = lattice.ravel(), self._first + lattice.shape[1]
+        u = self._across
+        upper: NDArray[np.float64] = flat[self._first] * (1.0 - u) + flat[self._first + 1] * u
+        lower: NDArray[np.float64] = flat[below] * (1.0 - u) + flat[below + 1] * u
+        return upper * (1.0 - self._down) + lower * self._down
+
+
+def measure_pixel_sizes(
     crs: Any, transform: Affine | None, shape: tuple[int, int], origin: tuple[int, int] = (0, 0)
-) -> Surface | None:
+) -> PixelSizes | None:
     """Measure the sizes of a raster's pixels on the ellipsoid of its CRS.
 
     Args:
@@ -163,7 +226,7 @@ def measure_surface(
             grid, so that a raster cut from a scene has the scene's areas.
 
     Returns:
-        The surface, or None where area means nothing: no CRS or transform, or a CRS that is not tied to the
+        The sizes, or None where area means nothing: no CRS or transform, or a CRS that is not tied to the
         Earth (local, engineering).
     """
     to_space = _space(crs) if crs and transform is not None else None
@@ -172,7 +235,7 @@ def measure_surface(
     locate, spacing = to_space
     pixel = max(math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e))
     step = 2 ** max(0, math.floor(math.log2(spacing / pixel)))
-    while max(shape) / step > MAX_LATTICE:
+    while max(shape) / step > _MAX_LATTICE:
         step *= 2
     corner = tuple((start // step) * step - start for start in origin)
     points = [
@@ -206,7 +269,7 @@ def measure_surface(
         return None
     area_unit = _unit(float(np.nanmax(areas)))
     length_unit = _unit(float(np.nanmax(np.maximum(right, downward))))
-    return Surface(
+    return PixelSizes(
         step,
         (corner[0], corner[1]),
         areas / area_unit,
@@ -219,11 +282,11 @@ def measure_surface(
 
 
 def _unit(largest: float) -> float:
-    return 2.0 ** (math.ceil(math.log2(largest)) - BITS)
+    return 2.0 ** (math.ceil(math.log2(largest)) - _BITS)
 
 
 def _space(crs: Any) -> tuple[Any, float] | None:
-    """A function from CRS coordinates to X, Y, Z on the CRS's own ellipsoid, and the lattice's spacing."""
+    """Return a function from CRS coordinates to X, Y, Z on the CRS's ellipsoid, and the lattice's spacing."""
     import pyproj
     from pyproj.exceptions import ProjError
 
@@ -238,12 +301,12 @@ def _space(crs: Any) -> tuple[Any, float] | None:
         unit = system.axis_info[0].unit_conversion_factor
     except (ProjError, IndexError):
         return None
-    spacing = math.radians(SPACING_DEGREES) if system.is_geographic else SPACING_METRES
+    spacing = math.radians(_SPACING_DEGREES) if system.is_geographic else _SPACING_METRES
     semi_major = ellipsoid.semi_major_metre
     flat = 1.0 - (ellipsoid.semi_minor_metre / semi_major) ** 2  # first eccentricity squared
 
     def locate(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points on the ellipsoid (any textbook on geodesy): N the radius of the prime vertical."""
+        """Place points on the ellipsoid (any textbook on geodesy)."""
         longitude, latitude = to_base.transform(x, y)
         finite = np.isfinite(longitude) & np.isfinite(latitude)
         longitude = np.where(finite, longitude, np.nan) * radians

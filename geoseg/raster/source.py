@@ -82,7 +82,7 @@ class Source:
 
 
 def _options(path: str) -> dict[str, str]:
-    """GDAL options for opening: look for sidecars by name on a server instead of listing its folder."""
+    """Choose GDAL options: look for sidecars by name on a server instead of listing its folder."""
     if not is_remote(path) or "GDAL_DISABLE_READDIR_ON_OPEN" in os.environ:
         return {}
     return {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "1"}
@@ -93,7 +93,7 @@ _REMOTE_NAMES = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss"
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path leads over the network."""
+    """Say whether a path leads over the network."""
     return path.startswith(_REMOTE_NAMES) or ("://" in path and not path.startswith(_LOCAL_SCHEMES))
 
 
@@ -174,7 +174,7 @@ _inherited: list[_Handles] = []
 
 
 def _of_process() -> _Handles:
-    """This process's handles. Those of the parent of a fork are kept, untouched: they share its files."""
+    """Return this process's handles; after a fork the parent's stay untouched, for they share its files."""
     global _handles  # noqa: PLW0603 -- one registry a process is the point
     if _handles.pid != os.getpid():
         _inherited.append(_handles)
@@ -184,7 +184,7 @@ def _of_process() -> _Handles:
 
 @contextmanager
 def borrow(source: Source) -> Iterator[Any]:
-    """The calling thread's open dataset of a source; it stays open for the next use.
+    """Lend the calling thread's open dataset of a source; it stays open for the next use.
 
     Yields:
         A rasterio dataset (or ``WarpedVRT``) that nobody closes meanwhile.

@@ -10,7 +10,7 @@ from typing import Any
 
 from geoseg.classes import LandClass, class_ids, split_names
 from geoseg.errors import SettingsError
-from geoseg.raster.pixel_sizes import Surface, measure_surface
+from geoseg.raster.pixel_sizes import PixelSizes, measure_pixel_sizes
 from geoseg.refine.holes import FillHoles
 from geoseg.refine.morphology import Close, Open
 from geoseg.refine.sieve import Sieve
@@ -71,7 +71,7 @@ class Refinement:
 
     def steps(
         self,
-        surface: Surface | None,
+        pixel_sizes: PixelSizes | None,
         width: int,
         *,
         bands: Sequence[int] = (),
@@ -80,7 +80,7 @@ class Refinement:
         """The steps, in their order.
 
         Args:
-            surface: Sizes of the map's pixels; None where hectares mean nothing.
+            pixel_sizes: Sizes of the map's pixels; None where hectares mean nothing.
             width: Columns of the map.
             bands: Class of each probability band, ascending; empty without probabilities.
             folder: Where temporary files are made.
@@ -97,9 +97,9 @@ class Refinement:
         if self.closing is not None:
             steps += [Close(value, self.closing[1]) for value in self.closing[0]]
         if self.fill_holes is not None:
-            steps.append(FillHoles(_patch_size("--fill-holes", self.fill_holes, surface, width), folder))
+            steps.append(FillHoles(_patch_size("--fill-holes", self.fill_holes, pixel_sizes, width), folder))
         if self.sieve is not None:
-            steps.append(Sieve(_patch_size("--sieve", self.sieve, surface, width), known, folder))
+            steps.append(Sieve(_patch_size("--sieve", self.sieve, pixel_sizes, width), known, folder))
         return steps
 
 
@@ -134,8 +134,8 @@ def read_refinement(
         smooth=_whole("--smooth", given["smooth"]) if "smooth" in given else None,
         opening=morphology("opening", "--open"),
         closing=morphology("closing", "--close"),
-        fill_holes=_area(given["fill_holes"]) if "fill_holes" in given else None,
-        sieve=_area(given["sieve"]) if "sieve" in given else None,
+        fill_holes=_size("--fill-holes", given["fill_holes"]) if "fill_holes" in given else None,
+        sieve=_size("--sieve", given["sieve"]) if "sieve" in given else None,
     )
     Refinement(refinement.smooth, refinement.opening, refinement.closing).steps(None, 1)  # checks windows
     return refinement
@@ -158,14 +158,13 @@ def resolve_refinement(
     refinement = read_refinement(asked, classes, model, only_these=True)
     if refinement is not None:
         place = scene.georeference
-        refinement.steps(measure_surface(place.crs, place.transform, scene.shape), scene.shape[1])
+        refinement.steps(measure_pixel_sizes(place.crs, place.transform, scene.shape), scene.shape[1])
     return refinement
 
 
-def _area(value: str | float) -> str:
-    parse_area(value)
-    text = "".join(str(value).split())
-    return text if text.endswith(("ha", "px", "m2", "m²")) else f"{text}ha"
+def _size(option: str, value: str | int | float) -> str:
+    parse_area(str(value), option)
+    return "".join(str(value).split())
 
 
 def _whole(option: str, value: str | float) -> int:
@@ -185,16 +184,16 @@ def _split(option: str, value: str | float) -> tuple[str, int]:
     return classes, _whole(option, size)
 
 
-def _patch_size(option: str, text: str, surface: Surface | None, width: int) -> PatchSize:
-    limit = parse_area(text)
+def _patch_size(option: str, text: str, pixel_sizes: PixelSizes | None, width: int) -> PatchSize:
+    limit = parse_area(text, option)
     if limit.in_pixels:
         return PatchSize(math.ceil(limit.amount))
-    if surface is None:
+    if pixel_sizes is None:
         raise SettingsError(
             f"{option} {text}: the map has no CRS that ties it to the Earth, so its patches have no area in "
             f"hectares; give the size in pixels, as in 20px"
         )
     return PatchSize(
-        math.ceil(limit.amount / surface.area_unit),
-        lambda row, rows: surface.pixel_areas(row, 0, rows, width),
+        math.ceil(limit.amount / pixel_sizes.area_unit),
+        lambda row, rows: pixel_sizes.pixel_areas(row, 0, rows, width),
     )

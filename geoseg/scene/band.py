@@ -1,4 +1,4 @@
-"""What a scene knows of one band."""
+"""One band of a scene: what its values mean, and where they are stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Band:
         nodata: Stored value that stands for "no data", or None.
         scale: Physical value = stored value * scale + offset.
         offset: See scale.
-        has_palette: Whether its values are numbers of colours in a palette, not measures.
+        has_palette: Whether its values are indices of a colour palette, not measurements.
     """
 
     number: int
@@ -35,14 +35,14 @@ class Band:
     has_palette: bool = False
 
     def __str__(self) -> str:
-        """``2 (B03, green)``: how messages name a band."""
+        """Name the band as messages do: ``2 (B03, green)``."""
         names = [name for name in (self.name, self.common_name) if name]
         if len(names) == 2 and names[0].lower() == names[1]:
             names.pop()
         return f"{self.number} ({', '.join(names)})" if names else f"{self.number} (unnamed)"
 
     def physical(self, stored: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Stored values in physical units; nodata is not looked for.
+        """Convert stored values to physical units; nodata is not looked for.
 
         Args:
             stored: Any shape, in the file's dtype.
@@ -64,15 +64,32 @@ class Band:
         return physical
 
     def missing(self, stored: NDArray[np.generic]) -> NDArray[np.bool_]:
-        """Where stored values are nodata, NaN or infinite: bool, same shape."""
+        """Find stored values that are nodata, NaN or infinite: bool, same shape."""
         missing = ~np.isfinite(stored) if stored.dtype.kind == "f" else np.zeros(stored.shape, bool)
         if self.nodata is not None and can_hold(stored.dtype, self.nodata):
             missing |= stored == stored.dtype.type(self.nodata)
         return missing
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Where a band of the scene is stored.
+
+    Attributes:
+        band: What its values mean.
+        stack: Which of the scene's stacks of files holds it.
+        index: Its 1-based number in each file of that stack.
+        is_alpha: Whether the files mark it as alpha; it masks pixels unless it is asked for by number.
+    """
+
+    band: Band
+    stack: int
+    index: int
+    is_alpha: bool = False
+
+
 def can_hold(dtype: Any, value: float) -> bool:
-    """Whether a stored value of ``dtype`` can equal ``value`` (NaN equals nothing)."""
+    """Tell whether a stored value of ``dtype`` can equal ``value`` (NaN equals nothing)."""
     dtype = np.dtype(dtype)
     if math.isnan(value):
         return False

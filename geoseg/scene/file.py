@@ -1,9 +1,10 @@
-"""One file of a scene: where it lies on the scene's grid, and how its pixels and masks are read."""
+"""Read the files of a scene, one or tiles side by side: stored values, and what is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import RunError
 from geoseg.grid import Window
-from geoseg.raster.source import GDAL_ERRORS, Source, borrow
+from geoseg.raster.source import GDAL_ERRORS, Source, borrow, is_remote
+from geoseg.scene.band import Layer
 
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """What a file holds in a window.
+    """What a file holds in a window, masks included.
 
     Attributes:
         stored: (bands, rows, columns) in the file's dtype.
@@ -39,8 +41,8 @@ class SceneFile:
         source: What is opened.
         window: The scene's pixels that this file holds.
         alpha: 1-based number of its alpha band, or None.
-        alpha_is_coverage: Whether a warp made the alpha band, which then only tells where this file has data:
-            elsewhere its own bands are nodata, but those of other files need not be.
+        alpha_is_coverage: Whether a warp made the alpha band. It then only tells where this file has data:
+            elsewhere its own bands are nodata, but bands of other files need not be.
         mask_of: 1-based number of a band whose mask holds for all (inside the file, or a ``.msk`` beside it).
         has_band_masks: Whether its bands have masks of their own.
     """
@@ -54,7 +56,7 @@ class SceneFile:
 
     @classmethod
     def of(cls, source: Source, dataset: Any) -> SceneFile:
-        """Describe an open dataset as a file that is a scene of its own."""
+        """Describe an open dataset as a file that is a scene by itself."""
         alphas = [i for i, colour in enumerate(dataset.colorinterp, 1) if colour == ColorInterp.alpha]
         colour_bands = [i for i in range(1, dataset.count + 1) if i not in alphas]
         flags = {i: set(dataset.mask_flag_enums[i - 1]) for i in colour_bands}
@@ -69,7 +71,7 @@ class SceneFile:
         )
 
     def at(self, row: int, col: int) -> SceneFile:
-        """The same file with its first pixel at (row, column) of the scene."""
+        """Place the file with its first pixel at (row, column) of the scene."""
         return replace(self, window=Window(row, col, *self.window.shape))
 
     def read(self, indexes: Sequence[int], window: Window, *, use_alpha: bool) -> Pixels:
@@ -105,7 +107,98 @@ class SceneFile:
         return Pixels(stored, hidden, hidden_cells)
 
 
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Stored values of a window, before scale and offset.
+
+    Attributes:
+        stored: One array (rows, columns) a band, each in its file's dtype.
+        missing: bool (bands, rows, columns), True where a band is nodata, not finite, or masked on its own.
+        hidden: bool (rows, columns), True where a mask or alpha is 0, or where no tile lies.
+    """
+
+    stored: list[NDArray[np.generic]]
+    missing: NDArray[np.bool_]
+    hidden: NDArray[np.bool_]
+
+    def valid(self, invalid_where: str) -> NDArray[np.bool_]:
+        """Return the valid pixels, bool (rows, columns), under the rule "all" or "any"."""
+        empty = self.missing.all(axis=0) if invalid_where == "all" else self.missing.any(axis=0)
+        valid: NDArray[np.bool_] = ~(self.hidden | empty)
+        return valid
+
+
+def read_stack(files: Sequence[SceneFile], layers: Sequence[Layer], window: Window) -> Raw:
+    """Read layers of one stack in a window of the scene.
+
+    Where tiles overlap, the first one named that has any data there gives the pixel, all its bands together.
+
+    Args:
+        files: One file that covers the scene, or the tiles of a mosaic.
+        layers: Layers of that stack; repeats are allowed.
+        window: A window inside the scene.
+
+    Raises:
+        RunError: If a file cannot be read.
+    """
+    if len(files) == 1:
+        return _read_file(files[0], layers, window)
+    raw = Raw(
+        stored=[np.zeros(window.shape, layer.band.dtype) for layer in layers],
+        missing=np.ones((len(layers), *window.shape), bool),
+        hidden=np.ones(window.shape, bool),
+    )
+    for file in files:
+        part = window.intersection(file.window)
+        if part is None:
+            continue
+        rows, cols = part.slices(window)
+        open_pixels = raw.hidden[rows, cols]
+        if not open_pixels.any():
+            continue
+        tile = _read_file(file, layers, part)
+        take = open_pixels & tile.valid("all")
+        for target, stored in zip(raw.stored, tile.stored, strict=True):
+            target[rows, cols][take] = stored[take]
+        raw.missing[:, rows, cols][:, take] = tile.missing[:, take]
+        open_pixels[take] = False
+    return raw
+
+
+def _read_file(file: SceneFile, layers: Sequence[Layer], window: Window) -> Raw:
+    """Read layers from one file, each band once, bands of one dtype together."""
+    use_alpha = not any(layer.is_alpha for layer in layers)
+    stored: dict[int, NDArray[np.generic]] = {}
+    own_mask: dict[int, NDArray[np.bool_]] = {}
+    hidden = np.zeros(window.shape, bool)
+    for dtype in dict.fromkeys(layer.band.dtype for layer in layers):
+        indexes = sorted({layer.index for layer in layers if layer.band.dtype == dtype})
+        pixels = file.read(indexes, window, use_alpha=use_alpha)
+        stored.update(zip(indexes, pixels.stored, strict=True))
+        if pixels.hidden is not None:
+            hidden = pixels.hidden
+        if pixels.hidden_cells is not None:
+            own_mask.update(zip(indexes, pixels.hidden_cells, strict=True))
+    missing = np.empty((len(layers), *window.shape), bool)
+    if file.alpha_is_coverage:
+        absent, hidden = hidden, np.zeros(window.shape, bool)
+    for i, layer in enumerate(layers):
+        missing[i] = layer.band.missing(stored[layer.index])
+        if file.alpha_is_coverage:
+            missing[i] |= absent
+        if layer.index in own_mask:
+            missing[i] |= own_mask[layer.index]
+    return Raw([stored[layer.index] for layer in layers], missing, hidden)
+
+
 def reason(error: BaseException) -> str:
-    """GDAL's reason: rasterio keeps it in the cause, its own message only says "see above"."""
+    """Return GDAL's reason: rasterio keeps it in the cause, and its own message only says "see above"."""
     reason = error.__cause__ or error
     return str(reason).strip().splitlines()[0] if str(reason).strip() else type(error).__name__
+
+
+def stem(path: str) -> str:
+    """Return the file name of a path or URL without its extension."""
+    if is_remote(path):
+        path = path.split("?", 1)[0]  # a query; in a local file's name it is part of the name
+    return PurePosixPath(path.replace("\\", "/")).stem or "scene"

@@ -1,4 +1,4 @@
-"""Which of a scene's bands are the ones a model wants, and where that is not certain."""
+"""Match a scene's bands with those a model reads, and say where the match is in doubt."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from dataclasses import dataclass, replace
 
 from geoseg.errors import SceneError
 from geoseg.scene.band import Band
-from geoseg.scene.names import COMMON_NAMES, STAND_INS, common_name, is_generic
+from geoseg.scene.band_names import (
+    COMMON_NAMES,
+    SENSORS,
+    STAND_INS,
+    band_id,
+    common_name,
+    is_generic,
+    possible_sensors,
+)
 from geoseg.scene.scene import Scene, describe
-from geoseg.scene.sensors import SENSORS, band_id, possible_sensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +26,7 @@ class BandMatch:
     Attributes:
         numbers: Their 1-based numbers in the scene.
         doubts: What had to be assumed, and could be wrong.
-        notes: What was chosen and is worth saying, but is right.
+        notes: What was chosen, is right, and is worth saying.
     """
 
     numbers: tuple[int, ...]
@@ -43,18 +50,18 @@ class Resolved:
 
 
 def match_bands(scene: Scene, wanted: Sequence[str], asked: Sequence[str | int] | None = None) -> BandMatch:
-    """Find the bands that a model wants.
+    """Find the bands that a model reads.
 
     Args:
         scene: The scene.
-        wanted: The model's bands by common name, in its order.
+        wanted: The common names of the model's bands, in its order.
         asked: What ``--bands`` says: numbers, names, descriptions or common names in the model's order (the
             model's own names may come in any order). Where the scene's bands carry no names, common names say
             what the file's bands are, in file order.
 
     Returns:
-        The numbers to select. Without names and with as many bands as the model, bands are taken in
-        file order, with a doubt.
+        The numbers to select. Where no band has a name and the scene has as many as the model reads, bands
+        are taken in file order, with a doubt.
 
     Raises:
         SceneError: Naming what is missing, what the scene has, and the flag that says which is which.
@@ -90,7 +97,7 @@ def _has_names(scene: Scene) -> bool:
 
 
 def _name_all(scene: Scene, names: Sequence[str]) -> Resolved:
-    """Take the user's word for what the unnamed bands are, in file order."""
+    """Name a file's unnamed bands as the user says, in file order."""
     names = [common_name(name) or name.lower() for name in names]
     if len(names) != len(scene.bands):
         raise SceneError(
@@ -114,7 +121,7 @@ def _name_all(scene: Scene, names: Sequence[str]) -> Resolved:
 
 
 def _find(scene: Scene, text: str) -> int:
-    """The number of the one band that a number, description, band id or common name stands for."""
+    """Find the one band that a number, description, band id or common name stands for."""
     every = [layer.band for layer in scene.all_layers]
     if text.isdecimal():
         found = [band for band in every if band.number == int(text)]
@@ -138,7 +145,7 @@ def _find(scene: Scene, text: str) -> int:
 
 
 def _as_asked(scene: Scene, wanted: Sequence[str], numbers: tuple[int, ...]) -> BandMatch:
-    """Bands that the user chose, in the model's order; a doubt where a name says otherwise."""
+    """Take the bands that the user chose, in the model's order; doubt those whose names say otherwise."""
     if len(numbers) != len(wanted):
         raise SceneError(
             f"--bands names {len(numbers)} bands and the model takes {len(wanted)} ({', '.join(wanted)}); "
@@ -180,12 +187,12 @@ def _by_name(scene: Scene, wanted: Sequence[str]) -> BandMatch:
 
 
 def missing_bands(scene: Scene, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Which of the bands that a model wants no band of the scene is, or can stand in for."""
+    """List the bands that a model reads and the scene has neither, nor any that can stand in for them."""
     return tuple(name for name in wanted if not _named(scene.bands, name))
 
 
 def _named(bands: Sequence[Band], name: str) -> list[Band]:
-    """Bands with this common name; else with this description; else those that can stand in."""
+    """Find the bands with this common name; else with this description; else those that can stand in."""
     exact = [band for band in bands if band.common_name == name]
     exact = exact or [band for band in bands if band.name and band.name.lower() == name.lower()]
     stand_ins = STAND_INS.get(name, ())

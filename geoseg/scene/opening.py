@@ -1,4 +1,4 @@
-"""``open_scene``: from paths to one scene."""
+"""Open one or many files as one scene."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from geoseg.errors import SceneError, SettingsError
-from geoseg.scene.band import Band, can_hold
-from geoseg.scene.layout import arrange
+from geoseg.scene.band import Band, Layer, can_hold
+from geoseg.scene.band_names import common_names, name_in_file_name, possible_sensors
+from geoseg.scene.file import stem
+from geoseg.scene.layout import arrange, warp_files
 from geoseg.scene.match import resolve
-from geoseg.scene.names import common_names, name_in_file_name, stem
-from geoseg.scene.probe import Facts, probe
+from geoseg.scene.probe import FileHeader, probe
 from geoseg.scene.product import acquisition_date, product_tags
 from geoseg.scene.scene import Scene
-from geoseg.scene.sensors import possible_sensors
-from geoseg.scene.stack import Layer
-from geoseg.scene.warping import warp_files
 
 Path = str | os.PathLike[str]
 
@@ -25,12 +23,12 @@ _TELLING = (
     "SPACECRAFT_ID", "SPACECRAFT_NAME", "DATATAKE_1_SPACECRAFT_NAME", "SATELLITEID", "PLATFORM",
     "PRODUCT_URI",
 )  # fmt: skip
-"""Metadata whose values name the sensor."""
+"""Metadata keys whose values name the sensor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the user says of stored values; None leaves what the file says."""
+    """What the user says of stored values; None keeps what the file says."""
 
     nodata: float | None = None
     scale: float | None = None
@@ -114,7 +112,7 @@ def _as_strings(paths: Path | Iterable[Path]) -> list[str]:
     return names
 
 
-def _check_nodata(files: Sequence[Facts], nodata: float | None) -> None:
+def _check_nodata(files: Sequence[FileHeader], nodata: float | None) -> None:
     if nodata is None or math.isnan(nodata):
         return
     dtypes = {dtype for file in files for dtype in file.dtypes}
@@ -124,8 +122,8 @@ def _check_nodata(files: Sequence[Facts], nodata: float | None) -> None:
         )
 
 
-def _metadata(files: Sequence[Facts]) -> tuple[dict[str, str], set[str]]:
-    """All files' metadata (the first one to name a key counts), and the days they were acquired."""
+def _metadata(files: Sequence[FileHeader]) -> tuple[dict[str, str], set[str]]:
+    """Merge all files' metadata (the first to name a key wins), and collect the days they were acquired."""
     tags: dict[str, str] = {}
     dates: set[str] = set()
     for file in files:
@@ -138,9 +136,9 @@ def _metadata(files: Sequence[Facts]) -> tuple[dict[str, str], set[str]]:
 
 
 def _layers(
-    files: Sequence[Facts], overrides: Overrides, tags: dict[str, str]
+    files: Sequence[FileHeader], overrides: Overrides, tags: dict[str, str]
 ) -> tuple[tuple[Layer, ...], str | None]:
-    """The bands of the first file of each stack, numbered on; and the sensor, if it is certain."""
+    """Number the bands of the first file of each stack, and name the sensor if it is certain."""
     where = [(i, j) for i, file in enumerate(files) for j in range(1, len(file.dtypes) + 1)]
     descriptions = [_description(files[i], j) for i, j in where]
     evidence = [*(file.path for file in files), *_telling(tags)]
@@ -164,27 +162,28 @@ def _layers(
 
 
 def _certain(sensors: Sequence[str]) -> str | None:
-    """The one possible sensor; Sentinel-2 bands also come as HLS, which then names itself."""
+    """Return the only possible sensor; HLS uses Sentinel-2's band ids too, but names itself in its files."""
     certain = set(sensors) - {"hls-s30"} or set(sensors)
     return certain.pop() if len(certain) == 1 else None
 
 
-def _description(file: Facts, index: int) -> str | None:
+def _description(file: FileHeader, index: int) -> str | None:
     if file.is_alpha(index):
         return file.descriptions[index - 1] or "alpha"
     is_only_band = sum(not file.is_alpha(i) for i in range(1, len(file.dtypes) + 1)) == 1
     return file.descriptions[index - 1] or (name_in_file_name(stem(file.path)) if is_only_band else None)
 
 
-def _scale(file: Facts, index: int) -> float:
+def _scale(file: FileHeader, index: int) -> float:
     scale = file.scales[index - 1]
     if scale == 0 or not math.isfinite(scale):
         raise SceneError(
-            f"{file.path}: band {index} has the scale tag {scale:g}, which cannot be; name one with --scale"
+            f"{file.path}: band {index} has the scale tag {scale:g}, which cannot be right; "
+            "give one with --scale"
         )
     return scale
 
 
 def _telling(tags: dict[str, str]) -> list[str]:
-    """Metadata values that name the sensor."""
+    """Return the metadata values that name the sensor."""
     return [tags[key] for key in _TELLING if key in tags]

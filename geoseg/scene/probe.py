@@ -1,4 +1,4 @@
-"""Opening a file for the first time: what it holds, or one line on why it cannot be a scene."""
+"""Open a file for the first time: note what its header says, or why it cannot be a scene, in one line."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _CONNECTION = re.compile(r"[A-Za-z][A-Za-z0-9_+]+:")
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What one file holds.
+class FileHeader:
+    """What the header of one file says.
 
     Attributes:
         path: As it was named.
@@ -57,12 +57,12 @@ class Facts:
         return self.file.window.shape
 
     def is_alpha(self, index: int) -> bool:
-        """Whether the band with this 1-based number is an alpha band."""
+        """Tell whether the band with this 1-based number is an alpha band."""
         return self.colours[index - 1] == "alpha"
 
 
-def probe(path: str) -> Facts:
-    """Open a file and note what it holds; nothing but its header is read.
+def probe(path: str) -> FileHeader:
+    """Open a file and read its header, nothing else.
 
     Raises:
         SceneError: If it is missing, unreadable, no raster, or holds nothing that can be predicted from.
@@ -74,7 +74,7 @@ def probe(path: str) -> Facts:
         raise SceneError(_why_not(path, error)) from error
     with dataset:
         _check(path, dataset)
-        return Facts(
+        return FileHeader(
             path=path,
             file=SceneFile.of(source, dataset),
             georeference=Georeference.of(dataset),
@@ -110,7 +110,7 @@ def _check(path: str, dataset: Any) -> None:
 
 
 def _why_not(path: str, error: BaseException) -> str:
-    """One line: why a path could not be opened, and what to do."""
+    """Say in one line why a path could not be opened, and what to do."""
     if is_remote(path):
         return f"{path}: cannot be opened ({reason(error)}); check the address and the access rights"
     if path.startswith(("/vsi", "<")) or _CONNECTION.match(path):
@@ -119,7 +119,7 @@ def _why_not(path: str, error: BaseException) -> str:
 
 
 def _local_fault(path: str) -> str | None:
-    """What is wrong with a local file, and what to do; None if it is there and not of a known other kind."""
+    """Say what is wrong with a local file, and what to do; None if only GDAL knows."""
     faults = (
         (not os.path.lexists(path), f"there is no such file{_did_you_mean(path)}"),
         (os.path.isdir(path), "is a folder; name the raster file (or files, one a band) in it"),
@@ -132,7 +132,7 @@ def _local_fault(path: str) -> str | None:
 
 
 def _by_first_bytes(path: str) -> str | None:
-    """What a file that is no raster is instead, from how it begins."""
+    """Say what a file that is no raster is instead, from its first bytes."""
     with open(path, "rb") as file:
         start = file.read(256).lstrip().lower()
     if start.startswith((b"ii*\0", b"mm\0*", b"ii+\0", b"mm\0+")):

@@ -1,4 +1,4 @@
-"""What the product that a scene comes from says: the day it was acquired, its processing, its platform.
+"""Read what a scene's product says: the day of acquisition, the processing, the platform.
 
 Facts come from the file's own metadata, a STAC item with the same stem, and the product files of
 Landsat (``*_MTL``) and Sentinel-2 (``MTD_*.xml``) beside or above it. File times and dates in file names are
@@ -15,7 +15,7 @@ from datetime import date
 from typing import Any
 
 _LARGEST = 16 * 2**20
-"""Bytes; product files are far smaller, and nothing larger is read."""
+"""Bytes of a file that is read; product files are far smaller."""
 
 _KEYS = (
     "DATE_ACQUIRED", "SPACECRAFT_ID", "SPACECRAFT_NAME", "PRODUCT_START_TIME", "DATATAKE_SENSING_START",
@@ -41,7 +41,7 @@ _DAY = re.compile(r"\s*(\d{4})[-:/]?(\d{2})[-:/]?(\d{2})(?!\d)")
 
 
 def product_tags(path: str) -> dict[str, str]:
-    """Facts from the STAC item and product files beside a local file; empty for a remote one."""
+    """Read facts from the STAC item and product files beside a local file; none for a remote one."""
     if not os.path.isfile(path):
         return {}
     tags: dict[str, str] = {}
@@ -55,7 +55,7 @@ def product_tags(path: str) -> dict[str, str]:
 
 
 def acquisition_date(tags: Mapping[str, str]) -> str | None:
-    """The day of acquisition, ``YYYY-MM-DD``, from STAC, product, IMAGERY, EXIF or the TIFF tag, in order."""
+    """Find the day of acquisition, ``YYYY-MM-DD``, in STAC, product, IMAGERY, EXIF or TIFF tags, in order."""
     for key in _DATE_KEYS:
         match = _DAY.match(tags.get(key, ""))
         if match:
@@ -67,7 +67,7 @@ def acquisition_date(tags: Mapping[str, str]) -> str | None:
 
 
 def _product_files(path: str) -> Iterator[str]:
-    """Landsat's MTL beside the file; Sentinel-2's MTD files beside it, or above it inside its product."""
+    """List Landsat's MTL beside the file, Sentinel-2's MTD files beside it or above it in its product."""
     folder, name = os.path.split(os.path.abspath(path))
     for other in _listed(folder):
         product, marker, _ = other.partition("_MTL.")
@@ -83,7 +83,7 @@ def _product_files(path: str) -> Iterator[str]:
 
 
 def _is_inside_product(folder: str) -> bool:
-    """Whether the folder above still belongs to a Sentinel-2 product."""
+    """Tell whether the folder above still belongs to a Sentinel-2 product."""
     name = os.path.basename(folder)
     return bool(re.fullmatch(r"R\d0m|IMG_DATA|GRANULE|L[12]\w+_T\d\d[A-Z]{3}_\w+", name))
 

@@ -1,4 +1,4 @@
-"""A look at a scene's values without reading the scene: stored values from windows scattered over it."""
+"""Sample a scene's values: stored values from windows spread over it, so that it need not be read."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Window
 from geoseg.raster.source import is_remote
+from geoseg.scene.file import Raw
 from geoseg.scene.scene import Scene
-from geoseg.scene.stack import Raw
 
 _WINDOWS = 64
 _WINDOWS_REMOTE = 16
-"""Fewer requests over the network."""
+"""Fewer, because each is a request over the network."""
 
 _THREADS = 4
-"""Windows read at once: every one has tiles of its own to decode, or to wait for."""
+"""Windows read at once: each has its own tiles to decode, or to wait for."""
 
 _READ_WHOLE = 4
 """A scene of up to this many times the wanted pixels is read as a whole."""
@@ -49,7 +49,7 @@ class Sample:
 
 
 class Sampler:
-    """Pixels of a scene, read once for any number of choices among its bands.
+    """Reads pixels of a scene once, for any number of choices among its bands.
 
     Args:
         scene: The scene; all its selected bands are read.
@@ -63,7 +63,7 @@ class Sampler:
         self._looks: list[_Look] = []
 
     def sample(self, bands: Sequence[int], invalid_where: str = "all") -> Sample:
-        """The valid pixels under a choice of bands.
+        """Return the pixels that are valid under a choice of bands.
 
         Where none is valid, four times as many windows are tried once more.
 
@@ -82,7 +82,7 @@ class Sampler:
         return self._look(1).sample(rows, invalid_where)
 
     def _look(self, times: int) -> _Look:
-        """The first look, or the second, which sees more."""
+        """Return the first look, or the second, which sees more."""
         while len(self._looks) <= times:
             self._looks.append(self._next_look())
         return self._looks[times]
@@ -112,7 +112,7 @@ def sample_scene(scene: Scene, n_pixels: int = 200_000, seed: int = 0) -> Sample
 
 
 def _windows(scene: Scene, wanted: int, side: int, rng: np.random.Generator) -> Iterator[Window]:
-    """One window in each cell of a lattice over the scene, in row order, in one stored block if it fits."""
+    """Place one window in each cell of a lattice over the scene, in row order."""
     rows, cols = scene.shape
     height, width = min(side, rows), min(side, cols)
     down = min(max(1, round(math.sqrt(wanted * rows / cols))), wanted, math.ceil(rows / height))
@@ -125,7 +125,7 @@ def _windows(scene: Scene, wanted: int, side: int, rng: np.random.Generator) -> 
 
 
 def _start(cell: int, cells: int, length: int, size: int, block: int, rng: np.random.Generator) -> int:
-    """Where a window of ``size`` starts along one axis: somewhere in its cell, off the borders of blocks."""
+    """Choose where a window starts along one axis: in its cell, across no border of blocks if it fits."""
     first, last = cell * length // cells, (cell + 1) * length // cells - size
     start = int(rng.integers(first, max(first, last) + 1))
     if block >= size:
@@ -150,7 +150,7 @@ class _Look:
     is_whole: bool
 
     def sample(self, rows: Sequence[int], invalid_where: str) -> Sample:
-        """The valid pixels of some of the bands."""
+        """Return the valid pixels of some of the bands."""
         raw = Raw([self.stored[row] for row in rows], self.missing[list(rows)], self.hidden)
         valid = raw.valid(invalid_where)
         stored = tuple(values[valid] for values in raw.stored)

@@ -1,4 +1,4 @@
-"""The scene: what every later stage reads from, whatever files lie behind it."""
+"""The scene: what every later stage reads, whatever files it is stored in."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from geoseg.errors import SceneError
 from geoseg.grid import Window
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.source import close
-from geoseg.scene.band import Band
-from geoseg.scene.file import SceneFile
-from geoseg.scene.names import stem
-from geoseg.scene.stack import Layer, Raw, read_stack
+from geoseg.scene.band import Band, Layer
+from geoseg.scene.file import Raw, SceneFile, read_stack, stem
 
 INVALID_WHERE = ("all", "any")
 _STRIP_ROWS = 512
 _ROWS = 64
-"""Rows turned into physical units at once: what is made of them in between stays in the processor's cache."""
+"""Rows converted to physical units at once: intermediate arrays then stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,8 @@ class Scene:
         invalid_where: A pixel is invalid where the bands are nodata in "all" of them or in "any".
         date: Day of acquisition as ``YYYY-MM-DD``, or None; never the time of a file or of the run.
         tags: Metadata of the files and of the product files beside them.
-        sensor: Key of the sensor in ``geoseg.scene.sensors``, where the files leave no doubt; else None.
+        sensor: Key of the sensor in ``geoseg.scene.band_names.SENSORS`` where the files leave no doubt; else
+            None.
     """
 
     paths: tuple[str, ...]
@@ -84,7 +83,7 @@ class Scene:
         return self.georeference.is_geographic
 
     def select(self, bands: Sequence[int], *, invalid_where: str = "all") -> Scene:
-        """A view of the scene with these bands.
+        """Return a view of the scene with these bands.
 
         Args:
             bands: 1-based band numbers in the order wanted; repeats are allowed. An alpha band that is
@@ -162,5 +161,5 @@ class Scene:
 
 
 def describe(bands: Sequence[Band]) -> str:
-    """The bands as messages list them: ``1 (B02, blue), 2 (B03, green)``."""
+    """List bands as messages do: ``1 (B02, blue), 2 (B03, green)``."""
     return ", ".join(str(band) for band in bands) or "no bands"

@@ -1,35 +1,42 @@
-"""Vector files laid over a raster grid: areas of interest, labels and folds are all read and placed here."""
+"""Vector files laid over a raster grid: read them, place them, and use one as an area of interest."""
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import SceneError
+from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
 
+if TYPE_CHECKING:
+    from geoseg.scene import Scene
+
 TILE = 1024
-"""Polygons are drawn in tiles of one fixed lattice, so that a pixel's centre on an edge falls on the same
-side whatever window is asked for."""
+"""Pixels a side of the tiles of a fixed lattice in which polygons are drawn: so a pixel whose centre is on an
+edge falls on the same side whatever window is read."""
 
 _SUFFIXES = (".gpkg", ".parquet", ".geoparquet", ".geojson", ".json", ".shp", ".fgb")
 
 
 def is_vector(path: str) -> bool:
-    """Whether a path names a vector file."""
+    """Tell whether a path names a vector file."""
     return Path(path).suffix.lower() in _SUFFIXES
 
 
 def read_table(path: str, named_by: str) -> Any:
-    """Read a vector file as a GeoDataFrame: its one layer of polygons, where it has several layers.
+    """Read a vector file as a GeoDataFrame; of several layers, the only one of polygons.
 
     Args:
         path: The file.
-        named_by: The flag or key that names it, for messages.
+        named_by: The option or key that names it, for messages.
 
     Raises:
         SceneError: If it cannot be read.
@@ -47,7 +54,7 @@ def read_table(path: str, named_by: str) -> Any:
 
 
 def _layer(path: str) -> str:
-    """The layer of polygons; styles and points that lie beside it are not meant."""
+    """Find the layer of polygons; styles and points beside it are left alone."""
     import pyogrio
 
     layers = [(str(name), str(kind)) for name, kind in pyogrio.list_layers(path)]
@@ -63,7 +70,7 @@ def _layer(path: str) -> str:
 
 
 def to_pixels(shapes: Any, transform: Any) -> Any:
-    """Geometries in pixels, x = column and y = row from the grid's upper left corner.
+    """Move geometries to pixels, x = column and y = row from the grid's upper left corner.
 
     Args:
         shapes: One shapely geometry or an array of them, in the grid's CRS.
@@ -83,10 +90,86 @@ def to_pixels(shapes: Any, transform: Any) -> Any:
 
 
 def tiles(window: Window) -> Iterator[tuple[Window, Window]]:
-    """The tiles of the fixed lattice that a window touches, each with what it shares with the window."""
+    """List the lattice's tiles that a window touches, each with its part inside the window."""
     for row in range(window.row // TILE * TILE, window.row_stop, TILE):
         for col in range(window.col // TILE * TILE, window.col_stop, TILE):
             tile = Window(row, col, TILE, TILE)
             common = tile.intersection(window)
             if common is not None:
                 yield tile, common
+
+
+@dataclass(frozen=True)
+class Area:
+    """An area of interest on a scene's grid.
+
+    Attributes:
+        window: The smallest box of whole pixels around it, cut to the scene.
+        geometry: Polygons in pixel coordinates, x = column and y = row from the scene's upper left corner.
+        assumed_crs: Whether the file has no CRS, so that the scene's was assumed.
+    """
+
+    window: Window
+    geometry: Any = field(repr=False)
+    assumed_crs: bool = False
+
+    def mask(self, window: Window) -> NDArray[np.bool_]:
+        """Find the pixels of a window whose centre is inside the area, bool (rows, columns)."""
+        inside = np.zeros(window.shape, bool)
+        for tile, common in tiles(window):
+            inside[common.slices(window)] = _draw(self, tile.row, tile.col)[common.slices(tile)]
+        return inside
+
+
+def read_area(path: str | os.PathLike[str], scene: Scene) -> Area:
+    """Read an area of interest and place it on a scene's grid.
+
+    Args:
+        path: Any vector file that GDAL reads; its polygons together are the area. Coordinates are
+            transformed to the scene's CRS; a file without a CRS is taken to be in it.
+        scene: The scene.
+
+    Raises:
+        InputError: If the file cannot be read or holds no polygon.
+        SceneError: If the scene has no transform, or the area lies outside it.
+    """
+    transform = scene.georeference.transform
+    if transform is None:
+        raise SceneError(
+            f"{scene.name}: --aoi needs a scene with a transform; --warp makes one from GCPs or RPCs"
+        )
+    table = _polygons(path, scene)
+    geometry = to_pixels(table.geometry.make_valid().union_all(), transform)
+    left, top, right, bottom = geometry.bounds
+    box = Window.from_bounds(math.floor(top), math.floor(left), math.ceil(bottom), math.ceil(right))
+    window = box.intersection(Window.from_shape(scene.shape))
+    if window is None:
+        raise SceneError(
+            f"{path}: the area of interest lies outside {scene.name}; check its coordinates and CRS"
+        )
+    return Area(window, geometry, assumed_crs=table.crs is None and scene.georeference.crs is not None)
+
+
+@lru_cache(maxsize=32)
+def _draw(area: Area, row: int, col: int) -> NDArray[np.bool_]:
+    from rasterio.features import rasterize
+    from rasterio.transform import Affine
+
+    drawn = rasterize(
+        [(area.geometry, 1)], (TILE, TILE), transform=Affine.translation(col, row), dtype="uint8"
+    )
+    inside: NDArray[np.bool_] = drawn.astype(bool)
+    return inside
+
+
+def _polygons(path: str | os.PathLike[str], scene: Scene) -> Any:
+    table = read_table(os.fspath(path), "--aoi")
+    table = table[table.geometry.notna() & table.geom_type.isin(["Polygon", "MultiPolygon"])]
+    if table.empty:
+        raise InputError(f"{path}: --aoi holds no polygon")
+    if table.crs is not None and scene.georeference.crs is not None:
+        table = table.to_crs(scene.georeference.crs.to_wkt())
+        table = table[np.isfinite(table.bounds).all(axis=1)]
+    if table.empty:
+        raise SceneError(f"{path}: the area of interest lies where {scene.name}'s CRS does not reach")
+    return table

@@ -1,4 +1,4 @@
-"""Keeps glibc's allocator from giving memory back to the system between the layers of a network.
+"""Keep glibc's allocator from giving memory back to the system between the layers of a network.
 
 A layer's output is tens of megabytes. glibc maps each such piece afresh and unmaps it when it is freed, so
 the kernel clears the same pages again and again: a third of torch's time on a CPU. Told to keep what it has,
@@ -18,7 +18,7 @@ _TOP_PAD = 64 * 2**20
 
 
 def environment_that_keeps_memory() -> dict[str, str]:
-    """Environment variables that tell glibc the same from the first thread of a process on."""
+    """Return environment variables that tell glibc the same from the first thread of a process on."""
     return {
         "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": str(_LARGEST),

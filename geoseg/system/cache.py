@@ -1,4 +1,4 @@
-"""What was made or measured on this machine once: converted networks, and figures of how networks run.
+"""A cache of what was made or measured on this machine once: converted networks, and how fast networks run.
 
 An entry is one file: the SHA-256 of what follows, then that. It is written beside its place and renamed, so a
 reader sees all of it or nothing, and an entry that was damaged counts as none.
@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from geoseg.files import write_file
+
 _DIGEST = hashlib.sha256().digest_size
 NETWORKS, MEASURED = "networks", "measured"
 """Kinds of entries, each in a folder of its own."""
@@ -24,7 +26,7 @@ _ENDINGS = {NETWORKS: ".network", MEASURED: ".figures"}
 
 
 def cache_folder(kind: str = NETWORKS) -> Path:
-    """Where this user's entries of a kind are kept; the folder need not be there."""
+    """Return the folder of this user's entries of a kind; it need not be there."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
@@ -35,10 +37,10 @@ def cache_folder(kind: str = NETWORKS) -> Path:
 
 
 def recall(key: str, kind: str = NETWORKS) -> bytes | None:
-    """What was kept under a key; None if nothing was, or if it is damaged.
+    """Return what was kept under a key; None if nothing was, or if it is damaged.
 
     Args:
-        key: letters, digits and dashes.
+        key: Letters, digits and dashes.
         kind: `NETWORKS` or `MEASURED`.
     """
     for folder in _folders(kind):
@@ -60,7 +62,7 @@ def keep(key: str, data: bytes, kind: str = NETWORKS) -> Path | None:
 
     Args:
         key: letters, digits and dashes.
-        data: anything.
+        data: Anything.
         kind: `NETWORKS` or `MEASURED`.
 
     Returns:
@@ -70,7 +72,8 @@ def keep(key: str, data: bytes, kind: str = NETWORKS) -> Path | None:
     for folder in _folders(kind):
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path = _write(folder / f"{key}{_ENDINGS[kind]}", hashlib.sha256(data).digest() + data)
+            path = folder / f"{key}{_ENDINGS[kind]}"
+            write_file(path, hashlib.sha256(data).digest() + data, sync=False)  # damage is noticed
         except OSError:
             continue
         _prune(folder, kind)
@@ -87,7 +90,7 @@ def _folders(kind: str) -> Iterator[Path]:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether nobody else can put files here: the folder for temporary files belongs to all."""
+    """Say whether nobody else can put files here: the folder for temporary files belongs to all."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         state = folder.lstat()
@@ -96,19 +99,6 @@ def _is_private(folder: Path) -> bool:
     if not stat.S_ISDIR(state.st_mode):
         return False
     return not hasattr(os, "getuid") or (state.st_uid == os.getuid() and not state.st_mode & 0o022)
-
-
-def _write(path: Path, content: bytes) -> Path:
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(beside, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise
-    return path
 
 
 def _prune(folder: Path, kind: str) -> None:

@@ -1,133 +1,74 @@
-"""Bytes of memory: how a person writes them, and how many there are to be had."""
+"""How much memory there is to be had, what this process takes, and what GDAL may keep of it.
+
+psutil says what the machine has. It does not see the limits of control groups, by which Linux tells every
+container how much it may take; these are read here.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from geoseg.errors import SettingsError
-from geoseg.system.cgroups import CGROUPS, PROC, cgroup_folders, lines_of
+import psutil
 
-_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+from geoseg.units import parse_memory
+
+CGROUPS, PROC = Path("/sys/fs/cgroup"), Path("/proc")
+"""Where Linux tells about control groups and processes."""
+_NO_LIMIT = 1 << 60
+"""Version 1 of control groups writes a number as large as this where there is no limit."""
 _SHARE = 0.5
-_NO_UNIT = 100_000
-"""Fewer bytes are no amount of memory: somebody left out the unit."""
-_UNKNOWN = 4 * 10**9
-"""What is taken as free where the system does not say."""
-_GDAL_MEGABYTES = 100_000
-"""Numbers below this are megabytes to GDAL, others bytes."""
 CACHE_SHARE = 10
 _LEAST_CACHE = 32 * 2**20
-
-
-def parse_memory(text: str | int, option: str = "--max-memory") -> int:
-    """Bytes from ``"4GB"`` (10^9), ``"2GiB"`` (2^30), ``"500M"`` or a number of bytes.
-
-    Args:
-        text: What was written.
-        option: Where, for the message.
-
-    Raises:
-        SettingsError: If it is no positive amount of memory.
-    """
-    found = _PATTERN.fullmatch(str(text).strip())
-    if found is None:
-        raise SettingsError(f"{option} {text} is no amount of memory; write it as 4GB or 500MiB")
-    number, unit, binary = found.groups()
-    if binary and not unit:
-        raise SettingsError(f"{option} {text} is no amount of memory; write it as 4GB or 500MiB")
-    value = int(float(number) * (1024 if binary else 1000) ** _UNITS[unit.lower()])
-    if value < 1:
-        raise SettingsError(f"{option} must be more than nothing; write it as 4GB or 500MiB")
-    if not unit and value < _NO_UNIT:
-        raise SettingsError(f"{option} {text} is {value} bytes; give the unit too, as in {number}GB")
-    return value
-
-
-def show_memory(size: float) -> str:
-    """Bytes as a person reads them: ``"1.4 GB"``, ``"310 MB"``."""
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+_GDAL_MEGABYTES = 100_000
+"""Numbers below this are megabytes to GDAL, others bytes."""
 
 
 def default_limit() -> int:
-    """What a run may take where nobody says: half of what is free."""
-    free = free_memory()
-    return int((_UNKNOWN if free is None else free) * _SHARE)
+    """Return the bytes that a run may take where nobody says: half of what is free."""
+    return int(free_memory() * _SHARE)
 
 
-def free_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
-    """Bytes that a new process could take without harm: what the system has, within limits of cgroups.
+def free_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
+    """Return the bytes that a new process could take: what the system has, within limits of control groups.
 
     Pages of files that the system only keeps because nobody needs the memory count as free.
 
     Args:
         proc: Where the kernel tells about processes; another folder in tests.
-        cgroups: Where it tells about cgroups.
-
-    Returns:
-        Bytes; None where the system does not say.
+        cgroups: Where it tells about control groups.
     """
-    found = [value for value in (_available(proc), *_cgroup_rooms(proc, cgroups)) if value is not None]
-    if found:
-        return max(0, min(found))
-    return _by_psutil() if proc == PROC else None
+    within = (_free_in(version, folder) for version, folder in _memory_groups(proc, cgroups))
+    free = [int(psutil.virtual_memory().available), *(value for value in within if value is not None)]
+    return max(0, min(free))
 
 
-def _available(proc: Path) -> int | None:
-    for line in lines_of(proc / "meminfo"):
-        name, _, value = line.partition(":")
-        if name == "MemAvailable":
-            return int(value.split()[0]) * 1024
-    return None
+def resident_memory() -> int:
+    """Return the bytes of this process that are in memory now."""
+    return int(psutil.Process().memory_info().rss)
 
 
-def _cgroup_rooms(proc: Path, cgroups: Path) -> Iterator[int | None]:
-    """What is left below every limit that this process is under, versions 1 and 2."""
-    for version, folder in cgroup_folders("memory", proc, cgroups):
-        names = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
-        yield _room(folder, *(f"memory.{name}" for name in names))
+def peak_memory() -> int:
+    """Return the largest resident memory of this process so far, in bytes.
 
-
-def _room(folder: Path, limit: str, used: str) -> int | None:
-    most, now = _number(folder / limit), _number(folder / used)
-    if most is None or now is None or most >= 1 << 60:
-        return None
-    kept = [line.split() for line in lines_of(folder / "memory.stat")]
-    reclaimable = max(
-        (int(value) for name, value in kept if name in ("inactive_file", "total_inactive_file")), default=0
-    )
-    return most - max(0, now - reclaimable)
-
-
-def _number(path: Path) -> int | None:
-    lines = lines_of(path)
-    return int(lines[0]) if lines and lines[0].strip().isdecimal() else None
-
-
-def _by_psutil() -> int | None:
+    ``getrusage`` counts what the process was forked from on Linux, so its own account comes first.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        status = (PROC / "self" / "status").read_text(encoding="ascii", errors="replace")
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
     try:
-        import psutil  # type: ignore[import-untyped]
-    except ImportError:
-        pages = os.sysconf("SC_PHYS_PAGES") if sys.platform != "win32" else 0
-        return pages * os.sysconf("SC_PAGE_SIZE") if pages > 0 else None
-    return int(psutil.virtual_memory().available)
-
-
-def resident_memory() -> int | None:
-    """Bytes of this process that are in memory now; None where the system does not say."""
-    for line in lines_of(PROC / "self" / "status"):
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    return None
+        import resource
+    except ImportError:  # Windows
+        return int(psutil.Process().memory_info().peak_wset)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def gdal_cache() -> int:
-    """Bytes that GDAL's block cache may take: ``GDAL_CACHEMAX``, by default a twentieth of the machine's."""
+    """Return the bytes that GDAL's block cache may take: ``GDAL_CACHEMAX``, or 5 % of all memory."""
     text = os.environ.get("GDAL_CACHEMAX", "5%").strip()
     share, digits = text.endswith("%"), text.rstrip("%MBmb ")
     try:
@@ -135,7 +76,7 @@ def gdal_cache() -> int:
     except ValueError:
         share, value = True, 5.0
     if share:
-        return int(_total() * value / 100)
+        return int(psutil.virtual_memory().total * value / 100)
     return int(value * 2**20 if value < _GDAL_MEGABYTES else value)
 
 
@@ -148,28 +89,51 @@ def bound_gdal_cache(limit: str | int) -> None:
     Raises:
         SettingsError: If that is no amount of memory.
     """
-    bytes_ = min(max(parse_memory(limit) // CACHE_SHARE, _LEAST_CACHE), gdal_cache())
-    os.environ["GDAL_CACHEMAX"] = str(max(1, bytes_ // 2**20))
+    size = min(max(parse_memory(limit) // CACHE_SHARE, _LEAST_CACHE), gdal_cache())
+    os.environ["GDAL_CACHEMAX"] = str(max(1, size // 2**20))
 
 
-def _total() -> int:
-    for line in lines_of(PROC / "meminfo"):
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1]) * 1024
-    return 4 * _UNKNOWN
+def _memory_groups(proc: Path, cgroups: Path) -> Iterator[tuple[int, Path]]:
+    """Walk up the control groups from this process's; each of them may limit memory.
 
-
-def peak_memory() -> int | None:
-    """Largest resident memory of this process so far, in bytes; None where the system does not say.
-
-    ``getrusage`` counts what the process was forked from on Linux, so its own account comes first.
+    Yields:
+        The version of control groups, 1 or 2, and a folder; it need not be there.
     """
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
-    try:
-        import resource
-    except ImportError:
+    for line in _lines_of(proc / "self" / "cgroup"):
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers == "":
+            version, root = 2, cgroups
+        elif "memory" in controllers.split(","):
+            version, root = 1, cgroups / "memory"
+        else:
+            continue
+        parts = [part for part in path.split("/") if part and part != ".."]
+        # In a container the path may be the host's, and its own group the root of what it sees.
+        for depth in range(len(parts), -1, -1):
+            yield version, root.joinpath(*parts[:depth])
+
+
+def _free_in(version: int, group: Path) -> int | None:
+    """Return what is left below the limit of a control group; None without a limit."""
+    limit, used = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
+    most, now = _number_in(group / f"memory.{limit}"), _number_in(group / f"memory.{used}")
+    if most is None or now is None or most >= _NO_LIMIT:
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    counts = [line.split() for line in _lines_of(group / "memory.stat")]
+    reclaimable = max(
+        (int(value) for name, value in counts if name in ("inactive_file", "total_inactive_file")), default=0
+    )
+    return most - max(0, now - reclaimable)
+
+
+def _number_in(path: Path) -> int | None:
+    lines = _lines_of(path)
+    return int(lines[0]) if lines and lines[0].strip().isdecimal() else None
+
+
+def _lines_of(path: Path) -> list[str]:
+    """Read the lines of a file of the kernel's; none where it is missing."""
+    try:
+        return path.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return []

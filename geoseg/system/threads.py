@@ -1,4 +1,4 @@
-"""Independent pieces of work on all cores: numpy lets other threads run while it computes."""
+"""Do independent pieces of work on all cores: numpy lets other threads run while it computes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 def in_order(
     work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
 ) -> Generator[Result]:
-    """Do the same to every item, some at once, and give the results in the order of the items.
+    """Do the same to every item, several at once, and yield the results in the order of the items.
 
     Args:
         work: Must not depend on what it is called with before.

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from geoseg.errors import SettingsError
+from geoseg.files import write_file
 from geoseg.progress import Progress
 from geoseg.training.contradictions.contradictions import write_contradictions
 from geoseg.training.ground.split_files import write_split
@@ -114,9 +115,7 @@ def _measure(data: TrainingData, output: Path, work: Path, progress: Progress) -
         quality, maps = measure_folds(data, packages, output, work, progress)
         _say_scores(quality, progress)
         _write_contradictions(data, maps, work, progress)
-        part = marker.with_name(f".{MEASURED}.part")
-        part.write_text(json.dumps(asdict(quality)), encoding="utf-8")
-        part.replace(marker)
+        write_file(marker, json.dumps(asdict(quality)))
     return MeasuredQuality(**json.loads(marker.read_text(encoding="utf-8")))
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from geoseg.files import remove_folder, write_file
 from geoseg.training.network.history import Epoch
 
 PACKAGE, EPOCHS = "model", "epochs.json"
@@ -51,9 +52,7 @@ class MeasuredQuality:
 
 def mark_finished(folder: Path, history: Sequence[Epoch]) -> TrainedNetwork:
     """Say in a network's folder that its training is finished."""
-    part = folder / f".{EPOCHS}.part"
-    part.write_text(json.dumps([asdict(entry) for entry in history]), encoding="utf-8")
-    part.replace(folder / EPOCHS)
+    write_file(folder / EPOCHS, json.dumps([asdict(entry) for entry in history]))
     return TrainedNetwork(folder / PACKAGE, tuple(history))
 
 
@@ -96,7 +95,6 @@ def publish(work: Path, folder: Path) -> None:
         shutil.copytree(work / FINAL, details, ignore=_LEFT_BEHIND, dirs_exist_ok=True)
         for weights in (details / FOLDS).glob("*/*.safetensors"):
             weights.unlink()
-    if folder.exists():
-        shutil.rmtree(folder)
+    remove_folder(folder)
     os.replace(staged, folder)
     shutil.rmtree(work)

@@ -11,8 +11,8 @@ from geoseg.errors import SettingsError
 from geoseg.polygons.borders.simplify import Borders
 from geoseg.polygons.rasters import MapRasters
 from geoseg.polygons.writers import check_target
-from geoseg.raster.pixel_sizes import measure_surface
-from geoseg.units import AreaLimit
+from geoseg.raster.pixel_sizes import measure_pixel_sizes
+from geoseg.units import Area
 
 PathLike = str | os.PathLike[str]
 
@@ -34,7 +34,7 @@ def classes_of(
     return None if classes is None else set(class_ids(classes, info.legend, os.fspath(class_map)))
 
 
-def check_metres(class_map: PathLike, limit: AreaLimit | None, borders: Borders | None) -> None:
+def check_metres(class_map: PathLike, limit: Area | None, borders: Borders | None) -> None:
     """Refuse hectares and metres, before any work, for a map that has neither.
 
     Raises:
@@ -47,7 +47,7 @@ def check_metres(class_map: PathLike, limit: AreaLimit | None, borders: Borders 
         return
     with MapRasters(class_map) as rasters:
         info = rasters.info
-    if measure_surface(info.crs, info.transform, info.shape) is None:
+    if measure_pixel_sizes(info.crs, info.transform, info.shape) is None:
         option, mend = on_earth[0]
         raise SettingsError(
             f"{os.fspath(class_map)} has no CRS that ties it to the Earth, so {option} cannot count hectares "

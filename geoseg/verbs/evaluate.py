@@ -23,6 +23,7 @@ from geoseg.assess.evaluation import (
 )
 from geoseg.errors import InputError, RunError, SettingsError
 from geoseg.execute.report import versions
+from geoseg.files import atomic_group
 from geoseg.models import bundled_models
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress, Silent
@@ -64,8 +65,8 @@ def evaluate(
     label_column: str | None = None,
     remap: Mapping[int | str, int] | None = None,
     ignore: Sequence[int | str] = (),
-    blocks: str | float | None = None,
-    tolerances: Sequence[str | float] = TOLERANCES,
+    blocks: str | None = None,
+    tolerances: Sequence[str] = TOLERANCES,
     replicates: int = 1000,
     seed: int = 0,
     contradictions: PathLike | None = None,
@@ -238,17 +239,12 @@ def _write(reports: Sequence[Path], content: dict[str, Any], examples: Any) -> d
             from geoseg.assess.page import render_page
 
             texts[kind] = render_page(content, examples())
-    parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in reports}
     try:
-        for path, part in parts.items():
-            part.write_text(texts[path.suffix.lower()], encoding="utf-8")
-        for path, part in parts.items():
-            os.replace(part, path)
+        with atomic_group(reports) as parts:
+            for path, part in zip(reports, parts, strict=True):
+                part.write_text(texts[path.suffix.lower()], encoding="utf-8")
     except OSError as error:
         raise RunError(f"the report cannot be written: {error}") from error
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
     return {path.suffix.lower().lstrip("."): path for path in reports}
 
 

@@ -10,13 +10,11 @@ from pathlib import Path
 from geoseg.errors import OutputError, SettingsError
 from geoseg.inference.backends.convert import RUNTIMES, check_conversion, exported_network
 from geoseg.models import open_model
-from geoseg.models.conversion import ChipShape
-from geoseg.models.converted import Converted
-from geoseg.models.export import read_item, write_package
-from geoseg.models.layout import ONNX, ONNX_FILE, OPENVINO
-from geoseg.models.mlm import MLM_FILE
-from geoseg.models.onnx_package import with_card
-from geoseg.models.openvino_runtime import read_network, to_ir
+from geoseg.models.conversion import ChipShape, ConvertedNetwork
+from geoseg.models.onnx_file import with_card
+from geoseg.models.openvino_ir import read_network, to_ir
+from geoseg.models.package import read_item, write_package
+from geoseg.models.sources import MLM_FILE, ONNX, ONNX_FILE, OPENVINO
 from geoseg.progress import Progress, Silent
 
 FORMATS = (ONNX, OPENVINO)
@@ -57,7 +55,7 @@ def export_model(
     side = opened.chip_size if chip_size is None else chip_size
     opened.check_chip_size(side)
     shape = ChipShape(1, len(opened.bands), side)
-    alone = replace(opened, promised=(), at_hand={})  # what the package holds already is made again
+    alone = replace(opened, listed=(), loaded={})  # what the package holds already is made again
     if alone.config is None:
         _ = alone.network  # says that there is none, and what to do
     network = exported_network(alone, backend, shape, (progress or Silent()).say)
@@ -66,7 +64,7 @@ def export_model(
         check_conversion(alone, backend, network)
     else:
         graph = with_card(network.graph, read_item(opened), shape.dimensions)
-        network = Converted(ONNX, "fp32", shape, {ONNX_FILE: graph})
+        network = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: graph})
     return write_package(opened, folder, [network])
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from geoseg.doctor.choose_model import Candidate, examine_bundled, reason_for, ways_out
-from geoseg.doctor.examine import Diagnosis, examine
+from geoseg.doctor.examine import examine
+from geoseg.doctor.findings import Diagnosis
 from geoseg.models import ModelCard, load_card
 from geoseg.plan.request import PathLike
 from geoseg.scene import Scene, open_scene
@@ -58,8 +59,8 @@ class Inspection:
             lines.append("uses      " + ", ".join(f"{name} = {bands.get(n, n)}" for name, n in pairs))
         for finding in diagnosis.findings:
             lines.append(f"{_SIGNS[finding.severity]}: {finding.message}")
-            if finding.mend:
-                lines.append(f"    {finding.mend}")
+            if finding.fix:
+                lines.append(f"    {finding.fix}")
         return lines
 
     def _scene_lines(self) -> list[str]:

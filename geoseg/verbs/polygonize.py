@@ -10,17 +10,17 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from geoseg.execute.report import REPORT_VERSION, versions, write_json
-from geoseg.files import discard
-from geoseg.plan.outputs import RASTERS, check_outputs, publish
-from geoseg.plan.polygons_memory import TracePlan, plan_tracing
+from geoseg.execute.report import REPORT_VERSION, versions
+from geoseg.files import discard, publish, stage_json
+from geoseg.plan.memory import TracingPlan, plan_tracing
+from geoseg.plan.outputs import RASTERS, check_outputs
 from geoseg.polygons.borders.request import borders_of, borders_to_json, with_borders
 from geoseg.polygons.provenance import choice_tags
 from geoseg.polygons.rasters import MapRasters, resolve_block_size
 from geoseg.polygons.refined import check_refined, refinement_of, sources_of
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.vectorise import parse_date, polygons_from_maps
-from geoseg.polygons.writers import SUFFIXES, discard_polygons, publish_polygons, stage_polygons
+from geoseg.polygons.writers import SUFFIXES, stage_polygons
 from geoseg.polygons.zonal.request import paths_of, zonal_of_map, zonal_to_json
 from geoseg.polygons.zonal.zonal import Zonal
 from geoseg.progress import Progress, Silent
@@ -54,16 +54,16 @@ def polygonize(
     *,
     confidence: PathLike | None = None,
     probabilities: PathLike | None = None,
-    min_area: str | float | None = None,
+    min_area: str | None = None,
     classes: Sequence[str | int] | None = None,
     date: str | None = None,
     smooth: int | None = None,
     opening: str | None = None,
     closing: str | None = None,
-    fill_holes: str | float | None = None,
-    sieve: str | float | None = None,
+    fill_holes: str | None = None,
+    sieve: str | None = None,
     refined: PathLike | None = None,
-    simplify: str | float | None = None,
+    simplify: str | None = None,
     smooth_borders: int | None = None,
     stats: Sequence[str] | None = None,
     stats_from: PathLike | Sequence[PathLike] | None = None,
@@ -82,7 +82,7 @@ def polygonize(
         output: ``.gpkg``, ``.fgb``, ``.parquet``, ``.geojsonl``, ``.geojsons`` or ``.pmtiles``.
         confidence: Confidence raster of the same map: uint8, 0-100, 255 unknown.
         probabilities: Probability raster of the same map: uint8, one band a class, 0-250, 255 unknown.
-        min_area: Leave out smaller polygons: ``"0.5ha"``, ``"450m2"``, ``"20px"`` or hectares.
+        min_area: Leave out smaller polygons: ``"0.5ha"``, ``"450m2"`` or ``"20px"``.
         classes: Keep only polygons of these classes, by name or id; several may stand in one text, between
             commas.
         date: Acquisition date, ``YYYY-MM-DD``; default the class map's tag ``ACQUISITION_DATE``.
@@ -92,7 +92,7 @@ def polygonize(
         fill_holes: Fill smaller holes of a class: a size as ``min_area``.
         sieve: Merge smaller patches into their best neighbour: a size as ``min_area``.
         refined: Write the class map as these steps left it here.
-        simplify: Move borders by at most this to simplify them: ``"10m"``, ``"2px"`` or metres.
+        simplify: Move borders by at most this to simplify them: ``"10m"`` or ``"2px"``.
         smooth_borders: Then cut the corners of borders this often, 1 to 4 times.
         stats: Add columns with statistics of bands or indices over the pixels of every polygon: ``"ndvi"``,
             ``"B8:std"``, ``"3:max"`` (mean, std, min, max or count).
@@ -135,7 +135,7 @@ def polygonize(
     check_refined(refined, refinement)
     progress = progress or Silent()
     borders = borders_of(simplify, smooth_borders)
-    limit = None if min_area is None else parse_area(min_area)
+    limit = None if min_area is None else parse_area(min_area, "--min-area")
     day = parse_date(date)
     chosen = classes_of(class_map, classes, output, fiboa=fiboa)
     check_metres(class_map, limit, borders)
@@ -175,11 +175,10 @@ def polygonize(
         new, changed = with_borders(table, borders, output.parent, progress)
         made_by = dict(new.provenance) | choice_tags(limit, chosen, fiboa=fiboa)
         kept = replace(new.take(keep), provenance=made_by)
-        rasters = sources.finish()
-        cleanup.callback(discard, rasters)
+        staged = sources.finish()
+        cleanup.callback(discard, staged)
         progress.say(_what_is_written(kept, table, output))
-        staged = stage_polygons(kept, output, fiboa=fiboa)
-        cleanup.callback(discard_polygons, staged)
+        staged.append(stage_polygons(kept, output, fiboa=fiboa))
         content = _report(table, kept, written, inputs, since)
         content["settings"] = {
             "min_area": min_area,
@@ -194,9 +193,8 @@ def polygonize(
         if changed is not None:
             content["borders"] = changed
         if report is not None:
-            write_json(Path(report), content)
-        publish(rasters)
-        publish_polygons(staged, output)
+            staged.insert(0, stage_json(Path(report), content))
+        publish(staged)
     return PolygonizeResult(output, len(kept), len(table) - len(kept), content)
 
 
@@ -212,7 +210,7 @@ def _plan(
     block_size: int | None,
     workers: int | None,
     zonal: Zonal | None,
-) -> TracePlan:
+) -> TracingPlan:
     """Blocks and workers that fit into memory."""
     with MapRasters(class_map, None, probabilities) as rasters:
         bands = 1 + rasters.n_probabilities + (0 if zonal is None else 3 * len(zonal.measures))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from geoseg.execute.resume import as_begun, check_flags
-from geoseg.execute.run import map_scene
-from geoseg.plan.batch import settle_batch
-from geoseg.plan.disk import shortage
-from geoseg.plan.forwards import plan_with_fastest_forwards
-from geoseg.plan.plan import Plan
+from geoseg.execute.resume import read_begun
+from geoseg.execute.run import execute
+from geoseg.plan.plan import Plan, make_plan
 from geoseg.plan.prepare import prepare
 from geoseg.plan.request import PathLike, PredictRequest
 from geoseg.progress import Progress, Silent
@@ -65,9 +62,9 @@ def predict(
     smooth: int | None = None,
     opening: str | None = None,
     closing: str | None = None,
-    fill_holes: str | float | None = None,
-    sieve: str | float | None = None,
-    simplify: str | float | None = None,
+    fill_holes: str | None = None,
+    sieve: str | None = None,
+    simplify: str | None = None,
     smooth_borders: int | None = None,
     stats: Sequence[str] | None = None,
     max_memory: str | int | None = None,
@@ -117,9 +114,9 @@ def predict(
         smooth: Give every pixel the most frequent class of this many pixels a side around it (odd).
         opening: Remove what is narrower than N pixels from classes, given as ``"corn,water:3"``.
         closing: Fill what is narrower than N pixels between parts of classes, given as ``opening``.
-        fill_holes: Fill smaller holes of a class: ``"0.5ha"``, ``"450m2"``, ``"20px"`` or hectares.
+        fill_holes: Fill smaller holes of a class: ``"0.5ha"``, ``"450m2"`` or ``"20px"``.
         sieve: Merge smaller patches into their best neighbour: a size as ``fill_holes``.
-        simplify: Move borders of polygons by at most this to simplify them: ``"10m"``, ``"2px"`` or metres.
+        simplify: Move borders of polygons by at most this to simplify them: ``"10m"`` or ``"2px"``.
         smooth_borders: Then cut the corners of borders this often, 1 to 4 times.
         stats: Add columns with statistics of bands or indices over the pixels of every polygon: ``"ndvi"``,
             ``"B8:std"``, ``"3:max"`` (mean, std, min, max or count).
@@ -147,17 +144,15 @@ def predict(
 def run_request(request: PredictRequest, progress: Progress) -> PredictResult:
     """Do what ``predict`` was asked for."""
     since = perf_counter()
-    check_flags(request)
-    job = as_begun(settle_batch(prepare(request, progress.say)), request)
-    for warning in job.warnings:
+    prepared = prepare(request, progress.say)
+    for warning in prepared.warnings:
         progress.say(f"warning: {warning}")
-    job, plan = plan_with_fastest_forwards(job, request, progress.say)
-    too_full = shortage(plan.disk_bytes, job.outputs.classes)
-    if too_full is not None:
-        progress.say(f"warning: {too_full}")
-        job = replace(job, warnings=(*job.warnings, too_full))
+    begun = read_begun(prepared)
+    plan = make_plan(prepared, begun, progress.say)
+    for warning in plan.warnings[len(prepared.warnings) :]:
+        progress.say(f"warning: {warning}")
     progress.say(plan.summary())
     if request.dry_run:
         return PredictResult({}, plan, plan.to_json())
-    report = map_scene(job, progress, since)
-    return PredictResult(job.outputs.named(), plan, report)
+    report = execute(plan, progress, since)
+    return PredictResult(prepared.outputs.named(), plan, report)

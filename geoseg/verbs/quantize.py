@@ -27,9 +27,9 @@ from geoseg.inference.normalise import Normalisation
 from geoseg.labels.labels import open_labels
 from geoseg.models import Model, open_model
 from geoseg.models.conversion import ChipShape
-from geoseg.models.export import write_package
+from geoseg.models.package import write_package
 from geoseg.models.quantize import check_can_quantize, quantize_network
-from geoseg.plan.prepare import judge
+from geoseg.plan.prepare import raise_if_unfit
 from geoseg.progress import Progress, Silent
 from geoseg.scene import Scene, open_scene
 from geoseg.verbs.export import check_folder
@@ -151,8 +151,8 @@ class _SceneReading:
         """Open a scene as the model reads it; refuse it where predict would."""
         scene = open_scene(path, nodata=self.nodata, scale=self.scale, offset=self.offset, warp=self.warp)
         diagnosis = examine(scene, model.card, bands=self.bands)
-        judge(diagnosis, scene, force=self.force)
-        assert diagnosis.match is not None  # judge() has refused scenes without the bands
+        raise_if_unfit(diagnosis, scene, force=self.force)
+        assert diagnosis.match is not None  # raise_if_unfit() has refused scenes without the bands
         return scene.select(diagnosis.match.numbers, invalid_where=model.card.invalid_where)
 
 

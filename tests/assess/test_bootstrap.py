@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from rasterio.crs import CRS
+from rasterio.transform import Affine
 
-from geoseg.assess.bootstrap import BlockSums, bootstrap
+from geoseg.assess.bootstrap import BlockSums, block_size, bootstrap
+from geoseg.errors import SettingsError
+from geoseg.raster.georeference import Georeference
+
+UTM = Georeference(CRS.from_epsg(32614), Affine(30, 0, 500_000, 0, -30, 5_000_000))
+SHAPE = (1000, 2000)
 
 
 def share(sums):
@@ -86,3 +93,15 @@ def test_every_block_is_drawn_as_often_as_any_other():
 
 def test_one_block_gives_no_interval():
     assert np.isnan(bootstrap(gather(np.array([[5, 3]])), share)["share"]).all()
+
+
+def test_sides_of_blocks():
+    assert block_size(None, UTM, SHAPE) == 250
+    assert block_size(None, UTM, (9000, 9000)) == 512
+    assert block_size(None, UTM, (50, 60)) == 32
+    assert block_size("7.5km", UTM, SHAPE) == 250
+    assert block_size("100px", Georeference(), SHAPE) == 100
+    with pytest.raises(SettingsError, match=r"--blocks 100m is 3\.3\d pixels"):
+        block_size("100m", UTM, SHAPE)
+    with pytest.raises(SettingsError, match="no CRS"):
+        block_size("100m", Georeference(), SHAPE)

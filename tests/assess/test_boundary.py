@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.crs import CRS
+from rasterio.transform import Affine
 from scipy.ndimage import distance_transform_edt
 
-from geoseg.assess.boundary import Tolerance, boundary_counts, boundary_scores
+from geoseg.assess.boundary import Tolerance, boundary_counts, boundary_scores, read_tolerance
 from geoseg.assess.compare import windows
+from geoseg.errors import SettingsError
 from geoseg.grid import Window
+from geoseg.raster.georeference import Georeference
 from tests.assess.maps import random_pair
 
 TOLERANCES = (
@@ -104,3 +108,18 @@ def test_the_same_map_is_perfect():
     labels, _, _ = random_pair(3)
     _, _, f1 = boundary_scores(boundary_counts(labels, labels, np.s_[:, :], (Tolerance(1),), 8))
     np.testing.assert_array_equal(f1[0, [1, 2, 7]], 1.0)
+
+
+UTM = Georeference(CRS.from_epsg(32614), Affine(30, 0, 500_000, 0, -30, 5_000_000))
+DEGREES = Georeference(CRS.from_epsg(4326), Affine(1e-4, 0, -99, 0, -1e-4, 60.0))
+SHAPE = (1000, 2000)
+
+
+def test_a_tolerance_in_metres_knows_that_pixels_are_not_square():
+    """At 60 degrees north a degree of longitude is half as long as one of latitude."""
+    found = read_tolerance("24m", DEGREES, SHAPE)
+    assert str(found) == "24m"
+    assert found.half_widths() == [4, 3, 1]
+    assert read_tolerance("24m", UTM, SHAPE).half_widths() == [0]
+    with pytest.raises(SettingsError, match="more than 63 pixels"):
+        read_tolerance("64px", UTM, SHAPE)

@@ -37,12 +37,12 @@ def prepare(folder, labels, mapped, confidence=None, **profile):
 
 def report(class_map, labels, *, block=40, **options):
     counts = compare(class_map, labels, block=block, tolerances=TOLERANCES, **options)
-    surface = class_map.surface()
+    pixel_sizes = class_map.pixel_sizes()
     return counts, summarise_labels(
         counts,
         CLASSES,
         TOLERANCES,
-        area_unit=None if surface is None else surface.area_unit,
+        area_unit=None if pixel_sizes is None else pixel_sizes.area_unit,
         replicates=100,
     )
 

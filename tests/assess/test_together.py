@@ -51,7 +51,9 @@ def test_areas_add_up(tmp_path):
     coarse = {"transform": prepare_place(90)}
     parts = [compared(tmp_path, triples[0], "fine"), compared(tmp_path, triples[1], "coarse", **coarse)]
     total, unit = add_up(parts)
-    alone = [summary(part.counts, part.class_map.surface().area_unit)["areas"]["classes"] for part in parts]
+    alone = [
+        summary(part.counts, part.class_map.pixel_sizes().area_unit)["areas"]["classes"] for part in parts
+    ]
     together = summary(total, unit)["areas"]
     assert together["unit"] == "ha"
     for row, first, second in zip(together["classes"], *alone, strict=True):

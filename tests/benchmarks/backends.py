@@ -59,7 +59,7 @@ def opened(name: str, folder: str) -> Any:
     model = open_model(name)
     for path in Path(folder).glob("*.int8"):
         network = pickle.loads(path.read_bytes())  # written by `prepare`
-        model.at_hand[network.format, network.precision, network.shape] = network
+        model.loaded[network.format, network.precision, network.shape] = network
     return model
 
 
@@ -81,7 +81,7 @@ def prepare(name: str, folder: str, side: int) -> None:
 
 def measure(name: str, folder: str, variant: str, side: int, count: int) -> Figures:
     """One process's figures: megapixels a second and a CPU-second, peak memory in GB."""
-    from geoseg.plan.settings import AskedSettings, make_backend, resolve_settings
+    from geoseg.plan.settings import ComputeOptions, make_backend, resolve_settings
     from geoseg.system.allocator import keep_memory
     from geoseg.system.memory import peak_memory
 
@@ -92,7 +92,7 @@ def measure(name: str, folder: str, variant: str, side: int, count: int) -> Figu
     settings = resolve_settings(
         model,
         tuple(range(1, len(model.bands) + 1)),
-        AskedSettings(chip_size=side, backend=backend, device="cpu", precision=precision),
+        ComputeOptions(chip_size=side, backend=backend, device="cpu", precision=precision),
     )
     runner = make_backend(model, settings)
     chip = np.random.default_rng(0).normal(size=(1, len(model.bands), side, side)).astype(np.float32)

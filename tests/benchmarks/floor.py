@@ -32,13 +32,13 @@ DIFFERENT = 8  # chips of the scene that are at hand; the others repeat them
 def alone(scene: str, model: str, backend: str, precision: str, chip: int, count: int) -> Taken:
     """The forwards alone, in this process."""
     from geoseg.models import open_model
-    from geoseg.plan.settings import AskedSettings, make_backend, resolve_settings
+    from geoseg.plan.settings import ComputeOptions, make_backend, resolve_settings
     from geoseg.system.allocator import keep_memory
     from geoseg.system.memory import peak_memory
 
     keep_memory()
     opened = open_model(model)
-    asked = AskedSettings(chip_size=chip, backend=backend, device="cpu", precision=precision)
+    asked = ComputeOptions(chip_size=chip, backend=backend, device="cpu", precision=precision)
     settings = resolve_settings(opened, tuple(range(1, len(opened.bands) + 1)), asked)
     runner = make_backend(opened, settings)
     chips = some_chips(scene, opened, chip)

@@ -113,7 +113,7 @@ def _fast(given: argparse.Namespace, scenes: Path, folder: Path, bands: Sequence
     """A package with an int8 network: the model itself, or one that stays in --folder: it takes minutes."""
     from geoseg.models import open_model
 
-    if bands is None and any(network.precision == "int8" for network in open_model(given.model).promised):
+    if bands is None and any(network.precision == "int8" for network in open_model(given.model).listed):
         return Path(given.model)
     count = "six" if bands is None else "three"
     small = make_scene(scenes, 2048, None if bands is None else ",".join(bands))

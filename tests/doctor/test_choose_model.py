@@ -121,7 +121,7 @@ class TestRefusals:
             file.write_colormap(1, {number: (60 * number, 0, 0, 255) for number in range(4)})
         assert "gdal_translate -expand rgb" in refusal(open_scene(path))
         (finding, *_) = examine(open_scene(path), load_card("pictures")).findings
-        assert "gdal_translate -expand rgb" in finding.mend
+        assert "gdal_translate -expand rgb" in finding.fix
 
     def test_the_mend_of_the_model_that_reads_these_bands_is_told(self, tmp_path):
         message = refusal(open_scene(farmland(tmp_path / "a.tif", scales=None)))
@@ -146,7 +146,7 @@ class TestRefusals:
         assert "values like" not in choice.reason
 
     @pytest.mark.parametrize(("white", "dtype"), [(65535, "uint16"), (1, "float32")])
-    def test_pictures_of_another_white_are_mended(self, tmp_path, white, dtype):
+    def test_pictures_of_another_white_are_fixed(self, tmp_path, white, dtype):
         values = (np.random.default_rng(0).uniform(0.05, 1, (3, 80, 80)) * white).astype(dtype)
         path = picture(tmp_path / "a.tif", values=values)
         message = refusal(open_scene(path))

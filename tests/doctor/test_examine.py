@@ -1,4 +1,4 @@
-"""The input doctor: what it finds on scenes that are wrong in known ways, and that its mends mend."""
+"""The input doctor: what it finds on scenes that are wrong in known ways, and that its fixes work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from rasterio.transform import Affine
 
-from geoseg.doctor.examine import examine
+from geoseg.doctor.examine import CHECKS, examine
+from geoseg.doctor.findings import Finding
 from geoseg.scene import open_scene
 from tests.doctor.patients import BANDS, PICTURE, card, codes, only, reflectance, stored
 
@@ -26,7 +27,7 @@ class TestBands:
         finding = only(examine(scene_of(stored(reflectance())[:3], scales=(1e-4,) * 3), card()))
         assert (finding.severity, finding.code) == ("stop", "bands-missing")
         assert "needs nir, and the scene has 1 (blue), 2 (green), 3 (red)" in finding.message
-        assert finding.mend
+        assert finding.fix
 
     def test_missing_leaves_no_match(self, scene_of):
         assert examine(scene_of(stored(reflectance())[:3]), card()).match is None
@@ -35,7 +36,7 @@ class TestBands:
         scene = scene_of(stored(reflectance()), scales=(1e-4,) * 4, descriptions=None)
         diagnosis = examine(scene, card())
         assert codes(diagnosis) == [("warn", "bands-in-doubt")]
-        assert "--bands" in diagnosis.findings[0].mend
+        assert "--bands" in diagnosis.findings[0].fix
         assert codes(examine(scene, card(), bands=["1", "2", "3", "4"])) == []
 
     def test_stand_ins_are_notes(self, scene_of):
@@ -68,7 +69,7 @@ class TestResolution:
         assert codes(diagnosis) == ([(severity, "gsd")] if severity else [])
         if severity:
             assert says in diagnosis.findings[0].message
-            assert ("-tr 30 30" in diagnosis.findings[0].mend) == (size < 30)
+            assert ("-tr 30 30" in diagnosis.findings[0].fix) == (size < 30)
 
     @pytest.mark.parametrize("size", [7, 250])
     def test_an_estimate_only_warns(self, scene_of, size):
@@ -92,7 +93,7 @@ class TestResolution:
         finding = only(examine(self.scene(scene_of, 1, **options), card()))
         assert (finding.severity, finding.code) == ("warn", "pixel-shape")
         assert re.search(r"in degrees, and pixels are 30(\.\d)? m high and 15(\.\d)? m wide", finding.message)
-        assert finding.mend == "gdalwarp -t_srs EPSG:32632 first"
+        assert finding.fix == "gdalwarp -t_srs EPSG:32632 first"
 
     def test_without_a_crs_a_model_with_a_gsd_warns(self, scene_of):
         finding = only(examine(self.scene(scene_of, 30, crs=None), card()))
@@ -105,7 +106,7 @@ class TestResolution:
         finding = only(examine(self.scene(scene_of, 30, crs=crs), card()))
         assert (finding.severity, finding.code) == ("warn", "no-crs")
         assert "a CRS that does not tie it to the Earth" in finding.message
-        assert "-a_srs" in finding.mend
+        assert "-a_srs" in finding.fix
 
 
 def test_findings_come_gravest_first(scene_of):
@@ -116,25 +117,25 @@ def test_findings_come_gravest_first(scene_of):
     assert severities == ["stop", "warn", "warn", "warn"]
 
 
+def test_a_check_is_added_with_one_line(monkeypatch, scene_of):
+    def check_rows(examination):
+        if examination.scene.shape[0] < 1000:
+            yield Finding("warn", "few-rows", "the scene is low", "take a higher one")
+
+    before = examine(scene_of(stored(reflectance())), card())
+    monkeypatch.setattr("geoseg.doctor.examine.CHECKS", (*CHECKS, check_rows))
+    after = examine(scene_of(stored(reflectance())), card())
+    assert [finding.code for finding in after.findings] == [
+        *(finding.code for finding in before.findings),
+        "few-rows",
+    ]
+
+
 def test_only_flags_that_exist_are_named():
     """Every ``--flag`` in the doctor's and the scene's texts is one of predict's."""
     known = {"bands", "aoi", "date", "nodata", "scale", "offset", "warp", "force", "model"}
     root = Path(__file__).parents[2] / "geoseg"
-    scene = (
-        "layout",
-        "match",
-        "opening",
-        "probe",
-        "product",
-        "sample",
-        "scene",
-        "source",
-        "stack",
-        "warping",
-    )
-    files = [root / "scene" / f"{name}.py" for name in scene]
-    run = ("choose", "doctor", "pictures", "value_checks", "sentinel2")
-    files += [root / "run" / f"{name}.py" for name in run]
+    files = [*root.glob("scene/*.py"), *root.glob("doctor/*.py"), root / "raster" / "source.py"]
     named = {flag for file in files for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]*)", file.read_text())}
     assert named
     assert named <= known
@@ -157,7 +158,7 @@ class TestRealScenes:
         assert examine(scene, model).findings == ()
         unscaled = only(examine(open_scene(self.data / "dakota" / "scene.tif", scale=1), model))
         assert unscaled.severity == "stop"
-        assert unscaled.mend.startswith("--scale 0.0001 ")
+        assert unscaled.fix.startswith("--scale 0.0001 ")
 
     def test_dubai(self):
         scene = open_scene(self.data / "dubai" / "tile1" / "part1.jpg")

@@ -23,7 +23,7 @@ class TestSentinel2Offset:
         finding = only(examine(scene, card()))
         assert (finding.severity, finding.code) == ("stop", "sentinel2-offset")
         assert "baseline 04.00" in finding.message
-        assert finding.mend == "--offset -0.1"
+        assert finding.fix == "--offset -0.1"
         assert examine(open_scene(scene.paths[0], offset=-0.1), card()).findings == ()
 
     def test_unscaled_as_esa_ships_it(self, scene_of):
@@ -31,7 +31,7 @@ class TestSentinel2Offset:
         diagnosis = examine(scene, card())
         assert codes(diagnosis) == [("stop", "sentinel2-offset"), ("stop", "value-range")]
         for finding in diagnosis.findings:
-            assert finding.mend.startswith("--scale 0.0001 --offset -0.1")
+            assert finding.fix.startswith("--scale 0.0001 --offset -0.1")
         assert examine(open_scene(scene.paths[0], scale=1e-4, offset=-0.1), card()).findings == ()
 
     def test_metadata_tag_names_the_baseline(self, scene_of):
@@ -46,7 +46,7 @@ class TestSentinel2Offset:
         finding = only(examine(scene, card()))
         assert finding.severity == "warn"
         assert finding.message.startswith("probably")
-        assert finding.mend.startswith("--offset -0.1, if")
+        assert finding.fix.startswith("--offset -0.1, if")
 
     def test_without_any_sign_of_sentinel_2_it_is_a_perhaps(self, scene_of):
         finding = only(examine(scene_of(self.shifted(), scales=(1e-4,) * 4), card()))

@@ -13,9 +13,9 @@ from tests.doctor.patients import BANDS, PICTURE, card, codes, only, reflectance
 
 
 class TestValues:
-    def mended(self, scene, finding, opening=None):
+    def fixed(self, scene, finding, opening=None):
         """Open the scene again with the flags that the finding names."""
-        flags = re.findall(r"--(scale|offset|nodata) (-?[\d.e-]+)", finding.mend)
+        flags = re.findall(r"--(scale|offset|nodata) (-?[\d.e-]+)", finding.fix)
         assert flags, finding
         return open_scene(scene.paths[0], **(opening or {}) | {name: float(value) for name, value in flags})
 
@@ -28,7 +28,7 @@ class TestValues:
             (1e-4, 0, "float32", None),
         ],
     )
-    def test_unscaled_values_stop_and_the_mend_mends(self, scene_of, scale, offset, dtype, flags):
+    def test_unscaled_values_stop_and_the_fix_works(self, scene_of, scale, offset, dtype, flags):
         values = reflectance() * scale + offset
         scene = scene_of(values.astype(dtype) if dtype != "float32" else values.astype("float32"))
         finding = only(examine(scene, card()))
@@ -36,21 +36,21 @@ class TestValues:
         assert "blue" in finding.message
         assert "model 0.02 to 0.12" in finding.message
         if flags:
-            assert finding.mend.startswith(flags)
-            assert examine(self.mended(scene, finding), card()).findings == ()
+            assert finding.fix.startswith(flags)
+            assert examine(self.fixed(scene, finding), card()).findings == ()
 
-    def test_a_wrong_scale_tag_is_mended(self, scene_of):
+    def test_a_wrong_scale_tag_is_fixed(self, scene_of):
         scene = scene_of(stored(reflectance()), scales=(1e-8,) * 4, offsets=(3,) * 4)
         finding = only(examine(scene, card()))
-        assert finding.mend.startswith("--scale 0.0001 --offset 0 ")
-        assert examine(self.mended(scene, finding), card()).findings == ()
+        assert finding.fix.startswith("--scale 0.0001 --offset 0 ")
+        assert examine(self.fixed(scene, finding), card()).findings == ()
 
-    def test_an_8_bit_picture_stops_without_a_scale_as_mend(self, scene_of):
+    def test_an_8_bit_picture_stops_without_a_scale_as_fix(self, scene_of):
         scene = scene_of(stored(reflectance(), 400, 20, "uint8"))
         finding = only(examine(scene, card()))
         assert finding.severity == "stop"
         assert "8-bit picture values, not reflectance" in finding.message
-        assert "--scale" not in finding.mend
+        assert "--scale" not in finding.fix
 
     def test_reflectance_for_a_model_of_pictures_stops(self, scene_of):
         scene = scene_of(reflectance()[:3].astype("float32"), descriptions=BANDS[:3])
@@ -65,7 +65,7 @@ class TestValues:
         finding = only(examine(scene_of(values, descriptions=BANDS[:3]), card(**PICTURE)))
         assert (finding.severity, finding.code) == ("stop", "value-range")
         assert f"reads 8-bit pictures (0 to 255), and the scene holds {dtype} values from" in finding.message
-        assert "--scale" not in finding.mend
+        assert "--scale" not in finding.fix
 
     def test_negative_values_are_no_picture(self, scene_of):
         values = np.random.default_rng(0).integers(0, 250, (3, 50, 50)).astype("int16")
@@ -123,7 +123,7 @@ class TestNodata:
             (-9999, "float32"),
         ],
     )
-    def test_undeclared_fill_warns_and_the_mend_mends(self, scene_of, value, dtype):
+    def test_undeclared_fill_warns_and_the_fix_works(self, scene_of, value, dtype):
         values = reflectance().astype("float32") if dtype == "float32" else stored(reflectance(), dtype=dtype)
         values[:, :60] = value
         scales = (1.0,) * 4 if dtype == "float32" else (1e-4,) * 4
@@ -131,7 +131,7 @@ class TestNodata:
         finding = only(examine(scene, card()))
         assert (finding.severity, finding.code) == ("warn", "undeclared-nodata")
         assert f"30% of the sampled valid pixels are exactly {value} in every band" in finding.message
-        assert finding.mend.startswith(f"--nodata {value},")
+        assert finding.fix.startswith(f"--nodata {value},")
         assert examine(open_scene(scene.paths[0], nodata=value), card()).findings == ()
 
     def test_declared_nodata_is_no_finding(self, scene_of):

@@ -17,7 +17,7 @@ SCRIPT = """
 import os, signal, sys
 
 import geoseg
-from geoseg.verbs import work_folder
+import geoseg.execute.work_folder
 
 folder, scene, model, moment, workers = sys.argv[1:]
 replace, rename, calls = os.replace, os.rename, []

@@ -6,7 +6,7 @@ import pytest
 
 import geoseg
 from geoseg.errors import RunError, SettingsError
-from geoseg.plan import polygons_memory
+from geoseg.plan import memory as polygons_memory
 from geoseg.polygons.trace import trace
 
 WORK = "map.tif.geoseg-work"

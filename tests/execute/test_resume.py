@@ -106,9 +106,12 @@ class TestDamage:
         assert not takers & finished
 
     def test_what_a_killed_process_left_half_written_goes(self, whole, tiny_model, tmp_path, begun):
-        for path in (begun / "blocks" / ".r2c2.block.1f.part", tmp_path / ".map.tif.99999999.part"):
+        for path in (
+            begun / "blocks" / ".r2c2.1.1f.part.block",
+            tmp_path / ".map.99999999.1f.part.tif",
+        ):
             path.write_bytes(b"half")
-        foreign = tmp_path / ".other.tif.99999999.part"
+        foreign = tmp_path / ".other.99999999.1f.part.tif"
         foreign.write_bytes(b"not ours")
         predict(whole[0], tiny_model, tmp_path, resume=True)
         assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == [foreign.name]
@@ -138,17 +141,15 @@ class TestInterrupted:
         assert predict(scene, tiny_model, tmp_path, resume=True).report["blocks_resumed"] >= 3
 
     def test_a_full_disk_is_one_clear_line(self, whole, tiny_model, tmp_path, monkeypatch):
-        from geoseg.execute import work_file
+        write, calls = np.savez, []
 
-        write, calls = work_file._write, []
-
-        def full(path, pieces):
-            calls.append(path)
+        def full(file, **arrays):
+            calls.append(file)
             if len(calls) > 12:
                 raise OSError(28, "No space left on device")
-            write(path, pieces)
+            write(file, **arrays)
 
-        monkeypatch.setattr(work_file, "_write", full)
+        monkeypatch.setattr(np, "savez", full)
         with pytest.raises(RunError, match=r"the disk is full; make room, then --resume goes on") as caught:
             predict(whole[0], tiny_model, tmp_path, **BLOCKS)
         assert "\n" not in str(caught.value)

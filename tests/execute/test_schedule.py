@@ -5,18 +5,18 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geoseg.execute.block_store import ResumeState
 from geoseg.execute.dask.schedule import Schedule
-from geoseg.execute.standing import Standing
 from geoseg.grid import Grid
 from geoseg.inference.margins import BlockGraph
 
 
-def simulate(schedule, graph, standing, slots, choose):
+def simulate(schedule, graph, state, slots, choose):
     """Run a schedule on workers that finish in any order; returns what was computed, joined and taken."""
     computed, joined, taken = [], [], list(schedule.take())
     running = [("join", index) for index in schedule.ready()]
-    assert {index for _, index in running} <= standing.parts
-    silent = set(standing.silent)
+    assert {index for _, index in running} <= state.pending
+    silent = set(state.without_margins)
     while not schedule.is_done:
         while (
             sum(kind == "compute" for kind, _ in running) < slots and (index := schedule.begin()) is not None
@@ -31,7 +31,7 @@ def simulate(schedule, graph, standing, slots, choose):
             if not graph.taken(index):
                 schedule.finished(index)
             for ready in schedule.computed(index, gives=gives):
-                there = set(computed) | ((standing.finished | standing.parts) - standing.again)
+                there = set(computed) | ((state.finished | state.pending) - state.recompute)
                 givers = {place.giver for place in graph.taken(ready)}
                 assert {ready, *givers} <= there
                 assert set(schedule.givers(ready)) == givers - silent
@@ -51,10 +51,10 @@ def test_any_order_of_completion(rows, cols, slots, ahead, data):
     again = data.draw(st.sets(st.sampled_from(sorted(finished)))) if finished else set()
     others = sorted(set(graph.blocks) - finished - {(0, 0)})  # that one waits for nobody
     parts = data.draw(st.sets(st.sampled_from(others))) if others else set()
-    standing = Standing(frozenset(finished), frozenset(), frozenset(again), frozenset(parts))
-    schedule = Schedule(graph, standing, ahead)
+    state = ResumeState(frozenset(finished), frozenset(), frozenset(again), frozenset(parts))
+    schedule = Schedule(graph, state, ahead)
     computed, joined, taken = simulate(
-        schedule, graph, standing, slots, lambda n: data.draw(st.integers(0, n - 1))
+        schedule, graph, state, slots, lambda n: data.draw(st.integers(0, n - 1))
     )
     assert taken == list(graph.blocks)
     assert len(set(computed)) == len(computed), "twice"
@@ -67,7 +67,7 @@ def test_any_order_of_completion(rows, cols, slots, ahead, data):
 
 def test_no_block_is_begun_far_ahead_of_what_was_taken():
     graph = BlockGraph(Grid((124, 124), 16, 4).blocks(12))
-    schedule = Schedule(graph, Standing(), ahead=7)
+    schedule = Schedule(graph, ResumeState(), ahead=7)
     begun = [schedule.begin() for _ in range(20)]
     assert begun[:7] == list(graph.blocks)[:7]
     assert begun[7:] == [None] * 13
@@ -83,7 +83,7 @@ def test_the_books_of_ten_thousand_blocks_take_little_time():
 
     graph = BlockGraph(Grid((1204, 1204), 16, 4).blocks(12))
     since = process_time()
-    _, joined, taken = simulate(Schedule(graph, Standing(), 1600), graph, Standing(), 400, lambda _n: 0)
+    _, joined, taken = simulate(Schedule(graph, ResumeState(), 1600), graph, ResumeState(), 400, lambda _n: 0)
     assert len(taken) == 10_000
     assert len(joined) == 9_999
     assert process_time() - since < 10, "some hundred microseconds a block"

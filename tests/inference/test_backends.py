@@ -20,9 +20,8 @@ from geoseg.inference.backends.torch_ import TorchBackend
 from geoseg.inference.backends.tta import SYMMETRIES, SymmetricBackend
 from geoseg.inference.normalise import Normalisation
 from geoseg.models import build_network, load_model, size_divisor
-from geoseg.models.conversion import ChipShape, to_onnx
-from geoseg.models.converted import Converted
-from geoseg.models.layout import ONNX, ONNX_FILE
+from geoseg.models.conversion import ChipShape, ConvertedNetwork, to_onnx
+from geoseg.models.sources import ONNX, ONNX_FILE
 from geoseg.scene import open_scene
 from geoseg.system.cpu import cores
 from tests.conftest import SAMPLES
@@ -68,7 +67,7 @@ def converted(network):
     def convert(side=48, batch=1):
         if (side, batch) not in made:
             shape = ChipShape(batch, BANDS, side)
-            made[side, batch] = Converted(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(network, shape)})
+            made[side, batch] = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(network, shape)})
         return made[side, batch]
 
     return convert
@@ -193,7 +192,7 @@ def trained():
         chip[0, :, : valid.shape[0], : valid.shape[1]] = normalise.apply(values, valid)
         batches.append((chip, valid))
     reference = TorchBackend(model.network, divisor=size_divisor(model.network))
-    network = Converted(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(model.network, shape)})
+    network = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(model.network, shape)})
     return network, [(chip, valid, shown(reference, chip, valid)) for chip, valid in batches]
 
 
@@ -241,11 +240,11 @@ def test_it_needs_no_torch(converted, name, tmp_path):
     code = f"""
 import sys, pathlib, numpy as np
 sys.modules["torch"] = None
-from geoseg.inference.{name}_backend import {backend}
+from geoseg.inference.backends.{name}_ import {backend}
 from geoseg.models.conversion import ChipShape
-from geoseg.models.converted import Converted
+from geoseg.models.conversion import ConvertedNetwork
 data = pathlib.Path(sys.argv[1]).read_bytes()
-network = Converted("onnx", "fp32", ChipShape(1, {BANDS}, 48), {{"network.onnx": data}})
+network = ConvertedNetwork("onnx", "fp32", ChipShape(1, {BANDS}, 48), {{"network.onnx": data}})
 print({backend}(network).probabilities(np.zeros((1, {BANDS}, 48, 48), np.float32)).sum())
 """
     done = subprocess.run(
@@ -279,7 +278,7 @@ def test_openvino_has_a_stream_for_every_processor(make):
 
 def test_openvino_tells_nobody_that_it_is_used():
     code = (
-        "import sys; from geoseg.models.openvino_runtime import import_openvino; import_openvino();"
+        "import sys; from geoseg.models.openvino_ir import import_openvino; import_openvino();"
         "print([name for name in sys.modules if name.startswith('openvino_telemetry')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -315,7 +314,7 @@ def test_every_architecture_converts_and_agrees(architecture):
     encoder, options = ARCHITECTURES[architecture]
     network = build_network(architecture, encoder=encoder, bands=BANDS, classes=CLASSES, **options).eval()
     shape = ChipShape(1, BANDS, 72)
-    converted = Converted(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(network, shape)})
+    converted = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(network, shape)})
     expected = TorchBackend(network, divisor=size_divisor(network)).probabilities(chips(side=72))
     for backend in (OpenVinoBackend(converted), OnnxBackend(converted)):
         assert np.abs(backend.probabilities(chips(side=72)) - expected).max() < 1e-4, backend.name

@@ -14,9 +14,8 @@ from geoseg.inference.backends import convert as conversion
 from geoseg.inference.backends.convert import check_conversion, converted_network
 from geoseg.inference.backends.openvino_ import OpenVinoBackend
 from geoseg.models import open_model
-from geoseg.models.conversion import ChipShape, to_onnx
-from geoseg.models.converted import Converted
-from geoseg.models.layout import ONNX, ONNX_FILE
+from geoseg.models.conversion import ChipShape, ConvertedNetwork, to_onnx
+from geoseg.models.sources import ONNX, ONNX_FILE
 from geoseg.system.cache import cache_folder
 from tests.conftest import save_tiny
 
@@ -115,7 +114,7 @@ def test_a_network_that_is_not_a_number_is_refused(tiny_model, monkeypatch):
     model = open_model(tiny_model)
     monkeypatch.setattr(conversion, "_run", lambda *_: np.full((1, 3, 64, 64), np.nan))
     with pytest.raises(ModelError, match="other answers"):
-        check_conversion(model, "openvino", Converted(ONNX, "fp32", SHAPE, {}))
+        check_conversion(model, "openvino", ConvertedNetwork(ONNX, "fp32", SHAPE, {}))
 
 
 def test_converting_twice_gives_the_same_bytes_and_names_no_path(tiny_model):
@@ -178,6 +177,6 @@ print(len(converted_network(model, "openvino", "fp32", ChipShape(1, 2, 64), None
 
 def test_a_network_for_other_chips_than_promised_is_refused(tiny_model):
     graph = to_onnx(open_model(tiny_model).network, SHAPE)
-    wrong = Converted(ONNX, "fp32", ChipShape(1, 2, 32), {ONNX_FILE: graph})
+    wrong = ConvertedNetwork(ONNX, "fp32", ChipShape(1, 2, 32), {ONNX_FILE: graph})
     with pytest.raises(ModelError, match="takes chips of"):
         OpenVinoBackend(wrong)

@@ -12,9 +12,8 @@ import torch
 from geoseg.errors import SettingsError
 from geoseg.inference.backends import openvino_ as openvino_backend
 from geoseg.inference.backends.openvino_ import OpenVinoBackend
-from geoseg.models.conversion import ChipShape, to_onnx
-from geoseg.models.converted import Converted
-from geoseg.models.layout import ONNX, ONNX_FILE
+from geoseg.models.conversion import ChipShape, ConvertedNetwork, to_onnx
+from geoseg.models.sources import ONNX, ONNX_FILE
 from geoseg.system.cpu import cores
 from tests.inference.test_backends import Network
 
@@ -24,7 +23,7 @@ SHAPE = ChipShape(1, 3, 16)
 @pytest.fixture(scope="module")
 def converted():
     torch.manual_seed(0)
-    return Converted(ONNX, "fp32", SHAPE, {ONNX_FILE: to_onnx(Network().eval(), SHAPE)})
+    return ConvertedNetwork(ONNX, "fp32", SHAPE, {ONNX_FILE: to_onnx(Network().eval(), SHAPE)})
 
 
 @pytest.mark.parametrize("forwards", sorted({1, cores()}))

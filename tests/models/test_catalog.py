@@ -5,12 +5,14 @@ import torch
 
 from geoseg.errors import ModelError
 from geoseg.models import architectures, encoders_for
+from geoseg.models.catalog import SMP_CLASSES
 
 
 def test_all_of_smp_is_there():
     import segmentation_models_pytorch as smp
 
     assert set(architectures()) == {*smp.MODEL_ARCHITECTURES_MAPPING, "unet-classic"}
+    assert {name: kind.__name__ for name, kind in smp.MODEL_ARCHITECTURES_MAPPING.items()} == SMP_CLASSES
 
 
 def test_encoders_are_those_that_smp_builds():

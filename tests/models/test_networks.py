@@ -13,7 +13,9 @@ from geoseg.models import (
     ModelBand,
     architectures,
     build_network,
+    catalog,
     check_chip_size,
+    encoders_for,
     load_model,
     save_model,
     size_divisor,
@@ -148,6 +150,32 @@ def test_the_stride_of_a_config(config, stride):
     assert config_stride(config) == stride
 
 
+class Pointwise(torch.nn.Module):
+    """An architecture of somebody's own: one layer, as many pixels out as in."""
+
+    def __init__(self, in_channels, classes, halvings=0):
+        super().__init__()
+        self.config = {"in_channels": in_channels, "classes": classes, "halvings": halvings}
+        self.size_divisor = 2**halvings
+        self.layer = torch.nn.Conv2d(in_channels, classes, 1)
+
+    def forward(self, chips):
+        return self.layer(chips)
+
+
+def test_an_architecture_is_added_with_one_line(monkeypatch, tmp_path):
+    monkeypatch.setitem(catalog.OWN, "pointwise", catalog.OwnArchitecture(__name__, "Pointwise", "halvings"))
+    assert "pointwise" in architectures()
+    assert encoders_for("pointwise") == ()
+    with pytest.raises(ModelError, match='no option "halving", did you mean "halvings"'):
+        build_network("pointwise", bands=2, classes=3, halving=3)
+    network = build_network("pointwise", bands=2, classes=3, halvings=3).eval()
+    card = tiny_card(architecture="pointwise", encoder=None, network={"halvings": 3})
+    model = load_model(save_model(tmp_path / "model", card, network))
+    assert model.stride == size_divisor(model.network) == 8
+    assert torch.equal(logits(network, 2, 64), logits(model.network, 2, 64))
+
+
 def test_the_table_has_every_architecture():
     assert tuple(NETWORKS) == architectures()
 
@@ -263,7 +291,7 @@ def test_pretrained_encoders_say_that_there_is_no_network(encoder, monkeypatch, 
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match=r"cannot be had .*; check the network") as caught:
+    with pytest.raises(ModelError, match=r"cannot be downloaded .*; check the network") as caught:
         build_network("unet", encoder=encoder, encoder_weights="imagenet", bands=2, classes=2)
     assert "\n" not in str(caught.value)
 

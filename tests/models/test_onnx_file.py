@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from geoseg.errors import ModelError
+from geoseg.errors import ModelError, SettingsError
 from geoseg.models.onnx_file import add_metadata, read_metadata
 
 
@@ -72,6 +73,28 @@ def test_weights_in_other_files_are_refused(wrong):
 def test_operators_that_need_a_library_are_refused(wrong):
     with pytest.raises(ModelError, match=r'm\.onnx uses operators of "com\.(evil|microsoft)"'):
         read_metadata(model(**wrong).SerializeToString(), "m.onnx")
+
+
+def test_graphs_for_training_are_checked_too():
+    whole = model()
+    whole.training_info.add().algorithm.CopyFrom(model(initializers=[external()]).graph)
+    with pytest.raises(ModelError, match=r"m\.onnx keeps weights in another file"):
+        read_metadata(whole.SerializeToString(), "m.onnx")
+
+
+def test_a_file_without_a_graph_is_no_model():
+    with pytest.raises(ModelError, match=r"no ONNX model \(it has no graph\)"):
+        read_metadata(onnx.ModelProto().SerializeToString(), "m.onnx")
+
+
+@pytest.mark.parametrize(
+    "call", [lambda data: read_metadata(data, "m.onnx"), lambda data: add_metadata(data, {"key": "value"})]
+)
+def test_without_the_package_onnx_the_command_is_named(call, monkeypatch):
+    data = model().SerializeToString()
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(SettingsError, match=r'needs the package onnx; run: pip install "geoseg\[onnx\]"'):
+        call(data)
 
 
 def test_functions_are_refused():

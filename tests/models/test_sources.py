@@ -200,7 +200,7 @@ def test_the_hub_without_a_network(tmp_path, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(
-        ModelError, match="hf://someone/crops@main cannot be had and is not in the cache"
+        ModelError, match="hf://someone/crops@main cannot be downloaded and is not in the cache"
     ) as caught:
         load_model("hf://someone/crops@main")
     assert "\n" not in str(caught.value)

@@ -8,19 +8,10 @@ import numpy as np
 import pytest
 
 from geoseg.errors import RunError
-from geoseg.plan import batch
+from geoseg.plan import prepare, settings
+from geoseg.plan.request import PredictRequest
 from geoseg.plan.settings import Settings
 from geoseg.plan.workers import Workers
-
-HERE = Workers()
-
-
-@dataclass(frozen=True)
-class Job:
-    settings: Settings
-    warnings: tuple = ("one",)
-    workers: Workers = HERE
-    model: object = None
 
 
 @dataclass
@@ -45,8 +36,8 @@ class Gpu:
         return Backend()
 
 
-def job(**changes):
-    usual = Settings(
+def usual(**changes):
+    settings = Settings(
         bands=(1, 2),
         chip_size=64,
         overlap=8,
@@ -59,40 +50,53 @@ def job(**changes):
         block_size=128,
         forwards=2,
     )
-    return Job(replace(usual, **changes))
+    return replace(settings, **changes)
 
 
 @pytest.mark.parametrize(("room", "batch_size"), [(9, 8), (8, 8), (7, 4), (3, 2), (1, 1)])
 def test_it_is_halved_until_it_fits(monkeypatch, room, batch_size):
     gpu = Gpu(room)
-    monkeypatch.setattr(batch, "make_backend", gpu)
-    settled = batch.settle_batch(job())
-    assert settled.settings == replace(job().settings, batch_size=batch_size)
+    monkeypatch.setattr(settings, "make_backend", gpu)
+    assert settings.fit_batch_to_device(None, usual()) == usual(batch_size=batch_size)
     assert gpu.tried[-1] == batch_size
-    if batch_size == 8:
-        assert settled.warnings == ("one",)
-    else:
-        assert f"--batch-size {batch_size} instead" in settled.warnings[1]
 
 
 def test_one_chip_too_many_is_an_error_that_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(batch, "make_backend", Gpu(0))
+    monkeypatch.setattr(settings, "make_backend", Gpu(0))
     with pytest.raises(RunError, match="one chip of 64 pixels"):
-        batch.settle_batch(job())
+        settings.fit_batch_to_device(None, usual())
 
 
 def test_other_errors_are_what_they_are(monkeypatch):
     def broken(*_):
         raise ValueError("no such layer")
 
-    monkeypatch.setattr(batch, "make_backend", broken)
+    monkeypatch.setattr(settings, "make_backend", broken)
     with pytest.raises(ValueError, match="no such layer"):
-        batch.settle_batch(job())
+        settings.fit_batch_to_device(None, usual())
 
 
-def test_nothing_is_tried_on_a_cpu_or_for_others(monkeypatch):
+def test_nothing_is_tried_on_a_cpu(monkeypatch):
     gpu = Gpu(0)
-    monkeypatch.setattr(batch, "make_backend", gpu)
-    for asked in (job(device="cpu"), replace(job(), workers=Workers(2, on_gpu=True))):
-        assert batch.settle_batch(asked) is asked
+    monkeypatch.setattr(settings, "make_backend", gpu)
+    assert settings.fit_batch_to_device(None, usual(device="cpu")) == usual(device="cpu")
     assert gpu.tried == []
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_the_halved_batch_is_a_warning_and_workers_try_themselves(
+    scene, tiny_model, tmp_path, monkeypatch, workers
+):
+    """The device is a GPU in name only: nothing is computed, the run is only prepared."""
+    monkeypatch.setattr(prepare, "resolve_settings", lambda *_, **__: usual(chip_size=64, overlap=16))
+    monkeypatch.setattr(prepare, "choose_workers", lambda *_: Workers(workers or 0, on_gpu=True))
+    monkeypatch.setattr(settings, "make_backend", Gpu(3))
+    request = PredictRequest(
+        scene=scene, output=tmp_path / "m.tif", model=tiny_model, force=True, workers=workers
+    )
+    prepared = prepare.prepare(request, str)
+    if workers:
+        assert prepared.settings.batch_size == 8
+    else:
+        assert prepared.settings.batch_size == 2
+        assert "--batch-size 2 instead" in prepared.warnings[-1]

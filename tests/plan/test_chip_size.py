@@ -12,8 +12,8 @@ import geoseg
 from geoseg.errors import SettingsError
 from geoseg.grid import Grid
 from geoseg.models import open_model
-from geoseg.plan import chip_size
-from geoseg.plan.chip_size import least_computed, resolve_chip_size
+from geoseg.plan import settings as chip_size
+from geoseg.plan.settings import least_computed, resolve_chip_size
 from tests.conftest import make_scene
 
 SHAPES = st.tuples(st.integers(1, 40_000), st.integers(1, 40_000))

@@ -6,7 +6,7 @@ import shutil
 from types import SimpleNamespace
 
 import geoseg
-from geoseg.plan.disk import shortage
+from geoseg.plan.plan import disk_shortage
 
 
 def test_too_little_room_is_a_warning_in_the_report(tiny_model, scene, tmp_path, monkeypatch):
@@ -21,5 +21,5 @@ def test_too_little_room_is_a_warning_in_the_report(tiny_model, scene, tmp_path,
 
 
 def test_room_that_is_not_known_is_no_shortage(tmp_path):
-    assert shortage(10**18, tmp_path / "missing" / "map.tif") is None
-    assert "1000000000.00 GB beside" in shortage(10**18, tmp_path / "map.tif")
+    assert disk_shortage(10**18, tmp_path / "missing" / "map.tif") is None
+    assert "1000000000.00 GB beside" in disk_shortage(10**18, tmp_path / "map.tif")

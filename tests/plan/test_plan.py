@@ -1,4 +1,4 @@
-"""Plans: what a run takes is what was planned, within its limit, whatever the limit; and the network's own demand."""
+"""Plans: what a run takes is what was planned, within its limit, whatever the limit; and the network's own cost."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import pytest
 import geoseg
 from geoseg.errors import SettingsError
 from geoseg.models import open_model
-from geoseg.plan import demand as demands
+from geoseg.plan import measure as costs
 from geoseg.plan import plan as plans
-from geoseg.plan.demand import Demand, measured_demand, usual_demand
-from geoseg.plan.settings import AskedSettings, resolve_settings
+from geoseg.plan.measure import NetworkCost, measured_cost, usual_cost
+from geoseg.plan.settings import ComputeOptions, resolve_settings
 from geoseg.system.cache import MEASURED, keep
-from geoseg.system.memory import parse_memory
+from geoseg.units import parse_memory
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "import sys; from geoseg.cli import main; sys.exit(main())", "predict"]
@@ -97,12 +97,12 @@ def test_margins_that_wait_on_disk_give_the_same_bytes(scene, tiny_model, tmp_pa
 
     in_memory, report = predict("a.tif")
     assert report["plan"]["margins_on_disk"] is False
-    fit, read = plans.fit, []
-    monkeypatch.setattr(plans, "fit", lambda *a, **k: replace(fit(*a, **k), margins_on_disk=True))
-    from geoseg.execute.block_store import WorkStore
+    fit, read = plans.choose_blocks, []
+    monkeypatch.setattr(plans, "choose_blocks", lambda *a, **k: replace(fit(*a, **k), margins_on_disk=True))
+    from geoseg.execute.block_store import BlockStore
 
-    taken = WorkStore.margin
-    monkeypatch.setattr(WorkStore, "margin", lambda self, place: read.append(place) or taken(self, place))
+    taken = BlockStore.margin
+    monkeypatch.setattr(BlockStore, "margin", lambda self, place: read.append(place) or taken(self, place))
     on_disk, report = predict("b.tif")
     assert report["plan"]["margins_on_disk"] is True
     assert read
@@ -116,13 +116,13 @@ def test_the_plan_says_what_was_chosen_and_writes_nothing(scene, tiny_model, tmp
     )
     plan = result.plan
     assert plan.memory_limit_bytes == 6 * 10**9
-    assert plan.memory["total"] == plan.memory_bytes < 6 * 10**9
-    assert plan.computed_per_pixel == pytest.approx(plan.chips * plan.chip_size**2 / (150 * 130))
-    assert f"{plan.forwards} at once" in plan.summary()
+    assert plan.to_json()["memory"]["total"] == plan.memory_bytes < 6 * 10**9
+    assert plan.computed_per_pixel == pytest.approx(plan.chips * plan.settings.chip_size**2 / (150 * 130))
+    assert f"{plan.settings.forwards} at once" in plan.summary()
     assert "of 6.00 GB" in plan.summary()
-    one = replace(plan, chips=1, blocks=1).summary()
+    one = replace(plan, size=replace(plan.size, chips=1), blocks=1).summary()
     assert re.search(r" 1 chip of \d+ with .* in 1 block of \d+, ", one)
-    assert json.loads(json.dumps(plan.to_json()))["forwards"] == plan.forwards
+    assert json.loads(json.dumps(plan.to_json()))["forwards"] == plan.settings.forwards
     assert not list(tmp_path.glob("map*"))
 
 
@@ -145,17 +145,17 @@ def test_when_a_plan_measures_and_what(scene, tiny_model, tmp_path, monkeypatch)
 
     def measured(model, settings, _say, *, exactly=False):
         asked.append(exactly)
-        return usual_demand(model, settings)
+        return usual_cost(model, settings)
 
     def plan(**options):
         return geoseg.predict(
             scene, tmp_path / "m.tif", model=tiny_model, dry_run=True, force=True, **options
         ).plan
 
-    monkeypatch.setattr(plans, "measured_demand", measured)
+    monkeypatch.setattr(plans, "measured_cost", measured)
     chips = plan().chips
     assert asked == []
-    monkeypatch.setattr(plans, "_WORTH_MEASURING", chips * 64**2)  # pixels, not chips
+    monkeypatch.setattr(plans, "_WORTH_MEASURING", chips * 64**2 / 1e6)  # pixels, not chips
     plan()
     assert asked == [False]
     plan(max_memory="8GB")
@@ -169,65 +169,65 @@ def tiny(tiny_model, tmp_path, monkeypatch):
     """A model and settings for it, with a folder of their own for figures."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     model = open_model(tiny_model)
-    asked = AskedSettings(backend="torch", device="cpu", precision="fp32")
+    asked = ComputeOptions(backend="torch", device="cpu", precision="fp32")
     return model, resolve_settings(model, (1, 2), asked)
 
 
-def test_a_demand_is_measured_once_and_kept(tiny, monkeypatch):
+def test_a_cost_is_measured_once_and_kept(tiny, monkeypatch):
     model, settings = tiny
     said = []
-    found = measured_demand(model, settings, said.append)
+    found = measured_cost(model, settings, said.append)
     assert found.measured
     assert len(said) == 1
-    assert 0 < found.bare < found.base
-    assert 0 < found.forward < 500_000_000
+    assert 0 < found.process < found.loaded
+    assert 0 < found.per_inference < 500_000_000
     assert 0 < found.seconds < 10
 
     def never(*_):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(demands, "_measure_elsewhere", never)
-    assert measured_demand(model, settings, never) == found
+    monkeypatch.setattr(costs, "_measure_elsewhere", never)
+    assert measured_cost(model, settings, never) == found
     with pytest.raises(AssertionError, match="measured again"):
-        measured_demand(model, replace(settings, precision="bf16"), never)
+        measured_cost(model, replace(settings, precision="bf16"), never)
 
 
 def test_chips_of_all_sizes_are_measured_as_the_models_own(tiny, monkeypatch):
     model, settings = tiny
-    monkeypatch.setattr(demands, "_measure_elsewhere", lambda *_: Demand(10, 20, 1000, 4.0))
-    assert measured_demand(model, settings, str) == Demand(10, 20, 1000, 4.0)
+    monkeypatch.setattr(costs, "_measure_elsewhere", lambda *_: NetworkCost(10, 20, 1000, 4.0))
+    assert measured_cost(model, settings, str) == NetworkCost(10, 20, 1000, 4.0)
 
     def never(*_):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(demands, "_measure_elsewhere", never)
+    monkeypatch.setattr(costs, "_measure_elsewhere", never)
     larger = replace(settings, chip_size=3 * settings.chip_size)
-    assert measured_demand(model, larger, never) == Demand(10, 20, 9000, 36.0)
+    assert measured_cost(model, larger, never) == NetworkCost(10, 20, 9000, 36.0)
     with pytest.raises(AssertionError, match="measured again"):
-        measured_demand(model, larger, never, exactly=True)
+        measured_cost(model, larger, never, exactly=True)
     with pytest.raises(AssertionError, match="measured again"):
-        measured_demand(model, replace(larger, backend="onnx"), never)
+        measured_cost(model, replace(larger, backend="onnx"), never)
 
 
 def test_damaged_figures_are_measured_again_and_others_are_usual(tiny, tmp_path, monkeypatch):
     model, settings = tiny
-    figures = iter([Demand(1, 2, 3, 4.0), None, None])
-    monkeypatch.setattr(demands, "_measure_elsewhere", lambda *_: next(figures))
-    assert measured_demand(model, settings, str) == Demand(1, 2, 3, 4.0)
+    figures = iter([NetworkCost(1, 2, 3, 4.0), None, None])
+    monkeypatch.setattr(costs, "_measure_elsewhere", lambda *_: next(figures))
+    assert measured_cost(model, settings, str) == NetworkCost(1, 2, 3, 4.0)
     (kept,) = (tmp_path / "cache" / "geoseg" / "measured").iterdir()
     kept.write_bytes(kept.read_bytes()[:-5])
-    assert measured_demand(model, settings, str) == usual_demand(model, settings)
+    assert measured_cost(model, settings, str) == usual_cost(model, settings)
     keep(kept.stem, b'{"another": "revision"}', MEASURED)
-    assert not measured_demand(model, settings, str).measured
+    assert not measured_cost(model, settings, str).measured
 
 
 def test_a_larger_chip_or_batch_is_expected_to_take_more(tiny):
     model, settings = tiny
-    usual = usual_demand(model, settings)
+    usual = usual_cost(model, settings)
     for larger in (replace(settings, chip_size=128), replace(settings, batch_size=4)):
-        demand = usual_demand(model, larger)
-        assert demand.forward == 4 * usual.forward
-        assert demand.seconds == pytest.approx(4 * usual.seconds)
+        cost = usual_cost(model, larger)
+        assert cost.per_inference == 4 * usual.per_inference
+        assert cost.seconds == pytest.approx(4 * usual.seconds)
 
 
 def test_workers_are_planned_one_by_one(scene, tiny_model, tmp_path, monkeypatch):
@@ -237,7 +237,7 @@ def test_workers_are_planned_one_by_one(scene, tiny_model, tmp_path, monkeypatch
         geoseg.predict(scene, tmp_path / "m.tif", **options, **more).plan for more in ({}, {"workers": 4})
     )
     assert one_of_four.memory_limit_bytes == alone.memory_limit_bytes / 4
-    assert one_of_four.forwards == 1
-    assert one_of_four.memory["pixels"] < alone.memory["pixels"]
+    assert one_of_four.settings.forwards == 1
+    assert one_of_four.to_json()["memory"]["pixels"] < alone.to_json()["memory"]["pixels"]
     asked = geoseg.predict(scene, tmp_path / "m.tif", **options, workers=4, max_memory="3GB").plan
     assert asked.memory_limit_bytes == 3 * 10**9

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from geoseg.errors import SettingsError
-from geoseg.plan import polygons_memory
-from geoseg.plan.polygons_memory import TracePlan, plan_tracing
+from geoseg.plan import memory as polygons_memory
+from geoseg.plan.memory import TracingPlan, plan_tracing
 from geoseg.polygons.borders.simplify import Borders
 from geoseg.units import Length
 from geoseg.verbs.polygonize import polygonize
@@ -55,7 +55,7 @@ def test_what_the_user_says_is_kept_or_refused():
 
 
 def test_a_polygon_that_does_not_fit_is_refused():
-    plan = TracePlan(1024, 1, 10**9)
+    plan = TracingPlan(1024, 1, 10**9)
     plan.check_largest(1_000_000)
     with pytest.raises(SettingsError, match=r"10,000,000 vertices.* about 2\.09 GB.*--max-memory"):
         plan.check_largest(10_000_000)
@@ -76,22 +76,22 @@ def test_what_is_asked_for_is_enough_although_gdals_cache_grows_with_it(monkeypa
     limit = 10**9
     monkeypatch.setattr(polygons_memory, "gdal_cache", lambda: limit // 10)
     with pytest.raises(SettingsError) as refused:
-        TracePlan(1024, 1, limit).check_largest(10_000_000)
+        TracingPlan(1024, 1, limit).check_largest(10_000_000)
     text = re.search(r"--max-memory (\d+\.\d+GB)", str(refused.value)).group(1)
     limit = int(float(text[:-2]) * 1e9)
-    TracePlan(1024, 1, limit).check_largest(10_000_000)
+    TracingPlan(1024, 1, limit).check_largest(10_000_000)
     limit -= 2 * 10**7
     with pytest.raises(SettingsError):
-        TracePlan(1024, 1, limit).check_largest(10_000_000)
+        TracingPlan(1024, 1, limit).check_largest(10_000_000)
 
 
 def test_simpler_borders_that_do_not_fit_are_refused():
     polygons = trace(noise((64, 64)))
-    plan = TracePlan(1024, 1, 294_000_000)
+    plan = TracingPlan(1024, 1, 294_000_000)
     plan.check_borders(polygons, None)
     with pytest.raises(SettingsError, match=f"{polygons.vertices:,} vertices.*--max-memory"):
         plan.check_borders(polygons, Borders(Length(2, True)))
-    TracePlan(1024, 1, 10**9).check_borders(polygons, Borders(Length(2, True), 4))
+    TracingPlan(1024, 1, 10**9).check_borders(polygons, Borders(Length(2, True), 4))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from geoseg.execute.dask.cluster import Found, Requirements, introduce
 from geoseg.execute.dask.worker import Address
 from geoseg.inference.backends.choose import resolve_backend
 from geoseg.plan import workers
-from geoseg.plan.settings import AskedSettings
+from geoseg.plan.settings import ComputeOptions
 from geoseg.plan.workers import Workers, choose_workers
 
 
@@ -35,7 +35,7 @@ from geoseg.plan.workers import Workers, choose_workers
 )
 def test_several_gpus_get_a_worker_each(monkeypatch, asked, device, gpus, blocks, expected):
     monkeypatch.setattr(workers, "_count_gpus", lambda: gpus)
-    chosen = choose_workers(AskedSettings(**asked), device, blocks)
+    chosen = choose_workers(ComputeOptions(**asked), device, blocks)
     assert chosen == expected
     assert chosen.are_elsewhere == bool(expected.count or expected.address)
 

@@ -25,7 +25,7 @@ def trace(
     *,
     confidence=None,
     probabilities=None,
-    surface=None,
+    pixel_sizes=None,
     transform=None,
     origin=(0, 0),
     junctions=False,
@@ -33,7 +33,7 @@ def trace(
     """Trace a raster held in memory."""
     bands = 0 if probabilities is None else len(probabilities)
     store = PolygonStore(np.arange(bands, dtype=np.uint8))
-    tracer = Tracer(classes.shape, surface, store, junctions=junctions)
+    tracer = Tracer(classes.shape, pixel_sizes, store, junctions=junctions)
     for row in range(0, classes.shape[0], block_size):
         for column in range(0, classes.shape[1], block_size):
             part = (slice(row, row + block_size), slice(column, column + block_size))
@@ -46,7 +46,7 @@ def trace(
                     None if probabilities is None else probabilities[(slice(None), *part)],
                 )
             )
-    return replace(store.finish(surface, transform, origin), shape=classes.shape)
+    return replace(store.finish(pixel_sizes, transform, origin), shape=classes.shape)
 
 
 def noise(shape, sigma=3.0, classes=4, seed=1) -> np.ndarray:

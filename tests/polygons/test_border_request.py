@@ -18,7 +18,7 @@ from scipy import ndimage
 from geoseg.errors import SettingsError
 from geoseg.polygons.borders.request import borders_of, borders_to_json
 from geoseg.polygons.borders.simplify import Borders
-from geoseg.units import Length, parse_length
+from geoseg.units import Length
 from geoseg.verbs.polygonize import polygonize
 from tests.saying import Saying
 
@@ -58,28 +58,6 @@ def class_map(classes, tmp_path):
 
 def table(path):
     return pyogrio.read_dataframe(path, layer="polygons")
-
-
-@pytest.mark.parametrize(
-    ("text", "length"),
-    [
-        ("10m", Length(10.0, False)),
-        ("2px", Length(2.0, True)),
-        (" 0.5 px ", Length(0.5, True)),
-        ("1e-2km", Length(10.0, False)),
-        ("7", Length(7.0, False)),
-        (2.5, Length(2.5, False)),
-    ],
-)
-def test_lengths_as_people_write_them(text, length):
-    assert parse_length(text) == length
-    assert parse_length(str(length)) == length
-
-
-@pytest.mark.parametrize("text", ["", "m", "0m", "-1px", "10 feet", "nan", "0.5ha", float("inf")])
-def test_other_lengths_are_refused_with_examples(text):
-    with pytest.raises(SettingsError, match="10m or 2px"):
-        parse_length(text)
 
 
 def test_settings_of_borders():

@@ -17,7 +17,7 @@ from geoseg.polygons.borders.arcs import Lines, cut_arcs, end_position
 from geoseg.polygons.borders.clashes import Junctions
 from geoseg.polygons.borders.simplify import Borders, change_borders
 from geoseg.polygons.borders.staircases import STEPS, staircases
-from geoseg.raster.pixel_sizes import HECTARE, measure_surface
+from geoseg.raster.pixel_sizes import HECTARE, measure_pixel_sizes
 from geoseg.units import Length
 from tests.raster.test_pixel_sizes import PLACES
 
@@ -137,10 +137,11 @@ def test_any_map_with_larger_patches_is_a_valid_coverage(seed, tolerance, rounds
 @pytest.mark.parametrize("name", ["noise", "islands", "percolating", "noise with holes", "spiral"])
 def test_blocks_do_not_change_anything(name, block_size):
     classes = MAPS[name] if block_size > 1 else MAPS[name][:20, :20]
-    surface = measure_surface("EPSG:32614", Affine(10, 0, 2e5, 0, -10, 5e6), classes.shape)
+    pixel_sizes = measure_pixel_sizes("EPSG:32614", Affine(10, 0, 2e5, 0, -10, 5e6), classes.shape)
     for tolerance, rounds in ((2.0, 0), (1.0, 2)):
         one, other = (
-            changed(classes, tolerance, rounds, size, surface=surface)[1] for size in (200, block_size)
+            changed(classes, tolerance, rounds, size, pixel_sizes=pixel_sizes)[1]
+            for size in (200, block_size)
         )
         assert rows(one) == rows(other)
 
@@ -289,14 +290,14 @@ def test_areas_and_perimeters_of_simplified_polygons(place):
     name, transform = PLACES[place]
     classes = noise((90, 120), sigma=4)
     classes[:9, :20] = 255
-    surface = measure_surface(name, transform, classes.shape)
-    old, new, _ = changed(classes, 2.0, surface=surface, transform=transform)
+    pixel_sizes = measure_pixel_sizes(name, transform, classes.shape)
+    old, new, _ = changed(classes, 2.0, pixel_sizes=pixel_sizes, transform=transform)
     shapes = new.geometries()
     assert shapely.coverage_is_valid(shapes)
     assert all(shape.exterior.is_ccw for shape in shapes)
     planar = shapely.area(shapes) / abs(transform.determinant)
-    ratio = old.columns.areas * surface.area_unit / old.columns.pixels
-    assert new.columns.areas * surface.area_unit == pytest.approx(planar * ratio, rel=1e-6)
+    ratio = old.columns.areas * pixel_sizes.area_unit / old.columns.pixels
+    assert new.columns.areas * pixel_sizes.area_unit == pytest.approx(planar * ratio, rel=1e-6)
 
     crs = pyproj.CRS(name).to_2d()
     base = crs.geodetic_crs.to_2d()
@@ -305,15 +306,15 @@ def test_areas_and_perimeters_of_simplified_polygons(place):
     dense = shapely.segmentize(shapes, 5 * abs(transform.a))
     lonlat = shapely.transform(dense, lambda xy: np.stack(to_base.transform(*xy.T), axis=1) * degrees)
     areas, perimeters = np.transpose([crs.get_geod().geometry_area_perimeter(p) for p in lonlat])
-    assert new.columns.perimeters * surface.length_unit == pytest.approx(perimeters, rel=1e-4)
-    assert new.columns.areas * surface.area_unit * HECTARE == pytest.approx(np.abs(areas), rel=1e-4)
+    assert new.columns.perimeters * pixel_sizes.length_unit == pytest.approx(perimeters, rel=1e-4)
+    assert new.columns.areas * pixel_sizes.area_unit * HECTARE == pytest.approx(np.abs(areas), rel=1e-4)
 
 
 def test_metres_are_metres_where_pixels_are_not_square():
     transform = Affine(1e-4, 0, -100, 0, -1e-4, 60)  # 5.6 m wide, 11.1 m high
     classes = noise((80, 90), sigma=4)
-    surface = measure_surface("EPSG:4326", transform, classes.shape)
-    old, new, change = changed(classes, Length(11.0, False), surface=surface, transform=transform)
+    pixel_sizes = measure_pixel_sizes("EPSG:4326", transform, classes.shape)
+    old, new, change = changed(classes, Length(11.0, False), pixel_sizes=pixel_sizes, transform=transform)
     assert not change.in_pixels
     assert 5 < change.moved <= 11.0
     to_metres = pyproj.Transformer.from_crs("EPSG:4326", "+proj=laea +lat_0=60 +lon_0=-100", always_xy=True)
@@ -323,7 +324,7 @@ def test_metres_are_metres_where_pixels_are_not_square():
     )
     moved = shapely.hausdorff_distance(shapely.boundary(before), shapely.boundary(after))
     assert 5 < moved.max() <= 11.0 * 1.005
-    by_pixels = changed(classes, 1.0, surface=surface, transform=transform)[2]
+    by_pixels = changed(classes, 1.0, pixel_sizes=pixel_sizes, transform=transform)[2]
     assert not by_pixels.in_pixels
     assert 5 < by_pixels.moved <= 11.2
 

@@ -13,7 +13,7 @@ from geoseg.classes import LandClass
 from geoseg.errors import SceneError, SettingsError
 from geoseg.polygons.table.schema import arrow_schema
 from geoseg.polygons.vectorise import class_areas, parse_date, polygons_from_maps
-from geoseg.units import AreaLimit
+from geoseg.units import Area
 
 from .conftest import UTM, write_raster
 
@@ -90,7 +90,7 @@ def test_nothing_is_made_up_without_rasters_crs_or_date(tmp_path):
     assert shapely.from_wkb(rows[1]["geometry"]).bounds == (2, -1, 3, 0)
     assert [item.area_ha for item in class_areas(path)] == [None, None]
     with pytest.raises(SettingsError, match="20px"):
-        table.filter(min_area=AreaLimit(1.0, False))
+        table.filter(min_area=Area(1.0, False))
 
 
 def test_pixels_without_confidence_do_not_count(tmp_path):

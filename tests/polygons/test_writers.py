@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import weakref
 from contextlib import closing
@@ -26,12 +25,10 @@ from geoseg.polygons.writers import (
     SUFFIXES,
     WRITERS,
     check_target,
-    discard_polygons,
-    staged_path,
     write_polygons,
     writer_for,
 )
-from geoseg.units import AreaLimit
+from geoseg.units import Area
 
 from .conftest import write_raster
 
@@ -123,7 +120,7 @@ def test_equal_tables_give_equal_files(small_map, tmp_path, suffix):
 @every_table
 def test_a_table_without_rows_is_a_good_file(table, tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
-    write_polygons(table.filter(min_area=AreaLimit(1e9, True)), path)
+    write_polygons(table.filter(min_area=Area(1e9, True)), path)
     assert read(path).num_rows == 0
     assert columns_in_order(path) == arrow_schema().names
 
@@ -163,16 +160,6 @@ def test_the_file_appears_whole_or_not_at_all(small_map, tmp_path, suffix, monke
         write_polygons(table, path)
     assert sorted(tmp_path.iterdir()) == before
     assert path.read_bytes() == b"the old file"
-
-
-def test_what_a_killed_writer_left_goes_with_the_hidden_file(tmp_path):
-    staged = staged_path(tmp_path / "a[1].pmtiles")
-    mine = [staged, *(staged.with_name(staged.name + end) for end in ("-journal", ".tmp.mbtiles"))]
-    others = [tmp_path / "a[1].pmtiles", tmp_path / f".b.{os.getpid()}.part.pmtiles"]
-    for path in (*mine, *others):
-        path.write_bytes(b"")
-    discard_polygons(staged)
-    assert sorted(tmp_path.iterdir()) == sorted(others)
 
 
 @every_format

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from geoseg.files import publish
 from geoseg.polygons.table import rows
 from geoseg.polygons.vectorise import polygons_from_maps
-from geoseg.polygons.writers import publish_polygons, stage_polygons, write_polygons
+from geoseg.polygons.writers import stage_polygons, write_polygons
 
 REGION = (500_000, 5_199_900, 500_100, 5_200_000)
 
@@ -57,8 +58,7 @@ def test_ogrinfo_reads_without_a_warning(table, tmp_path, suffix):
 
 def test_polygons_are_the_first_layer_under_every_name(table, tmp_path):
     for name in ("a.gpkg", "with space.gpkg", "layer_styles.gpkg"):
-        staged = stage_polygons(table, tmp_path / name)
-        publish_polygons(staged, tmp_path / name)
+        publish([stage_polygons(table, tmp_path / name)])
         assert "1: polygons (Polygon)" in ogrinfo("-ro", tmp_path / name)
 
 

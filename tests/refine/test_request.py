@@ -15,7 +15,7 @@ import geoseg
 from geoseg.classes import LandClass
 from geoseg.errors import SettingsError
 from geoseg.maps.sidecar import class_table_xml
-from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.refine import passes
 from geoseg.refine.passes import refine_array
 from geoseg.refine.request import read_refinement
@@ -200,18 +200,18 @@ class TestPredict:
         scene = make_scene(tmp_path / "nowhere.tif", crs=None)
         options = {"model": tiny_model, "force": True, "dry_run": True}
         with pytest.raises(SettingsError, match=r"--sieve 0\.5ha.*20px"):
-            geoseg.predict(scene, tmp_path / "m.tif", sieve=0.5, **options)
+            geoseg.predict(scene, tmp_path / "m.tif", sieve="0.5ha", **options)
         geoseg.predict(scene, tmp_path / "m.tif", sieve="5px", **options)
 
 
 @pytest.mark.parametrize("option", ["sieve", "fill_holes"])
 @pytest.mark.parametrize(("amount", "least"), [(1000, 1000), (1000.25, 1001), (999.75, 1000)])
 def test_patches_below_a_size_are_those_a_filter_would_leave_out(option, amount, least):
-    surface = measure_surface("EPSG:32614", Affine(10, 0, 500_000, 0, -10, 5_200_000), (9, 9))
-    refinement = read_refinement({option: amount * surface.area_unit}, (), "map")
-    (step,) = refinement.steps(surface, 9)
+    pixel_sizes = measure_pixel_sizes("EPSG:32614", Affine(10, 0, 500_000, 0, -10, 5_200_000), (9, 9))
+    refinement = read_refinement({option: amount * pixel_sizes.area_unit}, (), "map")
+    (step,) = refinement.steps(pixel_sizes, 9)
     assert step.size.least == least
-    np.testing.assert_array_equal(step.size.areas(3, 2), surface.pixel_areas(3, 0, 2, 9))
+    np.testing.assert_array_equal(step.size.areas(3, 2), pixel_sizes.pixel_areas(3, 0, 2, 9))
 
 
 @pytest.mark.parametrize(
@@ -219,10 +219,10 @@ def test_patches_below_a_size_are_those_a_filter_would_leave_out(option, amount,
     [
         ({"sieve": " 450 m2"}, "sieve 450m2"),
         ({"sieve": "3km²"}, "sieve 3km²"),
-        ({"sieve": "1.2"}, "sieve 1.2ha"),
+        ({"sieve": "1.2ha"}, "sieve 1.2ha"),
         ({"sieve": "12.5px"}, "sieve 12.5px"),
-        ({"fill_holes": 2}, "fill holes 2ha"),
-        ({"sieve": 0.12345678901}, "sieve 0.12345678901ha"),
+        ({"fill_holes": "2 ha"}, "fill holes 2ha"),
+        ({"sieve": "0.12345678901ha"}, "sieve 0.12345678901ha"),
         ({"closing": "Corn, 2:5"}, "close 1,2:5"),
         ({"opening": "grass, hay and pasture,corn,9:3"}, "open 6,1,9:3"),
         ({"smooth": "7"}, "smooth 7"),
@@ -299,11 +299,11 @@ class TestPolygonize:
             polygonize(class_map, tmp_path / "o.gpkg", refined=tmp_path / "r.tif")
 
     def test_the_report_has_the_steps(self, class_map, tmp_path):
-        report = polygonize(class_map, tmp_path / "o.gpkg", sieve=0.05, opening="9:3").report
+        report = polygonize(class_map, tmp_path / "o.gpkg", sieve="0.05ha", opening="9:3").report
         assert report["settings"]["refine"]["sieve"] == "0.05ha"
         assert report["settings"]["refine"]["opening"] == {"classes": [9], "size": 3}
 
-    @pytest.mark.parametrize("fails", ["write_json", "stage_polygons", "polygons_from_maps"])
+    @pytest.mark.parametrize("fails", ["stage_json", "stage_polygons", "polygons_from_maps"])
     def test_a_failed_run_leaves_nothing(self, class_map, tmp_path, monkeypatch, fails):
         def fail(*_args, **_options):
             raise RuntimeError("no")

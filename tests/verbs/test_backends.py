@@ -16,7 +16,7 @@ from geoseg.errors import ModelError
 from geoseg.inference.backends import choose
 from geoseg.inference.backends.device import has_bf16
 from geoseg.models import open_model
-from geoseg.plan.settings import AskedSettings, begin_backend, make_backend, resolve_settings
+from geoseg.plan.settings import ComputeOptions, begin_backend, make_backend, resolve_settings
 from geoseg.verbs.export import export_model
 from tests.conftest import SAMPLES, make_scene
 
@@ -65,7 +65,7 @@ def test_the_backend_is_made_as_the_settings_say(tiny_model, backend, precision)
     if (backend, precision) == ("openvino", "bf16") and not has_bf16("cpu"):
         pytest.skip("no bf16 on this processor")
     model = open_model(tiny_model)
-    asked = AskedSettings(
+    asked = ComputeOptions(
         chip_size=32, batch_size=2, device="cpu", forwards=3, backend=backend, precision=precision
     )
     settings = resolve_settings(model, (1, 2), asked)
@@ -80,7 +80,7 @@ def test_the_backend_is_made_as_the_settings_say(tiny_model, backend, precision)
 @pytest.mark.parametrize("tta", ["none", "flips"])
 def test_a_backend_that_is_made_in_the_background_is_the_same(tiny_model, backend, tta):
     model = open_model(tiny_model)
-    asked = AskedSettings(chip_size=32, device="cpu", forwards=3, backend=backend, precision="fp32", tta=tta)
+    asked = ComputeOptions(chip_size=32, device="cpu", forwards=3, backend=backend, precision="fp32", tta=tta)
     settings = resolve_settings(model, (1, 2), asked)
     made, begun = make_backend(model, settings), begin_backend(model, settings)
     chips = np.random.default_rng(0).normal(size=(1, 2, 32, 32)).astype(np.float32)

@@ -172,7 +172,7 @@ def test_a_report_that_fails_leaves_nothing(rasters, monkeypatch):
     before = sorted(rasters.iterdir())
     with pytest.raises(ZeroDivisionError):
         evaluate(rasters / "map.tif", rasters / "labels.tif", report=[rasters / "o.json", rasters / "o.html"])
-    monkeypatch.setattr("geoseg.verbs.evaluate.os.replace", refuse)
+    monkeypatch.setattr("os.replace", refuse)
     with pytest.raises(RunError, match="no space left"):
         evaluate(rasters / "map.tif", rasters / "labels.tif", report=rasters / "o.json")
     assert sorted(rasters.iterdir()) == before

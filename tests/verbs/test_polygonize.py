@@ -68,7 +68,7 @@ def test_a_class_map_becomes_polygons(class_map, tmp_path):
         ({"min_area": "2px"}, ["corn", "soybeans"]),
         ({"min_area": "15px"}, ["corn", "soybeans"]),
         ({"min_area": "0.1ha"}, ["corn", "soybeans"]),
-        ({"min_area": 0.2}, ["corn"]),
+        ({"min_area": "0.2ha"}, ["corn"]),
         ({"min_area": "1600m2"}, ["corn"]),
         ({"classes": ["corn", 7]}, ["corn", "water"]),
         ({"classes": ["2", "Water"]}, ["soybeans", "water"]),
@@ -173,7 +173,7 @@ def test_a_failed_run_leaves_nothing(class_map, tmp_path, monkeypatch):
     def fail(*_):
         raise RunError("the disk is full")
 
-    monkeypatch.setattr(module, "write_json", fail)
+    monkeypatch.setattr(module, "stage_json", fail)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(RunError, match="disk is full"):
         polygonize(class_map, tmp_path / "out.gpkg", report=tmp_path / "r.json")

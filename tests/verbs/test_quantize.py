@@ -94,7 +94,7 @@ def test_predict_uses_it(quantized, tmp_path):
 
 
 def test_its_network_really_computes_in_int8(quantized):
-    from geoseg.models.openvino_runtime import read_network
+    from geoseg.models.openvino_ir import read_network
 
     model = open_model(quantized.folder)
     graph = read_network(model.converted("openvino", "int8", ChipShape(1, 6, model.chip_size)))

@@ -46,7 +46,7 @@ network is of it, and the polygons of the map.
 
 <b>Model</b>: the name of a bundled model or the folder of a model package; empty takes the bundled model that
 fits the layer's bands, values and pixel size. A layer that does not fit is refused, with the option that
-mends it: give that in <b>Further options</b>, as on the command line (--bands 3,2,1 --scale 0.0001).
+fixes it: give that in <b>Further options</b>, as on the command line (--bands 3,2,1 --scale 0.0001).
 
 <b>geoseg command</b>: the full path of geoseg (geoseg.exe) if QGIS does not find it; it is remembered."""
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 from math import isqrt
 
-from geoseg.plan.time import RATES, Work, bytes_of, cluster_seconds, core_seconds, wall_seconds, work_of
+from cluster import ClusterRun, bytes_of, cluster_seconds, whole_scene
+
+from geoseg.plan.time import RATES, core_seconds, wall_seconds
 
 SCENES = {
     "2048 x 2048": 2048**2,
@@ -24,11 +26,11 @@ PLACES = {
 CLUSTERS = (1, 10, 1000)
 
 
-def work_for(pixels: int, *, polygons: bool = False) -> Work:
+def run_of(pixels: int, *, polygons: bool = False) -> ClusterRun:
     """A square scene of so many pixels: six bands of uint16, nine classes, class map and confidence."""
     side = isqrt(pixels)
     options = {"chip": 512, "overlap": 64, "block": 2048, "bands": 6, "itemsize": 2, "classes": 9}
-    return work_of((side, side), **options, polygons=polygons)
+    return whole_scene((side, side), **options, polygons=polygons)
 
 
 def duration(seconds: float) -> str:
@@ -44,21 +46,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--forward", type=float, default=0.14, help="core seconds of a chip of 512")
     forward = parser.parse_args().forward
-    usual = work_for(8192**2, polygons=True)
-    busy, moved = core_seconds(usual, forward), bytes_of(usual)
+    usual = run_of(8192**2, polygons=True)
+    busy, moved = core_seconds(usual.size, forward), bytes_of(usual)
     print("| | core s a megapixel | MB a megapixel |\n|---|---|---|")
     sizes = {"read": moved["read"], "stitch": moved["margins"], "write": moved["maps"]}
     for stage, seconds in busy.items():
-        size = f"{sizes[stage] / 1e6 / usual.megapixels:.1f}" if stage in sizes else ""
-        print(f"| {stage} | {seconds / usual.megapixels:.3f} | {size} |")
+        size = f"{sizes[stage] / 1e6 / usual.size.megapixels:.1f}" if stage in sizes else ""
+        print(f"| {stage} | {seconds / usual.size.megapixels:.3f} | {size} |")
     print(f"\na block: {moved['block'] / 1e6:.0f} MB to and from a worker; start {RATES.start} s\n")
     print("| scene | planned, two cores |\n|---|---|")
     for name, pixels in SCENES.items():
-        print(f"| {name} | {duration(wall_seconds(work_for(pixels), forward, 2))} |")
+        print(f"| {name} | {duration(wall_seconds(run_of(pixels).size, forward, 2))} |")
     print(f"\n| workers | {' | '.join(map(str, CLUSTERS))} |\n|---|---|---|---|")
     for name, pixels in PLACES.items():
-        work = work_for(pixels)
-        print(f"| {name} | {' | '.join(duration(cluster_seconds(work, forward, n)) for n in CLUSTERS)} |")
+        run = run_of(pixels)
+        print(f"| {name} | {' | '.join(duration(cluster_seconds(run, forward, n)) for n in CLUSTERS)} |")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from geoseg.errors import GeosegError, SettingsError
-from geoseg.execute.dask.worker import Address, fetch
+from geoseg.execute.dask.worker import SpecAddress, read_spec
 from geoseg.inference.backends.convert import RUNTIMES
 from geoseg.inference.backends.device import has_bf16
 from geoseg.plan.settings import Settings
@@ -133,21 +133,21 @@ class Requirements:
     """What every worker must be able to do.
 
     Attributes:
-        address: Where its order lies.
+        address: Where the spec lies.
         token: What the file of that name in the work folder holds.
         runtime: The package that runs the network.
         version: Its version.
         settings: Of the run.
     """
 
-    address: Address
+    address: SpecAddress
     token: str
     runtime: str
     version: str | None
     settings: Settings
 
 
-def require(address: Address, settings: Settings) -> Requirements:
+def require(address: SpecAddress, settings: Settings) -> Requirements:
     """What workers are asked for; leaves the token in the work folder."""
     token = uuid4().hex
     (Path(address.folder) / _TOKEN).write_text(token)
@@ -197,8 +197,8 @@ def introduce(wanted: Requirements, dask_worker: Any = None) -> Found:
 
 def _unfit(wanted: Requirements, *, has_gpu: bool) -> str | None:
     """Why this worker cannot take part; None if it can."""
-    order = fetch(wanted.address)
-    return _folder_unfit(wanted) or _runtime_unfit(wanted, has_gpu=has_gpu) or _scene_unfit(order.scene)
+    spec = read_spec(wanted.address)
+    return _folder_unfit(wanted) or _runtime_unfit(wanted, has_gpu=has_gpu) or _scene_unfit(spec.scene)
 
 
 def _folder_unfit(wanted: Requirements) -> str | None:

@@ -16,9 +16,10 @@ from typing import Any
 from geoseg.errors import GeosegError, RunError, SettingsError
 from geoseg.execute.dask.cluster import GPU, look_over, require
 from geoseg.execute.dask.tasks import Done, compute_block, join_block
-from geoseg.execute.dask.worker import Address, Outcome
+from geoseg.execute.dask.worker import BlockResult, SpecAddress
+from geoseg.execute.spec import RunSpec
 from geoseg.inference.margins import Index
-from geoseg.plan.prepare import Job
+from geoseg.plan.workers import Workers
 from geoseg.progress import Progress
 
 _BEAT = 1.0
@@ -59,8 +60,9 @@ class Crew:
 
     Args:
         client: A ``distributed.Client``.
-        address: Where workers find their order.
-        job: The run.
+        address: Where workers find the spec.
+        spec: The run.
+        workers: Which workers.
         progress: Told of workers that cannot take part, and when none is left.
         note_peak: Told the name of a worker and the bytes of memory it took at most, after every task.
 
@@ -74,15 +76,16 @@ class Crew:
     def __init__(
         self,
         client: Any,
-        address: Address,
-        job: Job,
+        address: SpecAddress,
+        spec: RunSpec,
+        workers: Workers,
         progress: Progress,
         note_peak: Callable[[str, int], None],
     ) -> None:
         self._client, self._address, self._progress, self._note_peak = client, address, progress, note_peak
-        self._wanted = require(address, job.settings)
-        self._resources = {GPU: 1} if job.settings.device.startswith("cuda") else None
-        self._are_ours = job.workers.count > 0
+        self._wanted = require(address, spec.settings)
+        self._resources = {GPU: 1} if spec.settings.device.startswith("cuda") else None
+        self._are_ours = workers.count > 0
         self._done: SimpleQueue[Any] = SimpleQueue()
         self._tasks: dict[Any, _Task] = {}
         self._known: set[str] = set()
@@ -105,7 +108,7 @@ class Crew:
         name = f"join-{index[0]}-{index[1]}"
         self._give(_Task(join_block, (self._address, index, givers), name, priority=1))
 
-    def next_done(self) -> Outcome | Index:
+    def next_done(self) -> BlockResult | Index:
         """Wait for the next task; what came of it.
 
         Raises:
@@ -128,9 +131,8 @@ class Crew:
                 future.add_done_callback(self._done.put)
             else:
                 del self._tasks[future]
-                if done.peak is not None:
-                    self._note_peak(done.worker, done.peak)
-                result: Outcome | Index = done.result
+                self._note_peak(done.worker, done.peak)
+                result: BlockResult | Index = done.result
                 return result
 
     def _give(self, task: _Task) -> None:

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-from geoseg._version import __version__
-from geoseg.execute.block_store import WorkStore, patiently
+from geoseg.execute.block_store import BlockStore, ResumeState, wait_for
+from geoseg.execute.blocks import FinishedBlock
 from geoseg.execute.dask.cluster import open_cluster
 from geoseg.execute.dask.crew import Crew
 from geoseg.execute.dask.schedule import Schedule
-from geoseg.execute.dask.worker import Order, Outcome, post
-from geoseg.execute.finished import BlockRenderer, FinishedBlock
-from geoseg.execute.local import reload
-from geoseg.execute.standing import Standing
+from geoseg.execute.dask.worker import BlockResult, write_spec
+from geoseg.execute.spec import RunSpec
 from geoseg.inference.margins import BlockGraph, Index
-from geoseg.plan.prepare import Job
+from geoseg.plan.workers import Workers
 from geoseg.progress import Progress
 from geoseg.scene import Scene
 from geoseg.scene.file import SceneFile
@@ -31,43 +29,45 @@ _AHEAD = 8
 """Finished blocks that may wait on disk for an earlier one, for each block that is computed at once."""
 
 
-def run_on_dask(
-    job: Job,
-    renderer: BlockRenderer,
-    graph: BlockGraph,
-    store: WorkStore,
-    standing: Standing,
-    progress: Progress,
-    note_peak: Callable[[str, int], None],
-) -> Generator[FinishedBlock, None, None]:
-    """Finish blocks on Dask workers.
+@dataclass(frozen=True)
+class DaskExecutor:
+    """Finishes blocks on Dask workers; see ``Executor``.
 
-    Args:
-        job: The run.
-        renderer: Renders its blocks.
-        graph: Its blocks.
+    Attributes:
+        spec: The run.
         store: Where everything large passes through; all workers see its folder.
-        standing: What is there already.
+        state: What is there already.
+        workers: Which workers.
         progress: Told where the dashboard is, and of workers that cannot take part.
         note_peak: Told the name of a worker and the bytes of memory it took at most, after every task.
-
-    Yields:
-        All finished blocks in row order.
-
-    Raises:
-        SettingsError: If no worker can take part.
-        RunError: If a task failed, the scheduler is gone, or no worker is left and none comes.
     """
-    if standing.finished.issuperset(graph.blocks) and not standing.again:
-        yield from (reload(store, block) for block in graph.blocks.values())
-        return
-    address = post(_order_of(job, renderer, graph), store.folder)
-    with open_cluster(job.workers, progress) as client:
-        crew = Crew(client, address, job, progress, note_peak)
-        schedule = Schedule(graph, standing, ahead=_AHEAD * crew.slots)
-        for index in _drive(schedule, crew):
-            block = patiently(partial(store.finished, index))
-            yield reload(store, graph.blocks[index]) if block is None else block
+
+    spec: RunSpec
+    store: BlockStore
+    state: ResumeState
+    workers: Workers
+    progress: Progress
+    note_peak: Callable[[str, int], None]
+
+    def finish(self) -> Generator[FinishedBlock, None, None]:
+        """Yield all finished blocks in row order.
+
+        Raises:
+            SettingsError: If no worker can take part.
+            RunError: If a task failed, the scheduler is gone, or no worker is left and none comes.
+        """
+        spec, store, state = self.spec, self.store, self.state
+        graph = BlockGraph(spec.blocks)
+        if state.finished.issuperset(graph.blocks) and not state.recompute:
+            yield from (store.reload(index) for index in graph.blocks)
+            return
+        address = write_spec(_for_workers(spec), store.folder)
+        with open_cluster(self.workers, self.progress) as client:
+            crew = Crew(client, address, spec, self.workers, self.progress, self.note_peak)
+            schedule = Schedule(graph, state, ahead=_AHEAD * crew.slots)
+            for index in _drive(schedule, crew):
+                block = wait_for(partial(store.finished, index))
+                yield store.reload(index) if block is None else block
 
 
 def _drive(schedule: Schedule, crew: Crew) -> Iterator[Index]:
@@ -81,7 +81,7 @@ def _drive(schedule: Schedule, crew: Crew) -> Iterator[Index]:
             crew.compute(index)
             computing += 1
         done = crew.next_done()
-        if isinstance(done, Outcome):
+        if isinstance(done, BlockResult):
             computing -= 1
             if done.is_finished:
                 schedule.finished(done.index)
@@ -92,19 +92,10 @@ def _drive(schedule: Schedule, crew: Crew) -> Iterator[Index]:
         yield from schedule.take()
 
 
-def _order_of(job: Job, renderer: BlockRenderer, graph: BlockGraph) -> Order:
-    """The order of a run, as light as it can be."""
-    is_torch = job.settings.backend == "torch"
-    return Order(
-        version=__version__,
-        scene=_by_absolute_paths(job.scene),
-        model=job.model if is_torch else replace(job.model, weights=b""),
-        settings=job.settings,
-        grid=job.grid,
-        area=job.area,
-        renderer=renderer,
-        blocks=tuple(graph.blocks.values()),
-    )
+def _for_workers(spec: RunSpec) -> RunSpec:
+    """Make the spec as light as it can be, for processes that run in another folder."""
+    model = spec.model if spec.settings.backend == "torch" else replace(spec.model, weights=b"")
+    return replace(spec, scene=_by_absolute_paths(spec.scene), model=model)
 
 
 def _by_absolute_paths(scene: Scene) -> Scene:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from geoseg.execute.standing import Standing
+from geoseg.execute.block_store import ResumeState
 from geoseg.inference.margins import BlockGraph, Index
 
 
@@ -17,18 +17,18 @@ class Schedule:
 
     Args:
         graph: The blocks.
-        standing: What is finished already.
+        state: What is finished already.
         ahead: A block is only begun when fewer blocks than this lie between it and the first one that was not
             taken, so that those who take blocks are not outrun for ever.
     """
 
-    def __init__(self, graph: BlockGraph, standing: Standing, ahead: int) -> None:
-        self._graph, self._standing, self._ahead = graph, standing, ahead
+    def __init__(self, graph: BlockGraph, state: ResumeState, ahead: int) -> None:
+        self._graph, self._state, self._ahead = graph, state, ahead
         self._order = list(graph.blocks)
         self._next_begun = self._next_taken = 0
-        self._finished = set(standing.finished)
-        self._computed = set((standing.finished | standing.parts) - standing.again)
-        self._silent = set(standing.silent)
+        self._finished = set(state.finished)
+        self._computed = set((state.finished | state.pending) - state.recompute)
+        self._silent = set(state.without_margins)
         self._joining: set[Index] = set()
 
     def begin(self) -> Index | None:
@@ -36,13 +36,13 @@ class Schedule:
         while self._next_begun < min(len(self._order), self._next_taken + self._ahead):
             index = self._order[self._next_begun]
             self._next_begun += 1
-            if self._standing.must_compute(index):
+            if self._state.must_compute(index):
                 return index
         return None
 
     def ready(self) -> list[Index]:
         """The blocks that can be joined before any is computed: what an earlier run left."""
-        ready = [index for index in sorted(self._standing.parts) if self._can_join(index)]
+        ready = [index for index in sorted(self._state.pending) if self._can_join(index)]
         self._joining.update(ready)
         return ready
 

@@ -1,4 +1,4 @@
-"""The tasks that Dask workers run; what they share in a process is the bench of the run at hand."""
+"""The tasks that Dask workers run; what they share in a process is the block worker of the run at hand."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 
-from geoseg.execute.dask.worker import Address, Bench, Outcome
+from geoseg.execute.dask.worker import BlockResult, BlockWorker, SpecAddress
 from geoseg.inference.margins import Index
 from geoseg.system.memory import peak_memory
 
 _lock = Lock()
-_benches: dict[Address, Bench] = {}
+_workeres: dict[SpecAddress, BlockWorker] = {}
 
 
 @dataclass(frozen=True)
@@ -21,39 +21,39 @@ class Done:
     Attributes:
         result: What came of it: of a block that was computed its outcome, of one that was joined its index.
         worker: The worker's name.
-        peak: The most bytes of memory that its process took so far; None where the system does not say.
+        peak: The most bytes of memory that its process took so far.
     """
 
-    result: Outcome | Index
+    result: BlockResult | Index
     worker: str
-    peak: int | None
+    peak: int
 
 
-def compute_block(address: Address, index: Index) -> Done:
-    """Compute a block; see ``Bench.compute``."""
-    return _done(_bench(address).compute(index))
+def compute_block(address: SpecAddress, index: Index) -> Done:
+    """Compute a block; see ``BlockWorker.compute``."""
+    return _done(_worker(address).compute(index))
 
 
-def join_block(address: Address, index: Index, givers: Sequence[Index]) -> Done:
-    """Join a block; see ``Bench.join``."""
-    _bench(address).join(index, givers)
+def join_block(address: SpecAddress, index: Index, givers: Sequence[Index]) -> Done:
+    """Join a block; see ``BlockWorker.join``."""
+    _worker(address).join(index, givers)
     return _done(index)
 
 
-def _done(result: Outcome | Index) -> Done:
+def _done(result: BlockResult | Index) -> Done:
     from distributed import get_worker
 
     return Done(result, str(get_worker().name), peak_memory())
 
 
-def _bench(address: Address) -> Bench:
-    """The bench of a run, set up by the first task that needs it; that of an earlier run is given up."""
+def _worker(address: SpecAddress) -> BlockWorker:
+    """The worker of a run, set up by the first task that needs it; that of an earlier run is given up."""
     with _lock:
-        if address not in _benches:
-            for old in list(_benches):
-                _benches.pop(old).close()
-            _benches[address] = Bench(address, _threads())
-        return _benches[address]
+        if address not in _workeres:
+            for old in list(_workeres):
+                _workeres.pop(old).close()
+            _workeres[address] = BlockWorker(address, _threads())
+        return _workeres[address]
 
 
 def _threads() -> int:

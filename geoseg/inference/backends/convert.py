@@ -19,12 +19,11 @@ from geoseg.errors import ModelError, SettingsError
 from geoseg.inference.backends.onnx_ import OnnxBackend
 from geoseg.inference.backends.openvino_ import OpenVinoBackend
 from geoseg.inference.backends.torch_ import TorchBackend
-from geoseg.models.conversion import ChipShape, can_convert, to_onnx
-from geoseg.models.converted import Converted
-from geoseg.models.layout import ONNX, ONNX_FILE, OPENVINO
+from geoseg.models.conversion import ChipShape, ConvertedNetwork, can_convert, to_onnx
 from geoseg.models.model import Model
 from geoseg.models.networks import size_divisor
-from geoseg.models.resize import resized
+from geoseg.models.openvino_ir import resized
+from geoseg.models.sources import ONNX, ONNX_FILE, OPENVINO
 from geoseg.system.cache import keep, recall
 
 Say = Callable[[str], None]
@@ -38,7 +37,9 @@ _TOLERANCE = 1e-3
 """Between fp32 probabilities of two runtimes, which differ by rounding alone: 1e-7 to 5e-5 were seen."""
 
 
-def converted_network(model: Model, backend: str, precision: str, shape: ChipShape, say: Say) -> Converted:
+def converted_network(
+    model: Model, backend: str, precision: str, shape: ChipShape, say: Say
+) -> ConvertedNetwork:
     """Find or make the network that a backend runs.
 
     Args:
@@ -49,7 +50,7 @@ def converted_network(model: Model, backend: str, precision: str, shape: ChipSha
         say: Told when the network is converted.
 
     Returns:
-        The network; it stays with the model (``Model.at_hand``), also when that is sent to another process.
+        The network; it stays with the model (``Model.loaded``), also when that is sent to another process.
 
     Raises:
         SettingsError: If there is no int8 network for these chips.
@@ -67,12 +68,12 @@ def converted_network(model: Model, backend: str, precision: str, shape: ChipSha
     if backend == "openvino" and shape != own and recall(_cache_key(model, backend, shape)) is None:
         whole = converted_network(model, backend, precision, own, say)
         with contextlib.suppress(ModelError):
-            model.at_hand[OPENVINO, "fp32", shape] = resized(whole, shape)
-            return model.at_hand[OPENVINO, "fp32", shape]
+            model.loaded[OPENVINO, "fp32", shape] = resized(whole, shape)
+            return model.loaded[OPENVINO, "fp32", shape]
     return exported_network(model, backend, shape, say)
 
 
-def exported_network(model: Model, backend: str, shape: ChipShape, say: Say) -> Converted:
+def exported_network(model: Model, backend: str, shape: ChipShape, say: Say) -> ConvertedNetwork:
     """The network as torch exports it for chips of a shape: of the cache, else made now and checked.
 
     Args:
@@ -90,16 +91,16 @@ def exported_network(model: Model, backend: str, shape: ChipShape, say: Say) -> 
     """
     key = _cache_key(model, backend, shape)
     kept = recall(key)
-    network = (
-        Converted(ONNX, "fp32", shape, {ONNX_FILE: kept}) if kept else _convert(model, backend, shape, say)
-    )
-    if not kept:
+    if kept:
+        network = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: kept})
+    else:
+        network = _convert(model, backend, shape, say)
         keep(key, network.graph)
-    model.at_hand[ONNX, "fp32", shape] = network
+    model.loaded[ONNX, "fp32", shape] = network
     return network
 
 
-def check_conversion(model: Model, backend: str, network: Converted) -> None:
+def check_conversion(model: Model, backend: str, network: ConvertedNetwork) -> None:
     """Compare a converted network with torch's on one chip.
 
     Raises:
@@ -115,44 +116,44 @@ def check_conversion(model: Model, backend: str, network: Converted) -> None:
         )
 
 
-def _run(backend: str, network: Converted, chips: NDArray[np.float32]) -> NDArray[np.float32]:
+def _run(backend: str, network: ConvertedNetwork, chips: NDArray[np.float32]) -> NDArray[np.float32]:
     if backend == "onnx":
         return OnnxBackend(network, forwards=1).probabilities(chips)
     return OpenVinoBackend(network, forwards=1).probabilities(chips)
 
 
-def _quantized(model: Model, shape: ChipShape) -> Converted:
+def _quantized(model: Model, shape: ChipShape) -> ConvertedNetwork:
     """The package's int8 network; for other chips than it was made for resized, which takes no time."""
     found = model.converted(OPENVINO, "int8", shape)
     if found is not None:
         return found
-    shapes = [promised.shape for promised in model.promised if promised.precision == "int8"]
+    shapes = [network.shape for network in model.listed if network.precision == "int8"]
     if not shapes:
         raise SettingsError(
             f"--precision int8: {model.card.name} has no quantized network; make one with "
             "`geoseg models quantize MODEL --scenes SCENE... -o MODEL_OUT`"
         )
     own = model.converted(OPENVINO, "int8", shapes[0])
-    assert own is not None  # it is promised
+    assert own is not None  # it is listed
     try:
-        model.at_hand[OPENVINO, "int8", shape] = resized(own, shape)
+        model.loaded[OPENVINO, "int8", shape] = resized(own, shape)
     except ModelError as error:
         raise SettingsError(
             f"--precision int8: the quantized network of {model.card.name} takes {shapes[0].batch} chip a "
             f"forward of {shapes[0].side} pixels, not {shape.batch} of {shape.side}: {error}; leave "
             "--chip-size and --batch-size out"
         ) from error
-    return model.at_hand[OPENVINO, "int8", shape]
+    return model.loaded[OPENVINO, "int8", shape]
 
 
-def _convert(model: Model, backend: str, shape: ChipShape, say: Say) -> Converted:
+def _convert(model: Model, backend: str, shape: ChipShape, say: Say) -> ConvertedNetwork:
     if not can_convert():
         raise SettingsError(
             f"--backend {backend}: converting a network needs the packages onnx and onnxscript; "
             f'run: pip install "geoseg[{backend}]"'
         )
     say(f"converting the network for {TITLES[backend]}, once (some seconds)")
-    network = Converted(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(model.network, shape)})
+    network = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(model.network, shape)})
     check_conversion(model, backend, network)
     return network
 

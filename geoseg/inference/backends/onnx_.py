@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ModelError
-from geoseg.models.conversion import INPUTS, OUTPUT
-from geoseg.models.converted import Converted
+from geoseg.models.conversion import INPUTS, OUTPUT, ConvertedNetwork
 from geoseg.models.onnx_file import read_metadata
 from geoseg.system.cpu import cores
 
@@ -34,7 +33,7 @@ class OnnxBackend:
         ModelError: If ONNX Runtime cannot run the network.
     """
 
-    network: Converted
+    network: ConvertedNetwork
     forwards: int = field(default_factory=cores)
     temperature: float = 1.0
     precision: str = "fp32"
@@ -79,6 +78,6 @@ class OnnxBackend:
             ) from error
         shape = tuple(session.get_inputs()[0].shape)
         if shape != self.network.shape.dimensions:
-            promised = self.network.shape.dimensions
-            raise ModelError(f"the converted network takes chips of {shape}, but {promised} was promised")
+            listed = self.network.shape.dimensions
+            raise ModelError(f"the converted network takes chips of {shape}, not {listed} as listed")
         return session

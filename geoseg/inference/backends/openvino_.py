@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ModelError, SettingsError
-from geoseg.models.conversion import INPUTS, OUTPUT
-from geoseg.models.converted import Converted
-from geoseg.models.openvino_runtime import import_openvino, read_network
+from geoseg.models.conversion import INPUTS, OUTPUT, ConvertedNetwork
+from geoseg.models.openvino_ir import import_openvino, read_network
 from geoseg.system.cpu import cores
 
 # What int8 networks compute the rest in: the same everywhere, and faster than turning to bf16 and back.
@@ -38,7 +37,7 @@ class OpenVinoBackend:
         SettingsError: If this processor does not compute in the precision.
     """
 
-    network: Converted
+    network: ConvertedNetwork
     precision: str = "fp32"
     forwards: int = field(default_factory=cores)
     temperature: float = 1.0

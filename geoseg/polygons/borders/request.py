@@ -10,16 +10,16 @@ from geoseg.errors import SettingsError
 from geoseg.polygons.borders.simplify import MAX_ROUNDS, BorderChange, Borders, change_borders
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.progress import Progress
-from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.scene import Scene
 from geoseg.units import parse_length
 
 
-def borders_of(simplify: str | float | None, smooth_borders: int | None) -> Borders | None:
+def borders_of(simplify: str | None, smooth_borders: int | None) -> Borders | None:
     """What is to become of borders; None if they stay as they are.
 
     Args:
-        simplify: Tolerance: ``"10m"``, ``"2px"`` or metres.
+        simplify: Tolerance: ``"10m"``, ``"2px"``.
         smooth_borders: How often corners are cut.
 
     Raises:
@@ -28,7 +28,7 @@ def borders_of(simplify: str | float | None, smooth_borders: int | None) -> Bord
     rounds = smooth_borders or 0
     if not 0 <= rounds <= MAX_ROUNDS:
         raise SettingsError(f"--smooth-borders {rounds}: corners can be cut 1 to {MAX_ROUNDS} times")
-    tolerance = None if simplify is None else parse_length(simplify)
+    tolerance = None if simplify is None else parse_length(simplify, "--simplify")
     return None if tolerance is None and rounds == 0 else Borders(tolerance, rounds)
 
 
@@ -44,7 +44,7 @@ def check_borders(borders: Borders | None, polygons: Path | None, scene: Scene) 
         raise SettingsError("--simplify and --smooth-borders change polygons; give --polygons OUT.gpkg too")
     place = scene.georeference
     in_metres = borders.tolerance is not None and not borders.tolerance.in_pixels
-    if in_metres and measure_surface(place.crs, place.transform, scene.shape) is None:
+    if in_metres and measure_pixel_sizes(place.crs, place.transform, scene.shape) is None:
         raise SettingsError(
             f"{scene.name} has no CRS that ties it to the Earth, so --simplify cannot count metres; "
             "give pixels, as in 2px"

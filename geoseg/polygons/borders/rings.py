@@ -16,8 +16,7 @@ from geoseg.polygons.borders.areas import doubled_areas
 from geoseg.polygons.borders.staircases import STEPS
 from geoseg.polygons.groups import group_starts, spread
 from geoseg.polygons.table.rows import Polygons, scratch_file
-from geoseg.raster.pixel_sizes import Surface
-from geoseg.raster.slants import slanted_lengths
+from geoseg.raster.pixel_sizes import PixelSizes
 
 PORTION = 2**19
 """Vertices of rings put together at once."""
@@ -72,8 +71,8 @@ def rebuild(
     if columns.areas is not None:
         areas = np.rint(pixels * (columns.areas / columns.pixels)).astype(np.int64)
     perimeters = None
-    if polygons.surface is not None:
-        along = _ring_lengths(arcs, line_lengths(lines, polygons.surface))
+    if polygons.pixel_sizes is not None:
+        along = _ring_lengths(arcs, line_lengths(lines, polygons.pixel_sizes))
         perimeters = along[columns.first_ring]
     changed = replace(
         columns,
@@ -88,13 +87,13 @@ def rebuild(
     return new, pixels
 
 
-def line_lengths(lines: Lines, surface: Surface) -> NDArray[np.int64]:
-    """Length of each line in the unit of the surface."""
+def line_lengths(lines: Lines, pixel_sizes: PixelSizes) -> NDArray[np.int64]:
+    """Length of each line in the unit of the pixel sizes."""
     heads = np.ones(len(lines.points), dtype=bool)
     heads[lines.starts] = False
     at = np.flatnonzero(heads)
     lengths = np.zeros(len(lines.points), dtype=np.int64)
-    lengths[at] = slanted_lengths(surface, lines.points[at - 1] / STEPS, lines.points[at] / STEPS)
+    lengths[at] = pixel_sizes.ellipsoidal_lengths(lines.points[at - 1] / STEPS, lines.points[at] / STEPS)
     return np.asarray(np.add.reduceat(lengths, lines.starts))
 
 

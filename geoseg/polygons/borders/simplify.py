@@ -22,7 +22,6 @@ from geoseg.polygons.borders.simplify_arcs import Simplifier
 from geoseg.polygons.borders.smooth_arcs import Smoother
 from geoseg.polygons.groups import spread
 from geoseg.polygons.table.rows import Polygons
-from geoseg.raster.slants import pixel_sides
 from geoseg.units import Length
 
 MAX_ROUNDS = 4
@@ -81,7 +80,7 @@ def change_borders(
         SettingsError: If the tolerance is in metres and the map has no size on the Earth.
     """
     tolerance = borders.tolerance or LEAST
-    in_pixels = polygons.surface is None
+    in_pixels = polygons.pixel_sizes is None
     if in_pixels and not tolerance.in_pixels:
         raise SettingsError(
             "the map has no CRS that ties it to the Earth, so its borders have no length in metres; "
@@ -112,9 +111,9 @@ def change_borders(
 
 def _scale(arcs: Arcs, polygons: Polygons) -> NDArray[np.float64]:
     """Metres a row and a column at each arc; 1 where the map has no size on the Earth."""
-    if polygons.surface is None:
+    if polygons.pixel_sizes is None:
         return np.ones((len(arcs), 2))
-    return pixel_sides(polygons.surface, np.stack(end_position(arcs.tails), axis=1).astype(np.float64))
+    return polygons.pixel_sizes.metres_at(np.stack(end_position(arcs.tails), axis=1).astype(np.float64))
 
 
 def _smaller_polygons(arcs: Arcs, polygons: Polygons) -> NDArray[np.int64]:

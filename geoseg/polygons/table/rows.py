@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.groups import group_starts, spread
-from geoseg.raster.pixel_sizes import Surface
+from geoseg.raster.pixel_sizes import PixelSizes
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -37,8 +37,8 @@ class Columns:
         first_ring: Where its rings begin among the sizes of all rings, int64.
         vertices: Number of vertices, int64.
         first_vertex: Where its vertices begin among all vertices, int64.
-        areas: Area in the surface's unit, int64, or None.
-        perimeters: Perimeter in the surface's unit, int64, or None.
+        areas: Area in the unit of the pixel sizes, int64, or None.
+        perimeters: Perimeter in the unit of the pixel sizes, int64, or None.
         confidence: Sum of stored confidence, int64, or None.
         confident: Pixels with a confidence, int64, or None.
         least: Least stored confidence, uint8, or None.
@@ -118,7 +118,7 @@ class Polygons:
         columns: One value a polygon.
         ring_sizes: Vertices of every ring, in the order in which polygons were finished, int64.
         file: The vertices in that order, int32 pairs of row and column.
-        surface: Sizes of the raster's pixels, or None.
+        pixel_sizes: Sizes of the raster's pixels, or None.
         transform: Pixel to CRS.
         origin: Row and column of the raster's first pixel on the scene's grid.
         junctions: Whether more than two boundaries meet at each vertex of ``file``, one byte each; or None.
@@ -129,7 +129,7 @@ class Polygons:
     columns: Columns
     ring_sizes: NDArray[np.int64]
     file: IO[bytes]
-    surface: Surface | None
+    pixel_sizes: PixelSizes | None
     transform: Affine
     origin: tuple[int, int]
     junctions: IO[bytes] | None = None

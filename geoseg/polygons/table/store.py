@@ -13,7 +13,7 @@ from geoseg.polygons.table.rows import Columns, Polygons, scratch_file
 from geoseg.polygons.table.stored import Records, StoredPolygons
 from geoseg.polygons.trace.rings import Traced
 from geoseg.polygons.trace.tally import Tally
-from geoseg.raster.pixel_sizes import Surface
+from geoseg.raster.pixel_sizes import PixelSizes
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -83,14 +83,14 @@ class PolygonStore:
             self._sort()
 
     def finish(
-        self, surface: Surface | None, transform: Affine | None, origin: tuple[int, int] = (0, 0)
+        self, pixel_sizes: PixelSizes | None, transform: Affine | None, origin: tuple[int, int] = (0, 0)
     ) -> Polygons:
         """All polygons taken so far in memory, else as ``finish_on_disk``."""
-        return self.finish_on_disk(surface, transform, origin).load()
+        return self.finish_on_disk(pixel_sizes, transform, origin).load()
 
     def finish_on_disk(
         self,
-        surface: Surface | None,
+        pixel_sizes: PixelSizes | None,
         transform: Affine | None,
         origin: tuple[int, int] = (0, 0),
         shape: tuple[int, int] | None = None,
@@ -98,7 +98,7 @@ class PolygonStore:
         """All polygons taken so far, ordered by their first pixel; the store is used up.
 
         Args:
-            surface: Sizes of the raster's pixels, or None.
+            pixel_sizes: Sizes of the raster's pixels, or None.
             transform: Pixel to CRS; None puts x = column, y = -row.
             origin: Row and column of the raster's first pixel on the scene's grid.
             shape: Rows and columns of the raster, or None.
@@ -114,7 +114,7 @@ class PolygonStore:
             self._records,
             self._sizes,
             self._file,
-            surface,
+            pixel_sizes,
             transform,
             origin,
             junctions=self._junctions,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.table.rows import Columns, Polygons, bounds_of, cut_evenly
-from geoseg.raster.pixel_sizes import Surface
+from geoseg.raster.pixel_sizes import PixelSizes
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -103,7 +103,7 @@ class StoredPolygons:
         records: One value a polygon.
         sizes: Vertices of every ring, in the order in which polygons were finished, int64.
         file: The vertices in that order, int32 pairs of row and column.
-        surface: Sizes of the raster's pixels, or None.
+        pixel_sizes: Sizes of the raster's pixels, or None.
         transform: Pixel to CRS.
         origin: Row and column of the raster's first pixel on the scene's grid.
         kept: Which polygons are meant, bool; None for all.
@@ -114,7 +114,7 @@ class StoredPolygons:
     records: Records
     sizes: IO[bytes]
     file: IO[bytes]
-    surface: Surface | None
+    pixel_sizes: PixelSizes | None
     transform: Affine
     origin: tuple[int, int]
     kept: NDArray[np.bool_] | None = field(default=None)
@@ -163,7 +163,7 @@ class StoredPolygons:
             columns,
             _mapped(self.sizes),
             self.file,
-            self.surface,
+            self.pixel_sizes,
             self.transform,
             self.origin,
             self.junctions,

@@ -23,7 +23,7 @@ from geoseg.polygons.table.wkb import polygons_as_wkb
 from geoseg.polygons.zonal.sums import ZonalSums, zonal_arrays
 from geoseg.polygons.zonal.zonal import Zonal
 from geoseg.system.threads import in_order
-from geoseg.units import AreaLimit
+from geoseg.units import Area
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,13 +75,11 @@ class PolygonTable:
         """Only the chosen rows."""
         return replace(self, polygons=self.polygons.take(chosen))
 
-    def filter(self, *, min_area: AreaLimit | None = None, classes: set[int] | None = None) -> PolygonTable:
+    def filter(self, *, min_area: Area | None = None, classes: set[int] | None = None) -> PolygonTable:
         """Leave rows out; the others stay as they are. See ``matching``."""
         return self.take(self.matching(min_area=min_area, classes=classes))
 
-    def matching(
-        self, *, min_area: AreaLimit | None = None, classes: set[int] | None = None
-    ) -> NDArray[np.bool_]:
+    def matching(self, *, min_area: Area | None = None, classes: set[int] | None = None) -> NDArray[np.bool_]:
         """Which rows pass filters.
 
         Args:
@@ -94,7 +92,7 @@ class PolygonTable:
         Raises:
             SettingsError: If ``min_area`` is in hectares and the map has no areas.
         """
-        if min_area is not None and not min_area.in_pixels and self.polygons.surface is None:
+        if min_area is not None and not min_area.in_pixels and self.polygons.pixel_sizes is None:
             raise SettingsError(
                 "the map has no CRS that ties it to the Earth, so its polygons have no area in hectares; "
                 "give the least area in pixels, as in 20px"
@@ -116,7 +114,7 @@ class PolygonTable:
 
         Areas are whole multiples of a power of two, so sums of them are exact.
         """
-        if self.polygons.surface is None:
+        if self.polygons.pixel_sizes is None:
             return None
         parts = [np.zeros(0), *(_areas(portion) for portion in self.polygons.portions())]
         return np.concatenate([part for part in parts if part is not None])
@@ -136,7 +134,7 @@ class PolygonTable:
             hectares = _areas(portion)
             if hectares is not None:
                 areas += np.bincount(ids, hectares, minlength=256)
-        known = self.polygons.surface is not None
+        known = self.polygons.pixel_sizes is not None
         return [
             ClassSums(
                 item.id,
@@ -220,19 +218,19 @@ def _ids(portion: Polygons) -> pa.Array:
 
 
 def _areas(polygons: Polygons) -> NDArray[np.float64] | None:
-    if polygons.surface is None:
+    if polygons.pixel_sizes is None:
         return None
     if polygons.columns.areas is None:  # there are no polygons
         return np.zeros(0)
-    hectares: NDArray[np.float64] = polygons.columns.areas.astype(np.float64) * polygons.surface.area_unit
+    hectares: NDArray[np.float64] = polygons.columns.areas.astype(np.float64) * polygons.pixel_sizes.area_unit
     return hectares
 
 
 def _perimeters(polygons: Polygons) -> NDArray[np.float64] | None:
-    if polygons.surface is None or polygons.columns.perimeters is None:
+    if polygons.pixel_sizes is None or polygons.columns.perimeters is None:
         return None
     metres: NDArray[np.float64] = (
-        polygons.columns.perimeters.astype(np.float64) * polygons.surface.length_unit
+        polygons.columns.perimeters.astype(np.float64) * polygons.pixel_sizes.length_unit
     )
     return metres
 

@@ -17,7 +17,7 @@ from geoseg.polygons.trace.rings import Nodes, Traced, any_quadrant, link_rings
 from geoseg.polygons.trace.tally import Tally, tally_block
 from geoseg.polygons.zonal.zonal import ZonalValues
 from geoseg.raster.components import Runs, find_runs
-from geoseg.raster.pixel_sizes import Surface
+from geoseg.raster.pixel_sizes import PixelSizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +109,20 @@ class TracedBlock:
 
 
 def trace_block(
-    block: BlockValues, shape: tuple[int, int], surface: Surface | None, *, junctions: bool = False
+    block: BlockValues, shape: tuple[int, int], pixel_sizes: PixelSizes | None, *, junctions: bool = False
 ) -> TracedBlock:
     """Trace a block.
 
     Args:
         block: Its pixels.
         shape: Rows and columns of the whole raster.
-        surface: Sizes of the pixels, or None.
+        pixel_sizes: Sizes of the pixels, or None.
         junctions: Also say at which vertices more than two boundaries meet.
     """
     runs = find_runs(block.classes)
     areas = None
-    if surface is not None:
-        areas = surface.pixel_areas(block.row, block.column, *block.classes.shape)
+    if pixel_sizes is not None:
+        areas = pixel_sizes.pixel_areas(block.row, block.column, *block.classes.shape)
     tally = tally_block(runs, areas, block.confidence, block.probabilities, block.zonal)
     del areas
     names, at_seam = _name_components(block, shape, runs, tally)
@@ -135,7 +135,7 @@ def trace_block(
     del labels
     done = nodes.quadrants < 0
     chosen = any_quadrant(done)
-    finished = link_rings(nodes.where(chosen), done.take(np.flatnonzero(chosen), axis=0), surface)
+    finished = link_rings(nodes.where(chosen), done.take(np.flatnonzero(chosen), axis=0), pixel_sizes)
     waiting = nodes.where(any_quadrant(nodes.quadrants > 0))
     np.maximum(waiting.quadrants, -1, out=waiting.quadrants)
     return TracedBlock(

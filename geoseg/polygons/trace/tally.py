@@ -22,7 +22,7 @@ class Tally:
     Attributes:
         class_ids: Class, uint8.
         pixels: Number of pixels, int64.
-        areas: Area in the unit of the surface, int64; None without one.
+        areas: Area in the unit of the pixel sizes, int64; None without one.
         confidence: Sum of the stored confidence, int64; None without a confidence raster, like the next two.
         confident: Pixels that have a confidence, int64.
         least: Least stored confidence, uint8; 255 where no pixel has one.

@@ -22,7 +22,7 @@ from geoseg.polygons.trace.block import BlockValues, Line, TracedBlock, find_nod
 from geoseg.polygons.trace.pieces import PORTION, Pieces, WaitingPieces
 from geoseg.polygons.trace.rings import Nodes, Traced, any_quadrant, link_rings
 from geoseg.polygons.trace.tally import Tally
-from geoseg.raster.pixel_sizes import Surface
+from geoseg.raster.pixel_sizes import PixelSizes
 
 
 class Sink(Protocol):
@@ -39,7 +39,7 @@ class Tracer:
 
     Args:
         shape: Rows and columns of the raster.
-        surface: Sizes of the pixels, or None.
+        pixel_sizes: Sizes of the pixels, or None.
         sink: Takes the polygons.
         junctions: Also tell the sink at which vertices more than two boundaries meet.
         folder: Where nodes wait in a nameless temporary file; None for the system's place.
@@ -49,7 +49,7 @@ class Tracer:
     def __init__(
         self,
         shape: tuple[int, int],
-        surface: Surface | None,
+        pixel_sizes: PixelSizes | None,
         sink: Sink,
         *,
         junctions: bool = False,
@@ -58,7 +58,7 @@ class Tracer:
     ) -> None:
         self._shape = shape
         self._junctions = junctions
-        self._surface = surface
+        self._pixel_sizes = pixel_sizes
         self._sink = sink
         self._check = check
         self._above = self._below = Line.outside(shape[1])
@@ -71,7 +71,7 @@ class Tracer:
 
     def add(self, block: BlockValues) -> None:
         """Take the next block: from left to right, then the next row of blocks."""
-        self.add_traced(trace_block(block, self._shape, self._surface, junctions=self._junctions))
+        self.add_traced(trace_block(block, self._shape, self._pixel_sizes, junctions=self._junctions))
 
     def add_traced(self, block: TracedBlock) -> None:
         """Take the next block as ``trace_block`` left it."""
@@ -175,5 +175,5 @@ class Tracer:
         if self._check is not None and largest > PORTION:
             self._check(largest)
         for nodes in self._pieces.finish(last, junctions=self._junctions):
-            traced = link_rings(nodes, nodes.quadrants > 0, self._surface)
+            traced = link_rings(nodes, nodes.quadrants > 0, self._pixel_sizes)
             self._sink.add(traced, tally.take(traced.labels - 1))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import glob
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
 from geoseg.errors import OutputError, RunError
+from geoseg.files import StagedFile, discard, publish
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers.earth import is_on_earth
 from geoseg.polygons.writers.fiboa import Fiboa
@@ -117,17 +116,7 @@ def _gdal_writes(driver: str) -> bool:
     return "w" in pyogrio.list_drivers().get(driver, "")
 
 
-def stale_sidecars(path: Path) -> tuple[Path, ...]:
-    """Files beside a GeoPackage that SQLite would take for unfinished writes to it."""
-    return tuple(path.with_name(path.name + ending) for ending in ("-wal", "-shm", "-journal"))
-
-
-def staged_path(path: Path) -> Path:
-    """A hidden name beside ``path``, with the same ending, for a file that is not complete yet."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-
-
-def stage_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> Path:
+def stage_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> StagedFile:
     """Write a table to a hidden file beside the one it is to become.
 
     Args:
@@ -136,7 +125,7 @@ def stage_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> P
         fiboa: Add fiboa's columns.
 
     Returns:
-        The complete hidden file; ``publish_polygons`` gives it its name.
+        The complete file; ``files.publish`` gives it its name.
 
     Raises:
         OutputError: If the format cannot be written; see ``check_target``.
@@ -144,18 +133,17 @@ def stage_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> P
         RunError: If writing failed; nothing is left behind.
     """
     writer = check_target(path, table.crs, fiboa=fiboa)
-    staged = staged_path(path)
-    discard_polygons(staged)
+    file = StagedFile.beside(path)
     try:
-        writer.write(table, staged)
+        writer.write(table, file.staged)
     except BaseException as error:
         is_full = _is_full(path.parent)  # asked before the room is given back; SQLite and GDAL do not say it
-        discard_polygons(staged)
+        discard([file])
         if isinstance(error, (OSError, RuntimeError)):
             why = "the disk is full; make room" if is_full else str(error)
             raise RunError(f"{path} could not be written: {why}") from error
         raise
-    return staged
+    return file
 
 
 def _is_full(folder: Path) -> bool:
@@ -163,19 +151,6 @@ def _is_full(folder: Path) -> bool:
         return shutil.disk_usage(folder).free < _FULL
     except OSError:
         return False
-
-
-def publish_polygons(staged: Path, path: Path) -> None:
-    """Give a complete file its final name, after removing stale sidecars of the file it replaces."""
-    for stale in stale_sidecars(path):
-        stale.unlink(missing_ok=True)
-    os.replace(staged, path)
-
-
-def discard_polygons(staged: Path) -> None:
-    """Remove a hidden file and what SQLite and GDAL left beside it."""
-    for left in staged.parent.glob(glob.escape(staged.stem) + ".*"):
-        left.unlink(missing_ok=True)
 
 
 def write_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> None:
@@ -191,4 +166,4 @@ def write_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> N
         SettingsError: If the rows cannot be what the format asks for.
         RunError: If writing failed; ``path`` is as it was.
     """
-    publish_polygons(stage_polygons(table, path, fiboa=fiboa), path)
+    publish([stage_polygons(table, path, fiboa=fiboa)])

@@ -24,7 +24,7 @@ from geoseg.polygons.zonal.zonal import (
     column_names,
     index_measure,
 )
-from geoseg.raster.same_grid import corner_on
+from geoseg.raster.georeference import corner_on
 from geoseg.scene import Scene, open_scene
 from geoseg.scene.match import match_bands, missing_bands, resolve
 from geoseg.scene.scene import describe

@@ -40,7 +40,7 @@ from geoseg.polygons.trace.tally import Tally
 from geoseg.polygons.trace.trace import Tracer
 from geoseg.progress import Bar, Progress, Silent
 from geoseg.raster.patches import find_patches
-from geoseg.raster.pixel_sizes import Surface
+from geoseg.raster.pixel_sizes import PixelSizes
 from geoseg.training.contradictions.disagreement import (
     PERCENT,
     Disagreement,
@@ -215,14 +215,14 @@ class _Finder:
 
     def find(self, min_pixels: int, most: int, bar: Bar) -> tuple[list[Contradiction], int]:
         """Find the places with the highest scores, and count all of them."""
-        surface: Surface | None = self.pair.class_map.surface()
+        pixel_sizes: PixelSizes | None = self.pair.class_map.pixel_sizes()
         collector = _Collector()
-        tracer = Tracer(self.pair.shape, surface, collector)
+        tracer = Tracer(self.pair.shape, pixel_sizes, collector)
         codes, counts = self._codes(), self._counts()
         for window in windows(self.pair.shape, self.window_size):
             tracer.add(self._block(window, codes, counts))
             bar.advance(window.pixels / 1e6)
-        polygons = collector.store.finish(surface, self.pair.class_map.georeference.transform)
+        polygons = collector.store.finish(pixel_sizes, self.pair.class_map.georeference.transform)
         sums = collector.in_order()
         fits = (polygons.columns.pixels >= min_pixels) & (sums[:, 0] >= min_pixels)
         order = np.flatnonzero(fits)[np.argsort(-sums[fits, 1], kind="stable")][:most]
@@ -231,10 +231,12 @@ class _Finder:
     def _places(self, polygons: Polygons, sums: NDArray[np.int64]) -> list[Contradiction]:
         import shapely
 
-        columns, surface = polygons.columns, polygons.surface
+        columns, pixel_sizes = polygons.columns, polygons.pixel_sizes
         if not len(polygons) or columns.confidence is None or columns.confident is None:
             return []
-        areas = None if surface is None or columns.areas is None else columns.areas * surface.area_unit
+        areas = (
+            None if pixel_sizes is None or columns.areas is None else columns.areas * pixel_sizes.area_unit
+        )
         pairs = self.group[columns.class_ids]
         return [
             Contradiction(

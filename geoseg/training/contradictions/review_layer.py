@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from geoseg.assess.classmap import ClassMap
 from geoseg.assess.sample_style import write_styles
 from geoseg.classes import LandClass, complete_legend
 from geoseg.errors import RunError
+from geoseg.files import atomic
 
 LAYER = "contradictions"
 VERDICTS = ("label wrong", "prediction wrong", "both wrong", "unsure")
@@ -72,10 +72,8 @@ def write_layer(
     Raises:
         RunError: If writing failed; ``path`` is as it was.
     """
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part.gpkg")
-    beside = ("", "-wal", "-shm", "-journal")
     try:
-        with warnings.catch_warnings():
+        with atomic(path) as part, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="'crs' was not provided")
             _table(places, class_map, classes).to_file(
                 part,
@@ -85,15 +83,9 @@ def write_layer(
                 geometry_type="Polygon",
                 layer_metadata={key: provenance[key] for key in sorted(provenance)},
             )
-        write_styles(part, {LAYER: review_qml()}, "review")
-        for ending in beside[1:]:
-            path.with_name(path.name + ending).unlink(missing_ok=True)
-        os.replace(part, path)
+            write_styles(part, {LAYER: review_qml()}, "review")
     except (OSError, RuntimeError) as error:
         raise RunError(f"{path} could not be written: {error}") from error
-    finally:
-        for ending in beside:
-            part.with_name(part.name + ending).unlink(missing_ok=True)
 
 
 def _table(places: Sequence[Contradiction], class_map: ClassMap, classes: Sequence[LandClass]) -> Any:

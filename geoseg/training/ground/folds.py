@@ -8,7 +8,6 @@ pixel of another fold's ground or of the buffer around it.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,12 +18,11 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, SettingsError
 from geoseg.grid import Window
-from geoseg.scene.area import Area
-from geoseg.scene.vector import read_table, to_pixels
+from geoseg.scene.vector import Area, read_table, to_pixels
 from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene
 from geoseg.training.recipe.settings import SplitSettings
+from geoseg.units import parse_length
 
-_LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(px|m|km)\s*")
 NO_FOLD = -1
 """Ground that trains in every fold."""
 
@@ -158,17 +156,14 @@ def in_pixels(text: str, key: str, scene: LabelledScene) -> int:
     Raises:
         SettingsError: If it is not a length, or the scene does not know its pixel size.
     """
-    match = _LENGTH.fullmatch(text)
-    if match is None:
-        raise SettingsError(f'[split] {key} is "{text}"; write it as 64px, 640m or 2km')
-    number, unit = float(match[1]), match[2]
-    if unit == "px":
-        return round(number)
+    length = parse_length(text, f"[split] {key}", zero=True)
+    if length.in_pixels:
+        return round(length.amount)
     if scene.image.gsd is None:
         raise SettingsError(
             f"[split] {key} is {text}, and {scene.image.name} does not say how large its pixels are; give px"
         )
-    return round(number * {"m": 1, "km": 1000}[unit] / scene.image.gsd)
+    return round(length.amount / scene.image.gsd)
 
 
 def default_block_size(scenes: Sequence[LabelledScene]) -> int:

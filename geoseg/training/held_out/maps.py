@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import NODATA
+from geoseg.execute.blocks import BlockRenderer, FinishedBlock
+from geoseg.execute.local import finish_in_memory
+from geoseg.execute.spec import RunSpec
+from geoseg.files import publish
 from geoseg.grid import Grid, Window
-from geoseg.inference.compute import Ingredients
-from geoseg.inference.normalise import Normalisation
-from geoseg.inference.stitcher import StitchedBlock, Stitcher
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind
 from geoseg.maps.writer import TILE, MapWriter
 from geoseg.models import Model
-from geoseg.plan.outputs import publish
-from geoseg.plan.settings import AskedSettings, Settings, make_backend, resolve_settings
+from geoseg.plan.settings import ComputeOptions, Settings, make_backend, resolve_settings
 from geoseg.progress import Bar, Progress
 from geoseg.training.ground.folds import Region
 from geoseg.training.ground.labelled_scene import LabelledScene
@@ -60,7 +60,7 @@ class HeldOutMap:
 def held_out_settings(model: Model, device: str, tta: str = "none") -> Settings:
     """Resolve the settings with which ``predict --backend torch`` runs a model."""
     bands = tuple(range(1, len(model.bands) + 1))
-    asked = AskedSettings(block_size=BLOCK_SIZE, backend="torch", device=device, tta=tta)
+    asked = ComputeOptions(block_size=BLOCK_SIZE, backend="torch", device=device, tta=tta)
     return resolve_settings(model, bands, asked)
 
 
@@ -135,31 +135,29 @@ def _map_regions(
     backend = make_backend(model, settings)
     grid = Grid(scene.shape, settings.chip_size, settings.overlap)
     for region in regions:
-        ingredients = Ingredients(
-            source=scene.image,
-            backend=backend,
-            grid=grid,
-            normalisation=Normalisation(model.card.means, model.card.stds),
-            classes=len(model.classes),
-            area=region.mask,
-            strip_rows=scene.image.strip_rows,
-        )
         window = region.window.intersection(Window.from_shape(scene.shape))
         if window is None:
             continue
-        for stitched in Stitcher(ingredients).run(grid.blocks(BLOCK_SIZE, window), settings.forwards):
-            _store(layers, stitched, window, model)
+        spec = RunSpec(
+            scene=scene.image,
+            model=model,
+            settings=settings,
+            grid=grid,
+            area=region,
+            renderer=BlockRenderer(_kinds(model), model.classes, window, None),
+            blocks=tuple(grid.blocks(BLOCK_SIZE, window)),
+        )
+        for block in finish_in_memory(spec, backend):
+            _store(layers, block, model)
         bar.advance(window.pixels / 1e6)
 
 
-def _store(layers: NDArray[np.uint8], stitched: StitchedBlock, window: Window, model: Model) -> None:
-    common = stitched.block.core.intersection(window)
-    decision = None if common is None else stitched.decide(common)
-    if common is None or decision is None:
+def _store(layers: NDArray[np.uint8], block: FinishedBlock, model: Model) -> None:
+    if block.window is None or not block.maps:
         return
+    mapped = block.maps["classes"][0] != NODATA
     for layer, kind in zip(layers, _kinds(model), strict=True):
-        target = layer[common.slices()]
-        target[decision.valid] = NODATA - kind.render(decision)[0][decision.valid]
+        layer[block.window.slices()][mapped] = NODATA - block.maps[kind.name][0][mapped]
 
 
 def _write(

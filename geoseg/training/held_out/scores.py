@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.assess.bootstrap import block_size
+from geoseg.assess.boundary import read_tolerance
 from geoseg.assess.calibration import calibration_errors
 from geoseg.assess.classmap import open_class_map
 from geoseg.assess.compare import IDS, compare
 from geoseg.assess.evaluation import EVALUATION_VERSION, TOLERANCES
 from geoseg.assess.examples import Example, make_painter
-from geoseg.assess.lengths import block_size, tolerance
 from geoseg.assess.page import render_page
 from geoseg.assess.scores import number, score
 from geoseg.assess.summary import summarise_labels
@@ -86,7 +87,7 @@ def score_held_out(
     if not total.sums.blocks():
         return None
     first = parts[0].class_map
-    tolerances = [tolerance(text, first.georeference, first.shape) for text in TOLERANCES]
+    tolerances = [read_tolerance(text, first.georeference, first.shape) for text in TOLERANCES]
     content = summarise_labels(total, classes, tolerances, area_unit=unit)
     rims = {scene.rim for scene in scenes} - {0}
     if rims:
@@ -135,7 +136,7 @@ def _compare(
         for number, item in opened:
             scene = scenes[number]
             labels = RegionLabels(scene, tuple(region for region in regions if region.scene == number))
-            reach = tuple(tolerance(text, item.georeference, item.shape) for text in TOLERANCES)
+            reach = tuple(read_tolerance(text, item.georeference, item.shape) for text in TOLERANCES)
             counts = compare(
                 item,
                 labels,

@@ -7,7 +7,8 @@ from pathlib import Path
 from time import perf_counter
 
 from geoseg.errors import SettingsError
-from geoseg.execute.report import versions, write_json
+from geoseg.execute.report import versions
+from geoseg.files import write_json
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress, Silent
 from geoseg.scene import open_scene

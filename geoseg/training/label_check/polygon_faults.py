@@ -16,7 +16,7 @@ from geoseg.classes import IGNORE
 from geoseg.labels.polygons import find_column, place_polygons
 from geoseg.labels.raster import GridOf
 from geoseg.labels.values import make_table
-from geoseg.raster.pixel_sizes import Surface, measure_surface
+from geoseg.raster.pixel_sizes import PixelSizes, measure_pixel_sizes
 from geoseg.scene import Scene
 from geoseg.scene.vector import read_table
 from geoseg.training.recipe.recipe import Recipe
@@ -175,29 +175,29 @@ def _overlaps(shapes: NDArray[Any], ids: NDArray[np.uint8], scene: Scene) -> _Pa
             at = int(np.argmax(differ))
             first = int(one[at]), int(other[at])
     if first is None:
-        return _Pairs(same, 0, 0.0, None if _surface(scene) is None else 0.0, None)
+        return _Pairs(same, 0, 0.0, None if _pixel_sizes(scene) is None else 0.0, None)
     parts = shapely.get_parts(shapely.union_all(np.concatenate(pieces)))
     return _Pairs(
-        same, different, float(shapely.area(parts).sum()), _hectares(parts, _surface(scene), scene), first
+        same, different, float(shapely.area(parts).sum()), _hectares(parts, _pixel_sizes(scene), scene), first
     )
 
 
-def _surface(scene: Scene) -> Surface | None:
-    return measure_surface(scene.georeference.crs, scene.georeference.transform, scene.shape)
+def _pixel_sizes(scene: Scene) -> PixelSizes | None:
+    return measure_pixel_sizes(scene.georeference.crs, scene.georeference.transform, scene.shape)
 
 
-def _hectares(parts: NDArray[Any], surface: Surface | None, scene: Scene) -> float | None:
+def _hectares(parts: NDArray[Any], pixel_sizes: PixelSizes | None, scene: Scene) -> float | None:
     """Compute the ellipsoidal area of shapes in pixels: their size times their central pixel's area."""
     import shapely
 
-    if surface is None:
+    if pixel_sizes is None:
         return None
     parts = parts[shapely.area(parts) > 0]
     centres = shapely.centroid(parts)
     rows = np.clip(shapely.get_y(centres).astype(int), 0, scene.shape[0] - 1)
     cols = np.clip(shapely.get_x(centres).astype(int), 0, scene.shape[1] - 1)
     sizes = [
-        float(surface.pixel_areas(row, col, 1, 1)[0, 0])
+        float(pixel_sizes.pixel_areas(row, col, 1, 1)[0, 0])
         for row, col in zip(rows.tolist(), cols.tolist(), strict=True)
     ]
-    return float((shapely.area(parts) * np.array(sizes)).sum() * surface.area_unit)
+    return float((shapely.area(parts) * np.array(sizes)).sum() * pixel_sizes.area_unit)

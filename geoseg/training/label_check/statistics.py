@@ -13,7 +13,7 @@ from geoseg.classes import IGNORE
 from geoseg.grid import Window
 from geoseg.progress import Bar
 from geoseg.raster.patches import find_patches
-from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.training.ground.folds import Split
 from geoseg.training.ground.labelled_scene import LabelledScene
 
@@ -83,7 +83,7 @@ def measure_statistics(
     used = np.sum([part.band_values for part in parts], axis=0)
     return LabelStatistics(
         pixels=_sum([part.pixels for part in parts]),
-        hectares=np.sum(areas, axis=0) if all(part.surface is not None for part in parts) else None,
+        hectares=np.sum(areas, axis=0) if all(part.pixel_sizes is not None for part in parts) else None,
         patches=_sum([part.patches() for part in parts]),
         regions=_sum([part.regions(training=False) for part in parts]),
         training_regions=_sum([part.regions(training=True) for part in parts]),
@@ -107,7 +107,7 @@ class _SceneStatistics:
     def __init__(self, number: int, scene: LabelledScene, split: Split | None) -> None:
         self.number, self.scene, self.split = number, scene, split
         place = scene.image.georeference
-        self.surface = measure_surface(place.crs, place.transform, scene.shape)
+        self.pixel_sizes = measure_pixel_sizes(place.crs, place.transform, scene.shape)
         self.here = [] if split is None else [one for one in split.regions if one.scene == number]
         self.classes = len(scene.class_ids)
         self.pixels, self.training = np.zeros((2, self.classes), np.int64)
@@ -130,8 +130,11 @@ class _SceneStatistics:
         self.on_nodata += int(np.count_nonzero(known & ~valid))
         labels[~valid] = IGNORE
         self.pixels += self._by_class(labels)
-        if self.surface is not None and known.any():
-            sizes = self.surface.pixel_areas(window.row, window.col, *window.shape) * self.surface.area_unit
+        if self.pixel_sizes is not None and known.any():
+            sizes = (
+                self.pixel_sizes.pixel_areas(window.row, window.col, *window.shape)
+                * self.pixel_sizes.area_unit
+            )
             self.hectares += np.bincount(labels.ravel(), sizes.ravel(), 256)[: self.classes]
         if self.split is not None:
             self._count_split(self.split, window, labels, valid & ~raw.missing)

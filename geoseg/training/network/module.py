@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from geoseg.assess.scores import score
 from geoseg.classes import IGNORE
 from geoseg.errors import RunError
+from geoseg.files import write_file
 from geoseg.training.network.averaging import AveragedWeights
 from geoseg.training.network.history import Epoch, kept_epoch
 from geoseg.training.network.schedules import RateSchedule
@@ -260,6 +261,4 @@ def save_weights(network: nn.Module, path: Path) -> None:
     """Write a network's weights as safetensors: numbers and names, nothing that can run."""
     from geoseg.models.weights import dump_weights
 
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(dump_weights(network))
-    beside.replace(path)
+    write_file(path, dump_weights(network))

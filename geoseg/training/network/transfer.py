@@ -11,8 +11,7 @@ from typing import Any
 from geoseg.errors import ModelError
 from geoseg.models import build_network, load_card, load_model
 from geoseg.models.catalog import SMP_CLASSES
-from geoseg.models.mlm import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE
-from geoseg.models.sources import Package, find_package
+from geoseg.models.sources import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE, Package, find_package
 from geoseg.models.weights import load_weights
 from geoseg.training.recipe.settings import ModelSettings, TransferSettings
 

@@ -23,6 +23,7 @@ from geoseg.training.chips.augment.sensor import (
 )
 from geoseg.training.network.losses import LOSSES
 from geoseg.training.recipe.tables import setting
+from geoseg.units import parse_length
 
 SPLIT_METHODS = ("blocks", "scenes", "polygons", "none")
 KEEPS = ("best", "last")
@@ -83,6 +84,9 @@ class SplitSettings:
     column: str = setting("fold", "polygons: attribute with the fold's number")
 
     def __post_init__(self) -> None:
+        for key in ("block_size", "buffer"):
+            if getattr(self, key) is not None:
+                parse_length(getattr(self, key), key, zero=key == "buffer")
         if self.fold >= self.folds:
             raise SettingsError(
                 f"fold is {self.fold}; with folds = {self.folds} it must be 0 to {self.folds - 1}"

@@ -21,7 +21,7 @@ from geoseg.classes import LandClass
 from geoseg.errors import RunError, SceneError, SettingsError
 from geoseg.labels.labels import open_labels
 from geoseg.progress import Silent
-from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.training.contradictions import contradictions, review_layer
 from geoseg.training.contradictions.contradictions import open_each_value, write_contradictions
 from geoseg.training.contradictions.review_layer import LAYER, VERDICTS
@@ -106,7 +106,7 @@ def test_places_are_what_scipy_finds(tmp_path, seed, border):
     assert (result.compared, result.contradicted) == (known.sum(), (known & (labels != mapped)).sum())
     assert result.thresholds == pytest.approx({c: value / 100 for c, value in threshold.items()})
     table = geopandas.read_file(tmp_path / "out.gpkg", layer=LAYER)
-    sizes = measure_surface(PLACE["crs"], PLACE["transform"], labels.shape)
+    sizes = measure_pixel_sizes(PLACE["crs"], PLACE["transform"], labels.shape)
     areas = sizes.pixel_areas(0, 0, *labels.shape) * sizes.area_unit
     names = {item.id: item.name for item in CLASSES}
     assert len(table) == len(wanted)

@@ -16,7 +16,7 @@ from geoseg.errors import SceneError
 from geoseg.grid import Window
 from geoseg.labels.labels import open_labels
 from geoseg.progress import Silent
-from geoseg.raster.pixel_sizes import measure_surface
+from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.scene import open_scene
 from geoseg.training.ground.folds import Region, make_split
 from geoseg.training.ground.labelled_scene import LabelledScene, count_labels
@@ -136,8 +136,8 @@ def test_statistics_against_whole_arrays(tmp_path, rim):
             low = ndimage.minimum_filter(np.where(indices == 255, 999, indices), 5, mode="nearest")
             indices = np.where(high > low, 255, indices)
         lost += np.count_nonzero(indices != 255)
-        surface = measure_surface("EPSG:32614", PLACE, ground.shape)
-        sizes = surface.pixel_areas(0, 0, *ground.shape) * surface.area_unit
+        pixel_sizes = measure_pixel_sizes("EPSG:32614", PLACE, ground.shape)
+        sizes = pixel_sizes.pixel_areas(0, 0, *ground.shape) * pixel_sizes.area_unit
         valid_count += valid.sum()
         nodata += ((indices != 255) & ~valid).sum()
         for i in range(3):
@@ -268,8 +268,8 @@ def test_everything_that_can_be_wrong_with_polygons(tmp_path, recipe, crs):
     assert (found.overlapping, found.contradicting) == (2, 2)
     # 1 and 2 share 10 x 10, 2 and 3 share 15 x 2; 5 x 2 of both is the same ground
     assert found.contradicted == pytest.approx(100 + 30 - 10, rel=1e-3)
-    surface = measure_surface("EPSG:32614", PLACE, (150, 130))
-    hectares = surface.pixel_areas(65, 65, 1, 1)[0, 0] * surface.area_unit
+    pixel_sizes = measure_pixel_sizes("EPSG:32614", PLACE, (150, 130))
+    hectares = pixel_sizes.pixel_areas(65, 65, 1, 1)[0, 0] * pixel_sizes.area_unit
     assert found.contradicted_ha == pytest.approx(120 * hectares, rel=1e-3)
     assert found.first == (1, 2)
 

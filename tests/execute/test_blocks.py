@@ -7,17 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.execute.block_store import WorkStore
-from geoseg.execute.finished import BlockRenderer
-from geoseg.execute.part import finish_part, part_of, split
+from geoseg.execute.block_store import BlockStore
+from geoseg.execute.blocks import BlockRenderer, split_at_seams
 from geoseg.grid import Grid, Window
-from geoseg.inference.compute import BlockComputer, Ingredients
+from geoseg.inference.compute import BlockComputer, ComputedBlock, Ingredients
 from geoseg.inference.margins import BlockGraph, Margin
 from geoseg.inference.normalise import Normalisation
 from geoseg.inference.stitcher import Stitcher
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, ProbabilityMap
 from tests.conftest import TINY_CLASSES
 from tests.inference.test_stitcher import FakeBackend, make_scene, neighbourhood
+
+
+def finish_whole(renderer, stitched):
+    """The block as it is without seams: all its pixels decided at once, from sums that are complete."""
+    whole = ComputedBlock(stitched.block, stitched.total, stitched.valid, stitched.tally)
+    return renderer.complete(renderer.render_interior(whole, ()), ())
 
 
 @settings(max_examples=30, deadline=None)
@@ -39,7 +44,7 @@ def test_any_order_makes_the_same_blocks(rows, cols, overlap, block_size, seed, 
     renderer = BlockRenderer(kinds, TINY_CLASSES, window, None)
     graph = BlockGraph(grid.blocks(block_size, window))
     ingredients = Ingredients(scene, FakeBackend(neighbourhood), grid, unit, 3)
-    expected = [renderer.render(part) for part in Stitcher(ingredients).run(graph.blocks.values())]
+    expected = [finish_whole(renderer, part) for part in Stitcher(ingredients).run(graph.blocks.values())]
 
     with BlockComputer(ingredients) as computer:
         alone = [
@@ -52,10 +57,10 @@ def test_any_order_makes_the_same_blocks(rows, cols, overlap, block_size, seed, 
         for place in graph.given(computed.block.index)
     ]
     rng.shuffle(margins)
-    parts = {c.block.index: part_of(c, graph.taken(c.block.index), renderer) for c in alone}
+    parts = {c.block.index: renderer.render_interior(c, graph.taken(c.block.index)) for c in alone}
     for block in expected:
         mine = [margin for margin in margins if margin.place.taker == block.index]
-        finished = finish_part(parts[block.index], mine, renderer)
+        finished = renderer.complete(parts[block.index], mine)
         assert finished.window == block.window
         assert finished.counts == block.counts
         for name in {*finished.maps, *block.maps}:
@@ -70,7 +75,7 @@ def test_strips_and_the_rest_are_the_whole(rows, cols, overlap, block_size, data
     graph = BlockGraph(grid.blocks(block_size))
     index = data.draw(st.sampled_from(list(graph.blocks)))
     core = graph.blocks[index].core
-    inside, strips = split(core, core, graph.taken(index))
+    inside, strips = split_at_seams(core, core, graph.taken(index))
     count = np.zeros(grid.shape, int)
     for part in (*strips, *([inside] if inside else [])):
         count[part.slices()] += 1
@@ -89,11 +94,11 @@ def test_a_part_is_kept_as_it_is(tmp_path, at):
     renderer = BlockRenderer((ClassMap(TINY_CLASSES),), TINY_CLASSES, Window(0, 0, 60, 60), None)
     graph = BlockGraph(grid.blocks(24))
     with BlockComputer(Ingredients(scene, FakeBackend(neighbourhood), grid, unit, 3)) as computer:
-        part = part_of(computer.compute(graph.blocks[at]), graph.taken(at), renderer)
-    store = WorkStore(tmp_path)
+        part = renderer.render_interior(computer.compute(graph.blocks[at]), graph.taken(at))
+    store = BlockStore(tmp_path)
     store.make()
-    store.put_part(part)
-    kept = store.part(at)
+    store.put_pending(part)
+    kept = store.pending(at)
     assert [strip.window for strip in kept.strips] == [strip.window for strip in part.strips]
     for ours, theirs in zip(kept.strips, part.strips, strict=True):
         assert np.array_equal(ours.sums, theirs.sums)
@@ -101,5 +106,5 @@ def test_a_part_is_kept_as_it_is(tmp_path, at):
     assert kept.rendered.counts == part.rendered.counts
     assert kept.rendered.tally == part.rendered.tally
     assert np.array_equal(kept.rendered.maps["classes"], part.rendered.maps["classes"])
-    store.drop_part(at)
-    assert store.part(at) is None
+    store.drop_pending(at)
+    assert store.pending(at) is None

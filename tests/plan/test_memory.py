@@ -1,4 +1,4 @@
-"""Blocks and forwards within a limit: what is chosen fits, is the most that fits, and too little is refused."""
+"""Blocks and inferences within a limit: what is chosen fits, is the most that fits, and too little is refused."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from hypothesis import strategies as st
 
 from geoseg.errors import SettingsError
 from geoseg.grid import Grid, Window
-from geoseg.plan.demand import Demand
-from geoseg.plan.fit import fit
-from geoseg.plan.footprint import Shape, footprint
-from geoseg.system.memory import parse_memory
+from geoseg.plan.measure import NetworkCost
+from geoseg.plan.memory import choose_blocks, estimate_memory
+from geoseg.plan.size import RunSize
+from geoseg.units import parse_memory
 
-DEMAND = Demand(bare=100_000_000, base=200_000_000, forward=90_000_000, seconds=0.1)
+COST = NetworkCost(process=100_000_000, loaded=200_000_000, per_inference=90_000_000, seconds=0.1)
 CACHE = 50_000_000
 
 
-def choose(limit, shape=(8192, 8192), chip=512, overlap=64, maps=2, streamed=2, demand=DEMAND, **given):
+def usual_size(width, pixels, **changes):
+    usual = {"chips": 100, "chip": 512, "overlap": 64, "batch": 1, "bands": 6, "itemsize": 2, "classes": 9}
+    return RunSize(pixels, width, **(usual | {"maps": 2, "streamed": 2} | changes))
+
+
+def choose(limit, shape=(8192, 8192), chip=512, overlap=64, maps=2, streamed=2, cost=COST, **given):
     grid, window = Grid(shape, chip, overlap), Window.from_shape(shape)
-    run = Shape(
-        bands=6,
-        itemsize=2,
-        classes=9,
-        width=shape[1],
-        pixels=window.pixels,
-        overlap=overlap,
+    run = usual_size(
+        shape[1],
+        window.pixels,
+        chips=grid.counts[0] * grid.counts[1],
         chip=chip,
-        batch=1,
+        overlap=overlap,
         maps=maps,
         streamed=streamed,
-        polygons=False,
     )
     options = {"block_size": None, "forwards": 2, "cache": CACHE} | given
-    return fit(grid, window, run, demand, int(limit), **options)
+    return choose_blocks(grid, window, run, cost, int(limit), **options)
 
 
 def least(**given):
@@ -65,7 +66,7 @@ def test_what_is_chosen_stays_within_the_limit(rows, cols, chips, limit, forward
         found = choose(needed, (rows, cols), chip, overlap, forwards=forwards)
         assert found.forwards == 1
         limit = needed
-    assert found.footprint.total <= limit
+    assert found.estimate.total <= limit
     assert 1 <= found.forwards <= forwards
     assert found.block_size >= chip - overlap
 
@@ -90,7 +91,7 @@ def test_a_very_wide_scene_keeps_its_margins_on_disk():
     assert choose(64e9, wide).margins_on_disk is False
     found = choose(2.6e9, wide)
     assert found.margins_on_disk
-    assert found.footprint.margins < 64 * 500_000 * 9 * 4 / 20
+    assert found.estimate.margins < 64 * 500_000 * 9 * 4 / 20
     assert choose(2.6e9, wide[::-1]).margins_on_disk is False  # tall is not wide
 
 
@@ -99,7 +100,7 @@ def test_what_the_user_asked_for_stands_or_is_refused_by_name():
     assert choose(4e9, forwards=1, fixed_forwards=True).forwards == 1
     with pytest.raises(SettingsError, match="leave --block-size 8192 out"):
         choose(1e9, block_size=8192)
-    with pytest.raises(SettingsError, match="leave --forwards 30 out"):
+    with pytest.raises(SettingsError, match="leave --concurrency 30 out"):
         choose(1e9, forwards=30, fixed_forwards=True)
     with pytest.raises(SettingsError, match="or leave --block-size 8192 and --chip-size 512 out"):
         choose(1e9, block_size=8192, asked_chips=True)
@@ -113,12 +114,12 @@ def test_the_least_does_not_depend_on_the_length_of_a_scene_and_hardly_on_its_wi
 def test_every_part_grows_with_what_it_is_for():
     grid, window = Grid((9000, 9000), 512, 64), Window.from_shape((9000, 9000))
     block = grid.blocks(900, window)[0]
-    run = Shape(6, 2, 9, 9000, window.pixels, 64, 512, 1, 2, True, False)
+    run = usual_size(9000, window.pixels, streamed=1)
 
-    def parts(block=block, demand=DEMAND, blocks=9, forwards=2, cache=CACHE, on_disk=False, **changes):
-        return footprint(
+    def parts(block=block, cost=COST, blocks=9, forwards=2, cache=CACHE, on_disk=False, **changes):
+        return estimate_memory(
             replace(run, **changes),
-            demand,
+            cost,
             block,
             blocks=blocks,
             forwards=forwards,
@@ -146,7 +147,7 @@ def test_every_part_grows_with_what_it_is_for():
     assert parts(pixels=10).cache == 120
     assert [parts(blocks=n).sums / usual.sums for n in (1, 2, 3)] == [0.5, 1, 1]
     assert parts(blocks=1).pixels < parts(blocks=2).pixels < parts(blocks=3).pixels == usual.pixels
-    assert parts(polygons=True).polygons > 0
+    assert parts(traces=True).polygons > 0
     traced = parts(traced=10)
     assert 80e6 < traced.tracing < parts(traced=10, width=90_000).tracing
     assert parts(traced=10, block=larger).tracing < 2 * traced.tracing, "it is traced in strips"
@@ -157,30 +158,30 @@ def test_every_part_grows_with_what_it_is_for():
 
 def test_small_blocks_at_the_edge_count_as_they_are():
     grid = Grid((4096, 4096), 512, 64)
-    run = Shape(6, 2, 9, 4096, 4096**2, 64, 512, 1, 2, 2, polygons=False)
+    run = usual_size(4096, 4096**2)
     every = grid.blocks(1792)
     largest = max(every, key=lambda block: block.reach.pixels)
     options = {"blocks": len(every), "forwards": 2, "cache": CACHE, "margins_on_disk": False}
-    rough = footprint(run, DEMAND, largest, **options)
-    exact = footprint(run, DEMAND, largest, **options, every=every)
+    rough = estimate_memory(run, COST, largest, **options)
+    exact = estimate_memory(run, COST, largest, **options, every=every)
     reaches = [block.reach.pixels for block in every]
     pairs = [a + b for a, b in pairwise(reaches)]
     assert exact.sums == max(pairs) * 4 * 9
     assert exact.pixels < rough.pixels
     assert exact.maps < rough.maps
     found = choose(2.5e9, (4096, 4096), block_size=1792)
-    assert found.footprint.pixels == exact.pixels
+    assert found.estimate.pixels == exact.pixels
 
 
 def test_every_block_ahead_is_held_and_every_strip_that_is_read():
     """Four blocks are read ahead of an accelerator."""
     grid, window = Grid((9000, 9000), 512, 64), Window.from_shape((9000, 9000))
     block, blocks = grid.blocks(2048)[0], len(grid.blocks(2048))
-    run = Shape(6, 2, 9, 9000, window.pixels, 64, 512, 1, 2, 2, polygons=False)
+    run = usual_size(9000, window.pixels)
     one, four, taller = (
-        footprint(
+        estimate_memory(
             replace(run, ahead=ahead, strip=strip),
-            DEMAND,
+            COST,
             block,
             blocks=blocks,
             forwards=2,

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 
 import geoseg
-from geoseg.raster.value_table import read_value_table
+from geoseg.raster.legend import read_value_table
 from tests.scene.rasters import write
 
 CDL = {

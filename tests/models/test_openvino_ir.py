@@ -10,10 +10,9 @@ from geoseg.errors import ModelError
 from geoseg.inference.backends.openvino_ import OpenVinoBackend
 from geoseg.inference.backends.torch_ import TorchBackend
 from geoseg.models import build_network, size_divisor
-from geoseg.models.conversion import ChipShape, to_onnx
-from geoseg.models.converted import Converted
-from geoseg.models.layout import ONNX, ONNX_FILE, OPENVINO
-from geoseg.models.resize import resized
+from geoseg.models.conversion import ChipShape, ConvertedNetwork, to_onnx
+from geoseg.models.openvino_ir import resized
+from geoseg.models.sources import ONNX, ONNX_FILE, OPENVINO
 
 BANDS, SIDE = 3, 128
 DECODER = {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}
@@ -42,7 +41,7 @@ def build(name, encoder, options):
 
 def convert(network, side=SIDE):
     shape = ChipShape(1, BANDS, side)
-    return Converted(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(network, shape)})
+    return ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(network, shape)})
 
 
 def difference(network, converted):

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from geoseg.scene.names import COMMON_NAMES, common_name, common_names, is_generic, name_in_file_name, stem
-from geoseg.scene.sensors import SENSORS, band_id, possible_sensors
+from geoseg.models import mlm
+from geoseg.scene.band_names import (
+    COMMON_NAMES,
+    SENSORS,
+    Sensor,
+    band_id,
+    common_name,
+    common_names,
+    is_generic,
+    name_in_file_name,
+    possible_sensors,
+)
+from geoseg.scene.file import stem
 
 
 def named(descriptions, evidence=(), colours=None):
@@ -106,6 +119,21 @@ class TestBandIds:
         for key, sensor in SENSORS.items():
             assert set(sensor.bands.values()) <= {*COMMON_NAMES, "nir1240"}, key
             assert all(band_id(band) == band for band in sensor.bands), key
+
+
+def test_a_sensor_is_added_with_one_entry(monkeypatch):
+    """Also where its band ids look like no other's."""
+    assert name_in_file_name("20240501_BAND_P4") is None
+    bands = {"BAND_P1": "blue", "BAND_P4": "nir"}
+    monkeypatch.setitem(SENSORS, "pigeon", Sensor("Pigeon", re.compile("pigeon", re.IGNORECASE), bands))
+    assert named(["band_p1", "BAND_P4"]) == ["blue", "nir"]
+    assert named(["BAND_P4"], ["PIGEON-3"]) == ["nir"]
+    assert name_in_file_name("20240501_BAND_P4") == "BAND_P4"
+    assert possible_sensors([name_in_file_name("20240501_BAND_P4_10m")]) == ("pigeon",)
+
+
+def test_packages_and_scenes_know_the_same_common_names():
+    assert set(COMMON_NAMES) == mlm.COMMON_NAMES
 
 
 def test_colour_interpretation_counts_only_without_a_description():

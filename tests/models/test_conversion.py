@@ -13,10 +13,9 @@ import pytest
 
 from geoseg.errors import ModelError, OutputError
 from geoseg.models import load_card, load_model, open_model, save_model
-from geoseg.models.conversion import ChipShape
-from geoseg.models.converted import CONVERTED_KEY
-from geoseg.models.export import write_package
-from geoseg.models.layout import CONVERTED_FILES
+from geoseg.models.conversion import CONVERTED_KEY, ChipShape
+from geoseg.models.package import write_package
+from geoseg.models.sources import CONVERTED_FILES
 from geoseg.verbs.export import export_model
 from tests.conftest import save_tiny
 
@@ -156,7 +155,7 @@ def test_saving_other_weights_removes_what_was_converted_from_the_old_ones(packa
     assert not {name for names in CONVERTED_FILES.values() for name in names} & {
         path.name for path in package.iterdir()
     }
-    assert open_model(package).promised == ()
+    assert open_model(package).listed == ()
 
 
 def test_a_package_that_is_there_is_kept(tiny_model, exported):

@@ -1,0 +1,159 @@
+"""What the doctor's checks look at: a scene, a model's card, the bands that match, and sampled pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import SceneError
+from geoseg.scene import Band, BandMatch, Scene, match_bands
+from geoseg.scene.band import can_hold
+from geoseg.scene.sample import Sample, Sampler
+
+if TYPE_CHECKING:
+    from geoseg.models.card import ModelBand, ModelCard
+
+_FILL_SHARE = 0.01
+_FILL_SHARE_PICTURE = 0.05
+"""Black shadows and white clouds of 8-bit pictures are measurements too."""
+
+_FILLS: Mapping[str, tuple[float, ...]] = {
+    "u": (0, 255, 65535),
+    "i": (0, -9999, -999, -32768, 32767),
+    "f": (0, -9999, -999, -32768, float(np.finfo(np.float32).min)),
+}
+"""Values that files use for "nothing here" without declaring it, by kind of dtype."""
+
+
+@dataclass(frozen=True)
+class BandValues:
+    """Sampled valid values of one band, beside what the model knows of it.
+
+    Attributes:
+        band: The scene's band.
+        wanted: The model's band.
+        stored: (pixels,) as in the file, without nodata and undeclared fill.
+    """
+
+    band: Band
+    wanted: ModelBand
+    stored: NDArray[np.generic]
+
+    def scaled(self, scale: float, offset: float) -> NDArray[np.float64]:
+        """Convert the values with another scale and offset."""
+        values: NDArray[np.float64] = self.stored.astype(np.float64) * scale + offset
+        return values
+
+    def now(self) -> NDArray[np.float64]:
+        """Convert the values to physical units with the scale and offset that the scene has now."""
+        return self.scaled(self.band.scale, self.band.offset)
+
+
+@dataclass(frozen=True)
+class Fill:
+    """A value that fills all bands of many valid pixels at once.
+
+    Attributes:
+        value: The stored value.
+        share: Its share of the sampled valid pixels.
+    """
+
+    value: float
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """A scene and a model, as the checks look at them. Pixels are read when a check first asks for them.
+
+    Attributes:
+        scene: The scene as predict would open it, overrides applied.
+        card: The model's card.
+        bands: What ``--bands`` says.
+        match: The bands to use; None where the scene lacks some.
+        mismatch: What the scene lacks; None where there is a match.
+    """
+
+    scene: Scene
+    card: ModelCard
+    bands: Sequence[str | int] | None
+    match: BandMatch | None
+    mismatch: SceneError | None
+    _sampler: Sampler | None = field(default=None, repr=False)
+
+    @classmethod
+    def begin(
+        cls,
+        scene: Scene,
+        card: ModelCard,
+        bands: Sequence[str | int] | None = None,
+        sampler: Sampler | None = None,
+    ) -> Examination:
+        """Match the bands; the arguments are those of ``examine``."""
+        try:
+            return cls(scene, card, bands, match_bands(scene, card.band_names, bands), None, sampler)
+        except SceneError as error:
+            return cls(scene, card, bands, None, error, sampler)
+
+    @cached_property
+    def selected(self) -> Scene | None:
+        """The scene with the bands that the model reads; None where it lacks some."""
+        if self.match is None:
+            return None
+        return self.scene.select(self.match.numbers, invalid_where=self.card.invalid_where)
+
+    @cached_property
+    def sample(self) -> Sample | None:
+        """Valid pixels from all over the scene, of the bands that the model reads; None where it lacks some.
+
+        Raises:
+            RunError: If they cannot be read.
+        """
+        if self.selected is None:
+            return None
+        sampler = self._sampler or Sampler(self.selected)
+        return sampler.sample([band.number for band in self.selected.bands], self.selected.invalid_where)
+
+    @cached_property
+    def fill(self) -> Fill | None:
+        """What seems to be an undeclared nodata value, if anything does."""
+        return _find_fill(self.sample.stored) if self.sample is not None and self.sample.pixels else None
+
+    @cached_property
+    def values(self) -> tuple[BandValues, ...]:
+        """Sampled values of each band that has any, in the model's order; ``fill`` is left out."""
+        if self.selected is None or self.sample is None:
+            return ()
+        keep = np.ones(self.sample.pixels, bool)
+        if self.fill is not None:
+            keep = ~_filled_with(self.fill.value, self.sample.stored)
+        stored = [
+            values[keep & ~missing]
+            for values, missing in zip(self.sample.stored, self.sample.missing, strict=True)
+        ]
+        bands = zip(self.selected.bands, self.card.bands, stored, strict=True)
+        return tuple(BandValues(band, wanted, values) for band, wanted, values in bands if values.size)
+
+
+def _find_fill(stored: Sequence[NDArray[np.generic]]) -> Fill | None:
+    kinds = {values.dtype.kind for values in stored}
+    if len(kinds) != 1 or not stored[0].size:
+        return None
+    candidates = [value for value in _FILLS[kinds.pop()] if all(can_hold(v.dtype, value) for v in stored)]
+    shares = {value: float(_filled_with(value, stored).mean()) for value in candidates}
+    value = max(shares, key=lambda candidate: shares[candidate], default=None)
+    is_picture = all(values.dtype.itemsize == 1 for values in stored)
+    if value is None or shares[value] < (_FILL_SHARE_PICTURE if is_picture else _FILL_SHARE):
+        return None
+    return Fill(value, shares[value])
+
+
+def _filled_with(value: float, stored: Sequence[NDArray[np.generic]]) -> NDArray[np.bool_]:
+    """Find the pixels that hold exactly this value in every band, bool (pixels,)."""
+    filled: NDArray[np.bool_] = np.all([band == band.dtype.type(value) for band in stored], axis=0)
+    return filled
