@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import SceneError
 from geoseg.grid import Window
-from geoseg.inference.normalise import Normalisation
+from geoseg.inference.reading import Normalisation
 from geoseg.scene import Scene
 
 _ENOUGH = 0.5

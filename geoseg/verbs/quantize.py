@@ -14,7 +14,7 @@ from typing import Any
 from geoseg.doctor.examine import examine
 from geoseg.errors import SettingsError
 from geoseg.inference.backends.convert import converted_network
-from geoseg.inference.normalise import Normalisation
+from geoseg.inference.reading import Normalisation
 from geoseg.models import Model, open_model
 from geoseg.models.conversion import ChipShape
 from geoseg.models.package import write_package

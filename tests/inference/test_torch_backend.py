@@ -12,7 +12,7 @@ from torch import nn
 from geoseg.errors import SettingsError
 from geoseg.inference.backends.device import resolve_device, resolve_precision
 from geoseg.inference.backends.torch_ import TorchBackend
-from geoseg.inference.normalise import Normalisation
+from geoseg.inference.reading import Normalisation
 
 
 def chips(n=1, bands=3, size=48, seed=0):

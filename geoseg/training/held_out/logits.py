@@ -18,7 +18,7 @@ from geoseg.classes import IGNORE
 from geoseg.grid import Chip, Grid, Window
 from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.backends.tta import SYMMETRIES, each_view
-from geoseg.inference.normalise import Normalisation
+from geoseg.inference.reading import Normalisation
 from geoseg.training.ground.folds import cut
 from geoseg.training.ground.ground import Ground, LabelCells
 from geoseg.training.ground.regions import Region

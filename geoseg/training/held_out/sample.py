@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from geoseg.inference.backends.torch_ import TorchBackend
-from geoseg.inference.normalise import Normalisation
+from geoseg.inference.reading import Normalisation
 from geoseg.models import Model, size_divisor
 from geoseg.training.ground.ground import Ground, LabelCells
 from geoseg.training.ground.regions import Region
