@@ -48,4 +48,4 @@ def test_memory_may_allow_fewer(scene, tiny_model, tmp_path, monkeypatch):
 
 def test_workers_have_one_each(scene, tiny_model, tmp_path):
     options = OPTIONS | {"model": tiny_model, "workers": 2, "dry_run": True}
-    assert geoseg.predict(scene, tmp_path / "m.tif", **options).plan.forwards == 1
+    assert geoseg.predict(scene, tmp_path / "m.tif", **options).plan.settings.forwards == 1
