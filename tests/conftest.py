@@ -1,8 +1,21 @@
-"""What many tests need: a tiny model package, small scenes, and the real data where it is at hand."""
+"""What many tests need: bounded threads, marks, a tiny model package, small scenes, the real data."""
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import os
+
+# Before numpy or torch is imported, and for every process that a test starts: one thread for each call into
+# a library, and none that spins while it waits. The threads that geoseg starts itself are enough for the
+# cores; with more, load from elsewhere makes the suite take many times longer.
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "KMP_BLOCKTIME": "0",  # the same for LLVM's and Intel's OpenMP
+}
+
 from pathlib import Path
 
 import numpy as np
