@@ -1,6 +1,5 @@
 """What many tests need: bounded threads, marks, a tiny model package, small scenes, the real data."""
 
-# ruff: noqa: E402
 from __future__ import annotations
 
 import os
