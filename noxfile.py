@@ -1,4 +1,4 @@
-"""What developers run: ``nox -s quick`` while working, ``nox -s lint test`` before a commit; ``nox -l`` lists.
+"""What developers run: ``nox -s quick`` while working, ``nox -s lint test`` before a commit; see ``nox -l``.
 
 Sessions run in the environment that nox itself is installed in; none is made for them.
 """
