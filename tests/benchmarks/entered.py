@@ -53,17 +53,17 @@ def functions_of_a_map(folder: Path) -> Entered:
     import geoseg
 
     entered = Entered(Path(geoseg.__file__).parent)
-    command = ["predict", str(SAMPLE), "-o", str(folder / "classes.tif"), "--backend", "torch", "--overwrite"]
-    command += ["--polygons", str(folder / "p.gpkg"), "--quiet"]
+    command = ["predict", str(SAMPLE), "--polygons", "p.gpkg", "--backend", "torch"]
     from torch.nn.modules.module import register_module_forward_pre_hook
 
     register_module_forward_pre_hook(entered.stop)
     sys.argv[1:] = command
+    os.chdir(folder)
     sys.setprofile(entered)
     try:
         from geoseg.cli import main
 
-        with contextlib.suppress(SystemExit), contextlib.redirect_stdout(None):
+        with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr):
             main()
     finally:
         sys.setprofile(None)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -17,9 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from rasterio.io import MemoryFile
 
-from geoseg.assess.examples import CHIP, choose, encode_png, make_examples, make_painter
-from geoseg.assess.page import render_page
+from geoseg.assess.compare import Compared
+from geoseg.assess.examples import CHIP, choose, draw_examples, encode_png, make_painter
 from geoseg.assess.plots import area_dots, class_bars, heat_map, reliability
+from geoseg.assess.report import render_page
 from geoseg.classes import LandClass
 from geoseg.errors import InputError
 from geoseg.grid import Window
@@ -156,7 +158,7 @@ def test_examples_are_chosen_by_rank():
 def test_examples_show_what_they_say(tmp_path):
     class Raster:
         def __init__(self, values):
-            self.values = values
+            self.values, self.shape = values, values.shape
 
         def read(self, window):
             return self.values[window.slices()]
@@ -168,7 +170,9 @@ def test_examples_show_what_they_say(tmp_path):
     scene = open_scene(make_scene(tmp_path / "s.tif", (320, 300), holes=False))
     painter = make_painter(scene, (12, 7))
     chips = {(0, 0): [CHIP * CHIP, 10]}
-    (example,) = make_examples(chips, Raster(shown), Raster(truth), classes, truth.shape, painter)
+    counts = SimpleNamespace(chips=chips)
+    compared = Compared("map", Raster(shown), Raster(truth), counts)
+    (example,) = draw_examples([compared], classes, [painter])
     assert example.window == Window(0, 0, CHIP, CHIP)
     assert list(example.pictures) == ["Image", "Labels", "Map", "Errors"]
     pixels = {}
