@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.io import MemoryFile
 
 from geoseg.assess.compare import CHIP, Compared
 from geoseg.classes import IGNORE, NODATA, LandClass
@@ -157,18 +156,9 @@ def _errors(truth: NDArray[np.uint8], shown: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def encode_png(rgb: NDArray[np.uint8]) -> bytes:
-    """A PNG of uint8 (rows, columns, 3), by the PNG specification (third edition, W3C 2025)."""
-    height, width, _ = rgb.shape
-    lines = np.zeros((height, 1 + 3 * width), np.uint8)  # each line begins with its filter: 0, none
-    lines[:, 1:] = rgb.reshape(height, -1)
-    parts = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(lines.tobytes(), 9)),
-        (b"IEND", b""),
-    )
-    chunks = [struct.pack(">I", len(data)) + kind + data + _crc(kind + data) for kind, data in parts]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def _crc(data: bytes) -> bytes:
-    return struct.pack(">I", zlib.crc32(data))
+    """A PNG of uint8 (rows, columns, 3)."""
+    height, width, bands = rgb.shape
+    with MemoryFile() as file:
+        with file.open(driver="PNG", height=height, width=width, count=bands, dtype="uint8") as picture:
+            picture.write(rgb.transpose(2, 0, 1))
+        return bytes(file.read())

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from geoseg.training.prepare import Opened
 
 PathLike = str | os.PathLike[str]
-EXTRA = ("lightning", "matplotlib", "tensorboard", "torchvision")
+EXTRA = ("lightning", "tensorboard", "torchvision")
 RECIPE_FILE, FINGERPRINT = "recipe.toml", "fingerprint.txt"
 
 

@@ -31,6 +31,7 @@ from tests.assess.maps import NAMES, PLACE, random_pair, write
 from tests.conftest import make_scene
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
+SVG = "{http://www.w3.org/2000/svg}"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -91,7 +92,8 @@ def test_the_page_is_well_formed_and_fetches_nothing(evaluated):
     assert page.references
     assert all(reference.startswith("data:image/png;base64,") for reference in page.references)
     assert not {"script", "link", "iframe", "object", "b>lake"} & set(page.tags)
-    assert not re.search(r"url\(|@import|https?://", evaluated[1].replace("http://www.w3.org/2000/svg", ""))
+    namespaces = r"http://www\.w3\.org/(2000/svg|1999/xlink)"
+    assert not re.search(r"url\((?!#)|@import|https?://", re.sub(namespaces, "", evaluated[1]))
 
 
 def test_the_page_shows_the_numbers(evaluated):
@@ -127,13 +129,28 @@ def test_plots_are_valid_xml_and_hold_their_values():
     bins.append({"low": 0.5, "high": 1.0, "pixels": 10, "confidence": 0.8, "accuracy": 0.6})
     drawn = [heat_map(["x&y", "z"], [[3, 1], [0, 0]]), class_bars(bars), area_dots(dots), reliability(bins)]
     roots = [ET.fromstring(svg) for svg in drawn]
-    assert "x&y shown as z: 1 (25.0%)" in [title.text for title in roots[0].iter("title")]
-    assert {"75", "25"} <= {text.text for text in roots[0].iter("text")}
-    assert "0.40" in [text.text for text in roots[1].iter("text")]
-    assert ET.fromstring(area_dots([])).tag == "svg"
-    for svg in drawn:
-        numbers = re.findall(r' (?:x|y|width|height|cx|cy|x1|x2|y1|y2)="([^"]*)"', svg)
-        assert all(np.isfinite(float(number)) for number in numbers)
+    assert "x&y shown as z: 1 (25.0%)" in texts(roots[0], "title")
+    assert {"75", "25", "x&y"} <= texts(roots[0], "text")
+    assert {"0.40", "a<b", "no pixels"} <= texts(roots[1], "text")
+    assert {"a", "b"} <= texts(roots[2], "text")
+    assert "confidence 0.80, right 0.60 of the time, 10 pixels" in texts(roots[3], "title")
+    assert ET.fromstring(area_dots([])).tag == f"{SVG}svg"
+    assert not any(re.search(r"\bnan\b", svg) for svg in drawn)
+
+
+def texts(root, tag):
+    return {element.text for element in root.iter(f"{SVG}{tag}")}
+
+
+def test_plots_do_not_take_dollars_for_mathematics_and_repeat_their_bytes():
+    """Ids differ between plots, for they stand in one page."""
+    names = ["$x$", "a_b"]
+    first = heat_map(names, [[1, 2], [3, 4]])
+    assert set(names) <= texts(ET.fromstring(first), "text")
+    assert heat_map(names, [[1, 2], [3, 4]]) == first
+    other = class_bars([{"name": "a", "color": "#112233", "iou": 0.4}])
+    shared = set(re.findall(r'id="(\w+)"', first)) & set(re.findall(r'id="(\w+)"', other))
+    assert not any(f"#{name}" in first for name in shared)
 
 
 @settings(max_examples=30, deadline=None)
