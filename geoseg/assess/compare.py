@@ -34,7 +34,7 @@ class Counts:
         boundary: int64 (tolerances, 4, 256), see ``boundary_counts``.
         chips: (row, column) of a chip on its lattice -> compared pixels, wrong ones.
         mapped_pixels: Of each class id in the whole map, int64 (256,).
-        mapped_area: The same in units of the pixel sizes; None without one.
+        mapped_area: The same in units of ``PixelSizes.area_unit``; None without a CRS.
         labelled: Pixels with a label.
     """
 
