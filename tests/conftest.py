@@ -1,8 +1,20 @@
-"""What many tests need: a tiny model package, small scenes, and the real data where it is at hand."""
+"""What many tests need: bounded threads, marks, a tiny model package, small scenes, the real data."""
 
 from __future__ import annotations
 
 import os
+
+# Before numpy or torch is imported, and for every process that a test starts: one thread for each call into
+# a library, and none that spins while it waits. The threads that geoseg starts itself are enough for the
+# cores; with more, load from elsewhere makes the suite take many times longer.
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "KMP_BLOCKTIME": "0",  # the same for LLVM's and Intel's OpenMP
+}
+
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +34,40 @@ TINY_CLASSES = (
     LandClass(5, "grass", "#e8ffbf"),
     LandClass(7, "water", "#4b70a3"),
 )
+
+
+# What runs whole commands, other processes, clusters, training, QGIS or whole conversions: by folder or file.
+E2E = (
+    "execute/",
+    "qgis/",
+    "verbs/",
+    "workflows/",
+    "inference/test_backends.py",
+    "inference/test_conversion.py",
+    "models/test_converted.py",
+    "models/test_resize.py",
+    "plan/test_batch.py",
+    "plan/test_forwards.py",
+    "plan/test_plan.py",
+    "sample_tiles/test_make.py",
+    "training/test_calibrate.py",
+    "training/test_check_labels.py",
+    "training/test_cross_validation.py",
+    "training/test_held_out.py",
+    "training/test_transfer.py",
+)
+E2E_NEEDS = {"real_data", "qgis"}
+E2E_MARKS = {"browser", "gpu", "qgis", "realdata"}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark whole runs as ``e2e``: those of the places above, and what needs more than Python."""
+    here = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(here).as_posix()
+        needs = E2E_NEEDS & set(getattr(item, "fixturenames", ()))
+        if place.startswith(E2E) or needs or E2E_MARKS & {mark.name for mark in item.iter_markers()}:
+            item.add_marker(pytest.mark.e2e)
 
 
 def tiny_card(**changes) -> ModelCard:

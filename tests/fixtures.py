@@ -85,7 +85,7 @@ def cut(monkeypatch):
     monkeypatch.undo()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def whole(tmp_path_factory, tiny_model):
     """A scene and what an uninterrupted run makes of it."""
     folder = tmp_path_factory.mktemp("whole")

@@ -1,8 +1,8 @@
-"""One pass over a class map and its labels: everything that is counted, block by block."""
+"""Compare class maps with labels in one pass: everything that is counted, block by block."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,7 +34,7 @@ class Counts:
         boundary: int64 (tolerances, 4, 256), see ``boundary_counts``.
         chips: (row, column) of a chip on its lattice -> compared pixels, wrong ones.
         mapped_pixels: Of each class id in the whole map, int64 (256,).
-        mapped_area: The same in units of the pixel sizes; None without one.
+        mapped_area: The same in units of ``PixelSizes.area_unit``; None without a CRS.
         labelled: Pixels with a label.
     """
 
@@ -52,6 +52,23 @@ class Counts:
     def calibration(self) -> NDArray[np.int64]:
         """``bin_sums`` of all compared pixels, int64 (3, bins)."""
         return self.sums.total()[JOINT:].reshape(3, BINS)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One map that was compared with its labels.
+
+    Attributes:
+        name: What it is called.
+        class_map: The map.
+        labels: The labels.
+        counts: What was counted.
+    """
+
+    name: str
+    class_map: ClassMap
+    labels: Readable
+    counts: Counts
 
 
 def compare(
@@ -89,6 +106,35 @@ def compare(
         _count(counts, class_map, labels, pixel_sizes, window, tolerances, reach)
         advance(window.pixels)
     return counts
+
+
+def add_up(parts: Sequence[Compared]) -> tuple[Counts, float | None]:
+    """Add the counts of several maps, each on its own grid: the scenes of a training run, scored as one.
+
+    Args:
+        parts: At least one; blocks of one size, boundaries of the same tolerances.
+
+    Returns:
+        The counts (example chips left out), and the hectares of a unit of the mapped areas, None unless all
+        maps have a CRS.
+    """
+    first = parts[0].counts
+    total = Counts(BlockSums(first.sums.size, first.sums.width), np.zeros_like(first.boundary))
+    sizes = [part.class_map.pixel_sizes() for part in parts]
+    unit = max((pixel_sizes.area_unit for pixel_sizes in sizes if pixel_sizes is not None), default=None)
+    if unit is not None and all(pixel_sizes is not None for pixel_sizes in sizes):
+        total.mapped_area = np.zeros(IDS, np.int64)
+    below = 0
+    for part, pixel_sizes in zip(parts, sizes, strict=True):
+        counts = part.counts
+        total.sums.extend(counts.sums, below)
+        below += -(-part.class_map.shape[0] // first.sums.size)
+        total.boundary += counts.boundary
+        total.mapped_pixels += counts.mapped_pixels
+        total.labelled += counts.labelled
+        if total.mapped_area is not None and counts.mapped_area is not None and pixel_sizes and unit:
+            total.mapped_area += np.rint(counts.mapped_area * (pixel_sizes.area_unit / unit)).astype(np.int64)
+    return total, unit if total.mapped_area is not None else None
 
 
 def windows(shape: tuple[int, int], size: int) -> Iterator[Window]:

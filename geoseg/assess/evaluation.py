@@ -14,12 +14,10 @@ from geoseg.assess.area import sample_size
 from geoseg.assess.bootstrap import block_size
 from geoseg.assess.boundary import read_tolerance
 from geoseg.assess.classmap import ClassMap
-from geoseg.assess.compare import IDS, WINDOW, Counts, compare, windows
-from geoseg.assess.draw import Drawn, draw_sample
-from geoseg.assess.examples import Example, Painter, make_examples, make_painter
-from geoseg.assess.sample import is_sample, read_sample, write_sample
-from geoseg.assess.summary import summarise_labels
-from geoseg.assess.summary_sample import summarise_sample
+from geoseg.assess.compare import IDS, WINDOW, Compared, Counts, compare, windows
+from geoseg.assess.examples import Example, Painter, draw_examples, make_painter
+from geoseg.assess.sample import Drawn, draw_sample, is_sample, read_sample, write_sample
+from geoseg.assess.summary import summarise_labels, summarise_sample
 from geoseg.classes import LandClass, complete_legend
 from geoseg.errors import GeosegError, InputError
 from geoseg.files import atomic
@@ -104,7 +102,7 @@ def against_labels(
     content["warnings"] += [*_label_warnings(truth, class_map, own, request), *notes]
 
     def examples() -> list[Example]:
-        return make_examples(counts.chips, class_map, compared, classes, shape, painter)
+        return draw_examples([Compared("", class_map, compared, counts)], classes, [painter])
 
     described = {"map": _describe(class_map), "labels": _describe_labels(labels, truth, request.aoi)}
     return {"kind": "labels"} | described | content, examples

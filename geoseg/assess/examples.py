@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.io import MemoryFile
 
-from geoseg.assess.classmap import Readable
-from geoseg.assess.compare import CHIP
+from geoseg.assess.compare import CHIP, Compared
 from geoseg.classes import IGNORE, NODATA, LandClass
 from geoseg.grid import Window
 from geoseg.scene.sample import sample_scene
@@ -115,64 +113,38 @@ def choose(chips: Mapping[Spot, Sequence[int]]) -> list[tuple[str, Spot, float]]
     return [(title, place, accuracy) for place, (title, accuracy) in chosen.items()]
 
 
-def make_examples(
-    chips: Mapping[tuple[int, int], Sequence[int]],
-    class_map: Readable,
-    labels: Readable,
-    classes: Sequence[LandClass],
-    shape: tuple[int, int],
-    painter: Painter | None = None,
+def draw_examples(
+    maps: Sequence[Compared], classes: Sequence[LandClass], painters: Sequence[Painter | None]
 ) -> list[Example]:
-    """Draw the chosen chips.
+    """Draw chips of all maps, chosen by their rank among all; a title names its map if there are several.
 
     Args:
-        chips: (row, column) on the lattice of chips -> compared pixels, wrong ones.
-        class_map: The map.
-        labels: The labels.
+        maps: The maps, compared with their labels.
         classes: All classes, for their colours.
-        shape: (rows, columns) of the map.
-        painter: Draws the scene; None leaves the image out.
+        painters: Draw the scene of each map; None leaves the image out.
     """
-    return [
-        draw_example(title, place, accuracy, class_map, labels, classes, shape, painter)
-        for title, place, accuracy in choose(chips)
-    ]
-
-
-def draw_example(
-    title: str,
-    place: tuple[int, int],
-    accuracy: float,
-    class_map: Readable,
-    labels: Readable,
-    classes: Sequence[LandClass],
-    shape: tuple[int, int],
-    painter: Painter | None = None,
-) -> Example:
-    """Draw one chip.
-
-    Args:
-        title: Why it is shown.
-        place: (row, column) on the lattice of chips.
-        accuracy: Share of its compared pixels that are right.
-        class_map: The map.
-        labels: The labels.
-        classes: All classes, for their colours.
-        shape: (rows, columns) of the map.
-        painter: Draws the scene; None leaves the image out.
-    """
-    table = np.full((256, 3), 255, np.uint8)
+    colors = np.full((256, 3), 255, np.uint8)
     for item in classes:
-        table[item.id] = [int(item.color[i : i + 2], 16) for i in (1, 3, 5)]
-    table[NODATA] = _UNKNOWN
-    row, col = place
-    window = Window(row * CHIP, col * CHIP, CHIP, CHIP).intersection(Window.from_shape(shape))
-    assert window is not None  # the lattice begins at the map's first pixel
-    truth, shown = labels.read(window), class_map.read(window)
-    pictures = {} if painter is None else {"Image": encode_png(painter.paint(window))}
-    pictures |= {"Labels": encode_png(table[truth]), "Map": encode_png(table[shown])}
-    pictures["Errors"] = encode_png(_errors(truth, shown))
-    return Example(title, window, accuracy, pictures)
+        colors[item.id] = [int(item.color[i : i + 2], 16) for i in (1, 3, 5)]
+    colors[NODATA] = _UNKNOWN
+    chips = {
+        (number, *place): tally
+        for number, one in enumerate(maps)
+        for place, tally in one.counts.chips.items()
+    }
+    examples = []
+    for title, (number, row, col), accuracy in choose(chips):
+        one, painter = maps[number], painters[number]
+        whole = Window.from_shape(one.class_map.shape)
+        window = Window(row * CHIP, col * CHIP, CHIP, CHIP).intersection(whole)
+        assert window is not None  # the lattice begins at the map's first pixel
+        truth, shown = one.labels.read(window), one.class_map.read(window)
+        pictures = {} if painter is None else {"Image": encode_png(painter.paint(window))}
+        pictures |= {"Labels": encode_png(colors[truth]), "Map": encode_png(colors[shown])}
+        pictures["Errors"] = encode_png(_errors(truth, shown))
+        named = title if len(maps) == 1 else f"{title}, {one.name}"
+        examples.append(Example(named, window, accuracy, pictures))
+    return examples
 
 
 def _errors(truth: NDArray[np.uint8], shown: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -184,18 +156,9 @@ def _errors(truth: NDArray[np.uint8], shown: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def encode_png(rgb: NDArray[np.uint8]) -> bytes:
-    """A PNG of uint8 (rows, columns, 3), by the PNG specification (third edition, W3C 2025)."""
-    height, width, _ = rgb.shape
-    lines = np.zeros((height, 1 + 3 * width), np.uint8)  # each line begins with its filter: 0, none
-    lines[:, 1:] = rgb.reshape(height, -1)
-    parts = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(lines.tobytes(), 9)),
-        (b"IEND", b""),
-    )
-    chunks = [struct.pack(">I", len(data)) + kind + data + _crc(kind + data) for kind, data in parts]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def _crc(data: bytes) -> bytes:
-    return struct.pack(">I", zlib.crc32(data))
+    """A PNG of uint8 (rows, columns, 3)."""
+    height, width, bands = rgb.shape
+    with MemoryFile() as file:
+        with file.open(driver="PNG", height=height, width=width, count=bands, dtype="uint8") as picture:
+            picture.write(rgb.transpose(2, 0, 1))
+        return bytes(file.read())

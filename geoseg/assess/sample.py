@@ -1,4 +1,8 @@
-"""The file of a drawn sample: written for people to label in QGIS, and read back.
+"""Stratified random samples of a map: drawn, written for people to label in QGIS, and read back.
+
+Every pixel has a random number that follows from the seed and its place alone, and the sample of a class is
+its pixels with the smallest numbers. So the sample does not depend on how the map is cut into windows, needs
+no second pass, and a larger one of the same seed holds the smaller one: points that were labelled are kept.
 
 Two layers. ``sample`` holds one point for each sampled pixel with the columns to fill in; ``pixels`` shows
 the outline of what is to be judged. Neither says what the map shows there: who labels should not know it
@@ -12,18 +16,19 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.transform import Affine
 
+from geoseg.assess.area import allocate
 from geoseg.assess.classmap import ClassMap
-from geoseg.assess.draw import Drawn
-from geoseg.assess.sample_style import add_styles
+from geoseg.assess.compare import IDS, WINDOW, windows
 from geoseg.classes import IGNORE, NODATA, LandClass, complete_legend
 from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
@@ -34,6 +39,136 @@ OUTLINES = "pixels"
 VERSION = 1
 METADATA = "GEOSEG_SAMPLE"
 COLUMNS = ("id", "row", "col", "reference", "note")
+_OPEN, _DONE = "230,80,0,255", "90,150,110,255"
+"""Colours of points to label and of labelled ones, as QGIS writes them."""
+# Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators": the mixer of SplitMix64.
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A sample of pixels, in an order that says nothing of their classes.
+
+    Attributes:
+        rows: Row of each unit, int64.
+        columns: Its column.
+        classes: Its class in the map: its stratum.
+        pixels: Pixels of each class id in the map, int64 (256,).
+        areas: Hectares of each class id; pixels where the map has no CRS.
+        confidence: Mean confidence of each class id, 0-1, NaN where it is not known.
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    classes: NDArray[np.uint8]
+    pixels: NDArray[np.int64]
+    areas: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+
+
+def random_numbers(seed: int, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The random number of pixels, uint64, uniform."""
+    place = (rows.astype(np.uint64) << np.uint64(32)) | columns.astype(np.uint64)
+    start = _mix(np.array([seed % 2**64], np.uint64))
+    return _mix(_mix(place ^ start) + start)
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    mixed = values + _GOLDEN
+    mixed ^= mixed >> np.uint64(30)
+    mixed *= _MIX_1
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= _MIX_2
+    mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+class _Smallest:
+    """The pixels of each class with the smallest numbers so far."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.limit = np.full(IDS, np.iinfo(np.uint64).max, np.uint64)
+        self.kept: dict[int, NDArray[np.uint64]] = {}
+
+    def add(self, classes: NDArray[np.uint8], numbers: NDArray[np.uint64], window: Window) -> None:
+        row, col = np.nonzero((classes != NODATA) & (numbers <= self.limit[classes]))
+        found = np.stack(
+            [numbers[row, col], (row + window.row).astype(np.uint64), (col + window.col).astype(np.uint64)]
+        )
+        ids = classes[row, col]
+        for value in np.unique(ids).tolist():
+            known = self.kept.get(value, np.zeros((3, 0), np.uint64))
+            both = np.concatenate([known, found[:, ids == value]], axis=1)
+            both = both[:, np.lexsort(both[::-1])[: self.most]]
+            self.kept[value] = both
+            if both.shape[1] == self.most:
+                self.limit[value] = both[0, -1]
+
+
+def draw_sample(
+    class_map: ClassMap,
+    total: int,
+    *,
+    seed: int = 0,
+    window_size: int = WINDOW,
+    advance: Callable[[float], None] = lambda _done: None,
+) -> Drawn:
+    """Draw a sample of a map's pixels, stratified by its classes.
+
+    Args:
+        class_map: The map.
+        total: Pixels to draw, shared out by ``allocate``.
+        seed: Decides which.
+        window_size: Pixels a side read at once; never changes the sample.
+        advance: Called with the pixels that were done.
+
+    Raises:
+        InputError: If the map is empty, or ``total`` too small.
+        RunError: If the map cannot be read.
+    """
+    smallest = _Smallest(total)
+    pixels = np.zeros(IDS, np.int64)
+    areas = np.zeros(IDS)
+    percent, sure = np.zeros(IDS), np.zeros(IDS)
+    pixel_sizes = class_map.pixel_sizes()
+    for window in windows(class_map.shape, window_size):
+        classes = class_map.read(window)
+        advance(window.pixels)
+        flat = classes.ravel()
+        if (flat == NODATA).all():
+            continue
+        pixels += np.bincount(flat, minlength=IDS)
+        if pixel_sizes is not None:
+            sizes = pixel_sizes.pixel_areas(window.row, window.col, *window.shape)
+            areas += np.bincount(flat, sizes.ravel(), IDS)
+        if class_map.has_confidence:
+            values = class_map.read_confidence(window).ravel()
+            known = values != NODATA
+            percent += np.bincount(flat[known], values[known], IDS)
+            sure += np.bincount(flat[known], minlength=IDS)
+        rows, cols = (np.arange(n, dtype=np.int64) for n in window.shape)
+        numbers = random_numbers(seed, rows[:, None] + window.row, cols[None, :] + window.col)
+        smallest.add(classes, numbers, window)
+    pixels[NODATA] = areas[NODATA] = 0
+    if not pixels.any():
+        raise InputError(f"{class_map.path} holds only nodata; there is nothing to sample")
+    share = allocate(total, pixels)
+    chosen = [(smallest.kept[value][:, : share[value]], value) for value in np.flatnonzero(share).tolist()]
+    numbers, rows, cols = np.concatenate([part for part, _ in chosen], axis=1)
+    classes = np.concatenate([np.full(part.shape[1], value, np.uint8) for part, value in chosen])
+    order = np.argsort(_mix(numbers), kind="stable")
+    confidence = np.divide(percent, sure * 100, out=np.full(IDS, np.nan), where=sure > 0)
+    return Drawn(
+        rows=rows[order].astype(np.int64),
+        columns=cols[order].astype(np.int64),
+        classes=classes[order],
+        pixels=pixels,
+        areas=areas * pixel_sizes.area_unit if pixel_sizes is not None else pixels.astype(np.float64),
+        confidence=confidence,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +235,7 @@ def write_sample(path: Path, drawn: Drawn, class_map: ClassMap, seed: int) -> No
         points.to_file(path, layer=LAYER, layer_metadata={METADATA: json.dumps(content)})
         squares.to_file(path, layer=OUTLINES, mode="a")
     legend = complete_legend(class_map.legend, np.flatnonzero(drawn.pixels).tolist())
-    add_styles(path, LAYER, OUTLINES, legend)
+    write_styles(path, {LAYER: _points_qml(legend), OUTLINES: _outlines_qml()}, "labelling")
 
 
 def _metadata(drawn: Drawn, class_map: ClassMap, seed: int) -> dict[str, Any]:
@@ -226,3 +361,79 @@ def _check_origin(name: str, layer: str, shown: NDArray[np.uint8], class_map: Cl
             f"strata are not those of {class_map.path}; draw a sample from this map, or evaluate that one"
         )
     return []
+
+
+def write_styles(path: Path, styles: Mapping[str, str], name: str) -> None:
+    """Put default styles into a GeoPackage, in the table where QGIS keeps them.
+
+    Args:
+        path: The GeoPackage, without styles; its geometry columns are named ``geom``.
+        styles: Layer -> style as QML.
+        name: What QGIS calls them.
+    """
+    import pandas
+    import pyogrio
+
+    rows = [
+        {
+            "f_table_catalog": "",
+            "f_table_schema": "",
+            "f_table_name": layer,
+            "f_geometry_column": "geom",
+            "styleName": name,
+            "styleQML": qml,
+            "styleSLD": "",
+            "useAsDefault": True,
+            "description": "",
+            "owner": "",
+            "ui": "",
+            "update_time": "2000-01-01T00:00:00Z",
+        }
+        for layer, qml in styles.items()
+    ]
+    pyogrio.write_dataframe(pandas.DataFrame(rows), path, layer="layer_styles", append=False)
+
+
+def _points_qml(legend: Sequence[LandClass]) -> str:
+    """Style of the points: a list of classes to choose from, and a colour for what is still to do."""
+    root = ET.Element("qgis", version="3.22", styleCategories="Symbology|Fields|Forms")
+    renderer = ET.SubElement(root, "renderer-v2", type="RuleRenderer", symbollevels="0", enableorderby="0")
+    rules = ET.SubElement(renderer, "rules", key="{sample}")
+    symbols = ET.SubElement(renderer, "symbols")
+    empty = '"reference" IS NULL OR "reference" = \'\''
+    for number, (label, rule, color) in enumerate((("to do", empty, _OPEN), ("labelled", "ELSE", _DONE))):
+        key = f"{{sample-{number}}}"
+        ET.SubElement(rules, "rule", key=key, symbol=str(number), label=label, filter=rule)
+        _symbol(
+            symbols,
+            number,
+            "marker",
+            "SimpleMarker",
+            {"name": "cross", "size": "4", "outline_color": color, "outline_width": "0.5"},
+        )
+    fields = ET.SubElement(root, "fieldConfiguration")
+    field = ET.SubElement(fields, "field", name="reference", configurationFlags="None")
+    config = ET.SubElement(ET.SubElement(field, "editWidget", type="ValueMap"), "config")
+    choices = ET.SubElement(ET.SubElement(config, "Option", type="Map"), "Option", name="map", type="List")
+    for item in legend:
+        choice = ET.SubElement(choices, "Option", type="Map")
+        ET.SubElement(choice, "Option", name=item.name, type="QString", value=item.name)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _outlines_qml() -> str:
+    """Style of the pixels: an outline that hides nothing."""
+    root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
+    renderer = ET.SubElement(root, "renderer-v2", type="singleSymbol", symbollevels="0", enableorderby="0")
+    symbols = ET.SubElement(renderer, "symbols")
+    line = {"style": "no", "outline_color": "255,255,0,255", "outline_width": "0.4", "outline_style": "solid"}
+    _symbol(symbols, 0, "fill", "SimpleFill", line)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _symbol(symbols: ET.Element, number: int, kind: str, layer: str, options: dict[str, str]) -> None:
+    symbol = ET.SubElement(symbols, "symbol", type=kind, name=str(number), alpha="1", clip_to_extent="1")
+    inside = ET.SubElement(symbol, "layer", {"class": layer, "enabled": "1", "locked": "0", "pass": "0"})
+    values = ET.SubElement(inside, "Option", type="Map")
+    for name, value in options.items():
+        ET.SubElement(values, "Option", name=name, type="QString", value=value)

@@ -25,7 +25,7 @@ from geoseg.errors import RunError
 from geoseg.execute.blocks import FinishedBlock, PendingBlock, SeamStrip
 from geoseg.files import atomic, remove_temporary_files
 from geoseg.grid import Window
-from geoseg.inference.margins import BlockGraph, Index, Margin, MarginPlace
+from geoseg.inference.stitching import BlockGraph, Index, Margin, MarginPlace
 from geoseg.inference.tally import Tally
 
 T = TypeVar("T")
@@ -188,7 +188,7 @@ class BlockStore:
         return self._waiting / f"r{index[0]}c{index[1]}.pending"
 
     def _margin(self, place: MarginPlace) -> Path:
-        (row, col), (to_row, to_col) = place.giver, place.taker
+        (row, col), (to_row, to_col) = place.source, place.owner
         return self._margins / f"r{to_row}c{to_col}-of-r{row}c{col}.margin"
 
 
@@ -232,11 +232,11 @@ def read_resume_state(store: BlockStore, graph: BlockGraph) -> ResumeState:
         if block is not None:
             has_margins[index] = block.tally.chips > 0
     recompute = {
-        place.giver
+        place.source
         for index in graph.blocks
         if index not in has_margins
-        for place in graph.taken(index)
-        if has_margins.get(place.giver) and store.margin(place) is None
+        for place in graph.received(index)
+        if has_margins.get(place.source) and store.margin(place) is None
     }
     without_margins = (index for index, gave in has_margins.items() if not gave)
     pending = (
@@ -245,7 +245,7 @@ def read_resume_state(store: BlockStore, graph: BlockGraph) -> ResumeState:
         if index in graph.blocks
         and index not in has_margins
         and store.pending(index) is not None
-        and all(place.taker in has_margins or store.margin(place) is not None for place in graph.given(index))
+        and all(place.owner in has_margins or store.margin(place) is not None for place in graph.sent(index))
     )
     return ResumeState(
         frozenset(has_margins), frozenset(without_margins), frozenset(recompute), frozenset(pending)

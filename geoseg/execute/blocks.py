@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from geoseg.classes import NODATA, LandClass
 from geoseg.grid import Block, Window
 from geoseg.inference.compute import ComputedBlock
-from geoseg.inference.decision import Decision, decide
-from geoseg.inference.margins import Index, Margin, MarginPlace
+from geoseg.inference.stitching import Index, Margin, MarginPlace
+from geoseg.inference.sums import Decision, decide
 from geoseg.inference.tally import Tally
 from geoseg.maps.kinds import ConfidenceMap, MapKind
 from geoseg.maps.statistics import ClassStatistics, Counts
@@ -162,9 +162,9 @@ def split_at_seams(
     """
     row, col = core.row, core.col
     for place in places:
-        if place.giver[0] < place.taker[0]:
+        if place.source[0] < place.owner[0]:
             row = max(row, place.window.row_stop)
-        if place.giver[1] < place.taker[1]:
+        if place.source[1] < place.owner[1]:
             col = max(col, place.window.col_stop)
     inside = Window.from_bounds(row, col, core.row_stop, core.col_stop).intersection(window)
     top = Window.from_bounds(core.row, core.col, row, core.col_stop).intersection(window)

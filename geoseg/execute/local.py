@@ -15,8 +15,7 @@ from geoseg.execute.spec import RunSpec
 from geoseg.grid import Block
 from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.compute import BlockComputer
-from geoseg.inference.margins import BlockGraph, Index, Margin, MarginPlace, MarginsInMemory
-from geoseg.inference.stitcher import hand_on_margins
+from geoseg.inference.stitching import BlockGraph, Index, Margin, MarginPlace, MarginsInMemory, send_margins
 
 _MOST_WAITING = 8
 """Writes that may wait: a block leaves up to five, so little more than a block waits in memory."""
@@ -53,10 +52,10 @@ class LocalExecutor:
             margins = _KeptMargins(graph, store, state, writer, self.margins_on_disk)
             computed = computer.run(wanted)
             for block in spec.blocks:
-                index, places = block.index, graph.taken(block.index)
+                index, places = block.index, graph.received(block.index)
                 if state.must_compute(index):
                     new = next(computed)
-                    hand_on_margins(new, margins)
+                    send_margins(new, margins)
                 if index in state.finished:
                     yield store.reload(index)
                     continue
@@ -87,8 +86,8 @@ def finish_in_memory(spec: RunSpec, backend: Backend) -> Generator[FinishedBlock
     graph, margins = BlockGraph(spec.blocks), MarginsInMemory()
     with BlockComputer(spec.ingredients(lambda *_: backend), spec.settings.forwards) as computer:
         for computed in computer.run(spec.blocks):
-            hand_on_margins(computed, margins)
-            pending = spec.renderer.render_interior(computed, graph.taken(computed.block.index))
+            send_margins(computed, margins)
+            pending = spec.renderer.render_interior(computed, graph.received(computed.block.index))
             yield spec.renderer.complete(pending, margins.take(computed.block))
 
 
@@ -106,19 +105,19 @@ class _KeptMargins:
     on_disk: bool
     memory: MarginsInMemory = field(default_factory=MarginsInMemory)
 
-    def hand_on(self, margin: Margin) -> None:
-        taker = margin.place.taker
-        if taker in self.graph.blocks and taker not in self.state.finished:
+    def send(self, margin: Margin) -> None:
+        owner = margin.place.owner
+        if owner in self.graph.blocks and owner not in self.state.finished:
             if not self._is_below(margin.place):
-                self.memory.hand_on(margin)
+                self.memory.send(margin)
             self.writer.submit(self.store.put_margin, margin)
 
     def take(self, block: Block) -> list[Margin]:
         """Take margins from memory; from disk what was not computed in this process, or waits there alone."""
         places = [
             place
-            for place in self.graph.taken(block.index)
-            if self._is_below(place) or not self._computed_here(place.giver)
+            for place in self.graph.received(block.index)
+            if self._is_below(place) or not self._computed_here(place.source)
         ]
         if self.on_disk:
             self.writer.flush()
@@ -126,7 +125,7 @@ class _KeptMargins:
         return self.memory.take(block) + kept
 
     def _is_below(self, place: MarginPlace) -> bool:
-        return self.on_disk and place.taker[0] > place.giver[0]
+        return self.on_disk and place.owner[0] > place.source[0]
 
     def _computed_here(self, index: Index) -> bool:
         return self.state.must_compute(index)

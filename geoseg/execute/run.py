@@ -19,7 +19,7 @@ from geoseg.execute.resume import finished_report, is_finished
 from geoseg.execute.spec import Executor, RunSpec
 from geoseg.execute.work_folder import WorkFolder, open_work_folder
 from geoseg.files import StagedFile, discard, publish, remove_leftovers, stage_json
-from geoseg.inference.margins import BlockGraph
+from geoseg.inference.stitching import BlockGraph
 from geoseg.plan.outputs import refuse_existing, refuse_what_appeared
 from geoseg.plan.plan import Plan
 from geoseg.progress import Progress

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from geoseg.execute.blocks import BlockRenderer, FinishedBlock
 from geoseg.grid import Block, Grid, Window
+from geoseg.inference.backends.make import begin_backend
 from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.compute import Ingredients
-from geoseg.inference.normalise import Normalisation
+from geoseg.inference.reading import Normalisation
 from geoseg.models.model import Model
-from geoseg.plan.settings import Settings, begin_backend
+from geoseg.plan.settings import Settings
 from geoseg.scene.scene import Scene
 
 

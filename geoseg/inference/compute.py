@@ -1,25 +1,36 @@
-"""Computes blocks: reads them, runs their chips and adds up the answers, all of it overlapped."""
+"""Compute blocks: read them, run their chips through the network, add up the answers; all of it overlaps.
+
+Where memory runs out, fewer inferences run at once (``Throttle``), so that the run does not fail.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Condition
 from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.errors import RunError
 from geoseg.grid import Block, Chip, Grid
-from geoseg.inference.accumulate import AccumulatedBlock, begin_block
 from geoseg.inference.backends.protocol import Backend
-from geoseg.inference.normalise import Normalisation
-from geoseg.inference.pixels import BlockPixels, PixelSource
-from geoseg.inference.reading import STRIP_ROWS, Area, BlockReaders, BlockReading, StripReader
+from geoseg.inference.reading import (
+    STRIP_ROWS,
+    Area,
+    BlockPixels,
+    BlockReaders,
+    BlockReading,
+    Normalisation,
+    PixelSource,
+)
+from geoseg.inference.sums import WeightedSums, begin_sums
 from geoseg.inference.tally import Tally
-from geoseg.inference.throttle import Throttle
 
 T = TypeVar("T")
 
@@ -28,7 +39,10 @@ DEVICE_AHEAD = 4
 
 _READERS, _MANY_READERS = 2, 4
 _MANY_FORWARDS = 8
-"""Forwards in flight that compute faster than two threads decode."""
+"""Inferences in flight that compute faster than two threads decode."""
+
+# How allocators that are not Python's say so; torch, OpenVINO and ONNX Runtime raise RuntimeError.
+_PHRASES = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate", "bad_alloc")
 
 
 @dataclass(frozen=True)
@@ -43,18 +57,18 @@ class ComputedBlock:
     """
 
     block: Block
-    total: AccumulatedBlock | None
+    total: WeightedSums | None
     valid: NDArray[np.bool_]
     tally: Tally
 
 
 @dataclass(frozen=True)
 class _Running:
-    """A block whose forwards are in flight."""
+    """A block whose inferences are in flight."""
 
     pixels: BlockPixels
-    total: AccumulatedBlock | None
-    forwards: Sequence[Future[None]]
+    total: WeightedSums | None
+    inferences: Sequence[Future[None]]
     tally: Tally
 
 
@@ -82,11 +96,11 @@ class Ingredients:
 
 
 class BlockComputer:
-    """Computes blocks in threads of its own, which end with the context.
+    """Compute blocks in threads of its own, which end with the context.
 
     Args:
         ingredients: What blocks are computed of.
-        forwards: Forwards in flight at once; never changes the result. Default: the backend's.
+        forwards: Inferences in flight at once; never changes the result. Default: the backend's.
     """
 
     def __init__(self, ingredients: Ingredients, forwards: int | None = None) -> None:
@@ -94,13 +108,14 @@ class BlockComputer:
         backend = ingredients.backend
         forwards = forwards or backend.forwards
         self._throttle = Throttle(forwards)
-        self._forwards = ThreadPoolExecutor(forwards, "geoseg-forward", initializer=backend.prepare_thread)
+        self._pool = ThreadPoolExecutor(forwards, "geoseg-infer", initializer=backend.prepare_thread)
         self._ahead = blocks_ahead(backend.device)
         self._readers = BlockReaders(
-            StripReader(ingredients.source, ingredients.normalisation),
-            ingredients.area,
-            ingredients.strip_rows,
-            readers_for(backend.device, forwards),
+            ingredients.source,
+            ingredients.normalisation,
+            area=ingredients.area,
+            strip_rows=ingredients.strip_rows,
+            threads=readers_for(backend.device, forwards),
         )
 
     def __enter__(self) -> BlockComputer:
@@ -114,7 +129,7 @@ class BlockComputer:
     def close(self) -> None:
         """End the threads; what has not begun never will."""
         self._readers.close()
-        self._forwards.shutdown(cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
 
     def run(self, blocks: Iterable[Block]) -> Iterator[ComputedBlock]:
         """Compute blocks one after the other.
@@ -138,24 +153,22 @@ class BlockComputer:
         return _finish(self._start(self._readers.read(block)))
 
     def _start(self, reading: BlockReading) -> _Running:
-        """Begin the forwards of a block, those of its first rows while the others are being read."""
+        """Begin the inferences of a block, those of its first rows while the others are being read."""
         parts, pixels, tally = self._ingredients, reading.pixels, reading.tally
         every = list(parts.grid.chips(pixels.block))
-        total: AccumulatedBlock | None = None
-        forwards = []
+        total: WeightedSums | None = None
+        inferences = []
         for batch in _batches(reading.chips(every), parts.backend.batch_size):
             if total is None:
-                total = begin_block(parts.backend, parts.grid, pixels.block, parts.classes)
+                total = begin_sums(parts.backend, parts.grid, pixels.block, parts.classes)
             tally.chips += len(batch)
-            forwards.append(self._forwards.submit(self._forward, total, pixels, batch, tally))
+            inferences.append(self._pool.submit(self._infer, total, pixels, batch, tally))
         tally.chips_skipped = len(every) - tally.chips
-        return _Running(pixels, total, forwards, tally)
+        return _Running(pixels, total, inferences, tally)
 
-    def _forward(
-        self, total: AccumulatedBlock, pixels: BlockPixels, chips: Sequence[Chip], tally: Tally
-    ) -> None:
+    def _infer(self, total: WeightedSums, pixels: BlockPixels, chips: Sequence[Chip], tally: Tally) -> None:
         with tally.spend("forward"):
-            answer = self._throttle.run(lambda: total.forward(pixels, chips), tally.retry)
+            answer = self._throttle.run(lambda: total.infer(pixels, chips), tally.retry)
         with tally.spend("stitch"):
             total.stitch(chips, answer)
 
@@ -183,8 +196,8 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def _finish(running: _Running) -> ComputedBlock:
-    for forward in running.forwards:
-        forward.result()
+    for inference in running.inferences:
+        inference.result()
     block = running.pixels.block
     valid = running.pixels.wanted[block.core.slices(block.reach)]
     return ComputedBlock(block, running.total, valid, running.tally)
@@ -199,3 +212,77 @@ def _ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
             yield started.popleft()
     while started:
         yield started.popleft()
+
+
+class Throttle:
+    """Let so many inferences run at once, and one fewer for good each time that memory runs out.
+
+    How many run at once never changes a result: the shape of a batch stays.
+
+    Args:
+        most: Inferences in flight to begin with.
+
+    Attributes:
+        allowed: Inferences in flight now.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.allowed = most
+        self._active = 0
+        self._changed = Condition()
+
+    def run(self, work: Callable[[], T], retried: Callable[[], None]) -> T:
+        """Do something that takes the memory of an inference; again where memory ran out.
+
+        Args:
+            work: What is done; it can be done again.
+            retried: Called when it is.
+
+        Raises:
+            RunError: If memory runs out although nothing else is in flight.
+        """
+        while True:
+            with self._turn() as allowed:
+                try:
+                    return work()
+                except Exception as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    if allowed == 1:
+                        raise RunError(
+                            f"memory ran out with one inference in flight ({_line(error)})"
+                        ) from error
+                    self._lower(allowed)
+            retried()
+
+    @contextmanager
+    def _turn(self) -> Iterator[int]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._active < self.allowed)
+            self._active += 1
+            allowed = self.allowed
+        try:
+            yield allowed
+        finally:
+            with self._changed:
+                self._active -= 1
+                self._changed.notify_all()
+
+    def _lower(self, failed_with: int) -> None:
+        """Several that fail together count once."""
+        with self._changed:
+            self.allowed = min(self.allowed, failed_with - 1)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, says that memory ran out."""
+    while error is not None:
+        text = f"{type(error).__name__} {error}".lower()
+        if isinstance(error, MemoryError) or any(phrase in text for phrase in _PHRASES):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,6 +1,6 @@
-"""Weighted sums that stay on a torch device: only margins and decisions come back to the host.
+"""Add up weighted probabilities on a torch device: only margins and decisions come back to the host.
 
-The arithmetic is that of ``blend.BlockSum``, in whole numbers too, so where the probabilities are the same
+The arithmetic is that of ``sums.HostSums``, in whole numbers too, so where the probabilities are the same
 the sums are the same, bit for bit.
 """
 
@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Block, Chip, Grid, Window, blending_weights
-from geoseg.inference.blend import PROBABILITY_ONE
-from geoseg.inference.decision import Decision
-from geoseg.inference.pixels import BlockPixels
+from geoseg.inference.reading import BlockPixels
+from geoseg.inference.sums import PROBABILITY_ONE, Decision
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,17 +25,17 @@ if TYPE_CHECKING:
     """Chips float32 (batch_size, bands, rows, columns) to probabilities of that size, all on the device."""
 
 
-class DeviceSum:
-    """The blended probabilities of one block's chips over its reach, on a device; see ``AccumulatedBlock``.
+class DeviceSums:
+    """The blended probabilities of one block's chips over its reach, on a device; see ``WeightedSums``.
 
     The block's pixels go to the device once, through page-locked memory on a stream of their own, so that
-    copying one block overlaps the forwards of another. A forward is only begun by ``forward``; ``stitch``
+    copying one block overlaps the inferences of another. An inference is only begun by ``infer``; ``stitch``
     waits for it, so each of the threads has one in flight and the device always has the next one waiting.
 
     Args:
         run: The network.
         device: Where it runs: ``"cuda:0"`` ...
-        batch_size: Chips in every forward.
+        batch_size: Chips in every batch.
         grid: The global chip grid.
         block: The block.
         classes: Number of classes.
@@ -53,8 +52,8 @@ class DeviceSum:
         self._values: Tensor | None = None
         self._lock = Lock()
 
-    def forward(self, pixels: BlockPixels, chips: Sequence[Chip]) -> Tensor:
-        """Begin one forward: float32 (batch_size, classes, chip_size, chip_size) on the device."""
+    def infer(self, pixels: BlockPixels, chips: Sequence[Chip]) -> Tensor:
+        """Begin one inference: float32 (batch_size, classes, chip_size, chip_size) on the device."""
         import torch
 
         with torch.inference_mode():
@@ -75,7 +74,7 @@ class DeviceSum:
         return batch
 
     def stitch(self, chips: Sequence[Chip], answer: Tensor) -> None:
-        """Add the weighted probabilities of one forward; overwrites ``answer``."""
+        """Add the weighted probabilities of one batch; overwrites ``answer``."""
         import torch
 
         with torch.inference_mode():

@@ -1,7 +1,8 @@
-"""Reads blocks strip by strip, so that the first chips run while the last rows of their block are being read.
+"""Read the pixels of blocks, strip by strip, and normalise them for the network.
 
-A strip goes to the reader that has its rows in the blocks beside: the compressed tiles that both need are
-still in the cache of that reader's handle, and are decoded once.
+The first chips of a block run while its last rows are being read. A strip goes to the thread that reads its
+rows in the blocks beside: the compressed tiles that both need are still in the cache of that thread's handle,
+and are decoded once.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Block, Chip, Window
-from geoseg.inference.normalise import Normalisation
-from geoseg.inference.pixels import BlockPixels, PixelSource
 from geoseg.inference.tally import Tally
 
 Area = Callable[[Window], NDArray[np.bool_]]
@@ -26,26 +26,94 @@ Area = Callable[[Window], NDArray[np.bool_]]
 STRIP_ROWS = 512
 """Rows read at once, where the scene's own tiles do not ask for more."""
 
+_ROWS = 64
+"""Rows normalised at once: they stay in the processor's cache."""
+
+
+class PixelSource(Protocol):
+    """What is needed of a scene: pixels in physical units and which of them are valid."""
+
+    def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Values float32 (bands, rows, columns), NaN where nodata, and valid bool (rows, columns)."""
+
 
 @dataclass(frozen=True)
-class StripReader:
-    """Reads and normalises the pixels of a strip.
+class Normalisation:
+    """``(value - mean) / std`` for each band: fixed by the model package, never estimated per chip.
 
     Attributes:
-        source: Where pixels come from.
-        normalisation: The package's normalisation.
+        means: float32 (bands,), physical units.
+        stds: float32 (bands,), physical units.
     """
 
-    source: PixelSource
-    normalisation: Normalisation
+    means: NDArray[np.float32]
+    stds: NDArray[np.float32]
 
-    def fill(self, pixels: BlockPixels, strip: Window, tally: Tally) -> None:
-        """Read the rows of one strip of a block into their place, and want those no more that are invalid."""
-        rows, _ = strip.slices(pixels.block.reach)
-        with tally.spend("read"):
-            values, valid = self.source.read(strip)
-            pixels.wanted[rows] &= valid
-            self.normalisation.apply(values, valid, pixels.values[:, rows])
+    def apply(
+        self,
+        values: NDArray[np.float32],
+        valid: NDArray[np.bool_],
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Normalise a window.
+
+        Args:
+            values: float32 (bands, rows, columns) in physical units; NaN where a band is nodata. Overwritten.
+            valid: bool (rows, columns).
+            out: float32, the shape of ``values``: where the result goes; default ``values``.
+
+        Returns:
+            ``out``: 0 at invalid pixels and wherever a band is nodata.
+        """
+        out = values if out is None else out
+        for first in range(0, len(valid), _ROWS):
+            rows = slice(first, first + _ROWS)
+            invalid = ~valid[rows]
+            planes = zip(values[:, rows], out[:, rows], self.means, self.stds, strict=True)
+            for band, target, mean, std in planes:
+                np.subtract(band, mean, out=band)
+                np.divide(band, std, out=target)
+                gone = np.isnan(band) | invalid
+                if gone.any():
+                    np.copyto(target, 0, where=gone)
+        return out
+
+
+@dataclass(frozen=True)
+class BlockPixels:
+    """A block's network input.
+
+    Attributes:
+        block: The block; the arrays cover its ``reach``.
+        values: float32 (bands, rows, columns), normalised, 0 where invalid.
+        wanted: bool (rows, columns): pixels to be mapped.
+    """
+
+    block: Block
+    values: NDArray[np.float32]
+    wanted: NDArray[np.bool_]
+
+    def wants(self, chip: Chip) -> bool:
+        """Whether a chip holds a pixel to be mapped."""
+        inside = chip.window.intersection(self.block.reach)
+        return inside is not None and bool(self.wanted[inside.slices(self.block.reach)].any())
+
+    def cut(self, chips: Sequence[Chip], batch_size: int, chip_size: int) -> NDArray[np.float32]:
+        """Stack chips into one batch of the fixed shape; 0 beyond the scene and in missing chips.
+
+        Returns:
+            float32 (batch_size, bands, chip_size, chip_size).
+        """
+        batch = np.empty((batch_size, self.values.shape[0], chip_size, chip_size), np.float32)
+        batch[len(chips) :] = 0
+        for slot, chip in zip(batch, chips, strict=False):
+            inside = chip.window.intersection(self.block.reach)
+            if inside != chip.window:
+                slot[...] = 0
+            if inside is not None:
+                source = (slice(None), *inside.slices(self.block.reach))
+                slot[(slice(None), *inside.slices(chip.window))] = self.values[source]
+        return batch
 
 
 @dataclass(frozen=True)
@@ -63,7 +131,7 @@ class BlockReading:
     tally: Tally
 
     def chips(self, chips: Sequence[Chip]) -> Iterator[Chip]:
-        """Those chips that hold a pixel to be mapped, each as soon as its rows are there; then the rest.
+        """Yield those chips that hold a pixel to be mapped, each as soon as its rows are there.
 
         Args:
             chips: All chips of the block in row order.
@@ -77,7 +145,7 @@ class BlockReading:
                 waiting.popleft()[1].result()
             if self.pixels.wants(chip):
                 yield chip
-        for _, reading in waiting:
+        for _, reading in waiting:  # rows that no chip waited for may be unreadable too
             reading.result()
 
 
@@ -85,14 +153,24 @@ class BlockReaders:
     """Threads that read blocks.
 
     Args:
-        reader: Reads a strip.
+        source: Where pixels come from.
+        normalisation: The package's normalisation.
         area: Gives the mask of pixels to map in a window (an area of interest); None for all.
         strip_rows: Rows of a strip; strips begin at whole multiples of it.
         threads: How many strips are read at once.
     """
 
-    def __init__(self, reader: StripReader, area: Area | None, strip_rows: int, threads: int) -> None:
-        self._reader = reader
+    def __init__(
+        self,
+        source: PixelSource,
+        normalisation: Normalisation,
+        *,
+        area: Area | None,
+        strip_rows: int,
+        threads: int,
+    ) -> None:
+        self._source = source
+        self._normalisation = normalisation
         self._area = area
         self._rows = strip_rows
         self._threads = [ThreadPoolExecutor(1, "geoseg-read") for _ in range(threads)]
@@ -101,7 +179,7 @@ class BlockReaders:
         """Have a block read in the threads."""
         pixels, tally = self._empty(block), Tally()
         strips = [
-            (strip.row, self._of(strip).submit(self._reader.fill, pixels, strip, tally))
+            (strip.row, self._thread_of(strip).submit(self._fill, pixels, strip, tally))
             for strip in self._strips(pixels)
         ]
         return BlockReading(pixels, strips, tally)
@@ -110,7 +188,7 @@ class BlockReaders:
         """Read a block in the calling thread."""
         pixels, tally = self._empty(block), Tally()
         for strip in self._strips(pixels):
-            self._reader.fill(pixels, strip, tally)
+            self._fill(pixels, strip, tally)
         return BlockReading(pixels, (), tally)
 
     def close(self) -> None:
@@ -120,18 +198,26 @@ class BlockReaders:
         for thread in self._threads:
             thread.shutdown()
 
-    def _of(self, strip: Window) -> ThreadPoolExecutor:
+    def _thread_of(self, strip: Window) -> ThreadPoolExecutor:
         return self._threads[strip.row // self._rows % len(self._threads)]
 
     def _empty(self, block: Block) -> BlockPixels:
         shape = block.reach.shape
         wanted = np.ones(shape, bool) if self._area is None else self._area(block.reach)
-        bands = len(self._reader.normalisation.means)
+        bands = len(self._normalisation.means)
         return BlockPixels(block, np.empty((bands, *shape), np.float32), wanted)
 
     def _strips(self, pixels: BlockPixels) -> list[Window]:
         """What is to be read: nothing where nothing is to be mapped."""
         return strips_of(pixels.block.reach, self._rows) if pixels.wanted.any() else []
+
+    def _fill(self, pixels: BlockPixels, strip: Window, tally: Tally) -> None:
+        """Read the rows of one strip into their place; pixels that are invalid are wanted no more."""
+        rows, _ = strip.slices(pixels.block.reach)
+        with tally.spend("read"):
+            values, valid = self._source.read(strip)
+            pixels.wanted[rows] &= valid
+            self._normalisation.apply(values, valid, pixels.values[:, rows])
 
 
 def strips_of(window: Window, rows: int) -> list[Window]:

@@ -1,4 +1,4 @@
-"""Counts and busy seconds of blocks."""
+"""Count chips and busy seconds of blocks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ STAGES = ("read", "forward", "stitch", "write")
 
 @dataclass
 class Tally:
-    """Counts and busy seconds; the seconds of several threads add up.
+    """Add up counts and busy seconds; those of several threads add up.
 
     Attributes:
         chips: Chips that went through the network.
         chips_skipped: Chips without a pixel to map.
-        retried: Forwards that were run again because memory ran out.
+        retried: Inferences that were run again because memory ran out.
         read: Seconds spent reading and normalising.
-        forward: Seconds spent in forwards.
+        forward: Seconds spent in the network.
         stitch: Seconds spent blending.
         write: Seconds spent deciding, rendering and writing.
     """
@@ -47,7 +47,7 @@ class Tally:
                 setattr(self, stage, getattr(self, stage) + perf_counter() - since)
 
     def retry(self) -> None:
-        """Count a forward that is run again."""
+        """Count an inference that is run again."""
         with self._lock:
             self.retried += 1
 

@@ -1,4 +1,4 @@
-"""QGIS layer styles (``.qml``) for rasters: QGIS applies the file that has the raster's name."""
+"""Write QGIS layer styles (``.qml``) for rasters: QGIS applies the file that has the raster's name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _RAMP = ((0.0, "#d7191c"), (0.25, "#fdae61"), (0.5, "#ffffbf"), (0.75, "#a6d96a"
 
 
 def palette_qml(classes: Sequence[tuple[int, str, str]]) -> str:
-    """A paletted renderer: one named, coloured entry a class and nothing else.
+    """Write a paletted renderer: one named, coloured entry a class and nothing else.
 
     Args:
         classes: (id, name, "#rrggbb").
@@ -23,7 +23,7 @@ def palette_qml(classes: Sequence[tuple[int, str, str]]) -> str:
 
 
 def ramp_qml() -> str:
-    """A red-yellow-green ramp from 0 to 1, labelled in percent.
+    """Write a red-yellow-green ramp from 0 to 1, labelled in percent.
 
     QGIS applies the raster's scale tag before its style, so the ramp is in probabilities, not stored values.
     """

@@ -1,4 +1,4 @@
-"""The ``.aux.xml`` sidecar (GDAL's PAM): class names and a raster attribute table.
+"""Write the ``.aux.xml`` sidecar (GDAL's PAM): class names and a raster attribute table.
 
 GDAL reads category names and attribute tables of a GeoTIFF from this file only; inside the TIFF they are
 ignored. Layout: https://gdal.org/en/stable/user/raster_data_model.html and GDAL's gdalraster attribute table

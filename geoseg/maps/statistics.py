@@ -1,4 +1,4 @@
-"""What a class map holds: pixels, hectares and mean confidence of every class, gathered block by block."""
+"""Gather pixels, hectares and mean confidence of every class of a map, block by block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.classes import LandClass
 from geoseg.grid import Window
-from geoseg.maps.decide import CONFIDENCE_ONE
+from geoseg.maps.kinds import CONFIDENCE_ONE
 from geoseg.raster.pixel_sizes import PixelSizes
 
 Counts = Mapping[str, Sequence[int]]
@@ -21,7 +21,7 @@ _ROWS = 64
 
 @dataclass
 class ClassStatistics:
-    """Sums over the pixels of each class.
+    """Add up over the pixels of each class.
 
     Attributes:
         classes: The model's classes by ascending id.
@@ -75,7 +75,7 @@ class ClassStatistics:
         self._area += np.array(counts["area"], np.int64)
 
     def counts(self) -> Counts:
-        """The sums of each class as plain numbers: pixels, percent of confidence, and units of area."""
+        """Give the sums of each class as plain numbers: pixels, percent of confidence, and units of area."""
         return {
             "pixels": self._pixels.tolist(),
             "confidence": self._confidence.tolist(),
@@ -88,7 +88,7 @@ class ClassStatistics:
         return int(self._pixels.sum())
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a class: id, name, pixels, area_ha (None without a CRS), mean_confidence (0-1 or None)."""
+        """List each class: id, name, pixels, area_ha (None without a CRS), mean_confidence (0-1 or None)."""
         return [
             {
                 "id": item.id,

@@ -1,32 +1,32 @@
-"""Writes one map window by window: a Cloud Optimized GeoTIFF and its sidecars."""
+"""Write one map window by window: a Cloud Optimized GeoTIFF and its sidecars."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterioWindow
 
 from geoseg.classes import NODATA
 from geoseg.errors import RunError
 from geoseg.files import StagedFile, discard
 from geoseg.grid import Window
 from geoseg.maps.cog.cog import StreamedCog
-from geoseg.maps.cog.overviews import HALVE
-from geoseg.maps.cog.pyramid import TILE
+from geoseg.maps.cog.pyramid import HALVE, TILE
 from geoseg.maps.kinds import MapKind
-from geoseg.maps.scratch import ScratchRaster
 from geoseg.raster.georeference import Georeference
 
 __all__ = ["TILE", "MapWriter"]
 
 
 class MapWriter:
-    """One raster being written.
+    """Write one raster, window by window.
 
     Tiles are compressed in a thread of their own as soon as they are complete, so a block may begin and end
     anywhere, and little is left to do at the end. The bytes depend on the pixels and tags alone, not on the
@@ -89,7 +89,7 @@ class MapWriter:
             raise self._unwritable(self._folder, error) from error
 
     def close(self) -> Path:
-        """End writing what is read again; returns the raster, there until ``finish`` or ``discard``."""
+        """End writing what is read again, and return the raster, there until ``finish`` or ``discard``."""
         assert self._raster is not None
         return self._raster.close()
 
@@ -186,3 +186,65 @@ class MapWriter:
 def _quiet() -> warnings.catch_warnings[None]:
     """Scenes without georeferencing are fine; rasterio warns of each."""
     return warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
+
+
+class ScratchRaster:
+    """Keep pixels in an uncompressed raster that others read, or change, before they are final.
+
+    Args:
+        path: The file; made now.
+        shape: (rows, columns).
+        bands: Its bands.
+        describe: Sets georeferencing, nodata, palette, tags of an open rasterio dataset.
+    """
+
+    def __init__(
+        self, path: Path, shape: tuple[int, int], bands: int, describe: Callable[[Any], None]
+    ) -> None:
+        self._path = path
+        with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+            self._dataset = rasterio.open(
+                path,
+                "w",
+                driver="GTiff",
+                dtype="uint8",
+                count=bands,
+                height=shape[0],
+                width=shape[1],
+                tiled=True,
+                blockxsize=TILE,
+                blockysize=TILE,
+                interleave="band",
+                sparse_ok=True,
+                bigtiff="IF_SAFER",
+            )
+            describe(self._dataset)
+
+    def write(self, window: Window, pixels: NDArray[np.uint8]) -> None:
+        """Write one window, uint8 (bands, rows, columns)."""
+        self._dataset.write(pixels, window=_place(window))
+
+    def close(self) -> Path:
+        """End writing, and return the file."""
+        self._dataset.close()
+        return self._path
+
+    def strips(self, height: int) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
+        """Read the raster as it is now, in whole rows from top to bottom."""
+        self.close()
+        with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+            dataset = rasterio.open(self._path)
+        with dataset:
+            rows, cols = dataset.shape
+            for row in range(0, rows, height):
+                window = Window(row, 0, min(height, rows - row), cols)
+                yield window, dataset.read(window=_place(window))
+
+    def remove(self) -> None:
+        """Remove the file."""
+        self._dataset.close()
+        self._path.unlink(missing_ok=True)
+
+
+def _place(window: Window) -> RasterioWindow:
+    return RasterioWindow(window.col, window.row, window.width, window.height)

@@ -29,9 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.inference.backends.convert import Say
+from geoseg.inference.backends.make import make_backend
 from geoseg.inference.backends.protocol import Backend
 from geoseg.models import Model
-from geoseg.plan.settings import Settings, make_backend
+from geoseg.plan.settings import Settings
 from geoseg.system.cache import MEASURED, keep, recall
 from geoseg.system.cpu import processor_name
 from geoseg.system.memory import peak_memory, resident_memory

@@ -21,7 +21,6 @@ from geoseg.polygons.borders.simplify import Borders
 from geoseg.polygons.writers import SUFFIXES, check_target
 from geoseg.polygons.zonal.request import zonal_of_run
 from geoseg.polygons.zonal.zonal import Zonal
-from geoseg.refine.request import resolve_refinement
 from geoseg.scene import Scene, open_scene
 from geoseg.scene.vector import Area, read_area
 
@@ -88,7 +87,7 @@ def prepare(request: PredictRequest, say: Say) -> Prepared:
     assert choice.diagnosis.match is not None  # scenes without the bands were refused
     numbers = choice.diagnosis.match.numbers
     model = open_model(choice.model)
-    refine = resolve_refinement(request.refine, model.classes, model.card.name, opened)
+    refine = request.refine.read_for_scene(model.classes, model.card.name, opened)
     asked = resolve_settings(model, numbers, request, shape=opened.shape, refine=refine, say=say)
     area = None if request.aoi is None else read_area(request.aoi, opened)
     if area is not None and area.assumed_crs:

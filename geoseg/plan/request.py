@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from geoseg.plan.settings import ComputeOptions
-from geoseg.refine.request import Asked
+from geoseg.refine.request import RefineOptions
 
 PathLike = str | os.PathLike[str]
 
@@ -45,7 +45,12 @@ class PredictRequest(ComputeOptions):
     report: PathLike | None = None
 
     @property
-    def refine(self) -> Asked:
+    def refine(self) -> RefineOptions:
         """The refine steps that were asked for."""
-        names = ("smooth", "opening", "closing", "fill_holes", "sieve")
-        return {name: getattr(self, name) for name in names}
+        return RefineOptions(
+            smooth=self.smooth,
+            opening=self.opening,
+            closing=self.closing,
+            fill_holes=self.fill_holes,
+            sieve=self.sieve,
+        )

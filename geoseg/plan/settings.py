@@ -16,15 +16,12 @@ import numpy as np
 from geoseg.errors import RunError, SettingsError
 from geoseg.grid import Grid
 from geoseg.inference.backends.choose import convert_or_torch, resolve_backend
-from geoseg.inference.backends.convert import Say, converted_network
-from geoseg.inference.backends.onnx_ import OnnxBackend
-from geoseg.inference.backends.openvino_ import OpenVinoBackend
-from geoseg.inference.backends.pending import PendingBackend
-from geoseg.inference.backends.protocol import Backend
-from geoseg.inference.backends.torch_ import GPU_BATCH_SIZE, TorchBackend
-from geoseg.inference.backends.tta import SYMMETRIES, SymmetricBackend
-from geoseg.inference.throttle import is_out_of_memory
-from geoseg.models import Model, size_divisor
+from geoseg.inference.backends.convert import Say
+from geoseg.inference.backends.make import make_backend
+from geoseg.inference.backends.torch_ import GPU_BATCH_SIZE
+from geoseg.inference.backends.tta import SYMMETRIES
+from geoseg.inference.compute import is_out_of_memory
+from geoseg.models import Model
 from geoseg.models.conversion import ChipShape
 from geoseg.refine.request import Refinement
 from geoseg.system.cpu import cores
@@ -50,8 +47,8 @@ class Settings:
         forwards: Forwards in flight at once; never changes the answer.
         refine: Refine steps, or None.
         forwards_by: How their number was chosen: ``"asked"``; ``"cores"``, one for each processor;
-            ``"measured"``, the fastest of several; ``"memory"``, fewer because that allows no more;
-            ``"workers"``, one for each of their threads; ``"device"``, two on an accelerator.
+            ``"memory"``, fewer because that allows no more; ``"workers"``, one for each of their threads;
+            ``"device"``, two on an accelerator.
     """
 
     bands: tuple[int, ...]
@@ -194,45 +191,6 @@ def _forwards(asked: ComputeOptions, *, on_cpu: bool) -> tuple[int, str]:
     if asked.workers is not None or asked.dask is not None:
         return 1, "workers"
     return cores(), "cores"
-
-
-def make_backend(model: Model, settings: Settings) -> Backend:
-    """The backend that runs ``model`` as ``settings`` say."""
-    backend = _plain_backend(model, settings)
-    return backend if settings.tta == "none" else SymmetricBackend(backend, settings.tta)
-
-
-def begin_backend(model: Model, settings: Settings) -> Backend:
-    """As ``make_backend``; on a CPU it is made in the background, and its first forward waits for it."""
-    if settings.device != "cpu":
-        return make_backend(model, settings)
-    return PendingBackend(
-        lambda: make_backend(model, settings),
-        name=settings.backend,
-        device=settings.device,
-        precision=settings.precision,
-        batch_size=settings.batch_size,
-        forwards=settings.forwards,
-    )
-
-
-def _plain_backend(model: Model, settings: Settings) -> Backend:
-    if settings.backend == "torch":
-        return TorchBackend(
-            model.network,
-            device=settings.device,
-            precision=settings.precision,
-            batch_size=settings.batch_size,
-            divisor=size_divisor(model.network),
-            temperature=settings.temperature,
-        )
-    shape = ChipShape(settings.batch_size, len(model.bands), settings.chip_size)
-    network = converted_network(model, settings.backend, settings.precision, shape, _keep_quiet)
-    if settings.backend == "onnx":
-        return OnnxBackend(network, forwards=settings.forwards, temperature=settings.temperature)
-    return OpenVinoBackend(
-        network, precision=settings.precision, forwards=settings.forwards, temperature=settings.temperature
-    )
 
 
 AUTO = "auto"

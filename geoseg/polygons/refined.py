@@ -23,7 +23,7 @@ from geoseg.raster.georeference import Georeference
 from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.refine.passes import STRIP_PIXELS, ReadRows
 from geoseg.refine.rasters import MapToRefine, ReadMap, open_quietly
-from geoseg.refine.request import REFINE_TAG, Asked, Refinement, read_refinement
+from geoseg.refine.request import REFINE_TAG, Refinement, RefineOptions
 
 PathLike = str | os.PathLike[str]
 
@@ -49,18 +49,18 @@ class Sources:
         return [] if self.writer is None else self.writer.finish()
 
 
-def refinement_of(asked: Asked, class_map: PathLike) -> Refinement | None:
+def refinement_of(options: RefineOptions, class_map: PathLike) -> Refinement | None:
     """Read what the user wrote for a class map, and see that it can be done there.
 
     Raises:
         SettingsError: If a value cannot be read or used.
         SceneError: If the class map cannot be read.
     """
-    if all(value is None for value in asked.values()):
+    if options == RefineOptions():
         return None
     with MapRasters(class_map) as maps:
         info = maps.info
-    refinement = read_refinement(asked, info.legend, os.fspath(class_map))
+    refinement = options.read(info.legend, os.fspath(class_map))
     if refinement is not None:
         refinement.steps(
             measure_pixel_sizes(info.crs, info.transform, info.shape, info.origin), info.shape[1]

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 
 from geoseg.classes import NODATA
 from geoseg.raster.components import spread
-from geoseg.refine.graph import SETTLED, PatchGraph, group_linked, link_matrix
+from geoseg.refine.patches import SETTLED, PatchGraph, group_linked, link_matrix
 from geoseg.refine.step import Change, Strip
 from geoseg.refine.survey import PatchSize, study_patches
 
 
 @dataclass(frozen=True)
 class FillHoles:
-    """Fills holes below a size.
+    """Fill holes below a size.
 
     Attributes:
         size: Holes below it are filled.

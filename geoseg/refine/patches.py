@@ -1,8 +1,15 @@
-"""The patches of one strip: 4-connected pixels of one class, and what touches them."""
+"""Find the patches of each strip, and keep a graph of those that are not decided yet.
+
+A patch is a group of 4-connected pixels of one class. The graph is all that stays of earlier strips.
+A patch is *settled* as soon as it is known to keep its class for good; of settled patches only the class is
+remembered, so all those of one class are one node, numbered by the class. Undecided patches have nodes of
+their own. A patch that touches the last row seen so far is *open*: it may still grow.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,3 +109,216 @@ def _touch_nodata(
     if strip.is_last:
         touching[runs.component[begins[-1] :]] = True
     return touching
+
+
+SETTLED = 256
+"""Nodes below this number stand for settled patches of the class of that number; 255 is nodata."""
+LARGEST_SIZE = 2**52
+"""Sizes are added up in float64, which is exact this far."""
+
+
+class PatchGraph:
+    """Keep undecided patches while strips come in from top to bottom.
+
+    Args:
+        limit: Patches of at least this size are settled.
+        bands: How many probability bands there are.
+
+    Attributes:
+        classes: Class of each node, uint8 (nodes,).
+        sizes: Size, int64; ``limit`` for the settled.
+        sums: Stored probability of each class, int64 (bands, nodes).
+        at_nodata: Whether it touches nodata or the edge of the map, bool.
+        is_open: Whether it may still grow, bool.
+        first: One node of each border, int32 (borders,).
+        second: The other.
+        sides: Sides of pixels of the border, int64.
+    """
+
+    def __init__(self, limit: int, bands: int) -> None:
+        self.limit = min(limit, LARGEST_SIZE)
+        self.classes = np.arange(SETTLED).astype(np.uint8)
+        self.sizes = np.full(SETTLED, self.limit, dtype=np.int64)
+        self.sums = np.zeros((bands, SETTLED), dtype=np.int64)
+        self.at_nodata = np.zeros(SETTLED, dtype=bool)
+        self.is_open = np.zeros(SETTLED, dtype=bool)
+        self.first = np.zeros(0, dtype=np.int32)
+        self.second = np.zeros(0, dtype=np.int32)
+        self.sides = np.zeros(0, dtype=np.int64)
+        self._bottom: NDArray[np.int32] | None = None
+        self._decided = np.zeros(1024, dtype=np.uint8)
+        self._members = np.zeros((2, 0), dtype=np.int64)
+        self._tickets = 0
+
+    def __len__(self) -> int:
+        return int(self.classes.size)
+
+    @property
+    def decided(self) -> NDArray[np.uint8]:
+        """The class of every ticket that ``add`` gave out, as far as it is settled; uint8 (tickets,)."""
+        return self._decided[: self._tickets]
+
+    def add(self, patches: Patches, *, last: bool) -> NDArray[np.int64]:
+        """Take in the next strip.
+
+        Args:
+            patches: Its patches.
+            last: Whether the map ends with it.
+
+        Returns:
+            A ticket for each patch that was not settled at once, -1 for the others, int64 (patches,).
+        """
+        nodes, tickets = self._append(patches)
+        between = np.stack([nodes[patches.first], nodes[patches.second]])
+        undecided = np.flatnonzero(between.max(axis=0) >= SETTLED)
+        between, sides = between[:, undecided], patches.sides[undecided]
+        links = np.zeros((2, 0), dtype=np.int32)
+        if self._bottom is not None:
+            seam = np.stack([self._bottom, nodes[patches.top]])
+            one = self.classes[seam[0]] == self.classes[seam[1]]
+            links = seam[:, one]
+            apart = seam[:, ~one]
+            empty = (apart == NODATA).any(axis=0)
+            self.at_nodata[apart[:, empty]] = True
+            between = np.concatenate([between, apart[:, ~empty]], axis=1)
+        seams = np.ones(between.shape[1] - sides.size, dtype=np.int64)
+        self.first = np.concatenate([self.first, between[0]])
+        self.second = np.concatenate([self.second, between[1]])
+        self.sides = np.concatenate([self.sides, sides, seams])
+        self._bottom = nodes[patches.bottom]
+        self.is_open[:] = False
+        if not last:
+            self.is_open[self._bottom] = True
+        self.unite(links[0], links[1])
+        return tickets
+
+    def unite(self, first: NDArray[np.int32], second: NDArray[np.int32]) -> None:
+        """Make one patch of every two nodes given; their classes are the same, and stay the same.
+
+        Args:
+            first: Nodes, int32.
+            second: As many.
+        """
+        n_groups, group = group_linked(len(self), first, second)
+        sizes = np.bincount(group, np.minimum(self.sizes, self.limit), n_groups)
+        large = sizes >= self.limit
+        classes = np.empty(n_groups, dtype=np.int64)
+        classes[group] = self.classes
+        self._rename(group, np.where(large, classes, -1))
+
+    def settle(self, nodes: NDArray[np.bool_]) -> None:
+        """Let nodes keep their class for good.
+
+        Args:
+            nodes: Which, bool (nodes,).
+        """
+        settled = np.where(nodes, self.classes.astype(np.int64), -1)
+        settled[:SETTLED] = np.arange(SETTLED)
+        self._rename(np.arange(len(self)), settled)
+
+    def decide(self, nodes: NDArray[np.bool_], classes: NDArray[np.uint8]) -> None:
+        """Settle nodes with another class than their own; their neighbours see what they were before.
+
+        Args:
+            nodes: Which, bool (nodes,).
+            classes: The class of each node of the graph, uint8 (nodes,).
+        """
+        chosen = nodes[self._members[1]]
+        self._decided[self._members[0, chosen]] = classes[self._members[1, chosen]]
+        self._members = self._members[:, ~chosen]
+        self.settle(nodes)
+
+    def _append(self, patches: Patches) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Make nodes for the small patches; give the node of every patch, and its ticket."""
+        small = (patches.sizes < self.limit) & (patches.classes != NODATA)
+        count = int(np.count_nonzero(small))
+        nodes = patches.classes.astype(np.int32)
+        nodes[small] = np.arange(len(self), len(self) + count)
+        tickets = np.full(small.size, -1, dtype=np.int64)
+        tickets[small] = np.arange(self._tickets, self._tickets + count)
+        self._members = np.concatenate([self._members, [tickets[small], nodes[small]]], axis=1)
+        self._tickets += count
+        if self._tickets > self._decided.size:
+            self._decided = np.resize(self._decided, 2 * self._tickets)
+        self.classes = np.concatenate([self.classes, patches.classes[small]])
+        self.sizes = np.concatenate([self.sizes, patches.sizes[small]])
+        self.sums = np.concatenate([self.sums, patches.sums[:, small]], axis=1)
+        self.at_nodata = np.concatenate([self.at_nodata, patches.at_nodata[small]])
+        self.is_open = np.concatenate([self.is_open, np.zeros(count, dtype=bool)])
+        return nodes, tickets
+
+    def _rename(self, group: NDArray[np.integer], settled: NDArray[np.integer]) -> None:
+        """Give nodes new numbers.
+
+        Args:
+            group: Group of each node.
+            settled: Of each group: the class with which it is settled, -1 while it is not.
+        """
+        number = np.where(settled < 0, SETTLED - 1 + np.cumsum(settled < 0), settled)
+        new = number[group].astype(np.int32)
+        count = SETTLED + int(np.count_nonzero(settled < 0))
+
+        def gather(amounts: NDArray[np.int64]) -> NDArray[np.int64]:
+            total: NDArray[np.int64] = np.bincount(new, amounts, count).astype(np.int64)
+            return total
+
+        def mark(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+            found = np.zeros(count, dtype=bool)
+            found[new[marked]] = True
+            found[:SETTLED] = False
+            return found
+
+        self.sums = np.stack([gather(band) for band in self.sums]) if len(self.sums) else self.sums[:, :count]
+        sizes = gather(np.minimum(self.sizes, self.limit))
+        sizes[:SETTLED] = self.limit
+        classes = np.empty(count, dtype=np.uint8)
+        classes[new] = self.classes
+        classes[:SETTLED] = np.arange(SETTLED)
+        self.sizes, self.classes = sizes, classes
+        self.at_nodata, self.is_open = mark(self.at_nodata), mark(self.is_open)
+        if self._bottom is not None:
+            self._bottom = new[self._bottom]
+        first, second = new[self.first], new[self.second]
+        kept = np.flatnonzero((first != second) & (np.maximum(first, second) >= SETTLED))
+        self.first, self.second, self.sides = first[kept], second[kept], self.sides[kept]
+        tickets, node = self._members[0], new[self._members[1]]
+        done = node < SETTLED
+        self._decided[tickets[done]] = node[done]
+        self._members = np.stack([tickets[~done], node[~done].astype(np.int64)])
+
+
+def link_matrix(count: int, first: NDArray[np.int32], second: NDArray[np.int32]) -> Any:
+    """Give links between nodes as a sparse matrix, from each first node to each second.
+
+    Args:
+        count: Number of nodes.
+        first: Nodes, int32.
+        second: As many.
+
+    Returns:
+        scipy CSR array (count, count), links that are given twice stored twice.
+    """
+    from scipy.sparse import coo_array
+
+    links = coo_array((np.ones(first.size, dtype=np.uint8), (first, second)), shape=(count, count))
+    links.has_canonical_format = True  # spares sorting them only to add up values that nobody reads
+    return links.tocsr()
+
+
+def group_linked(
+    count: int, first: NDArray[np.int32], second: NDArray[np.int32]
+) -> tuple[int, NDArray[np.int32]]:
+    """Number the groups of nodes that are linked.
+
+    Args:
+        count: Number of nodes.
+        first: Nodes, int32.
+        second: The node that each is linked to.
+
+    Returns:
+        How many groups there are; group of each node, int32 (count,).
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    n_groups, group = connected_components(link_matrix(count, first, second), directed=False)
+    return int(n_groups), group

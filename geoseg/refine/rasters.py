@@ -16,10 +16,9 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.classes import NODATA
 from geoseg.errors import RunError
-from geoseg.maps.decide import CONFIDENCE_ONE, PROBABILITY_BYTE_ONE
+from geoseg.maps.kinds import CONFIDENCE_ONE, PROBABILITY_BYTE_ONE
 from geoseg.progress import Progress
-from geoseg.refine.passes import STRIP_PIXELS, ReadRows, refine_map
-from geoseg.refine.rows import RowFile
+from geoseg.refine.passes import STRIP_PIXELS, ReadRows, RowFile, refine_map
 from geoseg.refine.step import Step
 
 ReadMap = Callable[[int, int], tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]
@@ -102,7 +101,7 @@ class MapToRefine:
 
 
 def to_confidence(stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Stored probabilities (0-250) as confidence (0-100), rounded half up; 255 stays unknown."""
+    """Convert stored probabilities (0-250) to confidence (0-100), rounded half up; 255 stays unknown."""
     percent = (2 * CONFIDENCE_ONE * stored.astype(np.int32) + PROBABILITY_BYTE_ONE) // (
         2 * PROBABILITY_BYTE_ONE
     )
@@ -110,7 +109,7 @@ def to_confidence(stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def read_rows(dataset: Any, row: int, height: int) -> NDArray[Any]:
-    """Whole rows of all bands of an open rasterio dataset, (bands, rows, columns).
+    """Read whole rows of all bands of an open rasterio dataset, (bands, rows, columns).
 
     Raises:
         RunError: If the file is damaged.

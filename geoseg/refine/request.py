@@ -1,9 +1,9 @@
-"""Which refine steps a run takes: read from what the user wrote, kept with the map, made ready to run."""
+"""Read which refine steps the user wants, keep them with the map, and make them ready to run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,84 @@ from geoseg.classes import LandClass, class_ids, split_names
 from geoseg.errors import SettingsError
 from geoseg.raster.pixel_sizes import PixelSizes, measure_pixel_sizes
 from geoseg.refine.holes import FillHoles
-from geoseg.refine.morphology import Close, Open
 from geoseg.refine.sieve import Sieve
-from geoseg.refine.smooth import Smooth
 from geoseg.refine.step import Step
 from geoseg.refine.survey import PatchSize
+from geoseg.refine.windows import Close, Open, Smooth
 from geoseg.scene import Scene
 from geoseg.units import parse_area
 
 REFINE_TAG = "GEOSEG_REFINE"
 """Tag of maps that were refined: the steps, as ``Refinement.text`` writes them."""
 
-Asked = Mapping[str, str | int | float | None]
-"""What the user wrote, by the names of the Python arguments: ``smooth``, ``opening``, ``closing``,
-``fill_holes``, ``sieve``; None for steps that are not wanted."""
+
+@dataclass(frozen=True, kw_only=True)
+class RefineOptions:
+    """The refine steps as the user wrote them; None for those that are not wanted.
+
+    Attributes:
+        smooth: Side of the window in pixels, odd.
+        opening: Classes and the side of the square, ``"corn,7:3"``.
+        closing: As ``opening``.
+        fill_holes: Size below which holes are filled, ``"0.5ha"`` or ``"20px"``.
+        sieve: Size below which patches are merged, as ``fill_holes``.
+    """
+
+    smooth: int | None = None
+    opening: str | None = None
+    closing: str | None = None
+    fill_holes: str | None = None
+    sieve: str | None = None
+
+    def read(self, legend: Sequence[LandClass], where: str, *, only_these: bool = False) -> Refinement | None:
+        """Read the steps.
+
+        Args:
+            legend: The map's classes that have names.
+            where: What holds them, for messages.
+            only_these: Whether the map can hold no other classes.
+
+        Returns:
+            The steps; None where none is wanted.
+
+        Raises:
+            SettingsError: If a value cannot be read.
+        """
+        if self == RefineOptions():
+            return None
+
+        def morphology(option: str, written: str | None) -> tuple[tuple[int, ...], int] | None:
+            if written is None:
+                return None
+            classes, size = _split(option, written)
+            return tuple(class_ids(split_names(classes, legend), legend, where, only_these=only_these)), size
+
+        refinement = Refinement(
+            smooth=None if self.smooth is None else _whole("--smooth", self.smooth),
+            opening=morphology("--open", self.opening),
+            closing=morphology("--close", self.closing),
+            fill_holes=None if self.fill_holes is None else _size("--fill-holes", self.fill_holes),
+            sieve=None if self.sieve is None else _size("--sieve", self.sieve),
+        )
+        Refinement(refinement.smooth, refinement.opening, refinement.closing).steps(None, 1)  # checks windows
+        return refinement
+
+    def read_for_scene(self, classes: Sequence[LandClass], model: str, scene: Scene) -> Refinement | None:
+        """Read the steps for the map of a scene, and see that they can be taken there.
+
+        Args:
+            classes: The model's classes.
+            model: Its name.
+            scene: The scene.
+
+        Raises:
+            SettingsError: If a value cannot be read or used.
+        """
+        refinement = self.read(classes, model, only_these=True)
+        if refinement is not None:
+            place = scene.georeference
+            refinement.steps(measure_pixel_sizes(place.crs, place.transform, scene.shape), scene.shape[1])
+        return refinement
 
 
 @dataclass(frozen=True)
@@ -55,7 +119,7 @@ class Refinement:
         return vars(self) | {"opening": written(self.opening), "closing": written(self.closing)}
 
     def text(self, *, by_probability: bool) -> str:
-        """The steps in one line, for the tags of what they made."""
+        """Write the steps in one line, for the tags of what they made."""
         parts = []
         if self.smooth is not None:
             parts.append(f"smooth {self.smooth}")
@@ -77,7 +141,7 @@ class Refinement:
         bands: Sequence[int] = (),
         folder: Path | None = None,
     ) -> list[Step]:
-        """The steps, in their order.
+        """Make the steps, in their order.
 
         Args:
             pixel_sizes: Sizes of the map's pixels; None where hectares mean nothing.
@@ -103,66 +167,7 @@ class Refinement:
         return steps
 
 
-def read_refinement(
-    asked: Asked, legend: Sequence[LandClass], where: str, *, only_these: bool = False
-) -> Refinement | None:
-    """Read what the user wrote.
-
-    Args:
-        asked: Values by argument.
-        legend: The map's classes that have names.
-        where: What holds them, for messages.
-        only_these: Whether the map can hold no other classes.
-
-    Returns:
-        The steps; None where none is wanted.
-
-    Raises:
-        SettingsError: If a value cannot be read.
-    """
-    given = {name: value for name, value in asked.items() if value is not None}
-    if not given:
-        return None
-
-    def morphology(name: str, option: str) -> tuple[tuple[int, ...], int] | None:
-        if name not in given:
-            return None
-        classes, size = _split(option, given[name])
-        return tuple(class_ids(split_names(classes, legend), legend, where, only_these=only_these)), size
-
-    refinement = Refinement(
-        smooth=_whole("--smooth", given["smooth"]) if "smooth" in given else None,
-        opening=morphology("opening", "--open"),
-        closing=morphology("closing", "--close"),
-        fill_holes=_size("--fill-holes", given["fill_holes"]) if "fill_holes" in given else None,
-        sieve=_size("--sieve", given["sieve"]) if "sieve" in given else None,
-    )
-    Refinement(refinement.smooth, refinement.opening, refinement.closing).steps(None, 1)  # checks windows
-    return refinement
-
-
-def resolve_refinement(
-    asked: Asked, classes: Sequence[LandClass], model: str, scene: Scene
-) -> Refinement | None:
-    """Read what the user wrote for the map of a scene, and see that it can be done there.
-
-    Args:
-        asked: Values by argument.
-        classes: The model's classes.
-        model: Its name.
-        scene: The scene.
-
-    Raises:
-        SettingsError: If a value cannot be read or used.
-    """
-    refinement = read_refinement(asked, classes, model, only_these=True)
-    if refinement is not None:
-        place = scene.georeference
-        refinement.steps(measure_pixel_sizes(place.crs, place.transform, scene.shape), scene.shape[1])
-    return refinement
-
-
-def _size(option: str, value: str | int | float) -> str:
+def _size(option: str, value: str | float) -> str:
     parse_area(str(value), option)
     return "".join(str(value).split())
 

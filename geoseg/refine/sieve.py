@@ -19,15 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import NODATA
-from geoseg.refine.choice import choose
-from geoseg.refine.graph import SETTLED, PatchGraph
-from geoseg.refine.step import Change, Strip
+from geoseg.refine.patches import SETTLED, PatchGraph
+from geoseg.refine.step import Change, Strip, choose
 from geoseg.refine.survey import PatchSize, study_patches
 
 
 @dataclass(frozen=True)
 class Sieve:
-    """Merges every patch below a size into its best neighbour.
+    """Merge every patch below a size into its best neighbour.
 
     The best neighbour is the neighbouring class with the highest sum of stored probability over the patch;
     ties, and without probabilities: the one with which it shares most sides of pixels; ties: the lowest id.
@@ -48,7 +47,7 @@ class Sieve:
 
     @property
     def uses_probabilities(self) -> bool:
-        """Whether there are any."""
+        """Whether there are probabilities."""
         return bool(self.bands)
 
     def study(self, strips: Iterable[Strip]) -> Change:

@@ -1,10 +1,10 @@
-"""What a refine step is, and the part of a map it sees at once."""
+"""What a refine step is, the part of a map it sees at once, and how it chooses a class."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ Change = Callable[[Strip], NDArray[np.uint8]]
 
 
 class Step(Protocol):
-    """One refine step. Its answer for the whole map must not depend on how the map is cut into strips."""
+    """Change a class map. The answer for the whole map must not depend on how the map is cut into strips."""
 
     @property
     def name(self) -> str:
@@ -71,3 +71,19 @@ class Step(Protocol):
         Returns:
             What to do with each strip; called once for every strip, in the same order.
         """
+
+
+def choose(likely: NDArray[Any], around: NDArray[Any]) -> NDArray[np.int64]:
+    """Pick one class a row: the most likely that is around; ties: the one most around; ties: the first.
+
+    Args:
+        likely: (rows, classes), at least 0.
+        around: (rows, classes): how much of each class is around; 0 is not around. Every row has one.
+
+    Returns:
+        Index of the class, int64 (rows,).
+    """
+    likely = np.where(around > 0, likely, -1)
+    best = likely == likely.max(axis=1, keepdims=True)
+    chosen: NDArray[np.int64] = np.where(best, around, -1).argmax(axis=1)
+    return chosen

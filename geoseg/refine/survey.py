@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.raster.components import spread
-from geoseg.refine.graph import PatchGraph
-from geoseg.refine.patches import Patches, find_patches
+from geoseg.refine.patches import Patches, PatchGraph, find_patches
 from geoseg.refine.step import Change, Strip
 
 PixelAreas = Callable[[int, int], NDArray[np.float64]]
@@ -49,7 +48,7 @@ class Rule(Protocol):
 def study_patches(
     strips: Iterable[Strip], size: PatchSize, bands: int, rule: Rule, folder: Path | None
 ) -> Change:
-    """See all strips once and decide.
+    """See all strips once, and decide on their small patches.
 
     Args:
         strips: The strips of the map, without halo.
@@ -82,7 +81,7 @@ def _note(notes: IO[bytes], patches: Patches, tickets: NDArray[np.int64]) -> Non
 
 @dataclass(frozen=True)
 class _Painter:
-    """Gives small patches the class that was decided."""
+    """Give small patches the class that was decided."""
 
     notes: IO[bytes]
     decided: NDArray[np.uint8]

@@ -49,9 +49,9 @@ class EvaluateResult:
 
     def text(self) -> str:
         """The main figures as plain text."""
-        from geoseg.assess.text import sample_text, table
+        from geoseg.assess.report import render_drawn, render_text
 
-        return sample_text(self.report) if self.report["kind"] == "draw" else table(self.report)
+        return render_drawn(self.report) if self.report["kind"] == "draw" else render_text(self.report)
 
 
 def evaluate(
@@ -236,7 +236,7 @@ def _write(reports: Sequence[Path], content: dict[str, Any], examples: Any) -> d
         if kind == ".json":
             texts[kind] = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         else:
-            from geoseg.assess.page import render_page
+            from geoseg.assess.report import render_page
 
             texts[kind] = render_page(content, examples())
     try:

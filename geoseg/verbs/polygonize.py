@@ -24,6 +24,7 @@ from geoseg.polygons.writers import SUFFIXES, stage_polygons
 from geoseg.polygons.zonal.request import paths_of, zonal_of_map, zonal_to_json
 from geoseg.polygons.zonal.zonal import Zonal
 from geoseg.progress import Progress, Silent
+from geoseg.refine.request import RefineOptions
 from geoseg.system.memory import peak_memory
 from geoseg.units import parse_area
 from geoseg.verbs.check_map import check_metres, classes_of
@@ -123,13 +124,7 @@ def polygonize(
     endings: dict[str, Sequence[str]] = {"-o": SUFFIXES, "--refined": RASTERS, "--report": (".json",)}
     check_outputs(written, inputs, endings=endings, overwrite=overwrite)
     refinement = refinement_of(
-        {
-            "smooth": smooth,
-            "opening": opening,
-            "closing": closing,
-            "fill_holes": fill_holes,
-            "sieve": sieve,
-        },
+        RefineOptions(smooth=smooth, opening=opening, closing=closing, fill_holes=fill_holes, sieve=sieve),
         class_map,
     )
     check_refined(refined, refinement)

@@ -23,7 +23,7 @@ from geoseg.doctor.examine import examine
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid import Window
 from geoseg.inference.backends.convert import converted_network
-from geoseg.inference.normalise import Normalisation
+from geoseg.inference.reading import Normalisation
 from geoseg.labels.labels import open_labels
 from geoseg.models import Model, open_model
 from geoseg.models.conversion import ChipShape

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from geoseg.training.network.history import Epoch
 
 PathLike = str | os.PathLike[str]
-EXTRA = ("lightning", "matplotlib", "tensorboard", "torchvision")
+EXTRA = ("lightning", "tensorboard", "torchvision")
 RECIPE_FILE, FINGERPRINT = "recipe.toml", "fingerprint.txt"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geoseg.assess.compare import CHIP, compare
+from geoseg.assess.compare import CHIP, Compared, add_up, compare
+from geoseg.assess.examples import draw_examples
 from geoseg.assess.summary import summarise_labels
-from geoseg.assess.together import Compared, add_up, examples_of
 from tests.assess.maps import random_pair
 from tests.assess.test_compare import CLASSES, TOLERANCES, prepare
 
@@ -80,11 +80,11 @@ def test_examples_come_from_the_right_map(tmp_path):
     """The worst chip of all lies in the second map, the best in the first."""
     good, bad = random_pair(0, (2 * CHIP, CHIP), noise=0.01), random_pair(1, (CHIP, CHIP), noise=0.9)
     parts = [compared(tmp_path, good, "one"), compared(tmp_path, bad, "two")]
-    drawn = examples_of(parts, CLASSES)
+    drawn = draw_examples(parts, CLASSES, [None, None])
     assert drawn[0].title == "best, one"
     assert drawn[-1].title.endswith(", two")
     known = (bad[0] != 255) & (bad[1] != 255)
     assert drawn[-1].accuracy == pytest.approx((bad[0] == bad[1])[known].mean())
-    alone = examples_of(parts[1:], CLASSES)
+    alone = draw_examples(parts[1:], CLASSES, [None])
     assert alone[0].title == "best"
     assert alone[0].pictures == drawn[-1].pictures

@@ -81,7 +81,8 @@ def prepare(name: str, folder: str, side: int) -> None:
 
 def measure(name: str, folder: str, variant: str, side: int, count: int) -> Figures:
     """One process's figures: megapixels a second and a CPU-second, peak memory in GB."""
-    from geoseg.plan.settings import ComputeOptions, make_backend, resolve_settings
+    from geoseg.inference.backends.make import make_backend
+    from geoseg.plan.settings import ComputeOptions, resolve_settings
     from geoseg.system.allocator import keep_memory
     from geoseg.system.memory import peak_memory
 

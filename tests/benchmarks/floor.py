@@ -31,8 +31,9 @@ DIFFERENT = 8  # chips of the scene that are at hand; the others repeat them
 
 def alone(scene: str, model: str, backend: str, precision: str, chip: int, count: int) -> Taken:
     """The forwards alone, in this process."""
+    from geoseg.inference.backends.make import make_backend
     from geoseg.models import open_model
-    from geoseg.plan.settings import ComputeOptions, make_backend, resolve_settings
+    from geoseg.plan.settings import ComputeOptions, resolve_settings
     from geoseg.system.allocator import keep_memory
     from geoseg.system.memory import peak_memory
 

@@ -19,11 +19,10 @@ import rasterio.features
 import scipy.ndimage as ndimage
 
 from geoseg.refine.holes import FillHoles
-from geoseg.refine.morphology import Close, Open
 from geoseg.refine.passes import refine_array
 from geoseg.refine.sieve import Sieve
-from geoseg.refine.smooth import Smooth
 from geoseg.refine.survey import PatchSize
+from geoseg.refine.windows import Close, Open, Smooth
 
 NODATA = 255
 

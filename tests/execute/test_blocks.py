@@ -11,12 +11,11 @@ from geoseg.execute.block_store import BlockStore
 from geoseg.execute.blocks import BlockRenderer, split_at_seams
 from geoseg.grid import Grid, Window
 from geoseg.inference.compute import BlockComputer, ComputedBlock, Ingredients
-from geoseg.inference.margins import BlockGraph, Margin
-from geoseg.inference.normalise import Normalisation
-from geoseg.inference.stitcher import Stitcher
+from geoseg.inference.reading import Normalisation
+from geoseg.inference.stitching import BlockGraph, Margin, Stitcher
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, ProbabilityMap
 from tests.conftest import TINY_CLASSES
-from tests.inference.test_stitcher import FakeBackend, make_scene, neighbourhood
+from tests.inference.test_stitching import FakeBackend, make_scene, neighbourhood
 
 
 def finish_whole(renderer, stitched):
@@ -54,12 +53,12 @@ def test_any_order_makes_the_same_blocks(rows, cols, overlap, block_size, seed, 
         Margin(place, computed.total.margin(place.window))
         for computed in alone
         if computed.total is not None
-        for place in graph.given(computed.block.index)
+        for place in graph.sent(computed.block.index)
     ]
     rng.shuffle(margins)
-    parts = {c.block.index: renderer.render_interior(c, graph.taken(c.block.index)) for c in alone}
+    parts = {c.block.index: renderer.render_interior(c, graph.received(c.block.index)) for c in alone}
     for block in expected:
-        mine = [margin for margin in margins if margin.place.taker == block.index]
+        mine = [margin for margin in margins if margin.place.owner == block.index]
         finished = renderer.complete(parts[block.index], mine)
         assert finished.window == block.window
         assert finished.counts == block.counts
@@ -75,13 +74,13 @@ def test_strips_and_the_rest_are_the_whole(rows, cols, overlap, block_size, data
     graph = BlockGraph(grid.blocks(block_size))
     index = data.draw(st.sampled_from(list(graph.blocks)))
     core = graph.blocks[index].core
-    inside, strips = split_at_seams(core, core, graph.taken(index))
+    inside, strips = split_at_seams(core, core, graph.received(index))
     count = np.zeros(grid.shape, int)
     for part in (*strips, *([inside] if inside else [])):
         count[part.slices()] += 1
     assert count[core.slices()].min() == count.max() == 1
     assert count.sum() == core.pixels
-    for place in graph.taken(index):
+    for place in graph.received(index):
         common = inside.intersection(place.window) if inside else None
         assert common is None, "a margin reaches into what was called final"
 
@@ -94,7 +93,7 @@ def test_a_part_is_kept_as_it_is(tmp_path, at):
     renderer = BlockRenderer((ClassMap(TINY_CLASSES),), TINY_CLASSES, Window(0, 0, 60, 60), None)
     graph = BlockGraph(grid.blocks(24))
     with BlockComputer(Ingredients(scene, FakeBackend(neighbourhood), grid, unit, 3)) as computer:
-        part = renderer.render_interior(computer.compute(graph.blocks[at]), graph.taken(at))
+        part = renderer.render_interior(computer.compute(graph.blocks[at]), graph.received(at))
     store = BlockStore(tmp_path)
     store.make()
     store.put_pending(part)

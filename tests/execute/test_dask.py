@@ -143,9 +143,9 @@ class TestResume:
     ):
         join, ignored = crew.Crew.join, []
 
-        def seldom(self, index, givers):
+        def seldom(self, index, sources):
             if sum(index) < 3:
-                join(self, index, givers)
+                join(self, index, sources)
             else:
                 ignored.append(index)
             if len(ignored) == 5:

@@ -30,15 +30,15 @@ def test_the_same_bytes_and_no_block_twice(whole, tiny_model, tmp_path, cut, mon
 def test_only_unfinished_blocks_reach_the_network(whole, tiny_model, tmp_path, cut, monkeypatch):
     scene, reference = whole
     cut_short(scene, tiny_model, tmp_path, cut, monkeypatch, 5)
-    from geoseg.inference.blend import BlockSum
+    from geoseg.inference.sums import HostSums
 
-    forwards, forward = [], BlockSum.forward
+    forwards, forward = [], HostSums.infer
 
     def count(self, pixels, chips):
         forwards.extend(chips)
         return forward(self, pixels, chips)
 
-    monkeypatch.setattr(BlockSum, "forward", count)
+    monkeypatch.setattr(HostSums, "infer", count)
     report = predict(scene, tiny_model, tmp_path, resume=True).report
     assert len(forwards) == report["chips"] - report["chips_resumed"] < reference.report["chips"] / 2
 
@@ -100,10 +100,10 @@ class TestDamage:
 
     def test_margins_are_removed_when_they_are_taken(self, begun):
         finished = {path.stem for path in (begun / "blocks").iterdir()}
-        takers = {path.name.split("-of-")[0] for path in (begun / "margins").iterdir()}
+        owners = {path.name.split("-of-")[0] for path in (begun / "margins").iterdir()}
         assert len(finished) >= 5
-        assert takers
-        assert not takers & finished
+        assert owners
+        assert not owners & finished
 
     def test_what_a_killed_process_left_half_written_goes(self, whole, tiny_model, tmp_path, begun):
         for path in (

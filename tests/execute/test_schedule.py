@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from geoseg.execute.block_store import ResumeState
 from geoseg.execute.dask.schedule import Schedule
 from geoseg.grid import Grid
-from geoseg.inference.margins import BlockGraph
+from geoseg.inference.stitching import BlockGraph
 
 
 def simulate(schedule, graph, state, slots, choose):
@@ -28,13 +28,13 @@ def simulate(schedule, graph, state, slots, choose):
             computed.append(index)
             gives = choose(2) == 1
             silent |= set() if gives else {index}
-            if not graph.taken(index):
+            if not graph.received(index):
                 schedule.finished(index)
             for ready in schedule.computed(index, gives=gives):
                 there = set(computed) | ((state.finished | state.pending) - state.recompute)
-                givers = {place.giver for place in graph.taken(ready)}
-                assert {ready, *givers} <= there
-                assert set(schedule.givers(ready)) == givers - silent
+                sources = {place.source for place in graph.received(ready)}
+                assert {ready, *sources} <= there
+                assert set(schedule.sources(ready)) == sources - silent
                 running.append(("join", ready))
         else:
             joined.append(index)

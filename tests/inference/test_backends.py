@@ -18,7 +18,7 @@ from geoseg.inference.backends.onnx_ import OnnxBackend
 from geoseg.inference.backends.openvino_ import OpenVinoBackend
 from geoseg.inference.backends.torch_ import TorchBackend
 from geoseg.inference.backends.tta import SYMMETRIES, SymmetricBackend
-from geoseg.inference.normalise import Normalisation
+from geoseg.inference.reading import Normalisation
 from geoseg.models import build_network, load_model, size_divisor
 from geoseg.models.conversion import ChipShape, ConvertedNetwork, to_onnx
 from geoseg.models.sources import ONNX, ONNX_FILE

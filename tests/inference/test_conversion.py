@@ -23,8 +23,23 @@ SHAPE = ChipShape(1, 2, 64)
 """The model's own chips."""
 
 
+@pytest.fixture(scope="module")
+def exported():
+    """Converts each network at each shape once for all tests: how often it is asked to, they see by themselves."""
+    made = {}
+
+    def export(network, shape):
+        weights = b"".join(value.numpy().tobytes() for value in network.state_dict().values())
+        if (weights, shape) not in made:
+            made[weights, shape] = to_onnx(network, shape)
+        return made[weights, shape]
+
+    return export
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
+def own_cache(tmp_path, monkeypatch, exported):
+    monkeypatch.setattr(conversion, "to_onnx", exported)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
 

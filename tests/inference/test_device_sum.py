@@ -14,15 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.grid import WEIGHT_ONE, Grid
-from geoseg.inference.accumulate import begin_block
 from geoseg.inference.backends.torch_ import TorchBackend
 from geoseg.inference.backends.tta import SymmetricBackend
-from geoseg.inference.blend import BlockSum
 from geoseg.inference.compute import DEVICE_AHEAD, Ingredients, blocks_ahead, readers_for
-from geoseg.inference.device_sum import DeviceSum
-from geoseg.inference.normalise import Normalisation
-from geoseg.inference.stitcher import Stitcher
-from tests.inference.test_stitcher import FakeBackend, make_scene, neighbourhood
+from geoseg.inference.device_sum import DeviceSums
+from geoseg.inference.reading import Normalisation
+from geoseg.inference.stitching import Stitcher
+from geoseg.inference.sums import HostSums, begin_sums
+from tests.inference.test_stitching import FakeBackend, make_scene, neighbourhood
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
 
@@ -33,12 +32,12 @@ class OnDevice(FakeBackend):
 
     device: str = "accelerator"
 
-    def accumulate(self, grid, block, classes):
+    def begin_sums(self, grid, block, classes):
         def run(chips):
             assert chips.shape[0] == self.batch_size, "the batch shape changed"
             return torch.from_numpy(self.probabilities(chips.numpy()))
 
-        return DeviceSum(run, "cpu", self.batch_size, grid, block, classes)
+        return DeviceSums(run, "cpu", self.batch_size, grid, block, classes)
 
 
 def stitched(backend, scene, grid, block_size, *, with_sums=True):
@@ -91,7 +90,7 @@ def test_sums_stay_where_they_are_unless_asked_for():
 def test_ties_go_to_the_lowest_class():
     grid = Grid((8, 8), 8, 0)
     block = grid.blocks(8)[0]
-    total = DeviceSum(lambda chips: chips, "cpu", 1, grid, block, 3)
+    total = DeviceSums(lambda chips: chips, "cpu", 1, grid, block, 3)
     sums = np.zeros((3, 8, 8), np.int32)
     sums[1:] = 7
     total.add(block.core, sums)
@@ -103,7 +102,7 @@ def test_ties_go_to_the_lowest_class():
 def test_a_margin_is_a_copy():
     grid = Grid((8, 8), 8, 0)
     block = grid.blocks(8)[0]
-    total = DeviceSum(lambda chips: chips, "cpu", 1, grid, block, 1)
+    total = DeviceSums(lambda chips: chips, "cpu", 1, grid, block, 1)
     margin = total.margin(block.core)
     total.add(block.core, np.ones((1, 8, 8), np.int32))
     assert not margin.any()
@@ -112,8 +111,8 @@ def test_a_margin_is_a_copy():
 def test_only_accelerators_keep_sums_on_the_device():
     grid = Grid((8, 8), 8, 0)
     block = grid.blocks(8)[0]
-    assert isinstance(begin_block(TorchBackend(torch.nn.Identity()), grid, block, 2), BlockSum)
-    assert isinstance(begin_block(OnDevice(neighbourhood), grid, block, 2), DeviceSum)
+    assert isinstance(begin_sums(TorchBackend(torch.nn.Identity()), grid, block, 2), HostSums)
+    assert isinstance(begin_sums(OnDevice(neighbourhood), grid, block, 2), DeviceSums)
     assert blocks_ahead("cpu") == 1
     assert blocks_ahead("cuda:0") == DEVICE_AHEAD
 
@@ -129,7 +128,7 @@ def test_symmetries_on_a_device_are_those_of_the_host(tta):
     grid, scene = Grid((40, 33), 16, 4), make_scene((40, 33))
     block = grid.blocks(100)[0]
     values, _ = scene.read(block.reach)
-    total = backend.accumulate(grid, block, 3)
+    total = backend.begin_sums(grid, block, 3)
     chips = values[None, :, :16, :16].copy()
     on_device = total._run(torch.from_numpy(chips)).numpy()
     np.testing.assert_allclose(on_device, backend.probabilities(chips), atol=1e-6)
@@ -151,7 +150,7 @@ def test_a_gpu_agrees_with_the_cpu_in_fp32():
 def test_what_two_threads_add_to_the_same_pixels_is_all_there(monkeypatch):
     grid, readers = Grid((16, 16), 16, 4), threading.Barrier(2)
     (block,) = grid.blocks(16)
-    total = DeviceSum(lambda _chips: None, "cpu", 1, grid, block, 2)
+    total = DeviceSums(lambda _chips: None, "cpu", 1, grid, block, 2)
 
     class Meeting:
         """Sums that are read, and written only once another thread has read them too, or does not come."""

@@ -1,4 +1,4 @@
-"""Blocks are read in strips: every pixel once, chips as soon as their rows are there, nothing in vain."""
+"""Reading blocks: strips, what is wanted of them, and their values normalised."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from geoseg.errors import RunError
 from geoseg.grid import Grid, Window
-from geoseg.inference.normalise import Normalisation
-from geoseg.inference.reading import BlockReaders, StripReader, strips_of
+from geoseg.inference.reading import BlockReaders, Normalisation, strips_of
 
 GRID = Grid((100, 70), 16, 4)
 UNIT = Normalisation(np.zeros(1, np.float32), np.ones(1, np.float32))
@@ -45,7 +44,7 @@ def whole_block():
 
 
 def readers(source, *, area=None, rows=20, threads=2):
-    return BlockReaders(StripReader(source, UNIT), area, rows, threads)
+    return BlockReaders(source, UNIT, area=area, strip_rows=rows, threads=threads)
 
 
 @given(st.integers(0, 300), st.integers(1, 300), st.integers(1, 200))
@@ -145,3 +144,37 @@ def test_rows_that_no_chip_waits_for_are_told_of_too():
     reading = readers(source).begin(whole_block())
     with pytest.raises(RunError, match="damaged"):
         list(reading.chips(list(GRID.chips(whole_block()))[:1]))
+
+
+MEANS, STDS = np.array([0.5, -2], np.float32), np.array([0.25, 8], np.float32)
+
+
+@pytest.fixture
+def window():
+    """Values of two bands, one of them NaN where a pixel is valid; and a mask. 150 rows: more than one part."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(2, 150, 40)).astype(np.float32)
+    values[0, rng.random((150, 40)) < 0.2] = np.nan
+    return values, rng.random((150, 40)) < 0.8
+
+
+@pytest.mark.parametrize("has_place", [True, False])
+def test_every_pixel_by_the_numbers_of_its_band(window, has_place):
+    values, valid = window
+    expected = (values.astype(float) - MEANS[:, None, None]) / STDS[:, None, None]
+    expected[:, ~valid] = 0
+    expected[np.isnan(expected)] = 0
+    place = np.full_like(values, 7) if has_place else None
+    result = Normalisation(MEANS, STDS).apply(values, valid, place)
+    assert result is (place if has_place else values)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, expected, atol=1e-6)
+
+
+def test_a_pixel_that_one_band_lacks_keeps_the_others(window):
+    values, valid = window
+    alone = np.isnan(values[0]) & valid
+    assert alone.any()
+    result = Normalisation(MEANS, STDS).apply(values, valid)
+    assert not result[0, alone].any()
+    assert result[1, alone].all()

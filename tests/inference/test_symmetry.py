@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geoseg.inference.backends.tta import SYMMETRIES, SymmetricBackend
-from tests.inference.test_stitcher import FakeBackend, identity
+from tests.inference.test_stitching import FakeBackend, identity
 
 
 def chips(seed=0):

@@ -12,7 +12,7 @@ from torch import nn
 from geoseg.errors import SettingsError
 from geoseg.inference.backends.device import resolve_device, resolve_precision
 from geoseg.inference.backends.torch_ import TorchBackend
-from geoseg.inference.normalise import Normalisation
+from geoseg.inference.reading import Normalisation
 
 
 def chips(n=1, bands=3, size=48, seed=0):
@@ -59,6 +59,7 @@ def test_the_temperature_divides_the_logits(network):
     assert np.allclose(soft, expected, atol=1e-6)
 
 
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_every_thread_and_repeat_gives_the_same_bits(network, precision):
     backend = TorchBackend(network, precision=precision)
@@ -68,8 +69,17 @@ def test_every_thread_and_repeat_gives_the_same_bits(network, precision):
     assert all(np.array_equal(results[0], other) for other in results)
 
 
-def test_a_forward_computes_on_one_thread_and_leaves_the_caller_alone(network):
+@pytest.fixture
+def two_threads():
+    """Torch computes on two threads by default, as it does outside tests."""
     before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_forward_computes_on_one_thread_and_leaves_the_caller_alone(network):
     seen = []
 
     class Counting(nn.Module):
@@ -81,7 +91,7 @@ def test_a_forward_computes_on_one_thread_and_leaves_the_caller_alone(network):
     with ThreadPoolExecutor(2, initializer=backend.prepare_thread) as pool:
         list(pool.map(backend.probabilities, [chips()] * 4))
     assert seen == [1] * 4
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 2
 
 
 def test_a_place_in_the_batch_does_not_matter(network):

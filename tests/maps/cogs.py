@@ -10,7 +10,7 @@ from rasterio.transform import Affine
 
 from geoseg.grid import Window
 from geoseg.maps.cog.cog import StreamedCog
-from geoseg.maps.cog.overviews import HALVE
+from geoseg.maps.cog.pyramid import HALVE
 
 
 def describe(dataset):

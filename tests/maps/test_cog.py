@@ -18,8 +18,7 @@ from geoseg.errors import RunError
 from geoseg.grid import Window
 from geoseg.maps.cog import cog, pyramid
 from geoseg.maps.cog.cog import StreamedCog
-from geoseg.maps.cog.overviews import HALVE
-from geoseg.maps.cog.pyramid import Pyramid
+from geoseg.maps.cog.pyramid import HALVE, Pyramid
 from tests.maps.cogs import describe, pieces, read_level, smaller, stream
 
 EASY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -20,12 +20,10 @@ from rasterio.transform import Affine
 from geoseg.classes import LandClass
 from geoseg.errors import RunError
 from geoseg.grid import Window
-from geoseg.inference.blend import SUM_ONE
+from geoseg.inference.sums import SUM_ONE, decide
 from geoseg.maps.cog.tiles import Spool
-from geoseg.maps.decide import decide, to_bytes
-from geoseg.maps.kinds import ClassMap, ConfidenceMap, ProbabilityMap
-from geoseg.maps.scratch import ScratchRaster
-from geoseg.maps.writer import MapWriter
+from geoseg.maps.kinds import ClassMap, ConfidenceMap, ProbabilityMap, to_bytes
+from geoseg.maps.writer import MapWriter, ScratchRaster
 from geoseg.raster.georeference import Georeference
 
 CLASSES = (

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 
-from geoseg.maps.cog.overviews import HALVE, shapes
+from geoseg.maps.cog.pyramid import HALVE, shapes
 
 FEW = st.sampled_from([0, 1, 2, 254, 255])
 RASTERS = st.tuples(st.integers(1, 2), st.integers(1, 6), st.integers(1, 6)).flatmap(

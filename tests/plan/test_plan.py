@@ -106,7 +106,7 @@ def test_margins_that_wait_on_disk_give_the_same_bytes(scene, tiny_model, tmp_pa
     on_disk, report = predict("b.tif")
     assert report["plan"]["margins_on_disk"] is True
     assert read
-    assert {place.taker[0] - place.giver[0] for place in read} == {1}
+    assert {place.owner[0] - place.source[0] for place in read} == {1}
     assert on_disk == in_memory
 
 
@@ -219,6 +219,25 @@ def test_damaged_figures_are_measured_again_and_others_are_usual(tiny, tmp_path,
     assert measured_cost(model, settings, str) == usual_cost(model, settings)
     keep(kept.stem, b'{"another": "revision"}', MEASURED)
     assert not measured_cost(model, settings, str).measured
+
+
+def test_another_processor_is_measured_apart(tiny, monkeypatch):
+    model, settings = tiny
+    figures = iter([NetworkCost(1, 2, 3, 4.0), NetworkCost(5, 6, 7, 8.0)])
+    monkeypatch.setattr(costs, "_measure_elsewhere", lambda *_: next(figures))
+    found = []
+    for name in ("A", "B", "A"):
+        monkeypatch.setattr(costs, "processor_name", lambda name=name: name)
+        found.append(measured_cost(model, settings, str).process)
+    assert found == [1, 5, 1]
+
+
+def test_a_process_that_fails_leaves_the_usual_figures(tiny):
+    model, settings = tiny
+    unknown = replace(settings, tta="none of these")
+    with pytest.raises(subprocess.SubprocessError):
+        costs.measure_in_new_process(costs._measure_here, model, unknown)
+    assert measured_cost(model, unknown, str) == usual_cost(model, unknown)
 
 
 def test_a_larger_chip_or_batch_is_expected_to_take_more(tiny):

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from geoseg.refine.holes import FillHoles
-from geoseg.refine.morphology import Close, Open
 from geoseg.refine.passes import refine_array
 from geoseg.refine.sieve import Sieve
-from geoseg.refine.smooth import Smooth
 from geoseg.refine.step import Step
 from geoseg.refine.survey import PatchSize
+from geoseg.refine.windows import Close, Open, Smooth
 from tests.refine import plain
 
 BANDS = (1, 2, 7)

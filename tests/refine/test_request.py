@@ -18,7 +18,7 @@ from geoseg.maps.sidecar import class_table_xml
 from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.refine import passes
 from geoseg.refine.passes import refine_array
-from geoseg.refine.request import read_refinement
+from geoseg.refine.request import RefineOptions
 from geoseg.refine.sieve import Sieve
 from geoseg.refine.survey import PatchSize
 from geoseg.verbs import polygonize as polygonize_module
@@ -208,7 +208,7 @@ class TestPredict:
 @pytest.mark.parametrize(("amount", "least"), [(1000, 1000), (1000.25, 1001), (999.75, 1000)])
 def test_patches_below_a_size_are_those_a_filter_would_leave_out(option, amount, least):
     pixel_sizes = measure_pixel_sizes("EPSG:32614", Affine(10, 0, 500_000, 0, -10, 5_200_000), (9, 9))
-    refinement = read_refinement({option: amount * pixel_sizes.area_unit}, (), "map")
+    refinement = RefineOptions(**{option: f"{amount * pixel_sizes.area_unit}ha"}).read((), "map")
     (step,) = refinement.steps(pixel_sizes, 9)
     assert step.size.least == least
     np.testing.assert_array_equal(step.size.areas(3, 2), pixel_sizes.pixel_areas(3, 0, 2, 9))
@@ -230,7 +230,7 @@ def test_patches_below_a_size_are_those_a_filter_would_leave_out(option, amount,
 )
 def test_steps_in_one_line(asked, text):
     legend = [LandClass(1, "corn", "#ffd300"), LandClass(6, "grass, hay and pasture", "#e8ffbf")]
-    assert read_refinement(asked, legend, "map").text(by_probability=False) == text
+    assert RefineOptions(**asked).read(legend, "map").text(by_probability=False) == text
 
 
 @pytest.fixture

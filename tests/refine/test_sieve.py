@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from geoseg.refine.graph import SETTLED, PatchGraph
 from geoseg.refine.passes import refine_array
+from geoseg.refine.patches import SETTLED, PatchGraph
 from geoseg.refine.sieve import Sieve
 from geoseg.refine.survey import PatchSize
 from tests.refine import plain

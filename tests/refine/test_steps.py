@@ -9,12 +9,9 @@ from hypothesis import strategies as st
 
 from geoseg.errors import RunError, SettingsError
 from geoseg.refine.holes import FillHoles
-from geoseg.refine.morphology import Close, Open
-from geoseg.refine.passes import refine_array
-from geoseg.refine.rows import RowFile
-from geoseg.refine.smooth import Smooth
+from geoseg.refine.passes import RowFile, refine_array
 from geoseg.refine.survey import PatchSize
-from geoseg.refine.windows import over_squares
+from geoseg.refine.windows import Close, Open, Smooth, over_squares
 from tests.refine.test_contract import MAPS
 from tests.refine.test_sieve import as_map
 
@@ -66,7 +63,7 @@ class TestOpen:
         assert refine_array(classes, [Open(2, 3, (3, 9))], probabilities)[1, 1] == 1
 
     def test_many_pixels_at_once(self, monkeypatch):
-        monkeypatch.setattr("geoseg.refine.morphology._PORTION", 3)
+        monkeypatch.setattr("geoseg.refine.windows._PORTION", 3)
         classes = np.full((20, 20), 1, np.uint8)
         classes[::4] = 2
         assert (refine_array(classes, [Open(2, 3)])[1:-1] == 1).all()

@@ -15,8 +15,9 @@ import geoseg
 from geoseg.errors import ModelError
 from geoseg.inference.backends import choose
 from geoseg.inference.backends.device import has_bf16
+from geoseg.inference.backends.make import begin_backend, make_backend
 from geoseg.models import open_model
-from geoseg.plan.settings import ComputeOptions, begin_backend, make_backend, resolve_settings
+from geoseg.plan.settings import ComputeOptions, resolve_settings
 from geoseg.verbs.export import export_model
 from tests.conftest import SAMPLES, make_scene
 

@@ -164,7 +164,7 @@ def test_a_report_that_fails_leaves_nothing(rasters, monkeypatch):
     def fail(*_arguments):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("geoseg.assess.page.render_page", fail)
+    monkeypatch.setattr("geoseg.assess.report.render_page", fail)
 
     def refuse(*_arguments):
         raise OSError("no space left on device")

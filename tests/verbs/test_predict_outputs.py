@@ -47,7 +47,7 @@ class TestAllOrNothing:
         def fail(*_args, **_kwargs):
             raise RunError("device lost")
 
-        monkeypatch.setattr("geoseg.plan.settings.make_backend", fail)
+        monkeypatch.setattr("geoseg.inference.backends.make.make_backend", fail)
         with pytest.raises(RunError, match=r"^device lost$"):
             run(scene, tiny_model, tmp_path / "a")
         assert self.files(tmp_path / "a") == []

@@ -147,7 +147,7 @@ def test_it_takes_chips_of_other_sizes(quantized, tmp_path, chip_size):
 def test_what_its_strides_do_not_suit_is_refused(quantized, tmp_path):
     with pytest.raises(
         SettingsError,
-        match=r"takes 1 chip a forward of 512 pixels, not 1 of 250: 250 is no multiple .* leave --chip-size",
+        match=r"takes batches of 1 chip of 512 pixels, not 1 of 250: 250 is no multiple .* leave --chip-size",
     ):
         geoseg.predict(
             SAMPLES / "heldout.tif",

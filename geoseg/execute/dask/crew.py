@@ -18,7 +18,7 @@ from geoseg.execute.dask.cluster import GPU, look_over, require
 from geoseg.execute.dask.tasks import Done, compute_block, join_block
 from geoseg.execute.dask.worker import BlockResult, SpecAddress
 from geoseg.execute.spec import RunSpec
-from geoseg.inference.margins import Index
+from geoseg.inference.stitching import Index
 from geoseg.plan.workers import Workers
 from geoseg.progress import Progress
 
@@ -103,10 +103,10 @@ class Crew:
         name = f"compute-{index[0]}-{index[1]}"
         self._give(_Task(compute_block, (self._address, index), name, resources=self._resources))
 
-    def join(self, index: Index, givers: list[Index]) -> None:
+    def join(self, index: Index, sources: list[Index]) -> None:
         """Have a block joined, before any other is computed."""
         name = f"join-{index[0]}-{index[1]}"
-        self._give(_Task(join_block, (self._address, index, givers), name, priority=1))
+        self._give(_Task(join_block, (self._address, index, sources), name, priority=1))
 
     def next_done(self) -> BlockResult | Index:
         """Wait for the next task; what came of it.

@@ -19,7 +19,7 @@ from geoseg.execute.dask.crew import Crew
 from geoseg.execute.dask.schedule import Schedule
 from geoseg.execute.dask.worker import BlockResult, write_spec
 from geoseg.execute.spec import RunSpec
-from geoseg.inference.margins import BlockGraph, Index
+from geoseg.inference.stitching import BlockGraph, Index
 from geoseg.plan.workers import Workers
 from geoseg.progress import Progress
 from geoseg.scene import Scene
@@ -74,7 +74,7 @@ def _drive(schedule: Schedule, crew: Crew) -> Iterator[Index]:
     """Keep the workers busy; the finished blocks in row order."""
     computing = 0
     for left in schedule.ready():
-        crew.join(left, schedule.givers(left))
+        crew.join(left, schedule.sources(left))
     yield from schedule.take()
     while not schedule.is_done:
         while computing < crew.slots and (index := schedule.begin()) is not None:
@@ -86,7 +86,7 @@ def _drive(schedule: Schedule, crew: Crew) -> Iterator[Index]:
             if done.is_finished:
                 schedule.finished(done.index)
             for index in schedule.computed(done.index, gives=done.gives):
-                crew.join(index, schedule.givers(index))
+                crew.join(index, schedule.sources(index))
         else:
             schedule.finished(done)
         yield from schedule.take()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from geoseg.execute.block_store import ResumeState
-from geoseg.inference.margins import BlockGraph, Index
+from geoseg.inference.stitching import BlockGraph, Index
 
 
 class Schedule:
@@ -65,10 +65,10 @@ class Schedule:
         self._joining.update(ready)
         return ready
 
-    def givers(self, index: Index) -> list[Index]:
+    def sources(self, index: Index) -> list[Index]:
         """The blocks whose margins a block gets, all of them computed."""
-        places = self._graph.taken(index)
-        return [place.giver for place in places if place.giver not in self._silent]
+        places = self._graph.received(index)
+        return [place.source for place in places if place.source not in self._silent]
 
     def finished(self, index: Index) -> None:
         """Say that a block is finished."""
@@ -89,4 +89,4 @@ class Schedule:
     def _can_join(self, index: Index) -> bool:
         if index in self._finished or index in self._joining:
             return False
-        return self._computed.issuperset({index, *(place.giver for place in self._graph.taken(index))})
+        return self._computed.issuperset({index, *(place.source for place in self._graph.received(index))})

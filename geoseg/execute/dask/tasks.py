@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from geoseg.execute.dask.worker import BlockResult, BlockWorker, SpecAddress
-from geoseg.inference.margins import Index
+from geoseg.inference.stitching import Index
 from geoseg.system.memory import peak_memory
 
 _lock = Lock()
@@ -34,9 +34,9 @@ def compute_block(address: SpecAddress, index: Index) -> Done:
     return _done(_worker(address).compute(index))
 
 
-def join_block(address: SpecAddress, index: Index, givers: Sequence[Index]) -> Done:
+def join_block(address: SpecAddress, index: Index, sources: Sequence[Index]) -> Done:
     """Join a block; see ``BlockWorker.join``."""
-    _worker(address).join(index, givers)
+    _worker(address).join(index, sources)
     return _done(index)
 
 

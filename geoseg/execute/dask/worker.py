@@ -20,10 +20,9 @@ from geoseg._version import __version__
 from geoseg.errors import RunError
 from geoseg.execute.block_store import BlockStore, wait_for
 from geoseg.execute.spec import RunSpec
+from geoseg.inference.backends.make import make_backend
 from geoseg.inference.compute import BlockComputer
-from geoseg.inference.margins import BlockGraph, Index, Margin
-from geoseg.inference.stitcher import hand_on_margins
-from geoseg.plan.settings import make_backend
+from geoseg.inference.stitching import BlockGraph, Index, Margin, send_margins
 from geoseg.system.allocator import keep_memory
 
 _SPEC = "spec"
@@ -112,10 +111,10 @@ class BlockWorker:
     def compute(self, index: Index) -> BlockResult:
         """Compute a block, leave its margins, and all of it that is final."""
         computed = self.computer.compute(self.graph.blocks[index])
-        takers = [place.taker for place in self.graph.given(index)]
+        owners = [place.owner for place in self.graph.sent(index)]
         with computed.tally.spend("write"):
-            hand_on_margins(computed, _OnDisk(self.store, takers))
-        pending = self.spec.renderer.render_interior(computed, self.graph.taken(index))
+            send_margins(computed, _OnDisk(self.store, owners))
+        pending = self.spec.renderer.render_interior(computed, self.graph.received(index))
         if not self.store.has_finished(index):
             if pending.strips:
                 self.store.put_pending(pending)
@@ -123,20 +122,20 @@ class BlockWorker:
                 self.store.put_finished(pending.rendered)
         return BlockResult(index, is_finished=not pending.strips, gives=computed.total is not None)
 
-    def join(self, index: Index, givers: Sequence[Index]) -> None:
+    def join(self, index: Index, sources: Sequence[Index]) -> None:
         """Complete a block, unless a worker that was lost since has done so.
 
         Args:
             index: The block; it is computed.
-            givers: The blocks whose margins it gets; they are computed, too.
+            sources: The blocks whose margins it gets; they are computed, too.
 
         Raises:
             RunError: If something it needs was lost.
         """
-        store, places = self.store, self.graph.taken(index)
+        store, places = self.store, self.graph.received(index)
         if not store.has_finished(index):
             pending = wait_for(partial(store.pending, index))
-            wanted = [place for place in places if place.giver in givers]
+            wanted = [place for place in places if place.source in sources]
             margins = [wait_for(partial(store.margin, place)) for place in wanted]
             received = [margin for margin in margins if margin is not None]
             if pending is None or len(received) < len(margins):
@@ -166,12 +165,12 @@ class BlockResult:
 
 @dataclass(frozen=True)
 class _OnDisk:
-    """Margins of which each is put where its taker will look for it."""
+    """Margins of which each is put where its owner will look for it."""
 
     store: BlockStore
-    takers: Sequence[Index]
+    owners: Sequence[Index]
 
-    def hand_on(self, margin: Margin) -> None:
-        taker = margin.place.taker
-        if taker in self.takers and not self.store.has_finished(taker):
+    def send(self, margin: Margin) -> None:
+        owner = margin.place.owner
+        if owner in self.owners and not self.store.has_finished(owner):
             self.store.put_margin(margin)

@@ -1,4 +1,4 @@
-"""Which backend runs a network: the fastest that is installed, by a fixed rule, so that runs can be repeated.
+"""Choose the backend that runs a network: the fastest installed, by a fixed rule, so that runs repeat.
 
 On a CPU of the x86-64 kind OpenVINO is faster than torch in fp32 and bf16, and alone has int8; ONNX Runtime,
 in fp32 only, comes last (docs/backends.md has the figures). On a GPU it is torch.
@@ -71,7 +71,7 @@ def convert_or_torch(
         model: The model.
         backend: From ``resolve_backend``.
         precision: From ``resolve_backend``.
-        shape: The chips of a forward.
+        shape: The chips of a batch.
         say: Told when the network is converted.
         chosen: Whether the backend was chosen by rule: then torch runs what cannot be converted.
 

@@ -1,4 +1,4 @@
-"""The converted network that a backend runs: of the package, else of the cache, else made now and checked.
+"""Find the converted network that a backend runs: in the package or the cache, else made now and checked.
 
 A conversion is trusted only after its answer for one chip was compared with torch's: converters and runtimes
 have translated operators wrongly before without a word. OpenVINO's is made for the model's own chips, once,
@@ -46,7 +46,7 @@ def converted_network(
         model: The model.
         backend: ``"openvino"`` or ``"onnx"``.
         precision: ``"fp32"``, ``"bf16"`` (computed from the fp32 network) or ``"int8"``.
-        shape: The chips of a forward.
+        shape: The chips of a batch.
         say: Told when the network is converted.
 
     Returns:
@@ -74,12 +74,12 @@ def converted_network(
 
 
 def exported_network(model: Model, backend: str, shape: ChipShape, say: Say) -> ConvertedNetwork:
-    """The network as torch exports it for chips of a shape: of the cache, else made now and checked.
+    """Export the network from torch for chips of a shape: from the cache, else made now and checked.
 
     Args:
         model: The model, with a torch network.
         backend: ``"openvino"`` or ``"onnx"``: what compares it with torch.
-        shape: The chips of a forward.
+        shape: The chips of a batch.
         say: Told when the network is converted.
 
     Returns:
@@ -139,9 +139,9 @@ def _quantized(model: Model, shape: ChipShape) -> ConvertedNetwork:
         model.loaded[OPENVINO, "int8", shape] = resized(own, shape)
     except ModelError as error:
         raise SettingsError(
-            f"--precision int8: the quantized network of {model.card.name} takes {shapes[0].batch} chip a "
-            f"forward of {shapes[0].side} pixels, not {shape.batch} of {shape.side}: {error}; leave "
-            "--chip-size and --batch-size out"
+            f"--precision int8: the quantized network of {model.card.name} takes batches of "
+            f"{shapes[0].batch} chip of {shapes[0].side} pixels, not {shape.batch} of {shape.side}: {error}; "
+            "leave --chip-size and --batch-size out"
         ) from error
     return model.loaded[OPENVINO, "int8", shape]
 

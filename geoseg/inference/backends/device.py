@@ -1,4 +1,4 @@
-"""What this machine computes on and in, found out without torch where that can be known.
+"""Find out what this machine computes on and in, without torch where that can be known.
 
 Importing torch takes a second and more; a run with a converted network on a CPU does without it. So the
 system is asked first: where it has no driver of an accelerator at all, or torch was built for none, torch

@@ -1,7 +1,7 @@
 """The ONNX Runtime backend: fp32 on a CPU, small to install; needs no torch.
 
-A forward computes on the thread that asks for it, alone: with the shape and the thread count fixed a network
-gives the same bits whatever the number of forwards in flight.
+An inference computes on the thread that asks for it, alone: with the shape and the thread count fixed a
+network gives the same bits whatever the number of inferences in flight.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _ERRORS_ONLY = 3
 
 @dataclass(frozen=True)
 class OnnxBackend:
-    """Runs a converted network; see ``Backend``.
+    """Run a converted network; see ``Backend``.
 
     Attributes:
         network: Chips to probabilities, for chips of one shape, as ONNX.
-        forwards: Forwards worth having in flight; default one a core.
+        forwards: Inferences worth having in flight; default one a core.
         temperature: Divides the logits before the softmax.
 
     Raises:
@@ -53,7 +53,7 @@ class OnnxBackend:
         """Nothing: a session may be used from several threads."""
 
     def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run one forward; shapes as in ``Backend.probabilities``."""
+        """Run the network on one batch; shapes as in ``Backend.probabilities``."""
         given = dict(zip(INPUTS, (chips, np.array(self.temperature, np.float32)), strict=True))
         result: NDArray[np.float32] = self._session.run([OUTPUT], given)[0]
         return result

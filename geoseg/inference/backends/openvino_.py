@@ -1,7 +1,7 @@
 """The OpenVINO backend: the fastest on a CPU, in fp32, bf16 or int8; needs no torch.
 
-As many streams as forwards in flight, each of one thread: with the shape and the thread count fixed a network
-gives the same bits whatever the number of streams.
+There are as many streams as inferences in flight, each of one thread: with the shape and the thread count
+fixed a network gives the same bits whatever the number of streams.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 @dataclass(frozen=True)
 class OpenVinoBackend:
-    """Runs a converted network; see ``Backend``.
+    """Run a converted network; see ``Backend``.
 
     Attributes:
         network: Chips to probabilities, for chips of one shape.
         precision: ``"fp32"``, ``"bf16"`` or, of a quantized network, ``"int8"``.
-        forwards: Forwards in flight that it makes room for; default one a core.
+        forwards: Inferences in flight that it makes room for; default one a core.
         temperature: Divides the logits before the softmax.
 
     Raises:
@@ -62,11 +62,11 @@ class OpenVinoBackend:
         return self.network.shape.batch
 
     def prepare_thread(self) -> None:
-        """Give this thread a request of its own; a forward runs on one thread of OpenVINO's."""
+        """Give this thread a request of its own; an inference runs on one thread of OpenVINO's."""
         self._local.request = self._compiled.create_infer_request()
 
     def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run one forward; shapes as in ``Backend.probabilities``."""
+        """Run the network on one batch; shapes as in ``Backend.probabilities``."""
         if not hasattr(self._local, "request"):
             self.prepare_thread()
         given = dict(zip(INPUTS, (chips, np.array(self.temperature, np.float32)), strict=True))

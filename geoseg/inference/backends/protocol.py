@@ -25,17 +25,17 @@ class Backend(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """Chips in every forward."""
+        """Chips in every batch."""
 
     @property
     def forwards(self) -> int:
-        """How many forwards are worth having in flight at once."""
+        """How many inferences are worth having in flight at once."""
 
     def prepare_thread(self) -> None:
         """Called once in each thread that will call ``probabilities``."""
 
     def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run one forward.
+        """Run the network on one batch.
 
         Args:
             chips: float32 (batch_size, bands, chip_size, chip_size), normalised.

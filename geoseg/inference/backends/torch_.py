@@ -1,7 +1,8 @@
-"""The torch backend: bf16 where the processor has it, channels-last, one fixed shape a forward.
+"""The torch backend: bf16 where the processor has it, channels-last, one fixed shape of a batch.
 
-On a CPU every forward is one chip on one thread, and several run side by side: with the shape and the thread
-count fixed a network gives the same bits whatever the number of workers, and it is the fastest way as well.
+On a CPU every inference is one chip on one thread, and several run side by side: with the shape and the
+thread count fixed a network gives the same bits whatever the number of workers, and it is the fastest way as
+well.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import RunError
 from geoseg.grid import Block, Grid
-from geoseg.inference.device_sum import DeviceSum
+from geoseg.inference.device_sum import DeviceSums
 from geoseg.system.cpu import cores
 
 if TYPE_CHECKING:
@@ -26,13 +27,13 @@ GPU_BATCH_SIZE = 8
 
 @dataclass(frozen=True)
 class TorchBackend:
-    """Runs a torch network; see ``Backend``.
+    """Run a torch network; see ``Backend``.
 
     Attributes:
         network: Normalised (N, bands, rows, columns) to logits (N, classes, rows', columns').
         device: ``"cpu"``, ``"cuda:0"``, ``"mps"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
-        batch_size: Chips in every forward.
+        batch_size: Chips in every batch.
         divisor: Chip sides are padded with zeros to a multiple of this before the network.
         temperature: Divides the logits before the softmax.
     """
@@ -54,17 +55,17 @@ class TorchBackend:
 
     @property
     def forwards(self) -> int:
-        """One forward for each core of a CPU; two on an accelerator, so that copies overlap computing."""
+        """One inference for each core of a CPU; two on an accelerator, so that copies overlap computing."""
         return cores() if self.device == "cpu" else 2
 
     def prepare_thread(self) -> None:
-        """Let this thread compute alone: a forward's bits depend on its number of threads."""
+        """Let this thread compute alone: the bits of an answer depend on its number of threads."""
         import torch
 
         torch.set_num_threads(1)
 
     def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run one forward; shapes as in ``Backend.probabilities``.
+        """Run the network on one batch; shapes as in ``Backend.probabilities``.
 
         Raises:
             RunError: If the device runs out of memory.
@@ -73,7 +74,7 @@ class TorchBackend:
         return result
 
     def on_device(self, chips: Tensor) -> Tensor:
-        """Run one forward where the network is; shapes as in ``Backend.probabilities``.
+        """Run the network on one batch where the network is; shapes as in ``Backend.probabilities``.
 
         Raises:
             RunError: If the device runs out of memory.
@@ -81,11 +82,11 @@ class TorchBackend:
         import torch
 
         with torch.inference_mode(), self._autocast():
-            return torch.softmax(self._forward(chips) / self.temperature, dim=1)
+            return torch.softmax(self._infer(chips) / self.temperature, dim=1)
 
-    def accumulate(self, grid: Grid, block: Block, classes: int) -> DeviceSum:
+    def begin_sums(self, grid: Grid, block: Block, classes: int) -> DeviceSums:
         """Begin a block whose sums stay on the device."""
-        return DeviceSum(self.on_device, self.device, self.batch_size, grid, block, classes)
+        return DeviceSums(self.on_device, self.device, self.batch_size, grid, block, classes)
 
     def logits(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
         """What ``probabilities`` is made of: float32 as large, not divided by the temperature.
@@ -96,7 +97,7 @@ class TorchBackend:
         import torch
 
         with torch.inference_mode(), self._autocast():
-            result: NDArray[np.float32] = self._forward(self._upload(chips)).cpu().numpy()
+            result: NDArray[np.float32] = self._infer(self._upload(chips)).cpu().numpy()
         return result
 
     def _upload(self, chips: NDArray[np.float32]) -> Tensor:
@@ -104,7 +105,7 @@ class TorchBackend:
 
         return torch.from_numpy(chips).to(self.device, memory_format=torch.channels_last)
 
-    def _forward(self, chips: Tensor) -> Tensor:
+    def _infer(self, chips: Tensor) -> Tensor:
         """Logits float32 (batch, classes, chip_size, chip_size) on the device."""
         import torch
 

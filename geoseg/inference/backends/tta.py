@@ -1,7 +1,7 @@
-"""Test-time augmentation: a chip is predicted as it is, mirrored and turned, and the answers are averaged.
+"""Augment at test time: predict a chip as it is, mirrored and turned, and average the answers.
 
 A network sees a mirrored field as a field too, but not with the same numbers; the mean over the symmetries of
-the square is steadier than any of them, and costs as many forwards.
+the square is steadier than any of them, and costs as many inferences.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from geoseg.grid import Block, Grid
 from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.backends.torch_ import TorchBackend
-from geoseg.inference.device_sum import DeviceSum
+from geoseg.inference.device_sum import DeviceSums
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 SYMMETRIES: dict[str, tuple[tuple[int, bool], ...]] = {
     "none": ((0, False),),
     "flips": ((0, False), (0, True), (2, False), (2, True)),
@@ -33,7 +33,7 @@ the quarter turns they are all eight symmetries of the square, the dihedral grou
 
 @dataclass(frozen=True)
 class SymmetricBackend:
-    """Averages another backend's probabilities over symmetries; see ``Backend``.
+    """Average another backend's probabilities over symmetries; see ``Backend``.
 
     Attributes:
         inner: The backend that runs the network.
@@ -80,7 +80,7 @@ class SymmetricBackend:
         mean: NDArray[np.float32] = total / np.float32(len(SYMMETRIES[self.tta]))
         return mean
 
-    def accumulate(self, grid: Grid, block: Block, classes: int) -> DeviceSum:
+    def begin_sums(self, grid: Grid, block: Block, classes: int) -> DeviceSums:
         """Begin a block whose sums stay on the device, where the inner backend runs on one.
 
         Raises:
@@ -97,7 +97,7 @@ class SymmetricBackend:
             assert total is not None  # every kind of augmentation has a view
             return total.div_(len(SYMMETRIES[self.tta]))
 
-        return DeviceSum(run, self.device, self.batch_size, grid, block, classes)
+        return DeviceSums(run, self.device, self.batch_size, grid, block, classes)
 
 
 def _each_view_on_device(run: Callable[[Tensor], Tensor], chips: Tensor, tta: str) -> Iterator[Tensor]:
@@ -108,11 +108,11 @@ def _each_view_on_device(run: Callable[[Tensor], Tensor], chips: Tensor, tta: st
         yield answer.flip(-1) if mirrored else answer.clone()
 
 
-def each_view(run: Forward, chips: NDArray[np.float32], tta: str) -> Iterator[NDArray[np.float32]]:
-    """What a forward says of every view of a batch, turned and mirrored back.
+def each_view(run: Infer, chips: NDArray[np.float32], tta: str) -> Iterator[NDArray[np.float32]]:
+    """Give the answer for every view of a batch, turned and mirrored back.
 
     Args:
-        run: The forward.
+        run: Gives the probabilities of a batch.
         chips: float32 (..., rows, columns), squares.
         tta: A key of ``SYMMETRIES``; the views come in its order.
     """

@@ -1,4 +1,4 @@
-"""A Cloud Optimized GeoTIFF made while its pixels come: tiles are compressed as soon as they are complete.
+"""Make a Cloud Optimized GeoTIFF while its pixels come: tiles are compressed as soon as they are complete.
 
 When the last pixel has come, all that is left to do is to make the header and to copy compressed tiles.
 """
@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.grid import Window
-from geoseg.maps.cog.overviews import Bytes, Halve
-from geoseg.maps.cog.pyramid import Pyramid, Tile
+from geoseg.maps.cog.pyramid import Bytes, Halve, Pyramid, Tile
 from geoseg.maps.cog.tiff import LEADER, TRAILER, cog_header
 from geoseg.maps.cog.tiles import Spool, directory_of
 
@@ -26,7 +25,7 @@ _BATCH = 16
 
 
 class StreamedCog:
-    """One raster that is compressed in a thread of its own while it is written.
+    """Compress one raster in a thread of its own while it is written.
 
     The bytes of the file depend on the pixels and the description alone. Errors of the thread are raised by
     the next call.

@@ -1,4 +1,4 @@
-"""TIFF directories: read as GDAL wrote them, written again with other offsets.
+"""Read TIFF directories as GDAL wrote them, and write them again with other offsets.
 
 GDAL alone decides what the tags of a raster hold (georeferencing, palette, nodata, metadata); their bytes
 are taken over as they are. What a Cloud Optimized GeoTIFF adds is the order of things in the file: first all
@@ -90,7 +90,7 @@ _BIG = _Form(struct.pack("<2sHHH", b"II", 43, 8, 0), "<Q", "<Q", _LONG8)
 
 
 def read_directory(file: memoryview) -> Directory:
-    """The first directory of a little-endian TIFF that is in memory."""
+    """Read the first directory of a little-endian TIFF that is in memory."""
     form = _BIG if file[2] == 43 else _CLASSIC
     (at,) = struct.unpack_from(form.number, file, len(form.magic))
     (count,) = struct.unpack_from(form.n_entries, file, at)
@@ -107,7 +107,7 @@ def read_directory(file: memoryview) -> Directory:
 
 
 def cog_header(directories: Sequence[Directory], sizes: Sequence[NDArray[np.int64]], *, big: bool) -> bytes:
-    """Everything of a COG before its tiles.
+    """Write everything of a COG before its tiles.
 
     The tiles follow from the last directory's to the first one's, in row order, each in its four bytes before
     and after.

@@ -1,4 +1,4 @@
-"""Compressed tiles: GDAL makes them, a spool file keeps them until the file they belong to is written.
+"""Compress tiles with GDAL, and keep them in a spool file until the file they belong to is written.
 
 GDAL compresses with libdeflate, up to three times faster than Python's zlib, but gives compressed bytes only
 as part of a file: one is made in memory, tiles side by side, and they are cut out of it. The bytes of a tile
@@ -18,8 +18,7 @@ from rasterio.transform import Affine
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.classes import NODATA
-from geoseg.maps.cog.overviews import Bytes
-from geoseg.maps.cog.pyramid import TILE, Tile, is_empty
+from geoseg.maps.cog.pyramid import TILE, Bytes, Tile, is_empty
 from geoseg.maps.cog.tiff import LEADER, TILE_OFFSETS, TILE_SIZES, TRAILER, Directory, read_directory
 
 _CHUNK = 1 << 22
@@ -27,7 +26,7 @@ _SOMEWHERE = Affine(1, 0, 1, 0, -1, 0)  # rasterio warns of files without a tran
 
 
 def profile(shape: tuple[int, int], bands: int, level: int) -> dict[str, Any]:
-    """How GDAL writes a raster of our tiles.
+    """Say how GDAL writes a raster of our tiles.
 
     Args:
         shape: (rows, columns).
@@ -51,7 +50,7 @@ def profile(shape: tuple[int, int], bands: int, level: int) -> dict[str, Any]:
 
 
 def directory_of(shape: tuple[int, int], bands: int, describe: Callable[[Any], None]) -> Directory:
-    """The tags that GDAL writes for a raster; nothing but its description is made.
+    """Have GDAL write the tags of a raster; nothing but its description is made.
 
     Args:
         shape: (rows, columns).
@@ -84,7 +83,7 @@ def compress(tiles: Sequence[Bytes], level: int) -> list[bytes]:
 
 
 class Spool:
-    """Compressed tiles of all levels in one file, in the order in which they were finished.
+    """Keep compressed tiles of all levels in one file, in the order in which they were finished.
 
     Args:
         path: The file; made now.

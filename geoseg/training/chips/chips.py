@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from geoseg.classes import IGNORE
 from geoseg.errors import SettingsError
 from geoseg.grid import Window
-from geoseg.inference.normalise import Normalisation
+from geoseg.inference.reading import Normalisation
 from geoseg.models.card import ModelBand
 from geoseg.training.chips.augment.augmentation import TrainingChip, augment
 from geoseg.training.ground.folds import Region, Split

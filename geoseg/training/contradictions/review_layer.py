@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from geoseg.assess.classmap import ClassMap
-from geoseg.assess.sample_style import write_styles
+from geoseg.assess.sample import write_styles
 from geoseg.classes import LandClass, complete_legend
 from geoseg.errors import RunError
 from geoseg.files import atomic

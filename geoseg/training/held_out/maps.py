@@ -16,10 +16,11 @@ from geoseg.execute.local import finish_in_memory
 from geoseg.execute.spec import RunSpec
 from geoseg.files import publish
 from geoseg.grid import Grid, Window
+from geoseg.inference.backends.make import make_backend
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind
 from geoseg.maps.writer import TILE, MapWriter
 from geoseg.models import Model
-from geoseg.plan.settings import ComputeOptions, Settings, make_backend, resolve_settings
+from geoseg.plan.settings import ComputeOptions, Settings, resolve_settings
 from geoseg.progress import Bar, Progress
 from geoseg.training.ground.folds import Region
 from geoseg.training.ground.labelled_scene import LabelledScene

@@ -19,7 +19,7 @@ from geoseg.grid import Chip, Grid, Window
 from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.backends.torch_ import TorchBackend
 from geoseg.inference.backends.tta import SYMMETRIES, each_view
-from geoseg.inference.normalise import Normalisation
+from geoseg.inference.reading import Normalisation
 from geoseg.models import Model, size_divisor
 from geoseg.training.ground.folds import Region, cut
 from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene

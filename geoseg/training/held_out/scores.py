@@ -16,13 +16,12 @@ from geoseg.assess.bootstrap import block_size
 from geoseg.assess.boundary import read_tolerance
 from geoseg.assess.calibration import calibration_errors
 from geoseg.assess.classmap import open_class_map
-from geoseg.assess.compare import IDS, compare
+from geoseg.assess.compare import IDS, Compared, add_up, compare
 from geoseg.assess.evaluation import EVALUATION_VERSION, TOLERANCES
-from geoseg.assess.examples import Example, make_painter
-from geoseg.assess.page import render_page
+from geoseg.assess.examples import Example, draw_examples, make_painter
+from geoseg.assess.report import render_page
 from geoseg.assess.scores import number, score
 from geoseg.assess.summary import summarise_labels
-from geoseg.assess.together import Compared, add_up, examples_of
 from geoseg.classes import IGNORE, LandClass
 from geoseg.execute.report import versions
 from geoseg.grid import Window
@@ -94,7 +93,8 @@ def score_held_out(
         content["warnings"].append(
             f"pixels within {max(rims)} of a label border are not scored ([label_values] rim)"
         )
-    return content, examples_of(parts, classes)
+    painters = [make_painter(scenes[one.scene].image, (0, 0)) for one in maps]
+    return content, draw_examples(parts, classes, painters)
 
 
 def score_fold(
@@ -106,7 +106,7 @@ def score_fold(
 ) -> dict[str, Any]:
     """Score one fold: ``pixels``, ``accuracy``, ``miou``, ``ece`` and ``iou`` by class name."""
     inside = [one for one in maps if any(region.scene == one.scene for region in regions)]
-    total, _ = add_up(_compare(inside, scenes, regions, progress, pictures=False))
+    total, _ = add_up(_compare(inside, scenes, regions, progress, boundaries=False))
     ids = [item.id for item in classes]
     matrix = total.confusion()[np.ix_(ids, ids)]
     scores = score(matrix)
@@ -126,7 +126,7 @@ def _compare(
     regions: Sequence[Region],
     progress: Progress,
     *,
-    pictures: bool = True,
+    boundaries: bool = True,
 ) -> list[Compared]:
     opened = [(one.scene, open_class_map(one.classes, one.confidence)) for one in maps]
     block = max(block_size(None, item.georeference, item.shape) for _, item in opened)
@@ -141,11 +141,10 @@ def _compare(
                 item,
                 labels,
                 block=block,
-                tolerances=reach if pictures else (),
+                tolerances=reach if boundaries else (),
                 advance=lambda pixels: bar.advance(pixels / 1e6),
             )
-            painter = make_painter(scene.image, (0, 0)) if pictures else None
-            parts.append(Compared(scene.image.name, item, labels, counts, painter))
+            parts.append(Compared(scene.image.name, item, labels, counts))
     return parts
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.assess.calibration import bin_sums
-from geoseg.inference.blend import to_steps
-from geoseg.maps.decide import CONFIDENCE_ONE, decide, to_bytes
+from geoseg.inference.sums import decide, to_steps
+from geoseg.maps.kinds import CONFIDENCE_ONE, to_bytes
 
 COLDEST, HOTTEST = 0.1, 10.0
 _TRIALS = 25
@@ -64,7 +64,7 @@ class LogitSample:
     shares: tuple[ChipLogits, ...]
 
     def blend(self, temperature: float) -> NDArray[np.int32]:
-        """Blend the chips at a temperature: int32 (classes, pixels) in units of ``blend.SUM_ONE``."""
+        """Blend the chips at a temperature: int32 (classes, pixels) in units of ``sums.SUM_ONE``."""
         sums = np.zeros((self.classes, self.labels.size), np.int32)
         for share in self.shares:
             sums[:, share.pixels] += share.steps(temperature).astype(np.int32) * share.weights
@@ -96,7 +96,7 @@ def miscalibration(sums: NDArray[np.int32], labels: NDArray[np.uint8]) -> float:
     did, in the worst case less, and it changes more smoothly; the likelihood of the labels chose worse ones.
 
     Args:
-        sums: int32 (classes, pixels), blended, in units of ``blend.SUM_ONE``.
+        sums: int32 (classes, pixels), blended, in units of ``sums.SUM_ONE``.
         labels: uint8 (pixels,): class indices.
     """
     decision = decide(sums[:, None], np.ones((1, labels.size), bool))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from geoseg.classes import IGNORE
-from geoseg.inference.normalise import Normalisation
+from geoseg.inference.reading import Normalisation
 from geoseg.models.card import ModelBand
 from geoseg.training.chips.augment.augmentation import TrainingChip, augment
 from geoseg.training.chips.augment.geometry import Crop, Flips, QuarterTurns, Rotation, Scaling, warp

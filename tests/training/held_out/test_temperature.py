@@ -10,7 +10,7 @@ import shapely
 
 from geoseg.classes import IGNORE
 from geoseg.grid import WEIGHT_ONE, Window
-from geoseg.inference.blend import SUM_ONE
+from geoseg.inference.sums import SUM_ONE
 from geoseg.labels.labels import open_labels
 from geoseg.models import load_model
 from geoseg.scene import open_scene

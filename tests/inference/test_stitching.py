@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from geoseg.grid import Grid, Window
 from geoseg.inference.backends.torch_ import TorchBackend
-from geoseg.inference.blend import SUM_ONE
 from geoseg.inference.compute import Ingredients
-from geoseg.inference.normalise import Normalisation
-from geoseg.inference.stitcher import Stitcher
+from geoseg.inference.reading import Normalisation
+from geoseg.inference.stitching import Stitcher
+from geoseg.inference.sums import SUM_ONE
 
 STEP = 1 / 65535
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -17,9 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from rasterio.io import MemoryFile
 
-from geoseg.assess.examples import CHIP, choose, encode_png, make_examples, make_painter
-from geoseg.assess.page import render_page
+from geoseg.assess.compare import Compared
+from geoseg.assess.examples import CHIP, choose, draw_examples, encode_png, make_painter
 from geoseg.assess.plots import area_dots, class_bars, heat_map, reliability
+from geoseg.assess.report import render_page
 from geoseg.classes import LandClass
 from geoseg.errors import InputError
 from geoseg.grid import Window
@@ -29,6 +31,7 @@ from tests.assess.maps import NAMES, PLACE, random_pair, write
 from tests.conftest import make_scene
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
+SVG = "{http://www.w3.org/2000/svg}"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -89,7 +92,8 @@ def test_the_page_is_well_formed_and_fetches_nothing(evaluated):
     assert page.references
     assert all(reference.startswith("data:image/png;base64,") for reference in page.references)
     assert not {"script", "link", "iframe", "object", "b>lake"} & set(page.tags)
-    assert not re.search(r"url\(|@import|https?://", evaluated[1].replace("http://www.w3.org/2000/svg", ""))
+    namespaces = r"http://www\.w3\.org/(2000/svg|1999/xlink)"
+    assert not re.search(r"url\((?!#)|@import|https?://", re.sub(namespaces, "", evaluated[1]))
 
 
 def test_the_page_shows_the_numbers(evaluated):
@@ -125,13 +129,28 @@ def test_plots_are_valid_xml_and_hold_their_values():
     bins.append({"low": 0.5, "high": 1.0, "pixels": 10, "confidence": 0.8, "accuracy": 0.6})
     drawn = [heat_map(["x&y", "z"], [[3, 1], [0, 0]]), class_bars(bars), area_dots(dots), reliability(bins)]
     roots = [ET.fromstring(svg) for svg in drawn]
-    assert "x&y shown as z: 1 (25.0%)" in [title.text for title in roots[0].iter("title")]
-    assert {"75", "25"} <= {text.text for text in roots[0].iter("text")}
-    assert "0.40" in [text.text for text in roots[1].iter("text")]
-    assert ET.fromstring(area_dots([])).tag == "svg"
-    for svg in drawn:
-        numbers = re.findall(r' (?:x|y|width|height|cx|cy|x1|x2|y1|y2)="([^"]*)"', svg)
-        assert all(np.isfinite(float(number)) for number in numbers)
+    assert "x&y shown as z: 1 (25.0%)" in texts(roots[0], "title")
+    assert {"75", "25", "x&y"} <= texts(roots[0], "text")
+    assert {"0.40", "a<b", "no pixels"} <= texts(roots[1], "text")
+    assert {"a", "b"} <= texts(roots[2], "text")
+    assert "confidence 0.80, right 0.60 of the time, 10 pixels" in texts(roots[3], "title")
+    assert ET.fromstring(area_dots([])).tag == f"{SVG}svg"
+    assert not any(re.search(r"\bnan\b", svg) for svg in drawn)
+
+
+def texts(root, tag):
+    return {element.text for element in root.iter(f"{SVG}{tag}")}
+
+
+def test_plots_do_not_take_dollars_for_mathematics_and_repeat_their_bytes():
+    """Ids differ between plots, for they stand in one page."""
+    names = ["$x$", "a_b"]
+    first = heat_map(names, [[1, 2], [3, 4]])
+    assert set(names) <= texts(ET.fromstring(first), "text")
+    assert heat_map(names, [[1, 2], [3, 4]]) == first
+    other = class_bars([{"name": "a", "color": "#112233", "iou": 0.4}])
+    shared = set(re.findall(r'id="(\w+)"', first)) & set(re.findall(r'id="(\w+)"', other))
+    assert not any(f"#{name}" in first for name in shared)
 
 
 @settings(max_examples=30, deadline=None)
@@ -156,7 +175,7 @@ def test_examples_are_chosen_by_rank():
 def test_examples_show_what_they_say(tmp_path):
     class Raster:
         def __init__(self, values):
-            self.values = values
+            self.values, self.shape = values, values.shape
 
         def read(self, window):
             return self.values[window.slices()]
@@ -168,7 +187,9 @@ def test_examples_show_what_they_say(tmp_path):
     scene = open_scene(make_scene(tmp_path / "s.tif", (320, 300), holes=False))
     painter = make_painter(scene, (12, 7))
     chips = {(0, 0): [CHIP * CHIP, 10]}
-    (example,) = make_examples(chips, Raster(shown), Raster(truth), classes, truth.shape, painter)
+    counts = SimpleNamespace(chips=chips)
+    compared = Compared("map", Raster(shown), Raster(truth), counts)
+    (example,) = draw_examples([compared], classes, [painter])
     assert example.window == Window(0, 0, CHIP, CHIP)
     assert list(example.pictures) == ["Image", "Labels", "Map", "Errors"]
     pixels = {}

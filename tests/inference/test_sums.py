@@ -9,8 +9,8 @@ from contextlib import suppress
 import numpy as np
 
 from geoseg.grid import Grid
-from geoseg.inference.blend import SUM_ONE, BlockSum
-from tests.inference.test_stitcher import FakeBackend, identity
+from geoseg.inference.sums import SUM_ONE, HostSums
+from tests.inference.test_stitching import FakeBackend, identity
 
 CLASSES = 2
 
@@ -33,7 +33,7 @@ def test_what_two_threads_add_to_the_same_pixels_is_all_there(monkeypatch):
     grid = Grid((16, 16), 16, 4)
     (block,) = grid.blocks(16)
     chips = list(grid.chips(block))
-    total = BlockSum(FakeBackend(identity), grid, block, CLASSES)
+    total = HostSums(FakeBackend(identity), grid, block, CLASSES)
     total.sums = total.sums.view(Meeting)
     with ThreadPoolExecutor(2) as threads:
         answers = [np.full((1, CLASSES, 16, 16), 0.25, np.float32) for _ in range(2)]

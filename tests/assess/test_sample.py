@@ -11,8 +11,16 @@ import pyogrio
 import pytest
 
 from geoseg.assess.classmap import open_class_map
-from geoseg.assess.draw import draw_sample, random_numbers
-from geoseg.assess.sample import LAYER, METADATA, OUTLINES, is_sample, read_sample, write_sample
+from geoseg.assess.sample import (
+    LAYER,
+    METADATA,
+    OUTLINES,
+    draw_sample,
+    is_sample,
+    random_numbers,
+    read_sample,
+    write_sample,
+)
 from geoseg.classes import LandClass
 from geoseg.errors import InputError, SceneError
 from tests.assess.maps import NAMES, PLACE, patches, write
