@@ -141,9 +141,9 @@ def test_held_out_scenes_are_read_in_whole_tiles_of_their_files(models, tmp_path
     asked = []
 
     class Recording(BlockReaders):
-        def __init__(self, reader, area, strip_rows, threads):
+        def __init__(self, *args, strip_rows, **more):
             asked.append(strip_rows)
-            super().__init__(reader, area, strip_rows, threads)
+            super().__init__(*args, strip_rows=strip_rows, **more)
 
     monkeypatch.setattr(compute, "BlockReaders", Recording)
     maps_of([ground], [HeldOutPart(load_model(models[0]), (UPPER,))], tmp_path / "maps")
