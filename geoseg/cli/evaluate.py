@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from geoseg.cli.command import Verb
 from geoseg.cli.options import split_bands, split_list, talk_options
 from geoseg.errors import SettingsError
 
@@ -39,7 +40,7 @@ def split_remap(
     return pairs
 
 
-@click.command(short_help="Say how good a map or a model is.", epilog=EXAMPLES)
+@click.command(cls=Verb, short_help="Say how good a map or a model is.", epilog=EXAMPLES)
 @click.argument("target", metavar="MODEL|CLASSES.tif")
 @click.option("--labels", metavar="FILE", help="Class raster, polygons, or a filled sample.")
 @click.option("--scene", multiple=True, metavar="FILE", help="The scene: to map with MODEL, or for pictures.")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+from geoseg.cli.command import keep_debug
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -119,11 +122,33 @@ def stats_option(command: Command) -> Command:
     )(command)
 
 
+def debug_option(command: Command) -> Command:
+    """For developers and bug reports."""
+    return click.option(
+        "--debug",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=keep_debug,
+        help="Show the traceback of an error, and more of what is done.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """Results for programs."""
+    return click.option("--json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
 def talk_options(command: Command) -> Command:
     """How much is said: shared by all verbs that run for a while."""
     for option in (
-        click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
+        debug_option,
         click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors and results."),
     ):
         command = option(command)
     return command
+
+
+def print_json(content: Any) -> None:
+    """Print a result for programs."""
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False))

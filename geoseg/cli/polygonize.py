@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from geoseg.cli.command import Verb
 from geoseg.cli.options import border_options, refine_options, stats_option, talk_options
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -21,7 +22,7 @@ Examples:
 """
 
 
-@click.command(short_help="Trace the polygons of a class map.", epilog=EXAMPLES)
+@click.command(cls=Verb, short_help="Trace the polygons of a class map.", epilog=EXAMPLES)
 @click.argument("class_map", metavar="CLASSES.tif")
 @click.option(
     "-o",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from geoseg.cli.command import Verb
 from geoseg.cli.options import split_list, talk_options
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -32,7 +33,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
     return None if items is None else [int(item) for item in items]
 
 
-@click.command(short_help="Train a model on your own labels.", epilog=EXAMPLES)
+@click.command(cls=Verb, short_help="Train a model on your own labels.", epilog=EXAMPLES)
 @click.argument("recipe", type=FILE, required=False, metavar="RECIPE.toml")
 @click.option(
     "-o",
