@@ -43,9 +43,7 @@ Examples:
 )
 @click.option("--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the map says].")
 @refine_options
-@click.option(
-    "--refined", type=FILE, metavar="OUT.tif", help="Also write the class map that these steps made."
-)
+@click.option("--refined", type=FILE, metavar="OUT.tif", help="Also write the class map as clean-up left it.")
 @border_options
 @stats_option
 @click.option(

@@ -86,7 +86,10 @@ _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASS|PWD|AUTH|BEARER|COOKIE|HEADER|CREDE
 _FOREIGN = ("PROJ_LIB", "PROJ_DATA", "GDAL_DATA", "GDAL_DRIVER_PATH")
 _PLACE, _EXPECTED, _NEAR = (-99.0, 47.0), (500000.0, 5205164.11), 0.1
 """A point in degrees and in UTM zone 14 north (EPSG:32614), and how near an answer must be."""
+_GDAL_FILE = "gdalvrt.xsd"
+"""A file that every GDAL brings."""
 _SECONDS = 120
+"""How long importing a backend may take."""
 
 
 @dataclass(frozen=True)
@@ -308,27 +311,27 @@ def _devices(torch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _gdal() -> dict[str, Any]:
-    import pyogrio
-    import rasterio
-    from rasterio._env import GDALDataFinder
+    def of_rasterio() -> dict[str, Any]:
+        import rasterio
+        from rasterio._env import GDALDataFinder
 
-    return {
-        "rasterio": {
-            "version": rasterio.__gdal_version__,
-            "data": _data(os.environ.get("GDAL_DATA") or GDALDataFinder().search(), "gdalvrt.xsd"),
-        },
-        "pyogrio": {
-            "version": pyogrio.__gdal_version_string__,
-            "data": _data(os.environ.get("GDAL_DATA") or pyogrio.get_gdal_data_path(), "gdalvrt.xsd"),
-        },
-    }
+        return {"version": rasterio.__gdal_version__, "data": _data(GDALDataFinder().search())}
+
+    def of_pyogrio() -> dict[str, Any]:
+        import pyogrio
+
+        return {"version": pyogrio.__gdal_version_string__, "data": _data(pyogrio.get_gdal_data_path())}
+
+    return {"rasterio": _tried(of_rasterio), "pyogrio": _tried(of_pyogrio)}
 
 
-def _data(folder: str | None, file: str) -> dict[str, Any]:
+def _data(own: str | None) -> dict[str, Any]:
+    """GDAL's data folder: what a variable says comes before a library's own."""
+    folder = os.environ.get("GDAL_DATA") or own
     if folder is None:
-        return {"folder": None, "works": True}  # a GDAL of the system knows its own
-    works = (Path(folder) / file).is_file()
-    return {"folder": folder, "works": works} | ({} if works else {"problem": f"it has no {file}"})
+        return {"folder": None, "works": True}  # a GDAL of the system knows where its data is
+    works = (Path(folder) / _GDAL_FILE).is_file()
+    return {"folder": folder, "works": works} | ({} if works else {"problem": f"it has no {_GDAL_FILE}"})
 
 
 def _proj() -> dict[str, Any]:

@@ -143,6 +143,8 @@ def inspect(
 
     Args:
         scene: A raster by path or URL, or several that are one scene.
+
+        **Input**
         model: A bundled model's name or a model package; default the bundled model that fits.
         bands: The scene's bands in the model's order.
         nodata: Stored value that means nodata.
