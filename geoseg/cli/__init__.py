@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line; returns its exit code."""
+    """Run the command line and return its exit code."""
     shared: dict[str, bool] = {}
     try:
         code = cli.main(list(arguments), prog_name="geoseg", standalone_mode=False, obj=shared)
@@ -87,7 +87,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _explain(error: Exception) -> int:
-    """Say in one line why a run ended; returns its exit code."""
+    """Say in one line why a run ended, and return its exit code."""
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     text = " ".join(f"{error}{notes}".split())
     if isinstance(error, GeosegError):
@@ -98,5 +98,5 @@ def _explain(error: Exception) -> int:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """A polite kill ends a run as Ctrl-C does, so that its unfinished files are removed."""
+    """End a run on SIGTERM as Ctrl-C does, so that its unfinished files are removed."""
     raise KeyboardInterrupt

@@ -28,7 +28,7 @@ Examples:
 def split_remap(
     _context: click.Context, _parameter: click.Parameter, text: str | None
 ) -> dict[int | str, int] | None:
-    """``"1=1,5=2,lake=7"`` to a mapping."""
+    """Turn ``"1=1,5=2,lake=7"`` into a mapping."""
     if text is None:
         return None
     pairs: dict[int | str, int] = {}

@@ -55,7 +55,10 @@ Examples:
 )
 @click.option("--fiboa", is_flag=True, help="Add fiboa's columns of crop fields (.parquet only).")
 @click.option(
-    "--block-size", type=int, metavar="N", help="Pixels a side traced at once; only changes memory."
+    "--block-size",
+    type=int,
+    metavar="N",
+    help="Side of the blocks that are traced, in pixels; only changes memory.",
 )
 @click.option(
     "--max-memory", metavar="4GB", help="Memory that the process may take [default: half of what is free]."

@@ -58,7 +58,10 @@ Examples:
     "--batch-size", type=int, metavar="N", help="Chips an inference [default: 1 on a CPU, 8 on a GPU]."
 )
 @click.option(
-    "--block-size", type=int, metavar="N", help="Pixels a side stitched at once; only changes memory."
+    "--block-size",
+    type=int,
+    metavar="N",
+    help="Side of the blocks that are stitched, in pixels; only changes memory.",
 )
 @click.option(
     "--concurrency",

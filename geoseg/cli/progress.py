@@ -84,7 +84,7 @@ class _LineBar:
 
 
 def choose_progress(*, quiet: bool) -> Progress:
-    """The progress that suits where stderr goes."""
+    """Choose a bar where stderr is a terminal, lines elsewhere, nothing if quiet."""
     if quiet:
         return Silent()
     return TerminalProgress() if sys.stderr.isatty() else LineProgress()

@@ -25,11 +25,11 @@ Examples:
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> list[int] | None:
-    """``"0,2"`` to ``[0, 2]``."""
+    """Turn ``"0,2"`` into ``[0, 2]``."""
     items = split_list(context, parameter, text)
     for item in items or ():
         if not item.isdecimal():
-            raise click.BadParameter(f'"{item}" is no fold; write their numbers, such as 0,2')
+            raise click.BadParameter(f'"{item}" is not the number of a fold; write 0,2')
     return None if items is None else [int(item) for item in items]
 
 
