@@ -40,7 +40,7 @@ class Verb(click.Command):
         records = {
             parameter.name: record
             for parameter in self.get_params(ctx)
-            if (record := parameter.get_help_record(ctx)) is not None
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)) is not None
         }
         groups = dict(GROUPS.get(self.name or "", {"Options": ()}))
         grouped = {name for names in groups.values() for name in names}

@@ -26,11 +26,13 @@ def groups_in_help(verb, capsys):
     assert run([*words, "--help"]) == 0
     names = {flag: name for name, option in options_of(verb).items() for flag in option.opts}
     groups = {}
-    for line in capsys.readouterr().out.splitlines():
+    for line in capsys.readouterr().out.partition("\nVariables set options")[0].splitlines():
         if re.fullmatch(r"\w.*:", line):
             groups[line[:-1]] = shown = []
         elif (found := re.match(r"  (?:-\w, )?(--[\w-]+)", line)) and groups:
             shown.append(names.get(found[1], found[1]))
+        elif groups:
+            assert not re.match(r"  \S", line), f"no option: {line}"
     return {title: tuple(names) for title, names in groups.items() if names}
 
 
