@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import rasterio
 
 from geoseg.cli import run
@@ -21,11 +22,11 @@ def test_inspect_of_a_scene_that_fits(tmp_path, tiny_model, capsys):
     assert content["fits"] is True
     assert content["model"] == "tiny"
     assert content["verdict"] == "good fits tiny"
+    assert content["scene"].pop("gsd") == pytest.approx(10, rel=1e-3)  # metres on the ground, not of the grid
     assert content["scene"] == {
         "name": "good",
         "paths": [str(path)],
         "shape": [150, 130],
-        "gsd": 10.0,
         "crs": "EPSG:32614",
         "bands": [
             {"number": 1, "name": "red", "common_name": "red", "dtype": "int16"},
