@@ -26,8 +26,9 @@ from typing import Any
 import geoseg
 from geoseg._version import __version__
 from geoseg.system.cache import cache_folder
-from geoseg.system.cpu import cores, physical_cores, processor_name
-from geoseg.system.memory import free_memory, show_memory
+from geoseg.system.cpu import cores, processor_name
+from geoseg.system.memory import free_memory
+from geoseg.units import format_memory
 
 PACKAGES = (
     "numpy",
@@ -181,7 +182,7 @@ def _python() -> dict[str, Any]:
 
 
 def _system() -> dict[str, Any]:
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     folder = os.getcwd()
     return {
@@ -189,7 +190,7 @@ def _system() -> dict[str, Any]:
         "machine": platform.machine(),
         "processor": processor_name(),
         "processors": cores(),
-        "physical_cores": physical_cores(),
+        "physical_cores": psutil.cpu_count(logical=False),
         "memory_bytes": int(psutil.virtual_memory().total),
         "memory_free_bytes": free_memory(),
         "folder": folder,
@@ -462,26 +463,25 @@ def _detail(name: str, value: Any) -> str:
         return ", ".join(map(str, value))
     if isinstance(value, Mapping):
         return f"({_in_words(value)})"
-    return show_memory(value) if name.endswith("bytes") else _in_words(value)
+    return format_memory(value) if name.endswith("bytes") else _in_words(value)
 
 
 def _system_lines(values: Mapping[str, Any]) -> list[str]:
     physical = values["physical_cores"]
-    free = values["memory_free_bytes"]
     return [
         f"platform    {values['platform']}, {values['machine']}",
         f"processor   {values['processor']}: {values['processors']} processors"
         + ("" if physical is None else f" on {physical} cores"),
-        f"memory      {'unknown' if free is None else show_memory(free)} free of "
-        f"{show_memory(values['memory_bytes'])}",
-        f"disk        {show_memory(values['disk_free_bytes'])} free in {values['folder']}",
+        f"memory      {format_memory(values['memory_free_bytes'])} free of "
+        f"{format_memory(values['memory_bytes'])}",
+        f"disk        {format_memory(values['disk_free_bytes'])} free in {values['folder']}",
     ]
 
 
 def _cache_lines(values: Mapping[str, Any]) -> list[str]:
     if "folder" not in values:
         return [f"broken: {values['problem']}"]
-    lines = [f"{values['folder']}: {values['files']} files, {show_memory(values['bytes'])}"]
+    lines = [f"{values['folder']}: {values['files']} files, {format_memory(values['bytes'])}"]
     return lines + ([f"broken: {values['problem']}"] if "problem" in values else [])
 
 
