@@ -12,6 +12,7 @@ They are loaded when first used (PEP 562), so that importing geoseg costs nothin
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +22,22 @@ from geoseg.errors import GeosegError, InputError, RunError
 if TYPE_CHECKING:
     from geoseg.models import Model, load_model
     from geoseg.scene import Scene, open_scene
+    from geoseg.verbs.env import EnvResult, env
     from geoseg.verbs.evaluate import EvaluateResult, evaluate
     from geoseg.verbs.inspect import Inspection, inspect
     from geoseg.verbs.polygonize import PolygonizeResult, polygonize
     from geoseg.verbs.predict import PredictResult, predict
     from geoseg.verbs.train import TrainResult, train
 
+logging.getLogger("geoseg").addHandler(logging.NullHandler())  # silent unless the program asks for the log
+
 _HOMES = {
     "predict": "geoseg.verbs.predict",
     "PredictResult": "geoseg.verbs.predict",
     "polygonize": "geoseg.verbs.polygonize",
     "PolygonizeResult": "geoseg.verbs.polygonize",
+    "env": "geoseg.verbs.env",
+    "EnvResult": "geoseg.verbs.env",
     "evaluate": "geoseg.verbs.evaluate",
     "EvaluateResult": "geoseg.verbs.evaluate",
     "inspect": "geoseg.verbs.inspect",
@@ -45,6 +51,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "EnvResult",
     "EvaluateResult",
     "GeosegError",
     "InputError",
@@ -56,6 +63,7 @@ __all__ = [
     "Scene",
     "TrainResult",
     "__version__",
+    "env",
     "evaluate",
     "inspect",
     "load_model",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
 import os
 import re
 import secrets
@@ -22,6 +23,7 @@ from typing import Any
 
 from geoseg.errors import OutputError, RunError
 
+_LOGGER = logging.getLogger(__name__)
 _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.(?P<pid>\d+)\.[0-9a-f]+\.part(?P<rest>.*)", re.DOTALL)
 """The names that ``temporary_path`` gives; GDAL and SQLite add something (``.part.gpkg-journal``)."""
 _GEOTIFF = (".tif", ".tiff")
@@ -118,6 +120,7 @@ def _publish(files: Sequence[StagedFile], *, sync: bool) -> None:
                 stale.unlink(missing_ok=True)
     for file in files:
         os.replace(file.staged, file.final)
+        _LOGGER.debug("wrote %s", file.final)
 
 
 def discard(files: Iterable[StagedFile]) -> None:

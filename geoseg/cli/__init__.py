@@ -16,6 +16,7 @@ from typing import NoReturn
 import click
 
 from geoseg._version import __version__
+from geoseg.cli.env import env
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.inspect import inspect
 from geoseg.cli.models import models
@@ -36,6 +37,12 @@ Examples:
   geoseg evaluate map.tif --labels truth.tif       how good is the map?
   geoseg train recipe.toml -o my-crops             learn from your own labels
   geoseg models show dakota-crops                  what a model is worth
+  geoseg env                                       what works here, for a bug report
+
+\b
+Options can be set by variables too: GEOSEG_PREDICT_CHIP_SIZE=512 sets --chip-size of geoseg predict.
+GEOSEG_MODEL, GEOSEG_MAX_MEMORY, GEOSEG_DEVICE, GEOSEG_BACKEND, GEOSEG_PRECISION, GEOSEG_QUIET and
+GEOSEG_DEBUG set an option of every verb that has it. The command line wins over a variable.
 """
 
 
@@ -47,7 +54,7 @@ def cli() -> None:
     """Turn satellite and aerial scenes of any size into crop and land-cover maps."""
 
 
-for _verb in (predict, inspect, polygonize, evaluate, train, models):
+for _verb in (predict, inspect, polygonize, evaluate, train, models, env):
     cli.add_command(_verb)
 
 
@@ -61,9 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line; returns its exit code."""
+    """Run the command line and return its exit code."""
+    shared: dict[str, bool] = {}
     try:
-        code = cli.main(list(arguments), prog_name="geoseg", standalone_mode=False)
+        code = cli.main(list(arguments), prog_name="geoseg", standalone_mode=False, obj=shared)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -72,15 +80,16 @@ def run(arguments: Sequence[str]) -> int:
         click.echo(f"geoseg: interrupted; {said or 'no output was written'}", err=True)
         return INTERRUPTED
     except Exception as error:
-        if "--debug" in arguments:
+        if shared.get("debug"):
             raise
         return _explain(error)
     return code if isinstance(code, int) else 0
 
 
 def _explain(error: Exception) -> int:
-    """Say in one line why a run ended; returns its exit code."""
-    text = " ".join(str(error).split())
+    """Say in one line why a run ended, and return its exit code."""
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    text = " ".join(f"{error}{notes}".split())
     if isinstance(error, GeosegError):
         click.echo(f"geoseg: error: {text}", err=True)
         return error.exit_code
@@ -89,5 +98,5 @@ def _explain(error: Exception) -> int:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """A polite kill ends a run as Ctrl-C does, so that its unfinished files are removed."""
+    """End a run on SIGTERM as Ctrl-C does, so that its unfinished files are removed."""
     raise KeyboardInterrupt

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from geoseg.cli.command import Verb
 from geoseg.cli.options import split_bands, split_list, talk_options
 from geoseg.errors import SettingsError
 
@@ -27,7 +28,7 @@ Examples:
 def split_remap(
     _context: click.Context, _parameter: click.Parameter, text: str | None
 ) -> dict[int | str, int] | None:
-    """``"1=1,5=2,lake=7"`` to a mapping."""
+    """Turn ``"1=1,5=2,lake=7"`` into a mapping."""
     if text is None:
         return None
     pairs: dict[int | str, int] = {}
@@ -39,7 +40,7 @@ def split_remap(
     return pairs
 
 
-@click.command(short_help="Say how good a map or a model is.", epilog=EXAMPLES)
+@click.command(cls=Verb, short_help="Say how good a map or a model is.", epilog=EXAMPLES)
 @click.argument("target", metavar="MODEL|CLASSES.tif")
 @click.option("--labels", metavar="FILE", help="Class raster, polygons, or a filled sample.")
 @click.option("--scene", multiple=True, metavar="FILE", help="The scene: to map with MODEL, or for pictures.")

@@ -6,15 +6,17 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import scene_options
+from geoseg.cli.command import Verb
+from geoseg.cli.options import debug_option, json_option, print_json, scene_options
 
 
-@click.command(short_help="Say whether a scene fits a model, and what to do if not.")
+@click.command(cls=Verb, short_help="Say whether a scene fits a model, and what to do if not.")
 @click.argument("scene", nargs=-1, required=True, metavar="SCENE...")
 @scene_options
-@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+@json_option
+@debug_option
 @click.pass_context
-def inspect(context: click.Context, /, scene: tuple[str, ...], **options: Any) -> None:
+def inspect(context: click.Context, /, scene: tuple[str, ...], json: bool, **options: Any) -> None:
     """Examine SCENE as predict would, without running the network.
 
     Exits with 0 when the scene fits the model, with 2 when predict would refuse it.
@@ -22,5 +24,8 @@ def inspect(context: click.Context, /, scene: tuple[str, ...], **options: Any) -
     from geoseg.verbs.inspect import inspect as run
 
     result = run(list(scene), **options)
-    click.echo(result.text())
+    if json:
+        print_json(result.to_json())
+    else:
+        click.echo(result.text())
     context.exit(0 if result.fits else 2)

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from geoseg.cli.many import ManyValues
-from geoseg.cli.options import split_bands, talk_options
+from geoseg.cli.command import Verb
+from geoseg.cli.options import debug_option, json_option, print_json, split_bands, talk_options
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -18,23 +18,26 @@ def models() -> None:
     """List models and show what they read, what they tell apart, and how well."""
 
 
-@models.command("list")
-def list_models() -> None:
+@models.command("list", cls=Verb)
+@json_option
+@debug_option
+def list_models(json: bool) -> None:
     """List the bundled models."""
     from geoseg.models import bundled_models, load_card
+    from geoseg.models.card import card_to_json, summary_line
+    from geoseg.models.sources import find_package
 
-    for name in bundled_models():
-        card = load_card(name)
-        bands = ", ".join(card.band_names)
-        about = "about " if card.gsd_estimated else ""
-        gsd = "" if card.gsd is None else f" at {about}{card.gsd:.3g} m a pixel"
-        click.echo(
-            f"{name}: {len(card.classes)} classes from {len(card.bands)} bands ({bands}), {card.units}{gsd}"
-        )
+    cards = [load_card(name) for name in bundled_models()]
+    if json:
+        print_json([card_to_json(card, find_package(card.name).size()) for card in cards])
+        return
+    for card in cards:
+        click.echo(summary_line(card))
 
 
-@models.command()
+@models.command(cls=Verb)
 @click.argument("model", metavar="NAME|DIR|ZIP|ONNX|hf://")
+@debug_option
 def show(model: str) -> None:
     """Show a model's card: bands, classes, scores, and where it is and is not to be trusted."""
     from geoseg.models import describe, load_card
@@ -42,7 +45,7 @@ def show(model: str) -> None:
     click.echo(describe(load_card(model)))
 
 
-@models.command("export")
+@models.command("export", cls=Verb)
 @click.argument("model", metavar="NAME|DIR|ZIP|hf://")
 @click.option("--to", type=click.Choice(["onnx", "openvino"]), required=True, help="The format.")
 @click.option("-o", "--output", type=FOLDER, metavar="DIR", required=True, help="The new package.")
@@ -61,7 +64,7 @@ def export_model(quiet: bool, model: str, **options: Any) -> None:
     click.echo(run(model, **options, progress=choose_progress(quiet=quiet)))
 
 
-@models.command(cls=ManyValues)
+@models.command(cls=Verb)
 @click.argument("model", metavar="NAME|DIR|ZIP|hf://")
 @click.option("--scenes", multiple=True, required=True, metavar="FILE...", help="Like what it will map.")
 @click.option("--labels", multiple=True, metavar="FILE...", help="What is true there, one for each scene.")

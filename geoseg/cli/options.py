@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from geoseg.cli.command import keep_debug
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def split_list(_context: click.Context, _parameter: click.Parameter, text: str | None) -> list[str] | None:
-    """``"a, b"`` to ``["a", "b"]``."""
+    """Split ``"a, b"`` into ``["a", "b"]``."""
     return None if text is None else [item.strip() for item in text.split(",") if item.strip()]
 
 
 def split_bands(
     context: click.Context, parameter: click.Parameter, text: str | None
 ) -> list[str | int] | None:
-    """``"nir,3"`` to ``["nir", 3]``."""
+    """Split ``"nir,3"`` into ``["nir", 3]``."""
     items = split_list(context, parameter, text)
     return None if items is None else [int(item) if item.isdecimal() else item for item in items]
 
@@ -26,7 +29,7 @@ def split_bands(
 def pixels_or_auto(
     _context: click.Context, _parameter: click.Parameter, text: str | None
 ) -> int | str | None:
-    """``"512"`` to ``512``; ``"auto"`` as it is."""
+    """Turn ``"512"`` into ``512``; leave ``"auto"`` as it is."""
     if text is None or text == "auto":
         return text
     try:
@@ -36,7 +39,7 @@ def pixels_or_auto(
 
 
 def scene_options(command: Command) -> Command:
-    """How to read a scene: shared by predict and inspect."""
+    """Add how a scene is read: in predict and inspect."""
     for option in (
         click.option(
             "--warp", is_flag=True, help="Bring a scene with GCPs, RPCs or a rotation to a north-up grid."
@@ -64,7 +67,7 @@ def scene_options(command: Command) -> Command:
 
 
 def refine_options(command: Command) -> Command:
-    """How a class map is cleaned up: shared by predict and polygonize."""
+    """Add how a class map is cleaned up: in predict and polygonize."""
     for option in (
         click.option(
             "--sieve", metavar="0.5ha|450m2|20px", help="Merge smaller patches into their best neighbour."
@@ -94,7 +97,7 @@ def refine_options(command: Command) -> Command:
 
 
 def border_options(command: Command) -> Command:
-    """How borders of polygons are changed: shared by predict and polygonize."""
+    """Add how borders of polygons are changed: in predict and polygonize."""
     for option in (
         click.option(
             "--smooth-borders", type=int, metavar="N", help="Cut the corners of borders round, 1 to 4 times."
@@ -110,7 +113,7 @@ def border_options(command: Command) -> Command:
 
 
 def stats_option(command: Command) -> Command:
-    """Which statistics polygons get: shared by predict and polygonize."""
+    """Add which statistics polygons get: in predict and polygonize."""
     return click.option(
         "--stats",
         metavar="S,S,...",
@@ -119,11 +122,33 @@ def stats_option(command: Command) -> Command:
     )(command)
 
 
+def debug_option(command: Command) -> Command:
+    """Add ``--debug``: in every verb."""
+    return click.option(
+        "--debug",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=keep_debug,
+        help="Show the traceback of an error, and more of what is done.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """Add ``--json``: in verbs whose result is a text."""
+    return click.option("--json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
 def talk_options(command: Command) -> Command:
-    """How much is said: shared by all verbs that run for a while."""
+    """Add how much is said: in verbs that run for a while."""
     for option in (
-        click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
+        debug_option,
         click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors and results."),
     ):
         command = option(command)
     return command
+
+
+def print_json(content: Any) -> None:
+    """Print a result as JSON."""
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False))

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from geoseg.cli.command import Verb
 from geoseg.cli.options import border_options, refine_options, stats_option, talk_options
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -21,7 +22,7 @@ Examples:
 """
 
 
-@click.command(short_help="Trace the polygons of a class map.", epilog=EXAMPLES)
+@click.command(cls=Verb, short_help="Trace the polygons of a class map.", epilog=EXAMPLES)
 @click.argument("class_map", metavar="CLASSES.tif")
 @click.option(
     "-o",
@@ -42,9 +43,7 @@ Examples:
 )
 @click.option("--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the map says].")
 @refine_options
-@click.option(
-    "--refined", type=FILE, metavar="OUT.tif", help="Also write the class map that these steps made."
-)
+@click.option("--refined", type=FILE, metavar="OUT.tif", help="Also write the class map as clean-up left it.")
 @border_options
 @stats_option
 @click.option(
@@ -56,7 +55,10 @@ Examples:
 )
 @click.option("--fiboa", is_flag=True, help="Add fiboa's columns of crop fields (.parquet only).")
 @click.option(
-    "--block-size", type=int, metavar="N", help="Pixels a side traced at once; only changes memory."
+    "--block-size",
+    type=int,
+    metavar="N",
+    help="Side of the blocks that are traced, in pixels; only changes memory.",
 )
 @click.option(
     "--max-memory", metavar="4GB", help="Memory that the process may take [default: half of what is free]."

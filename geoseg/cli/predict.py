@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from geoseg.cli.command import Verb
 from geoseg.cli.options import (
     border_options,
     pixels_or_auto,
@@ -29,7 +30,7 @@ Examples:
 """
 
 
-@click.command(short_help="Map the classes of a scene.", epilog=EXAMPLES)
+@click.command(cls=Verb, short_help="Map the classes of a scene.", epilog=EXAMPLES)
 @click.argument("scene", nargs=-1, required=True, metavar="SCENE...")
 @click.option(
     "-o", "--output", type=FILE, metavar="OUT.tif", help="Class map [default: SCENE_classes.tif here]."
@@ -54,16 +55,20 @@ Examples:
 )
 @click.option("--overlap", type=int, metavar="N", help="Pixels that chips share [default: the model's].")
 @click.option(
-    "--batch-size", type=int, metavar="N", help="Chips a forward [default: 1 on a CPU, 8 on a GPU]."
+    "--batch-size", type=int, metavar="N", help="Chips an inference [default: 1 on a CPU, 8 on a GPU]."
 )
 @click.option(
-    "--block-size", type=int, metavar="N", help="Pixels a side stitched at once; only changes memory."
-)
-@click.option(
-    "--forwards",
+    "--block-size",
     type=int,
     metavar="N",
-    help="Forwards at once; only changes speed [default: what is fastest].",
+    help="Side of the blocks that are stitched, in pixels; only changes memory.",
+)
+@click.option(
+    "--concurrency",
+    "forwards",
+    type=int,
+    metavar="N",
+    help="Inferences at once; only changes speed [default: what is fastest].",
 )
 @click.option("--workers", type=int, metavar="N", help="Compute in N processes, each with one thread.")
 @click.option("--dask", metavar="tcp://HOST:PORT", help="Compute on the workers of a Dask cluster.")

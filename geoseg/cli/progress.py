@@ -1,7 +1,11 @@
-"""Progress on stderr: a bar with throughput and time left in a terminal, now and then a line elsewhere."""
+"""What a run says on stderr: the records of its log, and how far it is.
+
+In a terminal that is a bar with throughput and time left, elsewhere a line now and then.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +21,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 _MANY = 10.0
 
 
-class TerminalProgress:
+class TerminalProgress(Progress):
     """A bar that is drawn in place."""
 
     @contextmanager
@@ -33,10 +37,6 @@ class TerminalProgress:
         ) as bar:
             yield _TqdmBar(bar)
 
-    def say(self, message: str) -> None:
-        """Print a line above the bar."""
-        click.echo(message, err=True)
-
 
 @dataclass(frozen=True)
 class _TqdmBar:
@@ -46,7 +46,7 @@ class _TqdmBar:
         self.bar.update(done)
 
 
-class LineProgress:
+class LineProgress(Progress):
     """For logs: a line now and then."""
 
     @contextmanager
@@ -55,10 +55,6 @@ class LineProgress:
         bar = _LineBar(name, total, unit)
         yield bar
         bar.show()
-
-    def say(self, message: str) -> None:
-        """Print a line."""
-        click.echo(message, err=True)
 
 
 @dataclass
@@ -88,7 +84,39 @@ class _LineBar:
 
 
 def choose_progress(*, quiet: bool) -> Progress:
-    """The progress that suits where stderr goes."""
+    """Choose a bar where stderr is a terminal, lines elsewhere, nothing if quiet."""
     if quiet:
         return Silent()
     return TerminalProgress() if sys.stderr.isatty() else LineProgress()
+
+
+@contextmanager
+def shown_log(level: int, *, quiet: bool) -> Iterator[None]:
+    """Show the records of the logger ``geoseg`` on stderr, unless quiet."""
+    logger = logging.getLogger("geoseg")
+    before, handler = logger.level, _StderrHandler()
+    if not quiet:
+        logger.addHandler(handler)
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+class _StderrHandler(logging.Handler):
+    """Writes a record as one line, above a bar that is drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            message = f"warning: {message}"
+        elif record.levelno < logging.INFO:
+            message = f"debug: {record.name}: {message}"
+        if "tqdm" in sys.modules and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            tqdm.write(message, file=sys.stderr)
+        else:
+            click.echo(message, err=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from geoseg.cli.command import Verb
 from geoseg.cli.options import split_list, talk_options
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -24,15 +25,15 @@ Examples:
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> list[int] | None:
-    """``"0,2"`` to ``[0, 2]``."""
+    """Turn ``"0,2"`` into ``[0, 2]``."""
     items = split_list(context, parameter, text)
     for item in items or ():
         if not item.isdecimal():
-            raise click.BadParameter(f'"{item}" is no fold; write their numbers, such as 0,2')
+            raise click.BadParameter(f'"{item}" is not the number of a fold; write 0,2')
     return None if items is None else [int(item) for item in items]
 
 
-@click.command(short_help="Train a model on your own labels.", epilog=EXAMPLES)
+@click.command(cls=Verb, short_help="Train a model on your own labels.", epilog=EXAMPLES)
 @click.argument("recipe", type=FILE, required=False, metavar="RECIPE.toml")
 @click.option(
     "-o",

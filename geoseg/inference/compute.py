@@ -5,6 +5,7 @@ Where memory runs out, fewer inferences run at once (``Throttle``), so that the 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +33,7 @@ from geoseg.inference.reading import (
 from geoseg.inference.sums import WeightedSums, begin_sums
 from geoseg.inference.tally import Tally
 
+_LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DEVICE_AHEAD = 4
@@ -271,7 +273,9 @@ class Throttle:
     def _lower(self, failed_with: int) -> None:
         """Several that fail together count once."""
         with self._changed:
-            self.allowed = min(self.allowed, failed_with - 1)
+            if failed_with <= self.allowed:
+                self.allowed = failed_with - 1
+                _LOGGER.warning("memory ran out; going on with %d inferences at once", self.allowed)
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

@@ -264,6 +264,38 @@ def describe(card: ModelCard) -> str:
     return "\n".join(lines)
 
 
+def summary_line(card: ModelCard) -> str:
+    """One line: what a model reads, and how many classes it tells apart."""
+    bands = ", ".join(card.band_names)
+    about = "about " if card.gsd_estimated else ""
+    gsd = "" if card.gsd is None else f" at {about}{card.gsd:.3g} m a pixel"
+    return (
+        f"{card.name}: {len(card.classes)} classes from {len(card.bands)} bands ({bands}), {card.units}{gsd}"
+    )
+
+
+def card_to_json(card: ModelCard, size_bytes: int | None = None) -> dict[str, Any]:
+    """What a list of models says of one, as JSON values.
+
+    Args:
+        card: of the model.
+        size_bytes: of all files of its package.
+    """
+    return {
+        "name": card.name,
+        "version": card.version,
+        "summary": card.summary,
+        "bands": list(card.band_names),
+        "units": card.units,
+        "classes": [{"id": each.id, "name": each.name, "color": each.color} for each in card.classes],
+        "gsd": card.gsd,
+        "gsd_estimated": card.gsd_estimated,
+        "size_bytes": size_bytes,
+        "license": card.license,
+        "metrics": dict(card.metrics),
+    }
+
+
 def _network_lines(card: ModelCard) -> list[str]:
     encoder = f" with encoder {card.encoder}" if card.encoder else ""
     gsd = "unknown" if card.gsd is None else f"{card.gsd:.3g} m"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from geoseg.models.sources import (
     find_package,
 )
 from geoseg.models.weights import dump_weights
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def open_model(ref: str | os.PathLike[str] | None = None) -> Model:
@@ -53,6 +56,7 @@ def open_model(ref: str | os.PathLike[str] | None = None) -> Model:
     except ModelError as error:
         raise ModelError(f"{package.where(MLM_FILE)}: `geoseg:chip_size`: {error}") from error
     answer = model_hash(card, config, data, listed)
+    _LOGGER.debug("model %s %s of %s, hash %s", card.name, card.version, package.path, answer)
     return Model(card, package.path, answer, package, config, data, listed)
 
 

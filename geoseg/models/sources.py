@@ -66,6 +66,11 @@ class Package:
         """Name a file as messages do."""
         return f"{self.path}/{name}"
 
+    def size(self) -> int:
+        """Bytes that the package takes on disk."""
+        files = [self.path] if self.zipped else self.files.values()
+        return sum(os.path.getsize(file) for file in files)
+
     def read(self, name: str) -> bytes:
         """Read one file of the package.
 

@@ -61,20 +61,20 @@ def evaluate(
     scene: PathLike | Sequence[PathLike] | None = None,
     confidence: PathLike | None = None,
     report: PathLike | Sequence[PathLike] | None = None,
-    aoi: PathLike | None = None,
     label_column: str | None = None,
-    remap: Mapping[int | str, int] | None = None,
-    ignore: Sequence[int | str] = (),
-    blocks: str | None = None,
-    tolerances: Sequence[str] = TOLERANCES,
-    replicates: int = 1000,
-    seed: int = 0,
+    aoi: PathLike | None = None,
     contradictions: PathLike | None = None,
     draw_sample: int | None = None,
     output: PathLike | None = None,
-    window_size: int | None = None,
-    prediction: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    remap: Mapping[int | str, int] | None = None,
+    ignore: Sequence[int | str] = (),
+    tolerances: Sequence[str] = TOLERANCES,
+    blocks: str | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+    prediction: Mapping[str, Any] | None = None,
+    window_size: int | None = None,
     progress: Progress | None = None,
 ) -> EvaluateResult:
     """Measure how good a map is, or draw the sample that is needed to do so.
@@ -82,27 +82,39 @@ def evaluate(
     Args:
         target: A class map, or a model (bundled name, package folder, zip, ``hf://``), which then maps
             ``scene`` first.
+
+        **Most used**
         labels: What is true: a class raster on any grid, polygons with a class column, or a sample that
             ``draw_sample`` wrote and somebody filled in.
         scene: The scene; needed with a model, else only for pictures in the HTML report.
         confidence: The map's confidence raster, for calibration; with a model it is made.
         report: Write the report here: ``.html``, ``.json``, or several.
-        aoi: Vector file; only pixels whose centre is inside are compared. For a model, its test blocks.
         label_column: Column of the polygons that names the class; default ``class_id``, ``class_name`` ...
-        remap: Label value or name -> class id; values that are not in it are no label.
-        ignore: Label values or names that say nothing. Nodata and 255 always do, and 0 unless it is a class.
-        blocks: Side of the blocks that are resampled for intervals: ``"7.5km"``, ``"512px"``; default 512
-            pixels, less on small maps.
-        tolerances: For boundary F1: ``"3px"``, ``"30m"``.
-        replicates: How often blocks are resampled.
-        seed: Of the resampling, or of the sample to draw.
+        aoi: Vector file; only pixels whose centre is inside are compared. For a model, its test blocks.
         contradictions: Write the places where a confident map contradicts the labels here, ranked, ``.gpkg``;
             needs the confidence.
         draw_sample: Draw a stratified random sample of this many pixels from the map instead.
         output: The drawn sample, ``.gpkg``.
-        window_size: Pixels a side read at once. Never changes the answer, only memory.
-        prediction: Further arguments of ``geoseg.predict``, with a model.
         overwrite: Replace existing files.
+
+        **Input**
+        remap: Label value or name -> class id; values that are not in it are no label.
+        ignore: Label values or names that say nothing. Nodata and 255 always do, and 0 unless it is a class.
+
+        **Measures**
+        tolerances: For boundary F1: ``"3px"``, ``"30m"``.
+        blocks: Side of the blocks that are resampled for intervals: ``"7.5km"``, ``"512px"``; default 512
+            pixels, less on small maps.
+        replicates: How often blocks are resampled.
+        seed: Of the resampling, or of the sample to draw.
+
+        **Model**
+        prediction: Further arguments of ``geoseg.predict``, with a model.
+
+        **Speed and memory**
+        window_size: Pixels a side read at once. Never changes the answer, only memory.
+
+        **Run**
         progress: Shows how far the run is.
 
     Returns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from geoseg.doctor.choose_model import Candidate, examine_bundled, reason_for, ways_out
 from geoseg.doctor.examine import examine
@@ -51,6 +52,58 @@ class Inspection:
         lines.append(f"{self.scene.name} {verdict} {self.card.name}")
         return "\n".join(lines)
 
+    def to_json(self) -> dict[str, Any]:
+        """The inspection as JSON values; ``models`` are the named one, or the bundled ones, best first."""
+        examined = [(each.card, each.diagnosis, each.fits) for each in self.candidates]
+        return {
+            "scene": self._scene_json(),
+            "fits": self.fits,
+            "model": self.card.name if self.fits else None,
+            "models": [
+                self._model_json(*each) for each in examined or [(self.card, self.diagnosis, self.fits)]
+            ],
+            "verdict": self.text().splitlines()[-1],
+        }
+
+    def _scene_json(self) -> dict[str, Any]:
+        scene = self.scene
+        crs = scene.georeference.crs
+        return {
+            "name": scene.name,
+            "paths": list(scene.paths),
+            "shape": list(scene.shape),
+            "gsd": scene.gsd,
+            "crs": None if crs is None else crs.to_string(),
+            "bands": [
+                {
+                    "number": band.number,
+                    "name": band.name,
+                    "common_name": band.common_name,
+                    "dtype": band.dtype,
+                }
+                for band in scene.bands
+            ],
+            "date": scene.date,
+        }
+
+    def _model_json(self, card: ModelCard, diagnosis: Diagnosis, fits: bool) -> dict[str, Any]:
+        match = diagnosis.match
+        return {
+            "name": card.name,
+            "version": card.version,
+            "fits": fits,
+            "bands": None if match is None else dict(zip(card.band_names, match.numbers, strict=True)),
+            "findings": [
+                {
+                    "severity": finding.severity,
+                    "code": finding.code,
+                    "message": finding.message,
+                    "fix": finding.fix or None,
+                }
+                for finding in diagnosis.findings
+            ],
+        }
+
     def _model_lines(self, card: ModelCard, diagnosis: Diagnosis) -> list[str]:
         lines = [f"model     {card.name}: {card.summary}".rstrip(": ")]
         if diagnosis.match is not None:
@@ -90,6 +143,8 @@ def inspect(
 
     Args:
         scene: A raster by path or URL, or several that are one scene.
+
+        **Input**
         model: A bundled model's name or a model package; default the bundled model that fits.
         bands: The scene's bands in the model's order.
         nodata: Stored value that means nodata.

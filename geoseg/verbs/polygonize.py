@@ -57,55 +57,67 @@ def polygonize(
     probabilities: PathLike | None = None,
     min_area: str | None = None,
     classes: Sequence[str | int] | None = None,
+    sieve: str | None = None,
+    simplify: str | None = None,
+    stats: Sequence[str] | None = None,
+    stats_from: PathLike | Sequence[PathLike] | None = None,
+    overwrite: bool = False,
     date: str | None = None,
+    refined: PathLike | None = None,
+    fiboa: bool = False,
+    report: PathLike | None = None,
     smooth: int | None = None,
     opening: str | None = None,
     closing: str | None = None,
     fill_holes: str | None = None,
-    sieve: str | None = None,
-    refined: PathLike | None = None,
-    simplify: str | None = None,
     smooth_borders: int | None = None,
-    stats: Sequence[str] | None = None,
-    stats_from: PathLike | Sequence[PathLike] | None = None,
-    fiboa: bool = False,
-    block_size: int | None = None,
     max_memory: str | int | None = None,
     workers: int | None = None,
-    overwrite: bool = False,
-    report: PathLike | None = None,
+    block_size: int | None = None,
     progress: Progress | None = None,
 ) -> PolygonizeResult:
     """Turn a class raster into polygons: one row for every 4-connected patch of a class.
 
     Args:
         class_map: Class raster: one band of whole numbers of any type, ids 0-254, with or without nodata.
+
+        **Most used**
         output: ``.gpkg``, ``.fgb``, ``.parquet``, ``.geojsonl``, ``.geojsons`` or ``.pmtiles``.
         confidence: Confidence raster of the same map: uint8, 0-100, 255 unknown.
         probabilities: Probability raster of the same map: uint8, one band a class, 0-250, 255 unknown.
         min_area: Leave out smaller polygons: ``"0.5ha"``, ``"450m2"`` or ``"20px"``.
         classes: Keep only polygons of these classes, by name or id; several may stand in one text, between
             commas.
-        date: Acquisition date, ``YYYY-MM-DD``; default the class map's tag ``ACQUISITION_DATE``.
-        smooth: First give every pixel the most frequent class of this many pixels a side around it (odd).
-        opening: Remove what is narrower than N pixels from classes, given as ``"corn,water:3"``.
-        closing: Fill what is narrower than N pixels between parts of classes, given as ``opening``.
-        fill_holes: Fill smaller holes of a class: a size as ``min_area``.
         sieve: Merge smaller patches into their best neighbour: a size as ``min_area``.
-        refined: Write the class map as these steps left it here.
         simplify: Move borders by at most this to simplify them: ``"10m"`` or ``"2px"``.
-        smooth_borders: Then cut the corners of borders this often, 1 to 4 times.
         stats: Add columns with statistics of bands or indices over the pixels of every polygon: ``"ndvi"``,
             ``"B8:std"``, ``"3:max"`` (mean, std, min, max or count).
         stats_from: The scene that holds these bands, one file or several, on the grid of the map.
+        overwrite: Replace existing files.
+
+        **Input**
+        date: Acquisition date, ``YYYY-MM-DD``; default the class map's tag ``ACQUISITION_DATE``.
+
+        **Outputs**
+        refined: Write the class map as clean-up left it here.
         fiboa: Add fiboa's columns of crop fields; ``.parquet`` only.
-        block_size: Side of a block in pixels. Never changes the answer, only memory.
+        report: Write the run report here, JSON.
+
+        **Clean-up**
+        smooth: Give every pixel the most frequent class of this many pixels a side around it (odd).
+        opening: Remove what is narrower than N pixels from classes, given as ``"corn,water:3"``.
+        closing: Fill what is narrower than N pixels between parts of classes, given as ``opening``.
+        fill_holes: Fill smaller holes of a class: a size as ``min_area``.
+        smooth_borders: Cut the corners of borders this often, 1 to 4 times, after ``simplify``.
+
+        **Speed and memory**
         max_memory: Memory that the process may take: ``"4GB"`` (10^9), ``"2GiB"`` (2^30) or bytes; default
             half of what is free. Blocks and workers are chosen to fit.
         workers: Blocks that are read and traced at once, each in a thread; default one a core, fewer where
             memory is short. Never changes the answer.
-        overwrite: Replace existing files.
-        report: Write the run report here, JSON.
+        block_size: Side of a block in pixels. Never changes the answer, only memory.
+
+        **Run**
         progress: Shows how far the run is.
 
     Returns:

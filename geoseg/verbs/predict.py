@@ -36,97 +36,111 @@ def predict(
     scene: PathLike | Sequence[PathLike],
     output: PathLike | None = None,
     *,
-    model: PathLike | None = None,
     polygons: PathLike | None = None,
     confidence: PathLike | None = None,
-    probabilities: PathLike | None = None,
+    model: PathLike | None = None,
     bands: Sequence[str | int] | None = None,
-    aoi: PathLike | None = None,
-    date: str | None = None,
-    nodata: float | None = None,
     scale: float | None = None,
+    aoi: PathLike | None = None,
+    sieve: str | None = None,
+    simplify: str | None = None,
+    overwrite: bool = False,
+    nodata: float | None = None,
     offset: float | None = None,
     warp: bool = False,
+    date: str | None = None,
     force: bool = False,
+    probabilities: PathLike | None = None,
+    stats: Sequence[str] | None = None,
+    report: PathLike | None = None,
     chip_size: int | str | None = None,
     overlap: int | None = None,
-    batch_size: int | None = None,
-    block_size: int | None = None,
-    backend: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
     tta: str = "none",
-    forwards: int | None = None,
-    workers: int | None = None,
-    dask: str | None = None,
     smooth: int | None = None,
     opening: str | None = None,
     closing: str | None = None,
     fill_holes: str | None = None,
-    sieve: str | None = None,
-    simplify: str | None = None,
     smooth_borders: int | None = None,
-    stats: Sequence[str] | None = None,
+    device: str = "auto",
+    backend: str = "auto",
+    precision: str = "auto",
     max_memory: str | int | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    workers: int | None = None,
+    dask: str | None = None,
+    forwards: int | None = None,
+    batch_size: int | None = None,
+    block_size: int | None = None,
     dry_run: bool = False,
-    report: PathLike | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> PredictResult:
     """Predict a class for every valid pixel of a scene.
 
     Args:
         scene: A raster of any size that GDAL reads, by path or URL, or several that are one scene.
+
+        **Most used**
         output: The class map; default ``<scene>_classes.tif`` in the current folder.
-        model: A bundled model's name, or a model package (folder, zip, ``hf://owner/name``); default the
-            bundled model that fits the scene.
         polygons: Write polygons here: a format of ``polygonize``, as in ``fields.gpkg``.
         confidence: Write the confidence raster here.
-        probabilities: Write the probability raster here.
+        model: A bundled model's name, or a model package (folder, zip, ``hf://owner/name``); default the
+            bundled model that fits the scene.
         bands: The scene's bands in the model's order, by name or 1-based number; default by common name.
-        aoi: Vector file; only pixels whose centre is inside are mapped.
-        date: Acquisition date, ``YYYY-MM-DD``; default what the scene says.
-        nodata: Stored value that means nodata; default the file's.
         scale: Physical value = stored value * scale + offset; default the file's tags.
+        aoi: Vector file; only pixels whose centre is inside are mapped.
+        sieve: Merge smaller patches into their best neighbour: ``"0.5ha"``, ``"450m2"`` or ``"20px"``.
+        simplify: Move borders of polygons by at most this to simplify them: ``"10m"`` or ``"2px"``.
+        overwrite: Replace existing files and unfinished work.
+
+        **Input**
+        nodata: Stored value that means nodata; default the file's.
         offset: See ``scale``.
         warp: Bring a scene with GCPs, RPCs or a rotation to a regular north-up grid first.
+        date: Acquisition date, ``YYYY-MM-DD``; default what the scene says.
         force: Run although the scene does not look like the model's. Without ``model``: where none fits, with
             the only bundled model whose bands the scene has.
+
+        **Outputs**
+        probabilities: Write the probability raster here.
+        stats: Add columns with statistics of bands or indices over the pixels of every polygon: ``"ndvi"``,
+            ``"B8:std"``, ``"3:max"`` (mean, std, min, max or count).
+        report: Write the run report here, JSON.
+
+        **Model**
         chip_size: Side of a chip in pixels, or ``"auto"``: up to 1536, with the fewest pixels to compute for
             a scene of this size; default the model's. Changes the answer.
         overlap: Pixels that neighbouring chips share, at most half a chip; default the model's.
-        batch_size: Chips a forward; default 1 on a CPU.
-        block_size: Side of a block in pixels. Never changes the answer, only memory.
-        backend: What runs the network: ``auto`` (the fastest installed), ``torch``, ``openvino`` or
-            ``onnx``; see docs/backends.md.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: ``auto`` (bf16 where the device has it), ``fp32``, ``bf16``, ``fp16`` or ``int8`` (a
-            quantized network with OpenVINO).
         tta: Test-time augmentation: ``none``, ``flips`` (four views of every chip) or ``d4`` (eight):
             steadier, and as many times slower.
-        forwards: Forwards in flight at once; default one for each processor, or what was measured to be
-            faster; see docs/backends.md. Never changes the answer.
+
+        **Clean-up**
+        smooth: Give every pixel the most frequent class of this many pixels a side around it (odd).
+        opening: Remove what is narrower than N pixels from classes, given as ``"corn,water:3"``.
+        closing: Fill what is narrower than N pixels between parts of classes, given as ``opening``.
+        fill_holes: Fill smaller holes of a class: a size as ``sieve``.
+        smooth_borders: Cut the corners of borders this often, 1 to 4 times, after ``simplify``.
+
+        **Speed and memory**
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        backend: What runs the network: ``auto`` (the fastest installed), ``torch``, ``openvino`` or
+            ``onnx``; see docs/backends.md.
+        precision: ``auto`` (bf16 where the device has it), ``fp32``, ``bf16``, ``fp16`` or ``int8`` (a
+            quantized network with OpenVINO).
+        max_memory: Resident memory that the process, or each worker, may take: ``"4GB"``, ``"2GiB"`` or
+            bytes; default half of what is free. Never changes the answer, only blocks and how many forwards
+            run at once.
         workers: Compute in this many processes of this machine, each with one thread, instead of this one. A
             script that asks for them must keep its own work under ``if __name__ == "__main__":``.
         dask: Compute on the workers of an existing Dask cluster, given its scheduler's address, as in
             ``tcp://host:8786``; see docs/cluster.md.
-        smooth: Give every pixel the most frequent class of this many pixels a side around it (odd).
-        opening: Remove what is narrower than N pixels from classes, given as ``"corn,water:3"``.
-        closing: Fill what is narrower than N pixels between parts of classes, given as ``opening``.
-        fill_holes: Fill smaller holes of a class: ``"0.5ha"``, ``"450m2"`` or ``"20px"``.
-        sieve: Merge smaller patches into their best neighbour: a size as ``fill_holes``.
-        simplify: Move borders of polygons by at most this to simplify them: ``"10m"`` or ``"2px"``.
-        smooth_borders: Then cut the corners of borders this often, 1 to 4 times.
-        stats: Add columns with statistics of bands or indices over the pixels of every polygon: ``"ndvi"``,
-            ``"B8:std"``, ``"3:max"`` (mean, std, min, max or count).
-        max_memory: Resident memory that the process, or each worker, may take: ``"4GB"``, ``"2GiB"`` or
-            bytes; default half of what is free. Never changes the answer, only blocks and how many forwards
-            run at once.
-        overwrite: Replace existing files and unfinished work.
-        resume: Go on with unfinished work of a run that was cut short; begin where there is none.
+        forwards: Forwards in flight at once; default one for each processor, or what was measured to be
+            faster; see docs/backends.md. Never changes the answer.
+        batch_size: Chips a forward; default 1 on a CPU.
+        block_size: Side of a block in pixels. Never changes the answer, only memory.
+
+        **Run**
         dry_run: Only check and plan.
-        report: Write the run report here, JSON.
+        resume: Go on with unfinished work of a run that was cut short; begin where there is none.
         progress: Shows how far the run is.
 
     Returns:

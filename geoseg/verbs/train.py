@@ -46,23 +46,29 @@ def train(
     recipe: PathLike,
     output: PathLike | None = None,
     *,
-    cross_validate: bool = False,
-    folds: Sequence[int] | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    cross_validate: bool = False,
+    folds: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train a network as a recipe says, and write a model package.
 
     Args:
         recipe: TOML file; ``geoseg train --example`` prints one with every setting.
+
+        **Outputs**
         output: Folder of the model package; default the recipe's name in the current folder.
-        cross_validate: Train a network for every fold, score what each says of the ground that it has not
-            seen, then train the network of the package on all labelled ground.
-        folds: With ``cross_validate``, train only these folds now; once all are trained the run goes on.
         resume: Continue a run that was interrupted, from its last finished epoch; the weights become those of
             a run that was not. Starts where there is nothing to continue.
         overwrite: Replace a finished package and unfinished work.
+
+        **Cross-validation**
+        cross_validate: Train a network for every fold, score what each says of the ground that it has not
+            seen, then train the network of the package on all labelled ground.
+        folds: With ``cross_validate``, train only these folds now; once all are trained the run goes on.
+
+        **Run**
         progress: Shows how far the run is.
 
     Returns:

@@ -38,8 +38,8 @@ def test_every_verb_explains_itself(verb, capsys):
 def test_options_are_the_python_arguments_with_the_same_defaults(verb, needed):
     arguments = inspect.signature(getattr(geoseg_api, verb)).parameters
     options = cli.commands[verb].make_context(verb, list(needed)).params
-    assert set(options) - {"quiet"} == set(arguments) - {"progress"}
-    for name in set(options) - {"quiet", "scene", "class_map", "output"}:
+    assert set(options) - {"quiet", "json"} == set(arguments) - {"progress"}
+    for name in set(options) - {"quiet", "json", "scene", "class_map", "output"}:
         assert options[name] == arguments[name].default, name
 
 

@@ -6,6 +6,7 @@ in fp32 only, comes last (docs/backends.md has the figures). On a GPU it is torc
 
 from __future__ import annotations
 
+import logging
 import platform
 from importlib.util import find_spec
 
@@ -15,6 +16,7 @@ from geoseg.inference.backends.device import resolve_device, resolve_precision
 from geoseg.models.conversion import ChipShape, can_convert
 from geoseg.models.model import Model
 
+_LOGGER = logging.getLogger(__name__)
 BACKENDS = ("auto", "torch", "openvino", "onnx")
 _X86 = ("x86_64", "AMD64")
 
@@ -59,6 +61,7 @@ def resolve_backend(
         )
     precision = resolve_precision("fp32" if (backend, precision) == ("onnx", "auto") else precision, device)
     _check(backend, precision)
+    _LOGGER.debug("%s runs the network on %s in %s", backend, device, precision)
     return backend, device, precision
 
 

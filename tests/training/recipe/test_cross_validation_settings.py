@@ -45,7 +45,7 @@ def test_folds_that_are_not_there(tmp_path):
         assert words in str(done.exception)
     done = CliRunner().invoke(command, [*arguments, "--cross-validate", "--folds", "a"])
     assert done.exit_code == 2
-    assert '"a" is no fold' in done.output
+    assert '"a" is not the number of a fold' in done.output
     assert not (tmp_path / "m.geoseg-work").exists()
 
 
