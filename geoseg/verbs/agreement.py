@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from geoseg.assess.classmap import open_class_map
 from geoseg.assess.compare import WINDOW, compare, windows
 from geoseg.assess.scores import number, score
 from geoseg.classes import NODATA
 from geoseg.labels.labels import open_labels
+from geoseg.maps.class_map_file import open_class_map
 
 
 def agreement(maps: Sequence[tuple[Path, Path]]) -> dict[str, Any]:

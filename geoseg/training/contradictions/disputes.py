@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.assess.classmap import ClassMap
 from geoseg.assess.compare import IDS, WINDOW, windows
 from geoseg.classes import IGNORE, NODATA
 from geoseg.errors import SceneError
 from geoseg.grid import Window
 from geoseg.labels.labels import Labels
+from geoseg.maps.class_map_file import ClassMapFile
 
 PERCENT = 101
 
@@ -33,7 +33,7 @@ class Pair:
         labels: The labels.
     """
 
-    class_map: ClassMap
+    class_map: ClassMapFile
     labels: Labels
 
     def __post_init__(self) -> None:
