@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from geoseg.assess.bootstrap import BlockSums
 from geoseg.assess.boundary import Tolerance, boundary_counts
 from geoseg.assess.calibration import BINS, bin_sums
-from geoseg.assess.classmap import ClassMap, Readable
 from geoseg.classes import IGNORE, NODATA
 from geoseg.grid import Window
+from geoseg.maps.class_map_file import ClassMapFile
 from geoseg.raster.pixel_sizes import PixelSizes
 
 WINDOW = 1024
@@ -23,6 +24,13 @@ CHIP = 256
 IDS = 256
 JOINT = IDS * IDS
 WIDTH = JOINT + 3 * BINS
+
+
+class Readable(Protocol):
+    """A raster of class ids."""
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Read class ids in a window."""
 
 
 @dataclass
@@ -66,13 +74,13 @@ class Compared:
     """
 
     name: str
-    class_map: ClassMap
+    class_map: ClassMapFile
     labels: Readable
     counts: Counts
 
 
 def compare(
-    class_map: ClassMap,
+    class_map: ClassMapFile,
     labels: Readable,
     *,
     block: int,
@@ -155,7 +163,7 @@ def pieces(window: Window, size: int) -> Iterator[tuple[tuple[int, int], tuple[s
 
 def _count(
     counts: Counts,
-    class_map: ClassMap,
+    class_map: ClassMapFile,
     labels: Readable,
     pixel_sizes: PixelSizes | None,
     core: Window,
@@ -176,7 +184,7 @@ def _count(
     counts.labelled += int(np.count_nonzero(truth[inside] != IGNORE))
     if not known.any():
         return
-    confidence = class_map.read_confidence(core) if class_map.has_confidence else None
+    confidence = class_map.read_confidence(core) if class_map.confidence is not None else None
     _count_blocks(counts.sums, core, truth[inside], shown[inside], known, confidence)
     wrong = known & (truth[inside] != shown[inside])
     for chip, part in pieces(core, CHIP):

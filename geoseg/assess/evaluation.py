@@ -13,7 +13,6 @@ import numpy as np
 from geoseg.assess.area import sample_size
 from geoseg.assess.bootstrap import block_size
 from geoseg.assess.boundary import read_tolerance
-from geoseg.assess.classmap import ClassMap
 from geoseg.assess.compare import IDS, WINDOW, Compared, Counts, compare, windows
 from geoseg.assess.examples import Example, Painter, draw_examples, make_painter
 from geoseg.assess.sample import Drawn, draw_sample, is_sample, read_sample, write_sample
@@ -24,6 +23,7 @@ from geoseg.files import atomic
 from geoseg.grid import Window
 from geoseg.labels.labels import Labels, open_labels
 from geoseg.labels.polygons import PolygonLabels
+from geoseg.maps.class_map_file import ClassMapFile
 from geoseg.progress import Progress
 from geoseg.raster.georeference import same_transform
 from geoseg.raster.legend import read_legend
@@ -56,7 +56,7 @@ class Request:
 
 
 def against_labels(
-    class_map: ClassMap,
+    class_map: ClassMapFile,
     labels: PathLike,
     request: Request,
     progress: Progress,
@@ -109,7 +109,7 @@ def against_labels(
 
 
 def against_sample(
-    class_map: ClassMap, labels: PathLike, request: Request, progress: Progress
+    class_map: ClassMapFile, labels: PathLike, request: Request, progress: Progress
 ) -> tuple[dict[str, Any], Examples] | None:
     """Estimate from a filled sample; None if the labels are no sample."""
     if not is_sample(labels):
@@ -137,7 +137,7 @@ def against_sample(
 
 
 def draw(
-    class_map: ClassMap, total: int, output: Path, request: Request, progress: Progress
+    class_map: ClassMapFile, total: int, output: Path, request: Request, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, Path]]:
     """Draw a sample and write it."""
     with progress.stage("drawing", class_map.shape[0] * class_map.shape[1] / 1e6, "Mpx") as bar:
@@ -153,7 +153,7 @@ def draw(
     return _describe_draw(drawn, class_map, request.seed), {"sample": output}
 
 
-def _describe_draw(drawn: Drawn, class_map: ClassMap, seed: int) -> dict[str, Any]:
+def _describe_draw(drawn: Drawn, class_map: ClassMapFile, seed: int) -> dict[str, Any]:
     ids = np.flatnonzero(drawn.pixels)
     names = {item.id: item.name for item in complete_legend(class_map.legend, ids.tolist())}
     counts = np.bincount(drawn.classes, minlength=IDS)[ids]
@@ -180,7 +180,7 @@ def _describe_draw(drawn: Drawn, class_map: ClassMap, seed: int) -> dict[str, An
     }
 
 
-def _mapped(class_map: ClassMap, progress: Progress, size: int) -> tuple[Any, Any, bool]:
+def _mapped(class_map: ClassMapFile, progress: Progress, size: int) -> tuple[Any, Any, bool]:
     """Pixels and area of every class id of a map, and whether the area is hectares."""
     pixel_sizes = class_map.pixel_sizes()
     pixels, areas = np.zeros(IDS, np.int64), np.zeros(IDS)
@@ -198,7 +198,7 @@ def _mapped(class_map: ClassMap, progress: Progress, size: int) -> tuple[Any, An
     return pixels, areas * pixel_sizes.area_unit, True
 
 
-def _classes(class_map: ClassMap, counts: Counts, own: Sequence[LandClass]) -> tuple[LandClass, ...]:
+def _classes(class_map: ClassMapFile, counts: Counts, own: Sequence[LandClass]) -> tuple[LandClass, ...]:
     """The map's classes and all that occur, named by the map, else by the labels."""
     matrix = counts.confusion()
     ids = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1) + np.append(counts.mapped_pixels[:-1], 0))
@@ -218,7 +218,7 @@ def _legend_of(labels: Labels) -> tuple[LandClass, ...]:
 
 
 def _label_warnings(
-    labels: Labels, class_map: ClassMap, own: Sequence[LandClass], request: Request
+    labels: Labels, class_map: ClassMapFile, own: Sequence[LandClass], request: Request
 ) -> list[str]:
     found = []
     if isinstance(labels.layer, PolygonLabels) and labels.layer.reasons:
@@ -237,7 +237,7 @@ def _label_warnings(
 
 
 def _painter(
-    scene: PathLike | Sequence[PathLike] | None, options: Mapping[str, Any], class_map: ClassMap
+    scene: PathLike | Sequence[PathLike] | None, options: Mapping[str, Any], class_map: ClassMapFile
 ) -> tuple[Painter | None, list[str]]:
     """What draws the scene; a warning instead if it does not fit the map."""
     if scene is None:
@@ -257,7 +257,7 @@ def _painter(
         return None, [f"the report shows no image: {error}"]
 
 
-def _describe(class_map: ClassMap) -> dict[str, Any]:
+def _describe(class_map: ClassMapFile) -> dict[str, Any]:
     crs = class_map.georeference.crs
     return {
         "name": Path(class_map.path).name,

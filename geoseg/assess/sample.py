@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from rasterio.transform import Affine
 
 from geoseg.assess.area import allocate
-from geoseg.assess.classmap import ClassMap
 from geoseg.assess.compare import IDS, WINDOW, windows
 from geoseg.classes import IGNORE, NODATA, LandClass, complete_legend
 from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
 from geoseg.labels.values import make_table
+from geoseg.maps.class_map_file import ClassMapFile
 
 LAYER = "sample"
 OUTLINES = "pixels"
@@ -109,7 +109,7 @@ class _Smallest:
 
 
 def draw_sample(
-    class_map: ClassMap,
+    class_map: ClassMapFile,
     total: int,
     *,
     seed: int = 0,
@@ -144,7 +144,7 @@ def draw_sample(
         if pixel_sizes is not None:
             sizes = pixel_sizes.pixel_areas(window.row, window.col, *window.shape)
             areas += np.bincount(flat, sizes.ravel(), IDS)
-        if class_map.has_confidence:
+        if class_map.confidence is not None:
             values = class_map.read_confidence(window).ravel()
             known = values != NODATA
             percent += np.bincount(flat[known], values[known], IDS)
@@ -192,7 +192,7 @@ class FilledSample:
     warnings: tuple[str, ...] = field(default=())
 
 
-def write_sample(path: Path, drawn: Drawn, class_map: ClassMap, seed: int) -> None:
+def write_sample(path: Path, drawn: Drawn, class_map: ClassMapFile, seed: int) -> None:
     """Write a drawn sample as a GeoPackage.
 
     Args:
@@ -238,7 +238,7 @@ def write_sample(path: Path, drawn: Drawn, class_map: ClassMap, seed: int) -> No
     write_styles(path, {LAYER: _points_qml(legend), OUTLINES: _outlines_qml()}, "labelling")
 
 
-def _metadata(drawn: Drawn, class_map: ClassMap, seed: int) -> dict[str, Any]:
+def _metadata(drawn: Drawn, class_map: ClassMapFile, seed: int) -> dict[str, Any]:
     names = {item.id: item.name for item in class_map.legend}
     counts = np.bincount(drawn.classes, minlength=256)
     return {
@@ -284,7 +284,7 @@ def is_sample(path: str | os.PathLike[str]) -> bool:
 
 def read_sample(
     path: str | os.PathLike[str],
-    class_map: ClassMap,
+    class_map: ClassMapFile,
     classes: Sequence[LandClass],
     *,
     column: str | None = None,
@@ -333,7 +333,7 @@ def read_sample(
 
 
 def _values_at(
-    class_map: ClassMap, rows: NDArray[np.int64], cols: NDArray[np.int64], name: str
+    class_map: ClassMapFile, rows: NDArray[np.int64], cols: NDArray[np.int64], name: str
 ) -> NDArray[np.uint8]:
     """The map's classes at pixels, each file block read once."""
     height, width = class_map.shape
@@ -345,7 +345,7 @@ def _values_at(
     return values
 
 
-def _check_origin(name: str, layer: str, shown: NDArray[np.uint8], class_map: ClassMap) -> list[str]:
+def _check_origin(name: str, layer: str, shown: NDArray[np.uint8], class_map: ClassMapFile) -> list[str]:
     """Warnings; refuses a sample of another map."""
     import pyogrio
 

@@ -14,8 +14,7 @@ from urllib.request import Request, urlopen
 
 from geoseg._version import __version__
 from geoseg.plan.plan import Plan
-from geoseg.polygons.borders.request import borders_to_json
-from geoseg.polygons.zonal.zonal import column_names
+from geoseg.polygons.zonal.statistics import column_names
 from geoseg.raster.source import is_remote
 from geoseg.scene import Scene
 from geoseg.scene.sample import sample_scene
@@ -50,7 +49,7 @@ def fingerprint_of(plan: Plan, maps: Iterable[str]) -> dict[str, str]:
         _STATS: "none" if run.zonal is None else ", ".join(column.name for column in run.zonal.columns),
         BLOCK_SIZE: str(plan.settings.block_size),
     }
-    settings = plan.settings.that_change_the_answer() | borders_to_json(run.borders)
+    settings = plan.settings.that_change_the_answer() | run.borders.to_json()
     settings["stats"] = None if run.zonal is None else ", ".join(column_names(run.zonal.columns))
     return kept | {f"--{name.replace('_', '-')}": str(value) for name, value in settings.items()}
 

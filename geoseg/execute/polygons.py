@@ -17,13 +17,13 @@ from geoseg.classes import NODATA
 from geoseg.errors import RunError, SettingsError
 from geoseg.execute.blocks import FinishedBlock
 from geoseg.files import StagedFile
+from geoseg.maps.class_map_file import open_class_map
 from geoseg.plan.plan import Plan
-from geoseg.polygons.borders.request import with_borders
-from geoseg.polygons.rasters import MapRasters
+from geoseg.polygons.borders.change import change_table
 from geoseg.polygons.stream import PolygonStream, StreamedMap
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.trace.block import BlockValues
-from geoseg.polygons.vectorise import parse_date, polygons_from_maps
+from geoseg.polygons.vectorise import n_blocks, parse_date, trace_class_map
 from geoseg.polygons.writers import stage_polygons
 from geoseg.progress import Progress
 
@@ -55,7 +55,7 @@ class TracedRun:
         )
         folder = run.outputs.polygons.parent
         self._stream = PolygonStream(
-            info, folder, junctions=run.borders is not None, zonal=run.zonal, check=_check_of(plan)
+            info, folder, junctions=bool(run.borders), zonal=run.zonal, check=_check_of(plan)
         )
 
     def add(self, block: FinishedBlock) -> None:
@@ -106,7 +106,7 @@ def polygons_of_run(
     if plan.tracing is not None:
         with _work_is_kept():
             plan.tracing.check_borders(table.polygons, run.borders)
-    table, changed = with_borders(table, run.borders, final.parent, progress)
+    table, changed = change_table(table, run.borders, final.parent, progress)
     progress.say(f"writing {len(table):,} polygons to {final}")
     return [stage_polygons(table, final)], changed
 
@@ -115,21 +115,20 @@ def _trace_rasters(plan: Plan, rasters: Mapping[str, Path], folder: Path, progre
     run = plan.prepared
     tracing = plan.tracing
     assert tracing is not None  # there are polygons
-    with MapRasters(rasters["classes"]) as maps:
-        total = maps.n_blocks(tracing.block_size)
-    with progress.stage("tracing polygons", total, "blocks") as bar:
-        return polygons_from_maps(
-            rasters["classes"],
-            confidence=rasters["confidence"],
-            probabilities=rasters["probabilities"],
+    with (
+        open_class_map(rasters["classes"], rasters["confidence"], rasters["probabilities"]) as class_map,
+        progress.stage("tracing polygons", n_blocks(class_map.shape, tracing.block_size), "blocks") as bar,
+    ):
+        return trace_class_map(
+            class_map,
             legend=run.model.classes,
             block_size=tracing.block_size,
             workers=tracing.workers,
             check=_check_of(plan),
             folder=folder,
-            junctions=run.borders is not None,
+            junctions=bool(run.borders),
             zonal=run.zonal,
-            progress=lambda _done, _total: bar.advance(1),
+            progress=lambda: bar.advance(1),
         )
 
 

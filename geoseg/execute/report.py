@@ -12,12 +12,11 @@ from typing import Any
 
 from geoseg._version import __version__
 from geoseg.inference.tally import Tally
+from geoseg.maps.class_map_file import DATE_TAG, ORIGIN_TAG
 from geoseg.maps.statistics import ClassStatistics
 from geoseg.models import Model
 from geoseg.plan.plan import Plan
-from geoseg.polygons.borders.request import border_tags, borders_to_json
 from geoseg.polygons.provenance import table_provenance
-from geoseg.polygons.rasters import DATE_TAG, ORIGIN_TAG
 from geoseg.polygons.zonal.request import stats_asked
 from geoseg.scene import Scene
 from geoseg.system.memory import peak_memory
@@ -135,9 +134,7 @@ def report_of_run(
         "scene": describe_scene(run.scene) | {"date": run.date},
         "model": describe_model(run.model, plan.settings.tta) | {"chosen": run.chosen},
         "outputs": {name: os.fspath(path) for name, path in run.outputs.named().items()},
-        "settings": plan.settings.to_json()
-        | borders_to_json(run.borders)
-        | {"stats": stats_asked(run.zonal)},
+        "settings": plan.settings.to_json() | run.borders.to_json() | {"stats": stats_asked(run.zonal)},
         "provenance": provenance_of_run(plan, answer),
         "shape": list(run.window.shape),
         "pixels_valid": statistics.pixels_valid,
@@ -216,7 +213,7 @@ def provenance(plan: Plan, answer: str) -> dict[str, str]:
 def provenance_of_polygons(plan: Plan, answer: str) -> dict[str, str]:
     """Give the metadata of the polygons of a run, whatever way they were traced; see ``provenance``."""
     run = plan.prepared
-    return table_provenance(provenance(plan, answer), zonal=run.zonal) | border_tags(run.borders)
+    return table_provenance(provenance(plan, answer), zonal=run.zonal) | run.borders.tags()
 
 
 def provenance_of_run(plan: Plan, answer: str) -> dict[str, str]:

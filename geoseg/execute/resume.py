@@ -15,7 +15,7 @@ from geoseg.execute.report import ANSWER_TAG, provenance, provenance_of_polygons
 from geoseg.execute.work_folder import read_fingerprint
 from geoseg.plan.plan import Begun, Plan
 from geoseg.plan.prepare import Prepared
-from geoseg.polygons.writers.provenance import OURS, read_provenance
+from geoseg.polygons.writers.read_provenance import OURS, read_provenance
 from geoseg.refine.request import REFINE_TAG
 
 

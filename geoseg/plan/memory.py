@@ -25,11 +25,11 @@ from geoseg.maps.cog.pyramid import TILE
 from geoseg.plan.measure import NetworkCost
 from geoseg.plan.settings import BLOCK_SIZE
 from geoseg.plan.size import RunSize
-from geoseg.polygons.borders.simplify import Borders
-from geoseg.polygons.rasters import resolve_block_size
+from geoseg.polygons.borders.options import BorderOptions
 from geoseg.polygons.stream import STRIP_PIXELS
 from geoseg.polygons.table.rows import Polygons
-from geoseg.polygons.table.stored import StoredPolygons
+from geoseg.polygons.table.store import StoredPolygons
+from geoseg.polygons.vectorise import resolve_block_size
 from geoseg.system.cpu import cores
 from geoseg.system.memory import CACHE_SHARE, default_limit, gdal_cache
 from geoseg.units import format_memory, parse_memory
@@ -323,13 +323,13 @@ class TracingPlan:
                 "map up first (--sieve, --smooth)"
             )
 
-    def check_borders(self, polygons: Polygons | StoredPolygons, borders: Borders | None) -> None:
+    def check_borders(self, polygons: Polygons | StoredPolygons, borders: BorderOptions) -> None:
         """Refuse simpler borders that do not fit into memory: those of the whole map are held at once.
 
         Raises:
             SettingsError: Naming what would do.
         """
-        if borders is None:
+        if not borders:
             return
         vertex = SIMPLER_VERTEX + SIMPLER_ROUND * borders.rounds
         needed = self._fixed() + vertex * polygons.vertices + SIMPLER_POLYGON * len(polygons)

@@ -16,11 +16,10 @@ from geoseg.plan.outputs import RASTERS, Outputs, check_outputs
 from geoseg.plan.request import PathLike, PredictRequest
 from geoseg.plan.settings import Settings, fit_batch_to_device, resolve_settings
 from geoseg.plan.workers import Workers, check_workers, choose_workers
-from geoseg.polygons.borders.request import borders_of, check_borders
-from geoseg.polygons.borders.simplify import Borders
+from geoseg.polygons.borders.options import BorderOptions
 from geoseg.polygons.writers import SUFFIXES, check_target
 from geoseg.polygons.zonal.request import zonal_of_run
-from geoseg.polygons.zonal.zonal import Zonal
+from geoseg.polygons.zonal.statistics import Zonal
 from geoseg.scene import Scene, open_scene
 from geoseg.scene.vector import Area, read_area
 
@@ -39,7 +38,7 @@ class Prepared:
         window: The part of the scene to map.
         area: The area of interest, or None.
         outputs: Where to write.
-        borders: What becomes of the borders of polygons, or None.
+        borders: What becomes of the borders of polygons.
         zonal: Statistics of the scene that polygons get, or None.
         date: Acquisition date, ISO 8601, or None.
         workers: Which processes compute.
@@ -55,7 +54,7 @@ class Prepared:
     window: Window
     area: Area | None
     outputs: Outputs
-    borders: Borders | None
+    borders: BorderOptions
     zonal: Zonal | None
     date: str | None
     workers: Workers
@@ -73,13 +72,13 @@ def prepare(request: PredictRequest, say: Say) -> Prepared:
         InputError: Naming what is wrong and what fixes it; nothing was written.
     """
     check_flags(request)
-    borders = borders_of(request.simplify, request.smooth_borders)
+    borders = BorderOptions.read(request.simplify, request.smooth_borders)
     opened = open_scene(
         request.scene, nodata=request.nodata, scale=request.scale, offset=request.offset, warp=request.warp
     )
     outputs = name_outputs(opened, request)
     _check_outputs(outputs, opened, overwrite=request.overwrite or request.resume)
-    check_borders(borders, outputs.polygons, opened)
+    borders.check(outputs.polygons, opened)
     choice = choose_model(opened, request.model, bands=request.bands, force=request.force)
     if choice.reason is not None:
         say(f"model {choice.reason}")

@@ -1,1 +1,1 @@
-"""Class maps to polygons: no seams, no gaps, no overlaps, with attributes, in three file formats."""
+"""Class maps to polygons: no seams, no gaps, no overlaps, with attributes, in six file formats."""

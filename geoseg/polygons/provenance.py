@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from geoseg.polygons.table.schema import SCHEMA_VERSION, VERSION_KEY
-from geoseg.polygons.zonal.zonal import Zonal, column_names
+from geoseg.polygons.zonal.statistics import Zonal, column_names
 from geoseg.units import Area
 
 STATS_TAG = "GEOSEG_STATS"
@@ -25,7 +25,7 @@ FIBOA_TAG = "GEOSEG_FIBOA"
 def table_provenance(
     tags: Mapping[str, str], *, zonal: Zonal | None, without: Iterable[str] = ()
 ) -> dict[str, str]:
-    """The provenance of all polygons of a map.
+    """Make the provenance of all polygons of a map.
 
     Args:
         tags: The map's.
@@ -40,7 +40,7 @@ def table_provenance(
 
 
 def choice_tags(min_area: Area | None, classes: Collection[int] | None, *, fiboa: bool) -> dict[str, str]:
-    """What filters and further columns add to the provenance.
+    """Say what filters and further columns add to the provenance.
 
     Args:
         min_area: Smaller polygons were left out.

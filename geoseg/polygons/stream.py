@@ -19,7 +19,7 @@ from geoseg.polygons.table.store import PolygonStore
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.trace.block import BlockValues, trace_block
 from geoseg.polygons.trace.trace import Tracer
-from geoseg.polygons.zonal.zonal import Zonal, with_steps
+from geoseg.polygons.zonal.statistics import Zonal, with_steps
 from geoseg.raster.pixel_sizes import measure_pixel_sizes
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class StreamedMap:
 
 
 class PolygonStream:
-    """Traces blocks in a thread of its own; the rows are those of ``polygons_from_maps``.
+    """Traces blocks in a thread of its own; the rows are those of ``trace_class_map``.
 
     Errors of the thread are raised by the next call.
 
@@ -102,7 +102,7 @@ class PolygonStream:
         self._waiting.append(self._thread.submit(self._trace, block))
 
     def finish(self) -> PolygonTable:
-        """All polygons, ordered by their first pixel, once the last block was added."""
+        """Finish after the last block: all polygons, ordered by their first pixel."""
         self._settle(0)
         self.close()
         info = self._info
@@ -141,7 +141,7 @@ class PolygonStream:
 
 
 def _strips(block: BlockValues) -> Iterator[BlockValues]:
-    """A block from left to right in parts of about as many pixels."""
+    """Cut a block from left to right into parts of about as many pixels."""
     height, width = block.classes.shape
     step = -(-width // max(1, -(-height * width // STRIP_PIXELS)))
     for left in range(0, width, step):

@@ -12,7 +12,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from geoseg.assess.classmap import ClassMap, open_class_map
 from geoseg.assess.evaluation import (
     EVALUATION_VERSION,
     TOLERANCES,
@@ -24,6 +23,7 @@ from geoseg.assess.evaluation import (
 from geoseg.errors import InputError, RunError, SettingsError
 from geoseg.execute.report import versions
 from geoseg.files import atomic_group
+from geoseg.maps.class_map_file import ClassMapFile, open_class_map
 from geoseg.models import bundled_models
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress, Silent
@@ -156,14 +156,14 @@ def evaluate(
         content, examples = found or against_labels(class_map, labels, request, progress, scene, further)
         if places is not None:
             content["contradictions"] = contradict(class_map, labels, request, places, progress)
-    content = {"report_version": EVALUATION_VERSION} | content
-    content |= {"seconds": {"total": perf_counter() - since}, "peak_memory_bytes": peak_memory()}
-    content["versions"] = versions()
-    if is_model:
-        content["map"] |= {"name": os.path.basename(os.fspath(target)), "path": os.fspath(target)}
-    for warning in content["warnings"]:
-        progress.say(f"warning: {warning}")
-    written = _write(reports, content, examples)
+        content = {"report_version": EVALUATION_VERSION} | content
+        content |= {"seconds": {"total": perf_counter() - since}, "peak_memory_bytes": peak_memory()}
+        content["versions"] = versions()
+        if is_model:
+            content["map"] |= {"name": os.path.basename(os.fspath(target)), "path": os.fspath(target)}
+        for warning in content["warnings"]:
+            progress.say(f"warning: {warning}")
+        written = _write(reports, content, examples)
     return EvaluateResult(content, written | ({} if places is None else {"contradictions": places}))
 
 
@@ -227,10 +227,11 @@ def _map(
     progress: Progress,
     *,
     is_model: bool,
-) -> Iterator[ClassMap]:
+) -> Iterator[ClassMapFile]:
     """The class map; that of a model lives in a temporary folder."""
     if not is_model:
-        yield open_class_map(target, confidence)
+        with open_class_map(target, confidence) as class_map:
+            yield class_map
         return
     from geoseg.verbs.predict import predict
 
@@ -238,7 +239,8 @@ def _map(
     with tempfile.TemporaryDirectory(prefix="geoseg-evaluate-") as folder:
         classes, sure = Path(folder) / "classes.tif", Path(folder) / "confidence.tif"
         predict(scene, classes, model=target, confidence=sure, progress=progress, **prediction)
-        yield open_class_map(classes, sure)
+        with open_class_map(classes, sure) as class_map:
+            yield class_map
 
 
 def _write(reports: Sequence[Path], content: dict[str, Any], examples: Any) -> dict[str, Path]:

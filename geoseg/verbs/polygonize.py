@@ -10,24 +10,30 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from geoseg.classes import class_ids, split_names
+from geoseg.errors import SettingsError
 from geoseg.execute.report import REPORT_VERSION, versions
 from geoseg.files import discard, publish, stage_json
-from geoseg.plan.memory import TracingPlan, plan_tracing
+from geoseg.maps.class_map_file import ClassMapFile, open_class_map
+from geoseg.plan.memory import plan_tracing
 from geoseg.plan.outputs import RASTERS, check_outputs
-from geoseg.polygons.borders.request import borders_of, borders_to_json, with_borders
+from geoseg.polygons.borders.change import change_table
+from geoseg.polygons.borders.options import BorderOptions
 from geoseg.polygons.provenance import choice_tags
-from geoseg.polygons.rasters import MapRasters, resolve_block_size
-from geoseg.polygons.refined import check_refined, refinement_of, sources_of
 from geoseg.polygons.table.table import PolygonTable
-from geoseg.polygons.vectorise import parse_date, polygons_from_maps
-from geoseg.polygons.writers import SUFFIXES, stage_polygons
+from geoseg.polygons.vectorise import n_blocks, parse_date, require_coordinates, trace_class_map
+from geoseg.polygons.writers import (
+    SUFFIXES,
+    check_target,
+    stage_polygons,
+)
 from geoseg.polygons.zonal.request import paths_of, zonal_of_map, zonal_to_json
-from geoseg.polygons.zonal.zonal import Zonal
+from geoseg.polygons.zonal.statistics import Zonal
 from geoseg.progress import Progress, Silent
+from geoseg.refine.class_map import check_refined, refined_class_map, refinement_of
 from geoseg.refine.request import RefineOptions
 from geoseg.system.memory import peak_memory
-from geoseg.units import parse_area
-from geoseg.verbs.check_map import check_metres, classes_of
+from geoseg.units import Area, parse_area
 
 PathLike = str | os.PathLike[str]
 
@@ -135,54 +141,55 @@ def polygonize(
     inputs += paths_of(stats_from)
     endings: dict[str, Sequence[str]] = {"-o": SUFFIXES, "--refined": RASTERS, "--report": (".json",)}
     check_outputs(written, inputs, endings=endings, overwrite=overwrite)
-    refinement = refinement_of(
-        RefineOptions(smooth=smooth, opening=opening, closing=closing, fill_holes=fill_holes, sieve=sieve),
-        class_map,
-    )
-    check_refined(refined, refinement)
     progress = progress or Silent()
-    borders = borders_of(simplify, smooth_borders)
+    borders = BorderOptions.read(simplify, smooth_borders)
     limit = None if min_area is None else parse_area(min_area, "--min-area")
     day = parse_date(date)
-    chosen = classes_of(class_map, classes, output, fiboa=fiboa)
-    check_metres(class_map, limit, borders)
-    zonal = zonal_of_map(stats, stats_from, class_map)
-    plan = _plan(class_map, probabilities, max_memory, block_size, workers, zonal)
+    steps = RefineOptions(smooth=smooth, opening=opening, closing=closing, fill_holes=fill_holes, sieve=sieve)
 
     with ExitStack() as cleanup:
-        sources = cleanup.enter_context(
-            sources_of(
+        given = cleanup.enter_context(open_class_map(class_map, confidence, probabilities))
+        require_coordinates(given)
+        refinement = refinement_of(steps, given)
+        check_refined(refined, refinement)
+        check_target(output, given.georeference.crs, fiboa=fiboa)
+        chosen = _class_ids(classes, given)
+        _check_sizes(given, limit, borders)
+        zonal = zonal_of_map(stats, stats_from, given)
+        plan = plan_tracing(
+            max_memory, block_size, workers, width=given.shape[1], bands=_bands_beside(given, zonal)
+        )
+
+        traced = cleanup.enter_context(
+            refined_class_map(
+                given,
                 refinement,
-                class_map,
-                confidence,
-                probabilities,
                 output=output,
                 refined=written.get("--refined"),
                 overwrite=overwrite,
                 progress=progress,
             )
         )
-        with _Blocks(class_map, plan.block_size, progress) as advance:
-            table = polygons_from_maps(
-                sources.classes,
-                confidence=sources.confidence,
-                probabilities=probabilities,
-                legend=sources.legend,
+        with progress.stage("tracing polygons", n_blocks(given.shape, plan.block_size), "blocks") as bar:
+            table = trace_class_map(
+                traced.file,
+                legend=traced.legend,
                 date=day,
                 block_size=plan.block_size,
                 workers=plan.workers,
                 check=plan.check_largest,
                 folder=output.parent,
-                junctions=borders is not None,
+                junctions=bool(borders),
                 zonal=zonal,
-                progress=advance,
+                progress=lambda: bar.advance(1),
             )
         keep = table.matching(min_area=limit, classes=chosen)
         plan.check_borders(table.polygons, borders)
-        new, changed = with_borders(table, borders, output.parent, progress)
+        new, changed = change_table(table, borders, output.parent, progress)
         made_by = dict(new.provenance) | choice_tags(limit, chosen, fiboa=fiboa)
         kept = replace(new.take(keep), provenance=made_by)
-        staged = sources.finish()
+
+        staged = traced.finish()
         cleanup.callback(discard, staged)
         progress.say(_what_is_written(kept, table, output))
         staged.append(stage_polygons(kept, output, fiboa=fiboa))
@@ -196,7 +203,7 @@ def polygonize(
             "block_size": plan.block_size,
             "workers": plan.workers,
             "max_memory": plan.limit,
-        } | (borders_to_json(borders) | zonal_to_json(zonal))
+        } | (borders.to_json() | zonal_to_json(zonal))
         if changed is not None:
             content["borders"] = changed
         if report is not None:
@@ -205,39 +212,46 @@ def polygonize(
     return PolygonizeResult(output, len(kept), len(table) - len(kept), content)
 
 
+def _class_ids(classes: Sequence[str | int] | None, class_map: ClassMapFile) -> set[int] | None:
+    """Ids of classes given by name or id; None for all.
+
+    Raises:
+        SettingsError: Naming the classes that there are.
+    """
+    if classes is None:
+        return None
+    if not isinstance(classes, str):
+        classes = split_names(",".join(map(str, classes)), class_map.legend)
+    return set(class_ids(classes, class_map.legend, class_map.path))
+
+
+def _check_sizes(class_map: ClassMapFile, min_area: Area | None, borders: BorderOptions) -> None:
+    """Refuse hectares and metres, before any work, for a map that has neither.
+
+    Raises:
+        SettingsError: Saying that pixels can be counted.
+    """
+    if min_area is not None and not min_area.in_pixels:
+        option, fix = "--min-area", "20px"
+    elif borders.in_metres:
+        option, fix = "--simplify", "2px"
+    else:
+        return
+    if class_map.pixel_sizes() is None:
+        raise SettingsError(
+            f"{class_map.path} has no CRS that ties it to the Earth, so {option} cannot count hectares or "
+            f"metres; give pixels, as in {fix}"
+        )
+
+
+def _bands_beside(class_map: ClassMapFile, zonal: Zonal | None) -> int:
+    """Rasters that are read with the class map, as memory counts them; a statistic takes as much as three."""
+    return 1 + len(class_map.probability_names) + (0 if zonal is None else 3 * len(zonal.measures))
+
+
 def _what_is_written(kept: PolygonTable, table: PolygonTable, output: Path) -> str:
     left_out = len(table) - len(kept)
     return f"writing {len(kept):,} polygons to {output}" + (f", leaving out {left_out:,}" if left_out else "")
-
-
-def _plan(
-    class_map: PathLike,
-    probabilities: PathLike | None,
-    max_memory: str | int | None,
-    block_size: int | None,
-    workers: int | None,
-    zonal: Zonal | None,
-) -> TracingPlan:
-    """Blocks and workers that fit into memory."""
-    with MapRasters(class_map, None, probabilities) as rasters:
-        bands = 1 + rasters.n_probabilities + (0 if zonal is None else 3 * len(zonal.measures))
-        return plan_tracing(max_memory, block_size, workers, width=rasters.info.shape[1], bands=bands)
-
-
-class _Blocks:
-    """A stage of progress that is told about blocks as they are done."""
-
-    def __init__(self, class_map: PathLike, block_size: int | None, progress: Progress) -> None:
-        with MapRasters(class_map) as rasters:
-            total = rasters.n_blocks(resolve_block_size(block_size))
-        self._stage = progress.stage("tracing polygons", total, "blocks")
-
-    def __enter__(self) -> Any:
-        bar = self._stage.__enter__()
-        return lambda _done, _total: bar.advance(1)
-
-    def __exit__(self, *error: Any) -> None:
-        self._stage.__exit__(*error)
 
 
 def _report(

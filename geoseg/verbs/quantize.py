@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.assess.classmap import open_class_map
 from geoseg.assess.compare import WINDOW, compare, windows
 from geoseg.assess.scores import number, score
 from geoseg.classes import NODATA
@@ -25,6 +24,7 @@ from geoseg.grid import Window
 from geoseg.inference.backends.convert import converted_network
 from geoseg.inference.reading import Normalisation
 from geoseg.labels.labels import open_labels
+from geoseg.maps.class_map_file import open_class_map
 from geoseg.models import Model, open_model
 from geoseg.models.conversion import ChipShape
 from geoseg.models.package import write_package

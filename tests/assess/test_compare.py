@@ -13,13 +13,13 @@ from sklearn import metrics
 
 from geoseg.assess.boundary import Tolerance
 from geoseg.assess.calibration import bin_sums
-from geoseg.assess.classmap import open_class_map
 from geoseg.assess.compare import CHIP, compare, pieces, windows
 from geoseg.assess.summary import summarise_labels
 from geoseg.classes import LandClass
 from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
 from geoseg.labels.labels import open_labels
+from geoseg.maps.class_map_file import open_class_map
 from tests.assess.maps import NAMES, random_pair, write
 
 CLASSES = tuple(LandClass(i, name, "#112233") for i, name, _ in NAMES)
@@ -180,9 +180,9 @@ def test_maps_of_other_tools(tmp_path, dtype):
 def test_a_confidence_raster_must_be_one(tmp_path):
     _, mapped, confidence = random_pair(8)
     path = write(tmp_path / "m.tif", mapped)
-    with pytest.raises(SceneError, match="one band of uint8"):
+    with pytest.raises(SceneError, match=r"confidence raster .* holds int16; it must be uint8"):
         open_class_map(path, write(tmp_path / "c.tif", confidence.astype(np.int16)))
-    with pytest.raises(SceneError, match="not lie on the grid"):
+    with pytest.raises(SceneError, match=r"d\.tif has 50 x .* same run"):
         open_class_map(path, write(tmp_path / "d.tif", confidence[:50]))
     with pytest.raises(SceneError, match=r"missing\.tif"):
         open_class_map(path, tmp_path / "missing.tif")

@@ -10,7 +10,6 @@ import numpy as np
 import pyogrio
 import pytest
 
-from geoseg.assess.classmap import open_class_map
 from geoseg.assess.sample import (
     LAYER,
     METADATA,
@@ -23,6 +22,7 @@ from geoseg.assess.sample import (
 )
 from geoseg.classes import LandClass
 from geoseg.errors import InputError, SceneError
+from geoseg.maps.class_map_file import open_class_map
 from tests.assess.maps import NAMES, PLACE, patches, write
 
 

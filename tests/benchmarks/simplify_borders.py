@@ -17,7 +17,8 @@ import numpy as np
 import shapely
 from scipy import ndimage
 
-from geoseg.polygons.borders.simplify import Borders, change_borders
+from geoseg.polygons.borders.change import change_borders
+from geoseg.polygons.borders.options import BorderOptions
 from geoseg.polygons.table.rows import Polygons
 from geoseg.polygons.table.store import PolygonStore
 from geoseg.polygons.trace.block import BlockValues
@@ -80,7 +81,7 @@ def main() -> None:
     print(f"traced in {time.perf_counter() - began:.1f} s; peak so far {before:,.0f} MB")
 
     began, worked = time.perf_counter(), time.process_time()
-    simple, change = change_borders(polygons, Borders(Length(asked.tolerance, True)))
+    simple, change = change_borders(polygons, BorderOptions(Length(asked.tolerance, True)))
     done = time.perf_counter()
     after = peak()
     if asked.alone:

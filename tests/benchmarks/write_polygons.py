@@ -20,8 +20,8 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from geoseg.polygons.vectorise import polygons_from_maps
 from geoseg.polygons.writers import write_polygons
+from tests.polygons.helpers import trace_files
 
 CELL = 5
 
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def write(folder: Path, suffix: str) -> None:
-    table = polygons_from_maps(folder / "map.tif", date="2024-07-31", folder=folder)
+    table = trace_files(folder / "map.tif", date="2024-07-31", folder=folder)
     forget_peak()
     before, worked, began = memory("VmRSS"), time.process_time(), time.perf_counter()
     path = folder / f"out{suffix}"

@@ -48,13 +48,13 @@ def test_without_a_limit_only_what_is_free_bounds_a_polygon(scene, tiny_model, t
     monkeypatch.setattr("geoseg.plan.plan.free_memory", lambda: 6 * 10**9)
     monkeypatch.setattr(trace, "PORTION", 10)
     seen = []
-    check = polygons_memory.TracePlan.check_largest
+    check = polygons_memory.TracingPlan.check_largest
 
     def remember(self, vertices):
         seen.append(self.limit)
         check(self, vertices)
 
-    monkeypatch.setattr(polygons_memory.TracePlan, "check_largest", remember)
+    monkeypatch.setattr(polygons_memory.TracingPlan, "check_largest", remember)
     predict(scene, tiny_model, tmp_path, max_memory=None)
     assert set(seen) == {6 * 10**9}
 

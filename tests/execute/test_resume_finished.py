@@ -9,7 +9,7 @@ import pytest
 
 import geoseg
 from geoseg.errors import OutputError
-from geoseg.polygons.writers.provenance import read_provenance
+from geoseg.polygons.writers.read_provenance import read_provenance
 from tests.execute.cut_runs import WORK, predict
 
 

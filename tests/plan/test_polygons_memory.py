@@ -10,7 +10,7 @@ import pytest
 from geoseg.errors import SettingsError
 from geoseg.plan import memory as polygons_memory
 from geoseg.plan.memory import TracingPlan, plan_tracing
-from geoseg.polygons.borders.simplify import Borders
+from geoseg.polygons.borders.options import BorderOptions
 from geoseg.units import Length
 from geoseg.verbs.polygonize import polygonize
 from tests.polygons.conftest import write_raster
@@ -88,10 +88,10 @@ def test_what_is_asked_for_is_enough_although_gdals_cache_grows_with_it(monkeypa
 def test_simpler_borders_that_do_not_fit_are_refused():
     polygons = trace(noise((64, 64)))
     plan = TracingPlan(1024, 1, 294_000_000)
-    plan.check_borders(polygons, None)
+    plan.check_borders(polygons, BorderOptions())
     with pytest.raises(SettingsError, match=f"{polygons.vertices:,} vertices.*--max-memory"):
-        plan.check_borders(polygons, Borders(Length(2, True)))
-    TracingPlan(1024, 1, 10**9).check_borders(polygons, Borders(Length(2, True), 4))
+        plan.check_borders(polygons, BorderOptions(Length(2, True)))
+    TracingPlan(1024, 1, 10**9).check_borders(polygons, BorderOptions(Length(2, True), 4))
 
 
 @pytest.mark.parametrize(
@@ -122,6 +122,6 @@ def test_metres_are_refused_before_any_work(tmp_path, options, monkeypatch):
     from affine import Affine
 
     path = write_raster(tmp_path / "map.tif", noise((20, 20)), crs=None, transform=Affine.identity())
-    monkeypatch.setattr("geoseg.verbs.polygonize.polygons_from_maps", None)
+    monkeypatch.setattr("geoseg.verbs.polygonize.trace_class_map", None)
     with pytest.raises(SettingsError, match=r"map\.tif has no CRS.*give pixels"):
         polygonize(path, tmp_path / "a.gpkg", **options)

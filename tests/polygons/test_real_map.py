@@ -11,9 +11,10 @@ import rasterio
 import shapely
 from rasterio.windows import Window
 
-from geoseg.polygons.borders.simplify import Borders, change_borders
-from geoseg.polygons.vectorise import class_areas, polygons_from_maps
+from geoseg.polygons.borders.change import change_borders
+from geoseg.polygons.borders.options import BorderOptions
 from geoseg.units import Length
+from tests.polygons.helpers import class_areas, trace_files
 
 pytestmark = [
     pytest.mark.realdata,
@@ -42,7 +43,7 @@ def part(tmp_path):
 
 def test_polygons_cover_a_real_map_exactly(part):
     path, values, nodata = part
-    table = polygons_from_maps(path, block_size=256)
+    table = trace_files(path, block_size=256)
     shapes, columns = table.polygons.load().geometries(), table.polygons.load().columns
     assert len(table) > 1000
     assert shapely.is_valid(shapes).all()
@@ -52,15 +53,15 @@ def test_polygons_cover_a_real_map_exactly(part):
         mine = columns.class_ids == item.id
         assert columns.pixels[mine].sum() == item.pixels == (values == item.id).sum()
         assert table.areas_ha()[mine].sum() == item.area_ha
-    whole = polygons_from_maps(path)
+    whole = trace_files(path)
     assert np.array_equal(shapely.to_wkb(whole.polygons.load().geometries()), shapely.to_wkb(shapes))
 
 
 @pytest.mark.parametrize(("tolerance", "rounds"), [(30.0, 0), (60.0, 0), (60.0, 2)])
 def test_a_real_map_with_simpler_borders_is_a_valid_coverage(part, tolerance, rounds):
     path, _, _ = part
-    table = polygons_from_maps(path, junctions=True)
-    polygons, change = change_borders(table.polygons.load(), Borders(Length(tolerance, False), rounds))
+    table = trace_files(path, junctions=True)
+    polygons, change = change_borders(table.polygons.load(), BorderOptions(Length(tolerance, False), rounds))
     shapes = polygons.geometries()
     assert shapely.is_valid(shapes).all()
     assert shapely.coverage_is_valid(shapes)
@@ -72,7 +73,7 @@ def test_a_real_map_with_simpler_borders_is_a_valid_coverage(part, tolerance, ro
         limit = 0.02 + 2 / np.sqrt(mine.sum())  # few small patches change more
         assert change.pixels[mine].sum() == pytest.approx(item.pixels, rel=limit)
     again = change_borders(
-        polygons_from_maps(path, junctions=True, block_size=256).polygons.load(),
-        Borders(Length(tolerance, False), rounds),
+        trace_files(path, junctions=True, block_size=256).polygons.load(),
+        BorderOptions(Length(tolerance, False), rounds),
     )[0]
     assert np.array_equal(shapely.to_wkb(again.geometries()), shapely.to_wkb(shapes))

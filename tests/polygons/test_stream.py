@@ -15,9 +15,9 @@ from geoseg.polygons.stream import PolygonStream, StreamedMap
 from geoseg.polygons.table.schema import arrow_schema
 from geoseg.polygons.trace import trace
 from geoseg.polygons.trace.block import BlockValues
-from geoseg.polygons.vectorise import parse_date, polygons_from_maps
-
-from .conftest import CLASSES
+from geoseg.polygons.vectorise import parse_date
+from tests.polygons.conftest import CLASSES
+from tests.polygons.helpers import trace_files
 
 
 def begin(small_map, **options) -> PolygonStream:
@@ -61,7 +61,7 @@ def test_the_table_is_that_of_the_rasters(height, widths, small_map):
     traced = begin(small_map)
     for block in blocks(small_map, height, widths):
         traced.add(block)
-    table, expected = traced.finish(), polygons_from_maps(small_map.class_map, **small_map.rasters)
+    table, expected = traced.finish(), trace_files(small_map.class_map, **small_map.rasters)
     assert read(table).equals(read(expected))
     assert len(table) > 20
     assert [item.id for item in table.legend] == [item.id for item in expected.legend]
@@ -82,7 +82,7 @@ def test_strips_of_a_block_change_nothing(pixels, small_map, monkeypatch):
     traced = begin(small_map)
     for block in blocks(small_map, 11, [20]):
         traced.add(block)
-    assert read(traced.finish()).equals(read(polygons_from_maps(small_map.class_map, **small_map.rasters)))
+    assert read(traced.finish()).equals(read(trace_files(small_map.class_map, **small_map.rasters)))
     assert sum(seen) == small_map.classes.size
     assert max(seen) <= max(pixels, 11), "a strip is one column at least"
 

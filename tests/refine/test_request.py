@@ -303,7 +303,7 @@ class TestPolygonize:
         assert report["settings"]["refine"]["sieve"] == "0.05ha"
         assert report["settings"]["refine"]["opening"] == {"classes": [9], "size": 3}
 
-    @pytest.mark.parametrize("fails", ["stage_json", "stage_polygons", "polygons_from_maps"])
+    @pytest.mark.parametrize("fails", ["stage_json", "stage_polygons", "trace_class_map"])
     def test_a_failed_run_leaves_nothing(self, class_map, tmp_path, monkeypatch, fails):
         def fail(*_args, **_options):
             raise RuntimeError("no")

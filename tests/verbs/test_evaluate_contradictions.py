@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import shapely
 
-from geoseg.assess.classmap import open_class_map
 from geoseg.assess.sample import LAYER
 from geoseg.cli import run as command_line
 from geoseg.errors import InputError, OutputError
 from geoseg.labels.labels import open_labels
+from geoseg.maps.class_map_file import open_class_map
 from geoseg.training.contradictions.contradictions import write_contradictions
 from geoseg.verbs.evaluate import evaluate
 from tests.assess.maps import NAMES, PLACE, write

@@ -62,6 +62,21 @@ def test_a_class_map_becomes_polygons(class_map, tmp_path):
     assert (result.polygons, result.left_out) == (3, 0)
 
 
+@pytest.mark.parametrize("smooth", [None, 3])
+def test_the_class_map_is_opened_once(class_map, tmp_path, monkeypatch, smooth):
+    opened, really = [], rasterio.open
+    scene = write_raster(tmp_path / "scene.tif", np.ones((30, 40), np.uint8), names=["red"])
+
+    def count(path, *args, **options):
+        opened.append(str(path))
+        return really(path, *args, **options)
+
+    monkeypatch.setattr(rasterio, "open", count)
+    asked = {"min_area": "2px", "classes": ["corn"], "simplify": "2px", "smooth": smooth, "workers": 1}
+    polygonize(class_map, tmp_path / "out.gpkg", stats=["red"], stats_from=scene, **asked)
+    assert opened.count(str(class_map)) == 1
+
+
 @pytest.mark.parametrize(
     ("filters", "kept"),
     [
@@ -161,7 +176,7 @@ def test_fiboas_columns_on_request(class_map, tmp_path):
 def test_a_format_that_cannot_hold_the_map_is_refused_before_tracing(class_map, tmp_path, monkeypatch):
     with rasterio.open(class_map, "r+") as file:
         file.crs = rasterio.crs.CRS()
-    monkeypatch.setattr(module, "polygons_from_maps", None)
+    monkeypatch.setattr(module, "trace_class_map", None)
     for name, fiboa in (("a.pmtiles", False), ("a.geojsonl", False), ("a.parquet", True)):
         with pytest.raises(OutputError, match="needs a map whose CRS ties it to the Earth"):
             polygonize(class_map, tmp_path / name, fiboa=fiboa)

@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.groups import group_starts, spread
+from geoseg.polygons.ragged import group_starts, spread
 from geoseg.polygons.table.rows import Polygons
 from geoseg.polygons.trace.rings import EAST, NORTH, SOUTH, WEST
 
@@ -53,17 +53,17 @@ class Lines:
         return np.asarray((self.points[starts] == self.points[starts + self.sizes - 1]).all(axis=1))
 
     def line_of(self, vertices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Which line vertices belong to."""
+        """Tell which line each vertex belongs to."""
         return np.searchsorted(self.starts, vertices, side="right") - 1
 
     def take(self, chosen: NDArray[np.integer]) -> Lines:
-        """Only the chosen lines, in the order given."""
+        """Keep only the chosen lines, in the order given."""
         sizes = self.sizes[chosen]
         return Lines(self.points.take(spread(self.starts[chosen], sizes), axis=0), sizes)
 
     @staticmethod
     def join(parts: list[Lines]) -> Lines:
-        """The lines of several sets."""
+        """Join the lines of several sets."""
         return Lines(
             np.concatenate([part.points for part in parts]), np.concatenate([part.sizes for part in parts])
         )
@@ -108,7 +108,7 @@ class Arcs:
         return np.asarray(self.tails == self.heads)
 
     def read(self, chosen: NDArray[np.integer]) -> Lines:
-        """The chosen arcs as they were traced, in pixels.
+        """Read the chosen arcs as they were traced, in pixels.
 
         Args:
             chosen: Indices of arcs.
@@ -127,12 +127,12 @@ class Arcs:
 
 
 def stored_vertices(file: IO[bytes]) -> NDArray[np.int32]:
-    """The vertices in a file, read when they are looked at: int32 (vertices, 2)."""
+    """Map the vertices of a file, read when they are looked at: int32 (vertices, 2)."""
     return np.memmap(file, dtype=np.int32, mode="r").reshape(-1, 2)
 
 
 def end_position(keys: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Row and column of the ends with these keys, in pixels."""
+    """Decode row and column of the ends with these keys, in pixels."""
     columns = (keys >> 2) & (2 ** (_ROW_SHIFT - 2) - 1)
     return (keys >> _ROW_SHIFT).astype(np.int32), columns.astype(np.int32)
 
@@ -192,7 +192,7 @@ def cut_arcs(polygons: Polygons) -> Arcs:
 
 
 def _first_met(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Where each key comes first, by ascending key; and which of them each is."""
+    """Find where each key comes first, by ascending key; and which of them each is."""
     order = np.argsort(keys, kind="stable")
     new = np.ones(keys.size, dtype=bool)
     new[1:] = np.diff(keys[order]) != 0
@@ -226,7 +226,7 @@ def _end_keys(
 
 
 def _directions(way: NDArray[np.int32]) -> NDArray[np.int8]:
-    """The direction of steps along rows or columns, given as differences of row and column."""
+    """Find the direction of steps along rows or columns, given as differences of row and column."""
     level = np.where(way[:, 1] > 0, EAST, WEST)
     upright = np.where(way[:, 0] > 0, SOUTH, NORTH)
     return np.where(way[:, 0] == 0, level, upright).astype(np.int8)

@@ -11,7 +11,7 @@ _ROUNDS = 3
 
 
 def doubled_areas(lines: Lines) -> NDArray[np.int64]:
-    """Twice the signed area between each line and the straight way from its end to its beginning.
+    """Compute twice the signed area between each line and the straight way from its end to its beginning.
 
     Exact; the shoelace formula, with rows for x and columns for y.
     """

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.borders.arcs import Lines
-from geoseg.polygons.groups import group_starts, spread
+from geoseg.polygons.ragged import group_starts, spread
 from geoseg.system.threads import in_order
 
 CELL_BITS = 8
@@ -49,7 +49,7 @@ class _Pieces:
 
     @staticmethod
     def of(lines: Lines) -> _Pieces:
-        """All pieces of some lines."""
+        """Give all pieces of some lines."""
         starts, counts = lines.starts, lines.sizes - 1
         tail = spread(starts, counts)
         name = np.arange(len(lines.points))
@@ -72,7 +72,7 @@ class _Pieces:
 def touching(
     lines: Lines, fresh: NDArray[np.bool_], among: NDArray[np.bool_] | None = None
 ) -> NDArray[np.int64]:
-    """The pieces that touch another one elsewhere than at a common end, or lie on it.
+    """Find the pieces that touch another one elsewhere than at a common end, or lie on it.
 
     Args:
         lines: Lines; those that are not fresh do not touch each other.
@@ -142,7 +142,7 @@ def _cell(position: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _passed_cells(pieces: _Pieces, band: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The cells of a band of the grid that pieces pass, with a margin.
+    """Find the cells of a band of the grid that pieces pass, with a margin.
 
     Args:
         pieces: Pieces that reach into the band.
@@ -175,7 +175,7 @@ def _passed_cells(pieces: _Pieces, band: int) -> tuple[NDArray[np.int64], NDArra
 
 
 def _touch(one: _Pieces, other: _Pieces) -> NDArray[np.bool_]:
-    """Whether the pieces of each pair touch elsewhere than at a common end."""
+    """Tell whether the pieces of each pair touch elsewhere than at a common end."""
     down, across = other.row - one.row, other.column - one.column
     clash = ~_beside(one, down, across, other)
     rest = np.flatnonzero(clash)
@@ -201,7 +201,7 @@ def _touch(one: _Pieces, other: _Pieces) -> NDArray[np.bool_]:
 def _beside(
     piece: _Pieces, down: NDArray[np.float64], across: NDArray[np.float64], other: _Pieces
 ) -> NDArray[np.bool_]:
-    """Whether another piece, which begins at an offset, lies clearly on one side of a piece's line."""
+    """Tell whether another piece, which begins at an offset, lies clearly on one side of a piece's line."""
     near = NEAR * _reach(piece)
     first = piece.down * across - piece.across * down
     second = first + (piece.down * other.across - piece.across * other.down)
@@ -232,7 +232,7 @@ class Junctions:
         self._counts = np.diff(self._starts, append=corner.size)
 
     def turned(self, lines: Lines) -> NDArray[np.int64]:
-        """The pieces at junctions that lines no longer leave in the order of the arcs.
+        """Find the pieces at junctions that lines no longer leave in the order of the arcs.
 
         Args:
             lines: One for every arc.
@@ -246,7 +246,7 @@ class Junctions:
         return np.unique(np.concatenate(found))
 
     def _turned(self, lines: Lines, first: NDArray[np.int64], part: slice) -> NDArray[np.int64]:
-        """The same for some of the junctions, with the first vertex of every line."""
+        """Do the same for some of the junctions, with the first vertex of every line."""
         counts = self._counts[part]
         mine = slice(int(self._starts[part][0]), int(self._starts[part][-1] + counts[-1]))
         line, arrives = self._line[mine], self._arrives[mine]

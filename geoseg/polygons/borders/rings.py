@@ -14,7 +14,7 @@ from geoseg.errors import RunError
 from geoseg.polygons.borders.arcs import Arcs, Lines
 from geoseg.polygons.borders.areas import doubled_areas
 from geoseg.polygons.borders.staircases import STEPS
-from geoseg.polygons.groups import group_starts, spread
+from geoseg.polygons.ragged import group_starts, spread
 from geoseg.polygons.table.rows import Polygons, scratch_file
 from geoseg.raster.pixel_sizes import PixelSizes
 
@@ -40,7 +40,7 @@ class _Rings:
 def rebuild(
     polygons: Polygons, arcs: Arcs, lines: Lines, folder: Path | None
 ) -> tuple[Polygons, NDArray[np.float64]]:
-    """The polygons of a map with other borders.
+    """Build the polygons of a map with other borders.
 
     Area becomes the planar area times what a planar pixel of that polygon measured; the perimeter is that of
     the new exterior, measured where it is.

@@ -1,6 +1,10 @@
-"""One arc at a time, many at once: from the border of pixels to a simpler line.
+"""Simplify arcs, many at once, each by itself: from the border of pixels to a line with fewer vertices.
 
-Nothing here looks beyond an arc; that lines do not touch each other is seen to in ``simplify_rounds``.
+The rule is that of D. Douglas and T. Peucker (1973): a line is replaced by the straight piece between its
+ends; where a vertex lies farther than the tolerance from the piece, the farthest one stays and both halves
+are treated alike. All lines are treated at once, one depth after the other.
+
+Nothing here looks beyond an arc; ``rounds`` sees to it that lines do not touch each other.
 """
 
 from __future__ import annotations
@@ -12,10 +16,10 @@ from numpy.typing import NDArray
 
 from geoseg.polygons.borders.arcs import Arcs, Lines, end_position
 from geoseg.polygons.borders.areas import doubled_areas, keep_areas
-from geoseg.polygons.borders.lines import Plane, farthest, simplify_lines
-from geoseg.polygons.borders.shapes import Shapes, portions
+from geoseg.polygons.borders.rounds import NewArcs, portions
 from geoseg.polygons.borders.staircases import SLACK, STEPS, corners_of, staircases
 from geoseg.polygons.borders.sweeps import PointGrid, swept
+from geoseg.polygons.ragged import group_starts, spread
 
 _SHARE = 0.05
 """An arc whose line adds or takes a greater share of a polygon gets a vertex more to make up for it."""
@@ -55,7 +59,7 @@ class Simplifier:
         """Vertices of each arc before it is simplified."""
         return self._arcs.sizes
 
-    def first(self, chosen: NDArray[np.int64]) -> Shapes:
+    def first(self, chosen: NDArray[np.int64]) -> NewArcs:
         """Simplify arcs as far as the tolerance allows."""
         border = self._border(chosen)
         base = border.base
@@ -66,8 +70,12 @@ class Simplifier:
         return self._make_up(chosen, shapes, doubled_areas(border.raw))
 
     def refine(
-        self, chosen: NDArray[np.int64], shapes: Shapes, clashing: NDArray[np.int64], even: NDArray[np.bool_]
-    ) -> Shapes:
+        self,
+        chosen: NDArray[np.int64],
+        shapes: NewArcs,
+        clashing: NDArray[np.int64],
+        even: NDArray[np.bool_],
+    ) -> NewArcs:
         """Put a vertex back into each clashing piece.
 
         Args:
@@ -91,7 +99,7 @@ class Simplifier:
             kept = simplify_lines(plane, base.starts, base.sizes, np.zeros(len(base), dtype=np.int64), kept)
         return self._finish(chosen, border, kept, even)
 
-    def _make_up(self, chosen: NDArray[np.int64], shapes: Shapes, wanted: NDArray[np.int64]) -> Shapes:
+    def _make_up(self, chosen: NDArray[np.int64], shapes: NewArcs, wanted: NDArray[np.int64]) -> NewArcs:
         """Give a vertex more to arcs whose areas could not be kept: where most old vertices went."""
         lacking = np.flatnonzero(self._too_much(chosen, doubled_areas(shapes.lines) - wanted))
         if lacking.size == 0:
@@ -105,7 +113,7 @@ class Simplifier:
         return shapes.with_new(lacking, renewed)
 
     def _fixed_points(self) -> NDArray[np.int32]:
-        """What no border may be moved across: all junctions, and where the border of each island begins."""
+        """Find what no border may move across: all junctions, and the first point of each island's border."""
         islands = self._arcs.islands
         keys = np.concatenate([self._arcs.tails[~islands], self._arcs.heads[~islands]])
         rows, columns = end_position(np.unique(keys >> 2) << 2)
@@ -116,11 +124,11 @@ class Simplifier:
         return np.concatenate(points)
 
     def _too_much(self, chosen: NDArray[np.int64], doubled: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether areas beside arcs are more than a polygon there can lose or gain."""
+        """Tell whether areas beside arcs are more than a polygon there can lose or gain."""
         return np.abs(doubled) > 2.0 * STEPS**2 * _SHARE * self._smaller[chosen]
 
     def _plane(self, chosen: NDArray[np.int64], lines: Lines) -> Plane:
-        """Positions in multiples of what the tolerance leaves to lines that are not the border itself."""
+        """Scale positions to multiples of what the tolerance leaves to lines that are not the border."""
         scale = self._scale[chosen]
         slack = SLACK * scale.max(axis=1) if self._slanted else np.zeros(len(scale))
         size = scale / (STEPS * (self._tolerance - slack))[:, None]
@@ -141,7 +149,7 @@ class Simplifier:
 
     def _finish(
         self, chosen: NDArray[np.int64], border: _Border, kept: NDArray[np.bool_], even: NDArray[np.bool_]
-    ) -> Shapes:
+    ) -> NewArcs:
         base, scale = border.base, self._scale[chosen]
         at = np.flatnonzero(kept)
         sizes = np.add.reduceat(kept, base.starts, dtype=np.int64)
@@ -161,12 +169,12 @@ class Simplifier:
         turned &= base.closed
         clashing = np.union1d(tail[across], np.flatnonzero(np.repeat(turned, sizes) & ~last))
         local = (at - np.repeat(base.starts, sizes)).astype(np.int32)
-        return Shapes(lines, local, moved, clashing)
+        return NewArcs(lines, local, moved, clashing)
 
     def _distance(
         self, border: _Border, kept: NDArray[np.bool_], at: NDArray[np.int64], scale: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """How far no corner of the old border is from the piece that replaces it."""
+        """Measure how far no corner of the old border is from the piece that replaces it."""
         raw, base = border.raw, border.base
         piece = np.cumsum(kept)[border.before] - 1  # the vertex at or before the corner
         ends = np.repeat(base.starts + base.sizes - 1, raw.sizes)
@@ -212,3 +220,104 @@ class _Border:
     base: Lines
     before: NDArray[np.int64]
     fixed: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plane:
+    """Positions in which lengths are measured.
+
+    Attributes:
+        rows: float64.
+        columns: float64.
+    """
+
+    rows: NDArray[np.float64]
+    columns: NDArray[np.float64]
+
+
+def simplify_lines(
+    plane: Plane,
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    depth: NDArray[np.int64],
+    fixed: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Tell which vertices of lines stay.
+
+    Args:
+        plane: Positions of the vertices, in multiples of the tolerance: no vertex that goes is farther than 1
+            from the piece that replaces it.
+        starts: First vertex of each line.
+        sizes: Vertices of each line, at least two.
+        depth: How often each line is halved whatever the distances, if it has the vertices.
+        fixed: Vertices that stay.
+
+    Returns:
+        bool, one a vertex.
+    """
+    kept = fixed.copy()
+    kept[starts] = True
+    kept[starts + sizes - 1] = True
+    ends = np.zeros(kept.size, dtype=bool)
+    ends[starts + sizes - 1] = True
+    at = np.flatnonzero(kept)
+    tails = at[~ends[at]]
+    heads = at[np.flatnonzero(~ends[at]) + 1]
+    must = np.repeat(depth, np.add.reduceat(kept, starts, dtype=np.int64) - 1)
+    while tails.size:
+        long = heads - tails > 1
+        tails, heads, must = tails[long], heads[long], must[long]
+        if tails.size == 0:
+            break
+        middle, distance = farthest(plane, tails, heads)
+        split = (distance > 1.0) | (must > 0)
+        middle = middle[split]
+        kept[middle] = True
+        tails = np.stack([tails[split], middle], axis=1).ravel()
+        heads = np.stack([middle, heads[split]], axis=1).ravel()
+        must = np.repeat(must[split] - 1, 2)
+    return kept
+
+
+def farthest(
+    plane: Plane, tails: NDArray[np.int64], heads: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Find the vertex that lies farthest from the straight piece between two others, of those between them.
+
+    Args:
+        plane: Positions of the vertices.
+        tails: Index of the vertex each piece begins at.
+        heads: Index of the one it ends at, at least ``tails + 2``.
+
+    Returns:
+        Index of the first of the farthest vertices, int64; its squared distance, float64.
+    """
+    counts = heads - tails - 1
+    groups = group_starts(counts)
+    inner = spread(tails + 1, counts)
+    row, column = plane.rows[tails], plane.columns[tails]
+    down, across = plane.rows[heads] - row, plane.columns[heads] - column
+    length = down * down + across * across
+    inverse = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
+
+    piece = np.repeat(np.arange(tails.size), counts)
+    r = plane.rows[inner]
+    r -= row[piece]
+    c = plane.columns[inner]
+    c -= column[piece]
+    d, a = down[piece], across[piece]
+    along = r * d
+    along += c * a
+    along *= inverse[piece]
+    np.clip(along, 0.0, 1.0, out=along)
+    d *= along
+    a *= along
+    r -= d
+    c -= a
+    r *= r
+    c *= c
+    r += c
+    most: NDArray[np.float64] = np.maximum.reduceat(r, groups)
+    hits = np.flatnonzero(r == most[piece])
+    first = hits[np.searchsorted(hits, groups)]
+    return inner[first], most

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from geoseg.polygons.borders.arcs import Lines
 from geoseg.polygons.borders.areas import doubled_areas, keep_areas
-from geoseg.polygons.borders.shapes import Shapes
+from geoseg.polygons.borders.rounds import NewArcs
 from geoseg.polygons.borders.staircases import STEPS
 from geoseg.polygons.borders.sweeps import PointGrid, swept
-from geoseg.polygons.groups import group_starts, spread
+from geoseg.polygons.ragged import group_starts, spread
 
 _MOST_MOVE = 0.5
 """Pixels that a vertex is moved at most to keep areas."""
@@ -60,16 +60,20 @@ class Smoother:
         """Vertices of each arc before corners are cut."""
         return self._lines.sizes
 
-    def first(self, chosen: NDArray[np.int64]) -> Shapes:
+    def first(self, chosen: NDArray[np.int64]) -> NewArcs:
         """Cut all corners."""
         sizes = self._lines.sizes[chosen]
         sharp = self._fixed[spread(self._lines.starts[chosen], sizes)]
         return self._cut(chosen, sharp, np.ones(chosen.size, dtype=bool))
 
     def refine(
-        self, chosen: NDArray[np.int64], shapes: Shapes, clashing: NDArray[np.int64], even: NDArray[np.bool_]
-    ) -> Shapes:
-        """Put the corners beside each clashing piece back; see ``Shaper``."""
+        self,
+        chosen: NDArray[np.int64],
+        shapes: NewArcs,
+        clashing: NDArray[np.int64],
+        even: NDArray[np.bool_],
+    ) -> NewArcs:
+        """Put the corners beside each clashing piece back; see ``ArcChanger``."""
         starts = group_starts(self._lines.sizes[chosen])
         corner = shapes.at + np.repeat(starts, shapes.lines.sizes)
         sharp = np.bincount(corner) == 1
@@ -77,7 +81,7 @@ class Smoother:
         sharp[corner[clashing + 1]] = True
         return self._cut(chosen, sharp, even)
 
-    def _cut(self, chosen: NDArray[np.int64], sharp: NDArray[np.bool_], even: NDArray[np.bool_]) -> Shapes:
+    def _cut(self, chosen: NDArray[np.int64], sharp: NDArray[np.bool_], even: NDArray[np.bool_]) -> NewArcs:
         old = self._lines.take(chosen)
         new, corner = cut_corners(old, sharp, self._rounds, self._reach[chosen])
         room = np.where(even, _MOST_MOVE * STEPS, 0.0)
@@ -96,7 +100,7 @@ class Smoother:
         cut = np.minimum.reduceat((away * away).sum(axis=1), first)
         moved = np.sqrt(np.maximum.reduceat(cut, old.starts))
         local = (corner - np.repeat(old.starts, new.sizes)).astype(np.int32)
-        return Shapes(new, local, moved, heads[across] - 1)
+        return NewArcs(new, local, moved, heads[across] - 1)
 
 
 def cut_corners(
@@ -135,7 +139,7 @@ def cut_corners(
 def _towards(
     points: NDArray[np.int32], others: NDArray[np.int32], most: NDArray[np.float64]
 ) -> NDArray[np.int32]:
-    """A quarter of the way from points to others, but no farther than ``most``; rounded to steps."""
+    """Go a quarter of the way from points to others, but no farther than ``most``; rounded to steps."""
     way = (others - points).astype(np.float64)
     length = np.sqrt(way[:, 0] * way[:, 0] + way[:, 1] * way[:, 1])
     share = np.minimum(0.25, np.divide(most, length, out=np.zeros_like(length), where=length > 0))

@@ -63,7 +63,7 @@ def staircases(
 
 
 def _steps(lines: Lines, islands: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which vertices are corners of a step: a side of one pixel with turns to either hand at its ends."""
+    """Tell which vertices are corners of a step: a side of one pixel with opposite turns at its ends."""
     starts = lines.starts
     ends = starts + lines.sizes - 1
     down, across = np.diff(lines.points[:, 0], append=0), np.diff(lines.points[:, 1], append=0)
@@ -86,5 +86,5 @@ def _steps(lines: Lines, islands: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def corners_of(lines: Lines) -> Lines:
-    """The borders as they are, in 32nds of a pixel."""
+    """Keep the borders as they are, in 32nds of a pixel."""
     return Lines(lines.points * STEPS, lines.sizes)

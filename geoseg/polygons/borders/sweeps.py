@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.groups import group_starts, spread
+from geoseg.polygons.ragged import group_starts, spread
 
 CELL_BITS = 9
 """Points are looked up by cells of 2^9 steps: sixteen pixels."""
@@ -31,7 +31,7 @@ class PointGrid:
         np.cumsum(counts, out=self._begins[1:])
 
     def inside(self, boxes: Boxes) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-        """The points inside boxes, those on their edges too.
+        """Find the points inside boxes, those on their edges too.
 
         Returns:
             The box, the row and the column of every point found.
@@ -74,7 +74,7 @@ def swept(
     new_heads: NDArray[np.int32],
     grid: PointGrid,
 ) -> NDArray[np.int64]:
-    """The pieces that would be moved across a point.
+    """Find the pieces that would be moved across a point.
 
     A point is crossed if the way along the old border and back along the new one winds around it.
 
@@ -126,7 +126,7 @@ def swept(
 def _windings(
     row: NDArray[np.int64], column: NDArray[np.int64], starts: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """How often closed loops wind around the origin."""
+    """Count how often closed loops wind around the origin."""
     following = np.arange(1, row.size + 1)
     following[starts + sizes - 1] = starts
     to_row, to_column = row[following], column[following]

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.groups import group_starts, spread
+from geoseg.polygons.ragged import group_starts, spread
 from geoseg.raster.pixel_sizes import PixelSizes
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ class Columns:
         return int(self.row.size)
 
     def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Columns:
-        """Only the chosen polygons."""
+        """Keep only the chosen polygons."""
         return replace(self, **{name: column[chosen] for name, column in self._present().items()})
 
     @staticmethod
     def join(parts: list[Columns]) -> Columns:
-        """The polygons of all parts."""
+        """Join the polygons of all parts."""
         if len(parts) == 1:
             return parts[0]
         present = [part._present() for part in parts]
@@ -88,7 +88,7 @@ class Columns:
         return Columns(*[np.zeros(0, dtype=kind) for kind in kinds])
 
     def in_order(self) -> Columns:
-        """The polygons ordered by their first pixel."""
+        """Sort the polygons by their first pixel."""
         return self.take(np.lexsort((self.column, self.row)))
 
     def to_records(self) -> NDArray[np.void]:
@@ -102,7 +102,7 @@ class Columns:
 
     @staticmethod
     def of_records(records: NDArray[np.void]) -> Columns:
-        """The polygons that ``to_records`` wrote."""
+        """Read the polygons that ``to_records`` wrote."""
         assert records.dtype.names is not None
         return Columns(**{name: np.ascontiguousarray(records[name]) for name in records.dtype.names})
 
@@ -145,23 +145,23 @@ class Polygons:
         return int(self.columns.vertices.sum())
 
     def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Polygons:
-        """Only the chosen polygons, in the order given."""
+        """Keep only the chosen polygons, in the order given."""
         return replace(self, columns=self.columns.take(chosen))
 
     def load(self) -> Polygons:
-        """All of them in memory."""
+        """Load all of them into memory."""
         return self
 
     def portions(self) -> Iterator[Polygons]:
-        """All of them, at once: they are in memory already."""
+        """Give all of them at once: they are in memory already."""
         yield self
 
     def batches(self) -> Iterator[Polygons]:
-        """The polygons in portions of bounded size; where they are cut depends on the polygons alone."""
+        """Yield the polygons in portions of bounded size; only the polygons decide where they are cut."""
         return cut_evenly([self])
 
     def coordinates(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-        """The polygons as ragged arrays.
+        """Gather the polygons as ragged arrays.
 
         Returns:
             Coordinates in the CRS, float64 (vertices, 2); where each ring begins, and the end; where each
@@ -181,7 +181,7 @@ class Polygons:
         return points, np.append(0, np.cumsum(sizes)), np.append(0, np.cumsum(columns.rings))
 
     def geometries(self) -> NDArray[np.object_]:
-        """The polygons as shapely geometries."""
+        """Make shapely geometries of the polygons."""
         import shapely
 
         if len(self) == 0:
@@ -193,7 +193,7 @@ class Polygons:
         return made
 
     def bounds(self) -> tuple[float, float, float, float] | None:
-        """Least and greatest coordinates: (x min, y min, x max, y max); None without polygons."""
+        """Find the least and greatest coordinates: (x min, y min, x max, y max); None without polygons."""
         return bounds_of(self.batches())
 
     def _corners(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -205,7 +205,7 @@ class Polygons:
 
 
 def scratch_file(folder: Path | None) -> IO[bytes]:
-    """A nameless temporary file that is gone when nobody holds it any more."""
+    """Open a nameless temporary file that is gone when nobody holds it any more."""
     made: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-")  # noqa: SIM115 - lives on
     return made
 
@@ -237,7 +237,7 @@ def cut_evenly(portions: Iterable[Polygons]) -> Iterator[Polygons]:
 
 
 def boxes_of(points: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Least and greatest coordinates of groups of points.
+    """Find the least and greatest coordinates of groups of points.
 
     Args:
         points: float64 (points, 2), group after group.
@@ -251,7 +251,7 @@ def boxes_of(points: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[
 
 
 def bounds_of(batches: Iterable[Polygons]) -> tuple[float, float, float, float] | None:
-    """Least and greatest coordinates of polygons: (x min, y min, x max, y max); None without any."""
+    """Find the least and greatest coordinates of polygons: (x min, y min, x max, y max); None without any."""
     found = (batch.coordinates()[0] for batch in batches)
     boxes = [boxes_of(points, np.array([0, len(points)])) for points in found]
     if not boxes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from geoseg.errors import InputError
-from geoseg.polygons.zonal.zonal import ZonalColumn
+from geoseg.polygons.zonal.statistics import ZonalColumn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,14 +58,14 @@ COLUMNS = (
 
 
 def statistic_column(column: ZonalColumn) -> Column:
-    """The column of a statistic of another raster, which tables have where it was asked for (version 1.1)."""
+    """Describe the column of a statistic of another raster (version 1.1); tables have it on request."""
     if column.statistic == "count":
         return Column(column.name, "int64", "pixels")
     return Column(column.name, "float64", "its raster's", may_be_null=True)
 
 
 def arrow_schema(statistics: Iterable[ZonalColumn] = ()) -> pa.Schema:
-    """The columns as Arrow has them.
+    """Make the Arrow schema of the columns.
 
     Args:
         statistics: Statistics of other rasters: their columns stand before the geometry.

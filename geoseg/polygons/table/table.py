@@ -18,10 +18,9 @@ from geoseg.classes import NODATA, LandClass
 from geoseg.errors import SettingsError
 from geoseg.polygons.table.rows import Columns, Polygons, boxes_of
 from geoseg.polygons.table.schema import arrow_schema
-from geoseg.polygons.table.stored import StoredPolygons
+from geoseg.polygons.table.store import StoredPolygons
 from geoseg.polygons.table.wkb import polygons_as_wkb
-from geoseg.polygons.zonal.sums import ZonalSums, zonal_arrays
-from geoseg.polygons.zonal.zonal import Zonal
+from geoseg.polygons.zonal.statistics import Zonal, ZonalSums, zonal_arrays
 from geoseg.system.threads import in_order
 from geoseg.units import Area
 
@@ -72,7 +71,7 @@ class PolygonTable:
         return len(self.polygons)
 
     def take(self, chosen: NDArray[np.bool_]) -> PolygonTable:
-        """Only the chosen rows."""
+        """Keep only the chosen rows."""
         return replace(self, polygons=self.polygons.take(chosen))
 
     def filter(self, *, min_area: Area | None = None, classes: set[int] | None = None) -> PolygonTable:
@@ -80,7 +79,7 @@ class PolygonTable:
         return self.take(self.matching(min_area=min_area, classes=classes))
 
     def matching(self, *, min_area: Area | None = None, classes: set[int] | None = None) -> NDArray[np.bool_]:
-        """Which rows pass filters.
+        """Tell which rows pass filters.
 
         Args:
             min_area: Polygons smaller than this do not.
@@ -152,7 +151,7 @@ class PolygonTable:
         return arrow_schema(() if self.zonal is None else self.zonal.columns)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows in order, in portions of bounded size that depend on the polygons alone."""
+        """Yield the rows in order, in portions of bounded size that depend on the polygons alone."""
         return in_order(self._batch, self.polygons.batches())
 
     def batches_with_boxes(self) -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64]]]:
@@ -173,7 +172,7 @@ class PolygonTable:
         return pa.record_batch([*self.attributes(portion), shapes], schema=self.schema)
 
     def attributes(self, portion: Polygons) -> list[pa.Array]:
-        """The columns of some of the polygons, without the geometry."""
+        """Make the columns of some of the polygons, without the geometry."""
         import pyarrow as pa
 
         columns = portion.columns

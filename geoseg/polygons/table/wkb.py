@@ -69,12 +69,12 @@ def binary_values(ends: NDArray[np.integer], content: Any) -> pa.Array:
 
 
 def fixed_values(items: NDArray[Any]) -> pa.Array:
-    """The bytes of every item as a binary value."""
+    """Wrap the bytes of every item as a binary value."""
     return binary_values(items.itemsize * np.arange(items.size + 1), items)
 
 
 def _joined(first: pa.Array, second: pa.Array) -> pa.Array:
-    """The two values of every row after each other."""
+    """Interleave the two values of every row."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import NODATA
-from geoseg.polygons.groups import repeat_each
+from geoseg.polygons.ragged import repeat_each
 from geoseg.polygons.trace.rings import Nodes, Traced, any_quadrant, link_rings
-from geoseg.polygons.trace.tally import Tally, tally_block
-from geoseg.polygons.zonal.zonal import ZonalValues
+from geoseg.polygons.trace.sums import PolygonSums, sum_polygons
+from geoseg.polygons.zonal.statistics import ZonalValues
 from geoseg.raster.components import Runs, find_runs
 from geoseg.raster.pixel_sizes import PixelSizes
 
@@ -55,7 +55,7 @@ class Line:
 
     @staticmethod
     def outside(size: int) -> Line:
-        """So many pixels beyond the raster's edge."""
+        """Make a line of so many pixels beyond the raster's edge."""
         return Line(np.full(size, NODATA, dtype=np.uint8), np.zeros(size, dtype=np.int32))
 
     @staticmethod
@@ -64,16 +64,16 @@ class Line:
         return Line(np.concatenate([one.values, other.values]), np.concatenate([one.labels, other.labels]))
 
     def part(self, start: int, stop: int) -> Line:
-        """The pixels from ``start`` to ``stop - 1``."""
+        """Take the pixels from ``start`` to ``stop - 1``."""
         return Line(self.values[start:stop], self.labels[start:stop])
 
     def framed(self, before: int, after: int) -> Line:
-        """The same with so many pixels of the outside before and after it."""
+        """Put so many pixels of the outside before and after it."""
         frame = (before, after)
         return Line(np.pad(self.values, frame, constant_values=NODATA), np.pad(self.labels, frame))
 
     def shifted(self, by: int) -> Line:
-        """The same with higher labels."""
+        """Raise the labels that are above 0."""
         return Line(self.values, np.where(self.labels > 0, self.labels + np.int32(by), self.labels))
 
 
@@ -102,9 +102,9 @@ class TracedBlock:
     left: Line
     right: Line
     finished: Traced
-    sums: Tally
+    sums: PolygonSums
     nodes: Nodes
-    waiting: Tally
+    waiting: PolygonSums
     class_ids: NDArray[np.uint8]
 
 
@@ -123,7 +123,7 @@ def trace_block(
     areas = None
     if pixel_sizes is not None:
         areas = pixel_sizes.pixel_areas(block.row, block.column, *block.classes.shape)
-    tally = tally_block(runs, areas, block.confidence, block.probabilities, block.zonal)
+    tally = sum_polygons(runs, areas, block.confidence, block.probabilities, block.zonal)
     del areas
     names, at_seam = _name_components(block, shape, runs, tally)
     labels = repeat_each(names.take(runs.component), runs.lengths).reshape(block.classes.shape)
@@ -154,7 +154,7 @@ def trace_block(
 
 
 def _name_components(
-    block: BlockValues, shape: tuple[int, int], runs: Runs, tally: Tally
+    block: BlockValues, shape: tuple[int, int], runs: Runs, tally: PolygonSums
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Labels of a block's components, and which of them touch a seam.
 
@@ -182,7 +182,7 @@ def _name_components(
 def _inner_nodes(
     block: BlockValues, labels: NDArray[np.int32], shape: tuple[int, int], *, junctions: bool
 ) -> Nodes:
-    """The nodes between pixels of the block, and on the raster's edge where the block touches it."""
+    """Find the nodes between pixels of the block, and on the raster's edge where the block touches it."""
     rows, columns = labels.shape
     above, left = int(block.row == 0), int(block.column == 0)
     below, right = int(block.row + rows == shape[0]), int(block.column + columns == shape[1])
@@ -197,7 +197,7 @@ def _inner_nodes(
 def find_nodes(
     values: NDArray[np.uint8], labels: NDArray[np.int32], row: int, column: int, *, junctions: bool
 ) -> Nodes:
-    """The nodes among the corners between pixels.
+    """Find the nodes among the corners between pixels.
 
     Args:
         values: Class values, uint8 (rows, columns).

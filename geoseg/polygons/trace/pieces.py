@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.groups import group_starts, spread
+from geoseg.polygons.ragged import group_starts, spread
 from geoseg.polygons.table.rows import scratch_file
 from geoseg.polygons.trace.rings import Nodes
 
@@ -70,7 +70,7 @@ class Pieces:
         return Pieces(labels.astype(np.int64), counts, found)
 
     def take(self, chosen: NDArray[np.bool_]) -> Pieces:
-        """Only the chosen polygons."""
+        """Keep only the chosen polygons."""
         return Pieces(self.labels[chosen], self.counts[chosen], self.nodes[np.repeat(chosen, self.counts)])
 
 
@@ -115,7 +115,7 @@ class WaitingPieces:
         return int((sizes[last.labels] + last.counts).max())
 
     def finish(self, last: Pieces, *, junctions: bool) -> Iterator[Nodes]:
-        """All nodes of polygons, a bounded number of them at a time, whole polygons only.
+        """Yield all nodes of polygons, a bounded number of them at a time, whole polygons only.
 
         Args:
             last: The last pieces of the polygons, one each.
@@ -148,7 +148,7 @@ class WaitingPieces:
         own: NDArray[np.void],
         counts: NDArray[np.int64],
     ) -> NDArray[np.void]:
-        """The last nodes of polygons after those that were put aside."""
+        """Put the last nodes of polygons after those that were put aside."""
         if earlier.size == 0:
             return own
         read = [self._read(self._first[piece], self._counts[piece]) for piece in earlier.tolist()]

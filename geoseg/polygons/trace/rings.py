@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.groups import group_starts, spread
+from geoseg.polygons.ragged import group_starts, spread
 
 EAST, NORTH, WEST, SOUTH = range(4)
 
@@ -57,14 +57,14 @@ class Nodes:
         return int(self.rows.size)
 
     def where(self, chosen: NDArray[np.bool_]) -> Nodes:
-        """Only the chosen nodes."""
+        """Keep only the chosen nodes."""
         at = np.flatnonzero(chosen)  # ``take`` is many times faster than indexing with a mask
         junctions = None if self.junctions is None else self.junctions.take(at)
         return Nodes(self.rows.take(at), self.columns.take(at), self.quadrants.take(at, axis=0), junctions)
 
     @staticmethod
     def join(parts: list[Nodes]) -> Nodes:
-        """All nodes of several sets, one set after the other."""
+        """Join all nodes of several sets, one set after the other."""
         flags = [part.junctions for part in parts if part.junctions is not None]
         return Nodes(
             np.concatenate([part.rows for part in parts]),
@@ -103,7 +103,7 @@ class Traced:
 
 
 def any_quadrant(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether any of the four quadrants of a node is marked; bool (nodes,) of bool (nodes, 4)."""
+    """Tell whether any of the four quadrants of a node is marked; bool (nodes,) of bool (nodes, 4)."""
     four = np.ascontiguousarray(marked).view(np.uint32).ravel()  # much faster than any()
     found: NDArray[np.bool_] = four != 0
     return found
@@ -186,7 +186,7 @@ def _half_edges(nodes: Nodes, ready: NDArray[np.bool_]) -> _HalfEdges:
 
 
 def _differ(quadrants: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Whether the pixel left of each direction is of another polygon than the one right of it."""
+    """Tell whether the pixel left of each direction is of another polygon than the one right of it."""
     differ = np.empty(quadrants.shape, dtype=bool)
     flat = quadrants.ravel()
     np.not_equal(flat[1:], flat[:-1], out=differ.ravel()[1:])
@@ -207,7 +207,7 @@ def _nothing(measured: bool) -> Traced:
 
 
 def _heads(nodes: Nodes, node: NDArray[np.int32], direction: NDArray[np.int8]) -> NDArray[np.int32]:
-    """The node at which each half-edge ends: the next one in its row or column.
+    """Find the node at which each half-edge ends: the next one in its row or column.
 
     Of nodes polygon by polygon a stable sort leaves those of one polygon together in every column.
     """
@@ -230,7 +230,7 @@ _ALONG_COLUMN = np.array([0, -1, 0, 1], dtype=np.int32)
 
 
 def _patterns(quadrants: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Which of the four pixels around each node belong together, six bits, one a pair of pixels."""
+    """Tell which of the four pixels around each node belong together, six bits, one a pair of pixels."""
     pattern = np.zeros(len(quadrants), dtype=np.uint8)
     columns = [np.ascontiguousarray(quadrants[:, place]) for place in range(4)]
     for bit, (one, other) in enumerate(_PAIRS):
@@ -242,7 +242,7 @@ _PAIRS = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 
 
 def _turns() -> NDArray[np.int8]:
-    """The direction in which a boundary leaves a node, by pattern and by the direction it arrives in.
+    """Tabulate the direction in which a boundary leaves a node, by pattern and by the direction of arrival.
 
     Right if the pixel ahead on the right belongs to the polygon, else straight on if the one ahead on the
     left does, else left. Where a polygon touches itself at a corner, turning right splits the ring there, so

@@ -21,14 +21,14 @@ from geoseg.classes import NODATA
 from geoseg.polygons.trace.block import BlockValues, Line, TracedBlock, find_nodes, trace_block
 from geoseg.polygons.trace.pieces import PORTION, Pieces, WaitingPieces
 from geoseg.polygons.trace.rings import Nodes, Traced, any_quadrant, link_rings
-from geoseg.polygons.trace.tally import Tally
+from geoseg.polygons.trace.sums import PolygonSums
 from geoseg.raster.pixel_sizes import PixelSizes
 
 
 class Sink(Protocol):
     """Takes finished polygons."""
 
-    def add(self, traced: Traced, tally: Tally) -> None:
+    def add(self, traced: Traced, tally: PolygonSums) -> None:
         """Take polygons and, in the same order, what was added up over them."""
 
 
@@ -65,7 +65,7 @@ class Tracer:
         self._left = Line.outside(0)
         self._nodes: list[Nodes] = []
         self._pieces = WaitingPieces(folder)
-        self._tallies: list[Tally] = []
+        self._tallies: list[PolygonSums] = []
         self._seams: list[NDArray[np.int32]] = []
         self._last_label = 0
 
@@ -107,7 +107,7 @@ class Tracer:
             self._seams.append(np.stack([other.labels[same], own.labels[same]]))
 
     def _nodes_on_seams(self, row: int, column: int, top: Line, left: Line) -> list[Nodes]:
-        """The nodes on the upper and the left side of a block, where these are seams."""
+        """Find the nodes on the upper and the left side of a block, where these are seams."""
         height, width = left.values.size, top.values.size
         ends = (row + height == self._shape[0], column + width == self._shape[1])
         found = []
@@ -145,7 +145,7 @@ class Tracer:
         if not last:
             stays[root[self._below.labels]] = True
             stays[0] = False
-        tally = Tally.join(self._tallies).merge(root[1:] - 1, n_roots - 1)
+        tally = PolygonSums.join(self._tallies).merge(root[1:] - 1, n_roots - 1)
         pieces = self._pieces_of_row(np.append(root, -1).astype(np.int32))
         ready = ~stays[pieces.labels]
         self._pieces.rename(root)
@@ -167,7 +167,7 @@ class Tracer:
         self._nodes = []
         return Pieces.of(replace(nodes, quadrants=root[nodes.quadrants]))
 
-    def _finish(self, last: Pieces, tally: Tally) -> None:
+    def _finish(self, last: Pieces, tally: PolygonSums) -> None:
         """Trace polygons whose last pieces these are; ``tally`` has a part for each label from 1 on."""
         if last.labels.size == 0:
             return

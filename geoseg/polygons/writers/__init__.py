@@ -15,7 +15,7 @@ from geoseg.polygons.writers.flatgeobuf import FlatGeobuf
 from geoseg.polygons.writers.geojson import GeoJsonSequence
 from geoseg.polygons.writers.geopackage import GeoPackage
 from geoseg.polygons.writers.geoparquet import GeoParquet
-from geoseg.polygons.writers.pmtiles import PMTiles
+from geoseg.polygons.writers.pmtiles.writer import PMTiles
 
 
 class PolygonWriter(Protocol):
@@ -60,7 +60,7 @@ SUFFIXES = tuple(writer.suffix for writer in WRITERS)
 
 
 def writer_for(path: Path, *, fiboa: bool = False) -> PolygonWriter:
-    """The writer of the format that a file name ends in.
+    """Choose the writer of the format that a file name ends in.
 
     Args:
         path: The file; its name without the ending becomes the name of fiboa's collection.

@@ -54,7 +54,7 @@ def write_with_gdal(
 
 
 def as_metadata(provenance: Mapping[str, str]) -> dict[str, str]:
-    """Provenance as GDAL metadata, in a fixed order."""
+    """Give provenance as GDAL metadata, in a fixed order."""
     return {key: provenance[key] for key in sorted(provenance)}
 
 
@@ -67,7 +67,7 @@ def _with_text_for_days(schema: pa.Schema) -> pa.Schema:
 
 
 def _watched(table: PolygonTable, schema: pa.Schema, failed: list[Exception]) -> Iterator[pa.RecordBatch]:
-    """The table's batches; an error in them is remembered, since GDAL only says that there was one."""
+    """Yield the table's batches; an error in them is remembered, since GDAL only says that there was one."""
     import pyarrow as pa
 
     try:

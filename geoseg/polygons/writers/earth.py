@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from geoseg.polygons.table.table import PolygonTable
-from geoseg.polygons.writers.vector_tile import TILE_UNITS
+from geoseg.polygons.writers.pmtiles.vector_tile import TILE_UNITS
 
 if TYPE_CHECKING:
     import pyproj
@@ -20,7 +20,7 @@ MAX_ZOOM = 22
 
 
 def is_on_earth(crs: Any) -> bool:
-    """Whether a CRS (anything pyproj understands, or None) leads to longitude and latitude."""
+    """Tell whether a CRS (anything pyproj understands, or None) leads to longitude and latitude."""
     import pyproj
 
     if crs is None:
@@ -60,7 +60,7 @@ def lonlat_bounds(table: PolygonTable) -> tuple[float, float, float, float]:
 
 
 def _in_mercator(table: PolygonTable) -> tuple[float, float, float]:
-    """Width and height of a map and the shorter side of its middle pixel, in Web Mercator's metres."""
+    """Measure a map's width, height and shorter side of its middle pixel in metres of Web Mercator."""
     west, south, east, north = lonlat_bounds(table)
     span = (east - west) % 360.0 or 360.0  # east is less than west across the antimeridian
     across = MERCATOR_SIDE * span / 360.0
@@ -87,7 +87,7 @@ def _northing(latitude: float) -> float:
 
 
 def _box(table: PolygonTable) -> tuple[float, float, float, float]:
-    """The raster's box in the map's CRS; without its shape, that of the polygons."""
+    """Find the raster's box in the map's CRS; without its shape, that of the polygons."""
     shape, t = table.polygons.shape, table.polygons.transform
     if shape is None:
         return table.polygons.bounds() or (t.c, t.f, t.c + t.a, t.f + t.e)

@@ -78,7 +78,7 @@ def _check_sizes(table: PolygonTable) -> None:
 
 
 def _schema(table: PolygonTable) -> pa.Schema:
-    """The table's columns with fiboa's before the geometry."""
+    """Put fiboa's columns before the geometry."""
     import pyarrow as pa
 
     added = [
@@ -112,7 +112,7 @@ def _batches(table: PolygonTable) -> Iterator[tuple[pa.RecordBatch, NDArray[np.f
 
 
 def _positive(values: pa.Array, factor: float) -> pa.Array:
-    """Values times a factor as float32; null where they are not above 0, which fiboa does not allow."""
+    """Multiply values as float32; null where they are not above 0, which fiboa does not allow."""
     import pyarrow as pa
 
     numbers = values.to_numpy(zero_copy_only=False) * factor
@@ -120,7 +120,7 @@ def _positive(values: pa.Array, factor: float) -> pa.Array:
 
 
 def _collection(name: str, table: PolygonTable) -> dict[str, Any]:
-    """What the file's metadata says of the collection: its schemas, and what our own columns hold."""
+    """Describe the collection: its schemas, and what our own columns hold."""
     added = () if table.zonal is None else map(statistic_column, table.zonal.columns)
     ours = [column for column in (*COLUMNS, *added) if column.name not in ("id", GEOMETRY)]
     return {

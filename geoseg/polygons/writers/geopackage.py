@@ -1,16 +1,18 @@
-"""GeoPackage 1.3 with a default style that QGIS picks up."""
+"""GeoPackage 1.3 with a default style that QGIS picks up: every class in its colour."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
+from geoseg.classes import LandClass
 from geoseg.polygons.table.schema import GEOMETRY, LAYER
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers.arrow import FIXED_TIME, as_metadata, write_with_gdal
-from geoseg.polygons.writers.style import categories_qml
 
 # The table QGIS itself makes when a style is saved into a GeoPackage.
 _STYLES = """
@@ -64,3 +66,56 @@ class GeoPackage:
             database.execute(_STYLES)
             database.execute(_CONTENT, (FIXED_TIME,))
             database.execute(_STYLE, (LAYER, GEOMETRY, categories_qml(table.legend), FIXED_TIME))
+
+
+def categories_qml(legend: Iterable[LandClass]) -> str:
+    """Make a categorised renderer: one named, coloured fill a class.
+
+    Args:
+        legend: The classes.
+
+    Returns:
+        The style as QML, the XML that QGIS keeps layer styles in.
+    """
+    root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
+    renderer = ET.SubElement(
+        root, "renderer-v2", type="categorizedSymbol", attr="class_id", symbollevels="0", enableorderby="0"
+    )
+    categories = ET.SubElement(renderer, "categories")
+    symbols = ET.SubElement(renderer, "symbols")
+    for number, item in enumerate(legend):
+        ET.SubElement(
+            categories,
+            "category",
+            value=str(item.id),
+            type="long",
+            symbol=str(number),
+            label=item.name,
+            render="true",
+        )
+        symbol = ET.SubElement(
+            symbols, "symbol", type="fill", name=str(number), alpha="1", clip_to_extent="1", force_rhr="0"
+        )
+        layer = ET.SubElement(
+            symbol, "layer", {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
+        )
+        options = ET.SubElement(layer, "Option", type="Map")
+        for name, value in _fill(item.color).items():
+            ET.SubElement(options, "Option", type="QString", name=name, value=value)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _fill(color: str) -> dict[str, str]:
+    """Make a solid fill with a hairline of the same colour, darker, so that neighbours of one class show."""
+    rgb = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    darker = [round(channel * 0.6) for channel in rgb]
+    return {
+        "color": ",".join(map(str, [*rgb, 255])),
+        "style": "solid",
+        "outline_color": ",".join(map(str, [*darker, 255])),
+        "outline_style": "solid",
+        "outline_width": "0.1",
+        "outline_width_unit": "MM",
+        "joinstyle": "bevel",
+    }

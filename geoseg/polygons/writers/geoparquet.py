@@ -69,7 +69,7 @@ def write_geoparquet(
 
 
 def _geo(table: PolygonTable) -> dict[str, Any]:
-    """The file's geo metadata."""
+    """Make the file's geo metadata."""
     import pyproj
 
     crs = None if table.crs is None else pyproj.CRS.from_user_input(table.crs).to_json_dict()
@@ -94,7 +94,7 @@ def _bbox_type() -> pa.DataType:
 
 
 def _bboxes(boxes: NDArray[np.float64]) -> pa.Array:
-    """Least and greatest coordinates of every polygon."""
+    """Find the least and greatest coordinates of every polygon."""
     import pyarrow as pa
 
     return pa.StructArray.from_arrays([pa.array(side) for side in boxes.T], fields=list(_bbox_type()))

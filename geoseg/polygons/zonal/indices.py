@@ -32,7 +32,7 @@ class Index:
 
 
 def compute(index: Index, bands: list[Values]) -> Values:
-    """The index of every pixel.
+    """Compute the index of every pixel.
 
     Args:
         index: Which one.
@@ -71,7 +71,7 @@ def _bsi(swir: Values, red: Values, nir: Values, blue: Values) -> Values:
 
 
 def _ratio(bands: tuple[str, ...], source: str) -> Index:
-    """A normalised difference (a - b) / (a + b)."""
+    """Make a normalised difference (a - b) / (a + b)."""
     return Index(bands, _difference, False, source)
 
 

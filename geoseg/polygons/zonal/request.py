@@ -12,10 +12,10 @@ import numpy as np
 
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid import Window
-from geoseg.polygons.rasters import MapInfo, MapRasters
+from geoseg.maps.class_map_file import ClassMapFile
 from geoseg.polygons.table.schema import COLUMNS
 from geoseg.polygons.zonal.indices import INDICES, Index
-from geoseg.polygons.zonal.zonal import (
+from geoseg.polygons.zonal.statistics import (
     STATISTICS,
     Measure,
     Zonal,
@@ -36,9 +36,9 @@ DEFAULT = "mean"
 def zonal_of_map(
     stats: Sequence[str] | None,
     stats_from: PathLike | Sequence[PathLike] | None,
-    class_map: PathLike,
+    class_map: ClassMapFile,
 ) -> Zonal | None:
-    """The statistics to compute over the polygons of a class map; None if nobody asked.
+    """Read which statistics the polygons of a class map get; None if nobody asked.
 
     Args:
         stats: What was asked for: ``"ndvi"``, ``"B8:std"``, ``"3:max"``.
@@ -58,15 +58,13 @@ def zonal_of_map(
             "--stats ndvi,nir:std --stats-from scene.tif"
         )
     scene = open_scene(paths)
-    with MapRasters(class_map) as rasters:
-        info = rasters.info
-    return zonal_of_scene(stats, scene, _corner(scene, info, os.fspath(class_map)))
+    return zonal_of_scene(stats, scene, _corner(scene, class_map))
 
 
 def zonal_of_run(
     stats: Sequence[str] | None, polygons: PathLike | None, scene: Scene, bands: Sequence[str], window: Window
 ) -> Zonal | None:
-    """The statistics of its scene that the polygons of a prediction get; None if nobody asked.
+    """Read which statistics of its scene the polygons of a prediction get; None if nobody asked.
 
     Args:
         stats: See ``zonal_of_map``.
@@ -87,7 +85,7 @@ def zonal_of_run(
 
 
 def zonal_of_scene(stats: Sequence[str], scene: Scene, corner: tuple[int, int]) -> Zonal:
-    """The statistics to compute of a scene.
+    """Read which statistics to compute of a scene.
 
     Args:
         stats: See ``zonal_of_map``.
@@ -114,7 +112,7 @@ def zonal_of_scene(stats: Sequence[str], scene: Scene, corner: tuple[int, int]) 
 
 
 def paths_of(stats_from: PathLike | Sequence[PathLike] | None) -> list[str]:
-    """The files of ``--stats-from``."""
+    """List the files of ``--stats-from``."""
     if stats_from is None:
         return []
     paths = [stats_from] if isinstance(stats_from, (str, os.PathLike)) else stats_from
@@ -122,17 +120,17 @@ def paths_of(stats_from: PathLike | Sequence[PathLike] | None) -> list[str]:
 
 
 def zonal_to_json(zonal: Zonal | None) -> dict[str, Any]:
-    """The settings as the report holds them."""
+    """Give the settings as the report holds them."""
     return {"stats": stats_asked(zonal), "stats_from": None if zonal is None else list(zonal.scene.paths)}
 
 
 def stats_asked(zonal: Zonal | None) -> list[str] | None:
-    """Names of the columns that were asked for."""
+    """Name the columns that were asked for."""
     return None if zonal is None else list(column_names(zonal.columns))
 
 
 def named_as(scene: Scene, names: Sequence[str]) -> Scene:
-    """All bands of a scene, those without a name called as the network takes them.
+    """Name the bands of a scene that have no name as the network takes them.
 
     Args:
         scene: The scene, its bands in the network's order.
@@ -164,13 +162,13 @@ def _parse(text: str) -> tuple[str, str]:
 
 
 def _plain(name: str) -> str:
-    """A name as columns can have it."""
+    """Make a name that columns can have."""
     plain = re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_")
     return f"band{plain}" if plain[:1].isdecimal() or not plain else plain
 
 
 def _measure(scene: Scene, name: str) -> Measure:
-    """A band of this name or number, else an index."""
+    """Find a band of this name or number, else an index."""
     try:
         (number,) = resolve(scene, [name]).numbers
     except SceneError as error:
@@ -206,22 +204,22 @@ def _index(scene: Scene, name: str, index: Index) -> Measure:
     return index_measure(name, numbers, index)
 
 
-def _corner(scene: Scene, info: MapInfo, class_map: str) -> tuple[int, int]:
-    """Row and column of the map's first pixel in the scene."""
-    mine, its = scene.georeference.transform, info.transform
-    crs = scene.georeference.crs
+def _corner(scene: Scene, class_map: ClassMapFile) -> tuple[int, int]:
+    """Find row and column of the map's first pixel in the scene."""
+    mine, its = scene.georeference.transform, class_map.transform
+    crs, map_crs = scene.georeference.crs, class_map.georeference.crs
     corner = None
     if mine is None and its is None:
-        corner = info.origin
-    elif mine is not None and its is not None and (not crs or not info.crs or crs == info.crs):
-        corner = corner_on(mine, info.shape, its)
+        corner = class_map.origin
+    elif mine is not None and its is not None and (not crs or not map_crs or crs == map_crs):
+        corner = corner_on(mine, class_map.shape, its)
     if corner is None:
         raise SceneError(
-            f"{scene.paths[0]} does not lie on the grid of {class_map}, and --stats counts whole pixels; "
-            f"bring it there first: rio warp {scene.paths[0]} warped.tif --like {class_map}"
+            f"{scene.paths[0]} does not lie on the grid of {class_map.path}, and --stats counts whole "
+            f"pixels; bring it there first: rio warp {scene.paths[0]} warped.tif --like {class_map.path}"
         )
-    if Window(*corner, *info.shape).intersection(Window.from_shape(scene.shape)) is None:
+    if Window(*corner, *class_map.shape).intersection(Window.from_shape(scene.shape)) is None:
         raise SceneError(
-            f"{scene.paths[0]} and {class_map} have no pixel in common; give the scene of this map"
+            f"{scene.paths[0]} and {class_map.path} have no pixel in common; give the scene of this map"
         )
     return corner

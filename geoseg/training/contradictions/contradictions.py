@@ -25,18 +25,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.assess.classmap import ClassMap, open_class_map
 from geoseg.assess.compare import IDS, WINDOW, windows
 from geoseg.classes import NODATA, LandClass
 from geoseg.errors import SettingsError
 from geoseg.grid import Window
 from geoseg.labels.labels import Labels
-from geoseg.polygons.groups import group_starts
+from geoseg.maps.class_map_file import ClassMapFile, open_class_map
+from geoseg.polygons.ragged import group_starts
 from geoseg.polygons.table.rows import Polygons
 from geoseg.polygons.table.store import PolygonStore
 from geoseg.polygons.trace.block import BlockValues
 from geoseg.polygons.trace.rings import Traced
-from geoseg.polygons.trace.tally import Tally
+from geoseg.polygons.trace.sums import PolygonSums
 from geoseg.polygons.trace.trace import Tracer
 from geoseg.progress import Bar, Progress, Silent
 from geoseg.raster.patches import find_patches
@@ -80,7 +80,7 @@ class Contradictions:
 def write_contradictions(
     path: PathLike,
     *,
-    predicted: PathLike | ClassMap,
+    predicted: PathLike | ClassMapFile,
     confidence: PathLike | None = None,
     labels: Labels,
     classes: Sequence[LandClass],
@@ -118,8 +118,8 @@ def write_contradictions(
     for name, value, least in (("border", border, 0), ("min_pixels", min_pixels, 1), ("most", most, 1)):
         if value < least:
             raise SettingsError(f"{name} must be at least {least}, not {value}")
-    class_map = predicted if isinstance(predicted, ClassMap) else open_class_map(predicted, confidence)
-    if not class_map.has_confidence:
+    class_map = predicted if isinstance(predicted, ClassMapFile) else open_class_map(predicted, confidence)
+    if class_map.confidence is None:
         raise SettingsError(f"{class_map.path}: contradictions are ranked by confidence; give its raster")
     pair = MapAndLabels(class_map, labels)
     progress = progress or Silent()
@@ -179,7 +179,7 @@ class _Collector:
         self.sums: list[NDArray[np.int64]] = []
         self.firsts: list[NDArray[np.int32]] = []
 
-    def add(self, traced: Traced, tally: Tally) -> None:
+    def add(self, traced: Traced, tally: PolygonSums) -> None:
         """Take polygons and their sums."""
         assert tally.probabilities is not None  # every block brings them
         vertices = np.add.reduceat(traced.ring_sizes, group_starts(traced.ring_counts))

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.assess.classmap import ClassMap
 from geoseg.assess.compare import IDS, WINDOW, windows
 from geoseg.classes import IGNORE, NODATA
 from geoseg.errors import SceneError
 from geoseg.grid import Window
 from geoseg.labels.labels import Labels
+from geoseg.maps.class_map_file import ClassMapFile
 from geoseg.progress import Bar
 
 PERCENT = 101
@@ -33,7 +33,7 @@ class MapAndLabels:
         labels: The labels.
     """
 
-    class_map: ClassMap
+    class_map: ClassMapFile
     labels: Labels
 
     def __post_init__(self) -> None:

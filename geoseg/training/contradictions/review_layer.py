@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from geoseg.assess.classmap import ClassMap
 from geoseg.assess.sample import write_styles
 from geoseg.classes import LandClass, complete_legend
 from geoseg.errors import RunError
 from geoseg.files import atomic
+from geoseg.maps.class_map_file import ClassMapFile
 
 LAYER = "contradictions"
 VERDICTS = ("label wrong", "prediction wrong", "both wrong", "unsure")
@@ -56,7 +56,7 @@ class Contradiction:
 def write_layer(
     path: Path,
     places: Sequence[Contradiction],
-    class_map: ClassMap,
+    class_map: ClassMapFile,
     classes: Sequence[LandClass],
     provenance: Mapping[str, str],
 ) -> None:
@@ -88,7 +88,7 @@ def write_layer(
         raise RunError(f"{path} could not be written: {error}") from error
 
 
-def _table(places: Sequence[Contradiction], class_map: ClassMap, classes: Sequence[LandClass]) -> Any:
+def _table(places: Sequence[Contradiction], class_map: ClassMapFile, classes: Sequence[LandClass]) -> Any:
     import geopandas
 
     ids = {place.label_id for place in places} | {place.predicted_id for place in places}

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from geoseg.assess.bootstrap import block_size
 from geoseg.assess.boundary import read_tolerance
 from geoseg.assess.calibration import calibration_errors
-from geoseg.assess.classmap import open_class_map
 from geoseg.assess.compare import IDS, Compared, add_up, compare
 from geoseg.assess.evaluation import EVALUATION_VERSION, TOLERANCES
 from geoseg.assess.examples import Example, draw_examples, make_painter
@@ -25,6 +24,7 @@ from geoseg.assess.summary import summarise_labels
 from geoseg.classes import IGNORE, LandClass
 from geoseg.execute.report import versions
 from geoseg.grid import Window
+from geoseg.maps.class_map_file import open_class_map
 from geoseg.progress import Progress
 from geoseg.system.memory import peak_memory
 from geoseg.training.ground.folds import Region

@@ -16,10 +16,10 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 from scipy import ndimage
 
-from geoseg.assess.classmap import open_class_map
 from geoseg.classes import LandClass
 from geoseg.errors import RunError, SceneError, SettingsError
 from geoseg.labels.labels import open_labels
+from geoseg.maps.class_map_file import open_class_map
 from geoseg.progress import Silent
 from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.training.contradictions import contradictions, review_layer

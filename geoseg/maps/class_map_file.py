@@ -1,0 +1,262 @@
+"""A finished class map, ours or anyone's, and the rasters that belong to it, read window by window."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
+from rasterio.transform import Affine
+from rasterio.windows import Window as RasterioWindow
+
+from geoseg.classes import NODATA, LandClass
+from geoseg.errors import SceneError
+from geoseg.grid import Window
+from geoseg.raster.georeference import Georeference, require_same_grid
+from geoseg.raster.legend import read_legend
+from geoseg.raster.pixel_sizes import PixelSizes, measure_pixel_sizes
+from geoseg.raster.source import GDAL_ERRORS, Source, borrow, close
+from geoseg.scene.file import reason
+
+PathLike = str | os.PathLike[str]
+
+CLASS_DTYPES = (
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+    *("float32", "float64"),  # raster calculators write these
+)
+ORIGIN_TAG = "GEOSEG_ORIGIN"
+"""Tag of maps cut from a scene: row and column of the first pixel on the scene's grid, as "120,340"."""
+DATE_TAG = "ACQUISITION_DATE"
+
+
+@dataclass(frozen=True)
+class ClassMapFile:
+    """An open class map, with its confidence and its probabilities where they were given.
+
+    Every thread that reads it gets handles of its own, opened on first use: GDAL's are not to be shared.
+    Leave its context, or call ``close``, to close them all.
+
+    Attributes:
+        path: The file.
+        shape: Rows and columns.
+        georeference: Where it lies.
+        transform: Pixel to CRS; the identity where only a CRS is known, None where nothing is.
+        legend: Its named classes by ascending id; empty if it names none.
+        colors: Colours by class id, of unnamed classes too.
+        tags: Its metadata.
+        origin: Row and column of its first pixel on the scene's grid.
+        nodata: The value that is no class beside 255, or None.
+        masked: Whether a mask hides pixels.
+        confidence: The confidence raster, or None.
+        probabilities: The probability raster, or None.
+        probability_names: Descriptions of its bands.
+    """
+
+    path: str
+    shape: tuple[int, int]
+    georeference: Georeference
+    transform: Affine | None
+    legend: tuple[LandClass, ...]
+    colors: Mapping[int, str]
+    tags: Mapping[str, str]
+    origin: tuple[int, int]
+    nodata: float | None
+    masked: bool
+    confidence: Source | None = None
+    probabilities: Source | None = None
+    probability_names: tuple[str | None, ...] = ()
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Read class ids, uint8 (rows, columns), 255 for nodata.
+
+        Raises:
+            SceneError: If the file cannot be read, or holds a value that is no class id.
+        """
+        source = Source(self.path)
+        values = _read(source, window, band=1)
+        mask = _read(source, window, band=1, mask=True) if self.masked else None
+        return self._as_ids(values, mask)
+
+    def read_confidence(self, window: Window) -> NDArray[np.uint8]:
+        """Read confidence in percent, uint8 (rows, columns), 255 where it is not known.
+
+        Raises:
+            SceneError: If the file cannot be read, or holds a value that is no percentage.
+        """
+        assert self.confidence is not None  # callers ask only for what was given
+        values = _read(self.confidence, window, band=1)
+        wrong = (values > 100) & (values != NODATA)
+        if wrong.any():
+            raise SceneError(
+                f"{self.confidence.path} holds {values[wrong][0]}; a confidence raster holds 0 to 100 "
+                "percent, 255 where it is not known"
+            )
+        return values
+
+    def read_probabilities(self, window: Window) -> NDArray[np.uint8]:
+        """Read probabilities, uint8 (bands, rows, columns), 0-250 for 0-1, 255 where they are not known.
+
+        Raises:
+            SceneError: If the file cannot be read.
+        """
+        assert self.probabilities is not None  # callers ask only for what was given
+        return _read(self.probabilities, window)
+
+    def band_classes(self, legend: Sequence[LandClass] | None = None) -> tuple[int, ...]:
+        """Give the class of each probability band, ascending; empty without probabilities.
+
+        Args:
+            legend: The classes; default the map's own. Bands are matched by name, else by order if there are
+                as many.
+
+        Raises:
+            SceneError: If neither works.
+        """
+        if self.probabilities is None:
+            return ()
+        legend = self.legend if legend is None else legend
+        names, bands = [item.name for item in legend], self.probability_names
+        if set(bands) <= set(names) and len(set(bands)) == len(bands):
+            found = [item.id for name in bands for item in legend if item.name == name]
+        elif len(bands) == len(legend):
+            found = [item.id for item in legend]
+        else:
+            raise SceneError(
+                f"{self.probabilities.path} has {len(bands)} bands, the class map {len(legend)} named "
+                "classes; give the probability raster of the same run, its bands described by class name"
+            )
+        if found != sorted(found):
+            raise SceneError(f"{self.probabilities.path}: its bands are not in the order of the class ids")
+        return tuple(found)
+
+    def pixel_sizes(self) -> PixelSizes | None:
+        """Measure its pixels on the ellipsoid; None without a CRS."""
+        return measure_pixel_sizes(self.georeference.crs, self.transform, self.shape, self.origin)
+
+    def close(self) -> None:
+        """Close its files in all threads; reading again opens them again."""
+        close({source for source in (Source(self.path), self.confidence, self.probabilities) if source})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _as_ids(self, values: NDArray[Any], mask: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        """Class ids as uint8 with 255 for nodata; refuse everything else."""
+        if values.dtype == np.uint8 and mask is None and self.nodata in (None, NODATA):
+            return values
+        empty = values == NODATA
+        if self.nodata is not None:
+            empty |= values == self.nodata
+        if mask is not None:
+            empty |= mask == 0
+        wrong = (values < 0) | (values >= NODATA)
+        if np.issubdtype(values.dtype, np.floating):
+            empty |= ~np.isfinite(values)
+            wrong |= values != np.floor(values)
+        wrong &= ~empty
+        if wrong.any():
+            raise SceneError(
+                f"{self.path} holds the value {values[wrong][0]:.10g}, which is no class: ids are whole "
+                "numbers from 0 to 254; reclassify it or set the file's nodata value"
+            )
+        found = np.full(values.shape, NODATA, np.uint8)
+        np.copyto(found, values, where=~empty, casting="unsafe")
+        return found
+
+
+def open_class_map(
+    path: PathLike, confidence: PathLike | None = None, probabilities: PathLike | None = None
+) -> ClassMapFile:
+    """Open a class map and what belongs to it; a context manager.
+
+    Args:
+        path: One band of whole numbers, 0-254, and nodata; they may be stored as floats.
+        confidence: uint8, 0-100 percent, 255 unknown, on the same grid.
+        probabilities: uint8, one band a class, 0-250 for 0-1, 255 unknown, on the same grid.
+
+    Raises:
+        SceneError: If a file cannot be opened or is not such a raster, or the grids differ.
+    """
+    classes = _open(path, "class map", CLASS_DTYPES, one_band=True)
+    beside: dict[str, Source] = {}
+    names: tuple[str | None, ...] = ()
+    if confidence is not None:
+        beside["confidence"] = _open(confidence, "confidence raster", ("uint8",), one_band=True)
+    if probabilities is not None:
+        beside["probabilities"] = _open(probabilities, "probability raster", ("uint8",))
+    with borrow(classes) as dataset:
+        for kind, source in beside.items():
+            with borrow(source) as other:
+                require_same_grid(dataset, other)
+                if kind == "confidence" and other.colorinterp[0].name == "palette":
+                    raise SceneError(
+                        f"{source.path} has a palette, so it is a class map and no confidence raster"
+                    )
+                if kind == "probabilities":
+                    names = tuple(other.descriptions)
+        georeference, tags, flags = Georeference.of(dataset), dataset.tags(), dataset.mask_flag_enums[0]
+        nowhere = dataset.transform.is_identity and dataset.crs is None
+        legend, colors = read_legend(dataset)
+        return ClassMapFile(
+            path=classes.path,
+            shape=dataset.shape,
+            georeference=georeference,
+            transform=None if nowhere else dataset.transform,
+            legend=legend,
+            colors=colors,
+            tags=tags,
+            origin=_origin(tags.get(ORIGIN_TAG), classes.path),
+            nodata=dataset.nodata,
+            masked=MaskFlags.per_dataset in flags and MaskFlags.nodata not in flags,
+            probability_names=names,
+            **beside,
+        )
+
+
+def _open(path: PathLike, what: str, dtypes: Sequence[str], *, one_band: bool = False) -> Source:
+    """Open a raster for this thread and check what it holds."""
+    source = Source(os.fspath(path))
+    close({source})  # a handle from an earlier use may show a file that was replaced since
+    try:
+        with borrow(source) as dataset:
+            count, held = dataset.count, dataset.dtypes
+    except GDAL_ERRORS as error:
+        raise SceneError(f"the {what} {source.path} cannot be opened: {reason(error)}") from error
+    if one_band and count != 1:
+        raise SceneError(f"the {what} {source.path} has {count} bands; it must have one")
+    if count == 0 or any(dtype not in dtypes for dtype in held):
+        wanted = dtypes[0] if len(dtypes) == 1 else "whole numbers"
+        found = ", ".join(sorted(set(held))) or "no bands"
+        raise SceneError(f"the {what} {source.path} holds {found}; it must be {wanted}")
+    return source
+
+
+def _read(source: Source, window: Window, band: int | None = None, *, mask: bool = False) -> NDArray[Any]:
+    part = RasterioWindow(window.col, window.row, window.width, window.height)
+    try:
+        with borrow(source) as dataset:
+            read = dataset.read_masks if mask else dataset.read
+            values: NDArray[Any] = read(band, window=part)
+    except GDAL_ERRORS as error:
+        raise SceneError(f"{source.path} cannot be read: {reason(error)}") from error
+    return values
+
+
+def _origin(text: str | None, path: str) -> tuple[int, int]:
+    if text is None:
+        return (0, 0)
+    try:
+        row, column = (int(part) for part in text.split(","))
+    except ValueError:
+        raise SceneError(f'{path} has the tag {ORIGIN_TAG}="{text}"; it must be "row,column"') from None
+    return row, column

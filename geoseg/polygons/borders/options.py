@@ -1,0 +1,93 @@
+"""``BorderOptions``: what ``--simplify`` and ``--smooth-borders`` ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geoseg.errors import SettingsError
+from geoseg.raster.pixel_sizes import measure_pixel_sizes
+from geoseg.scene import Scene
+from geoseg.units import Length, parse_length
+
+MAX_ROUNDS = 4
+"""Every round of smoothing doubles the vertices."""
+
+
+@dataclass(frozen=True, slots=True)
+class BorderOptions:
+    """How the borders of a map are changed; by default they stay as they are.
+
+    Attributes:
+        tolerance: No point of a border is moved farther than this by simplifying; None for no simplifying
+            beyond the middles of the sides of staircases.
+        rounds: How often corners are cut afterwards.
+    """
+
+    tolerance: Length | None = None
+    rounds: int = 0
+
+    @classmethod
+    def read(cls, simplify: str | None, smooth_borders: int | None) -> BorderOptions:
+        """Read what the user wrote.
+
+        Args:
+            simplify: Tolerance: ``"10m"`` or ``"2px"``.
+            smooth_borders: How often corners are cut.
+
+        Raises:
+            SettingsError: If one of them cannot be used.
+        """
+        rounds = smooth_borders or 0
+        if not 0 <= rounds <= MAX_ROUNDS:
+            raise SettingsError(f"--smooth-borders {rounds}: corners can be cut 1 to {MAX_ROUNDS} times")
+        return cls(None if simplify is None else parse_length(simplify, "--simplify"), rounds)
+
+    def __bool__(self) -> bool:
+        """Tell whether borders are changed at all."""
+        return self.tolerance is not None or self.rounds > 0
+
+    @property
+    def in_metres(self) -> bool:
+        """Whether they need a map that has a size on the Earth."""
+        return self.tolerance is not None and not self.tolerance.in_pixels
+
+    def check(self, polygons: Path | None, scene: Scene) -> None:
+        """Refuse before a prediction what could not be done after it.
+
+        Args:
+            polygons: Where the polygons go, if any are asked for.
+            scene: What is mapped.
+
+        Raises:
+            SettingsError: If no polygons are asked for, or the tolerance is in metres and the scene has none.
+        """
+        if not self:
+            return
+        if polygons is None:
+            raise SettingsError(
+                "--simplify and --smooth-borders change polygons; give --polygons OUT.gpkg too"
+            )
+        place = scene.georeference
+        if self.in_metres and measure_pixel_sizes(place.crs, place.transform, scene.shape) is None:
+            raise SettingsError(
+                f"{scene.name} has no CRS that ties it to the Earth, so --simplify cannot count metres; "
+                "give pixels, as in 2px"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the settings as the report holds them."""
+        return {
+            "simplify": None if self.tolerance is None else str(self.tolerance),
+            "smooth_borders": self.rounds,
+        }
+
+    def tags(self) -> dict[str, str]:
+        """Give what changed borders add to the provenance of polygons."""
+        found = {}
+        if self.tolerance is not None:
+            found["GEOSEG_SIMPLIFY"] = str(self.tolerance)
+        if self.rounds:
+            found["GEOSEG_SMOOTH_BORDERS"] = str(self.rounds)
+        return found

@@ -1,0 +1,1 @@
+"""PMTiles: polygons cut into vector tiles, zoom level by zoom level, in one file."""

@@ -1,0 +1,67 @@
+"""Reads from a file of polygons what made it, where its format has a place for that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from geoseg.errors import OutputError
+from geoseg.maps.class_map_file import DATE_TAG
+from geoseg.polygons.table.schema import LAYER
+
+OURS = ("GEOSEG_", DATE_TAG)
+"""How the keys of provenance begin; formats keep other things beside them."""
+
+
+def read_provenance(path: Path) -> dict[str, str] | None:
+    """Read from the metadata of a file of polygons what made it.
+
+    Args:
+        path: A file in one of the formats that polygons are written to.
+
+    Returns:
+        Key -> text, empty where it says nothing; None where the format has no place for it.
+
+    Raises:
+        OutputError: If the file cannot be read.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        return None
+    try:
+        found = reader(path)
+    except (OSError, ValueError, RuntimeError) as error:  # of pyarrow, JSON and GDAL
+        raise OutputError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    return {str(key): str(value) for key, value in found.items() if str(key).startswith(OURS)}
+
+
+def _of_layer(path: Path) -> Mapping[str, Any]:
+    import pyogrio
+
+    found: Mapping[str, Any] = pyogrio.read_info(path, layer=LAYER)["layer_metadata"] or {}
+    return found
+
+
+def _of_tiles(path: Path) -> Mapping[str, Any]:
+    import pyogrio
+
+    text = (pyogrio.read_info(path, layer=LAYER)["dataset_metadata"] or {}).get("description", "{}")
+    found = json.loads(text)
+    return found if isinstance(found, dict) else {}
+
+
+def _of_schema(path: Path) -> Mapping[str, Any]:
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_schema(path).metadata or {}
+    return {key.decode(errors="replace"): value.decode(errors="replace") for key, value in metadata.items()}
+
+
+_READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
+    ".gpkg": _of_layer,
+    ".fgb": _of_layer,
+    ".parquet": _of_schema,
+    ".pmtiles": _of_tiles,
+}

@@ -1,0 +1,198 @@
+"""What the formats of the web promise: GeoJSON text sequences and PMTiles."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pyogrio
+import pyproj
+import pytest
+import rasterio.warp
+import shapely
+from affine import Affine
+
+from geoseg.errors import SettingsError
+from geoseg.polygons.writers import write_polygons
+from geoseg.polygons.writers.earth import lonlat_bounds, zoom_range
+from tests.polygons.conftest import write_raster
+from tests.polygons.helpers import trace_files
+
+
+@pytest.fixture
+def table(small_map):
+    return trace_files(small_map.class_map, **small_map.rasters)
+
+
+def rows_of(table):
+    rows = [row for batch in table.batches() for row in batch.to_pylist()]
+    for row in rows:
+        row["date"] = row["date"] and row["date"].isoformat()
+    return rows
+
+
+def features(path):
+    """The features, read as the two standards say, without GDAL."""
+    texts = path.read_bytes()
+    if path.suffix == ".geojsons":
+        assert texts.startswith(b"\x1e")
+        texts = texts.replace(b"\x1e", b"")
+    assert texts.endswith(b"\n")
+    assert b"\x1e" not in texts
+    return [json.loads(line) for line in texts.splitlines()]
+
+
+def as_lonlat(shapes, crs="EPSG:32614"):
+    to = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    return shapely.transform(shapes, to.transform, interleaved=False)
+
+
+@pytest.mark.parametrize("suffix", [".geojsonl", ".geojsons"])
+def test_a_sequence_holds_every_row_in_order(table, tmp_path, suffix):
+    write_polygons(table, tmp_path / f"out{suffix}")
+    found, expected = features(tmp_path / f"out{suffix}"), rows_of(table)
+    assert {feature["type"] for feature in found} == {"Feature"}
+    shapes = shapely.from_wkb([row.pop("geometry") for row in expected])
+    said = [feature["properties"] for feature in found]
+    for name in expected[0]:
+        values, meant = ([row[name] for row in rows] for rows in (said, expected))
+        # GDAL writes 15 digits where what follows looks like noise.
+        assert values == (pytest.approx(meant, rel=1e-14) if isinstance(meant[0], float) else meant), name
+    assert [list(feature["properties"]) for feature in found] == [list(row) for row in expected]
+    theirs = np.array([shapely.geometry.shape(feature["geometry"]) for feature in found])
+    assert shapely.equals_exact(theirs, as_lonlat(shapes), tolerance=0.75e-7).all()
+    assert shapely.coverage_is_valid(theirs)
+    outer, inner = shapely.get_exterior_ring(theirs), [r for p in theirs for r in p.interiors]
+    assert shapely.is_ccw(outer).all()
+    assert inner
+    assert not shapely.is_ccw(inner).any()
+
+
+def test_a_sequence_has_seven_decimals_and_none_that_say_nothing(table, tmp_path):
+    write_polygons(table, tmp_path / "out.geojsonl")
+    numbers = [
+        str(value)
+        for feature in features(tmp_path / "out.geojsonl")
+        for ring in feature["geometry"]["coordinates"]
+        for point in ring
+        for value in point
+    ]
+    assert max(len(number.partition(".")[2]) for number in numbers) == 7
+
+
+def test_a_south_up_map_has_the_winding_of_the_standard(tmp_path):
+    up = Affine(10, 0, 500_000, 0, 10, 5_200_000)
+    classes = write_raster(
+        tmp_path / "a.tif", np.array([[1, 1, 1], [1, 2, 1], [1, 1, 1]], np.uint8), transform=up
+    )
+    write_polygons(trace_files(classes), tmp_path / "out.geojsonl")
+    for feature in features(tmp_path / "out.geojsonl"):
+        shape = shapely.geometry.shape(feature["geometry"])
+        assert shape.exterior.is_ccw
+        assert not any(ring.is_ccw for ring in shape.interiors)
+
+
+def test_a_sequence_without_rows_is_empty(table, tmp_path):
+    write_polygons(table.take(np.zeros(len(table), bool)), tmp_path / "out.geojsons")
+    assert (tmp_path / "out.geojsons").read_bytes() == b""
+
+
+def across_the_antimeridian(tmp_path):
+    place = Affine(10_000, 0, 700_000, 0, -10_000, 50_000)  # UTM 60 ends at 180 degrees, about x = 833,000
+    return write_raster(tmp_path / "a.tif", np.full((2, 30), 1, np.uint8), crs="EPSG:32660", transform=place)
+
+
+def test_a_sequence_cuts_polygons_at_the_antimeridian(tmp_path):
+    table = trace_files(across_the_antimeridian(tmp_path))
+    write_polygons(table, tmp_path / "out.geojsonl")
+    (feature,) = features(tmp_path / "out.geojsonl")
+    shape = shapely.geometry.shape(feature["geometry"])
+    assert shape.geom_type == "MultiPolygon"
+    west, east = sorted(part.bounds for part in shape.geoms)
+    assert (west[0], east[2]) == (-180.0, 180.0)
+    assert west[2] - west[0] + east[2] - east[0] < 3
+
+
+def test_tiles_hold_every_polygon_with_its_attributes(table, tmp_path):
+    path = tmp_path / "out.pmtiles"
+    write_polygons(table, path)
+    assert pyogrio.list_layers(path).tolist() == [["polygons", "MultiPolygon"]]
+    _, found = pyogrio.read_arrow(path, layer="polygons")  # the most detailed level
+    pieces = {}
+    for row in found.to_pylist():
+        row.pop("mvt_id")
+        shape = shapely.from_wkb(row.pop("wkb_geometry"))
+        pieces.setdefault(row["id"], (row, []))[1].append(shape)
+    expected = rows_of(table)
+    shapes = {row["id"]: shapely.from_wkb(row.pop("geometry")) for row in expected}
+    assert {i: row for i, (row, _) in pieces.items()} == {row["id"]: row for row in expected}
+    to = pyproj.Transformer.from_crs("EPSG:32614", "EPSG:3857", always_xy=True)
+    for i, shape in shapes.items():
+        drawn = shapely.union_all(shapely.make_valid(np.array(pieces[i][1])))
+        meant = shapely.transform(shape, to.transform, interleaved=False)
+        # A pixel is 14.6 of these metres wide, and a tile has a step for every eighth or less of it.
+        assert shapely.hausdorff_distance(drawn, meant) < 2.0
+        assert drawn.area == pytest.approx(meant.area, rel=0.15)
+
+
+def test_tiles_say_where_they_come_from(table, tmp_path):
+    write_polygons(table, tmp_path / "out.pmtiles")
+    said = pyogrio.read_info(tmp_path / "out.pmtiles", layer="polygons")["dataset_metadata"]
+    assert said["name"] == "polygons"
+    assert json.loads(said["description"]) == dict(table.provenance)
+    assert (int(said["minzoom"]), int(said["maxzoom"])) == zoom_range(table)
+
+
+def table_of(tmp_path, shape=(1, 1), crs="EPSG:3857", transform=None):
+    """Polygons of a map of one class; without ``shape`` rows and columns cost nothing."""
+    path = tmp_path / "place.tif"
+    path.unlink(missing_ok=True)
+    write_raster(path, np.ones((2, 2), np.uint8), crs=crs, transform=transform)
+    table = trace_files(path)
+    return replace(table, polygons=replace(table.polygons, shape=shape))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "size"), [(512, 10.0), (4096, 10.0), (100_000, 30.0), (64, 0.1), (7, 5000.0)]
+)
+def test_zoom_levels_fit_the_map(tmp_path, pixels, size):
+    table = table_of(tmp_path, (pixels, pixels // 2), transform=Affine(size, 0, 0, 0, -size, 0))
+    lowest, highest = zoom_range(table)
+    world = 2 * math.pi * 6_378_137
+    tile, step = world / 2**lowest, world / 2**highest / 4096
+    assert pixels * size <= tile < 2 * pixels * size or lowest == highest
+    assert size / 16 < step <= size / 8
+
+
+def test_zoom_levels_count_mercators_stretching(tmp_path):
+    at = {}
+    for crs, north in (("EPSG:32614", 0), ("EPSG:32614", 6_654_000)):  # the equator, and 60 degrees north
+        place = Affine(20, 0, 500_000, 0, -20, north)
+        at[north] = zoom_range(table_of(tmp_path, (4000, 4000), crs, place))
+    assert [level - 1 for level in at[0]] == list(at[6_654_000])
+
+
+def test_zoom_levels_stay_in_their_range(tmp_path):
+    whole_earth = table_of(tmp_path, (180, 360), "EPSG:4326", Affine(1, 0, -180, 0, -1, 90))
+    assert zoom_range(whole_earth) == (0, 0)
+    assert zoom_range(table_of(tmp_path, (9, 9), transform=Affine(1e-4, 0, 0, 0, -1e-4, 0))) == (22, 22)
+    rotated = table_of(tmp_path, (512, 512), transform=Affine(0, 10, 0, 10, 0, 0))
+    assert zoom_range(rotated) == zoom_range(
+        table_of(tmp_path, (512, 512), transform=Affine(10, 0, 0, 0, 10, 0))
+    )
+
+
+def test_bounds_are_those_of_the_raster(table, small_map):
+    with rasterio.open(small_map.class_map) as file:
+        expected = rasterio.warp.transform_bounds(file.crs, "EPSG:4326", *file.bounds)
+    assert lonlat_bounds(table) == pytest.approx(expected, abs=1e-9)
+
+
+def test_tiles_are_refused_where_they_cannot_be_drawn(table, tmp_path):
+    with pytest.raises(SettingsError, match="no polygon is left to draw"):
+        write_polygons(table.take(np.zeros(len(table), bool)), tmp_path / "out.pmtiles")
+    with pytest.raises(SettingsError, match="across the antimeridian"):
+        write_polygons(trace_files(across_the_antimeridian(tmp_path)), tmp_path / "out.pmtiles")
+    assert not list(tmp_path.glob("*out*"))
