@@ -23,7 +23,7 @@ from geoseg.grid import Block, Chip, Grid
 from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.reading import (
     STRIP_ROWS,
-    Area,
+    AreaMask,
     BlockPixels,
     BlockReaders,
     BlockReading,
@@ -93,7 +93,7 @@ class Ingredients:
     grid: Grid
     normalisation: Normalisation
     classes: int
-    area: Area | None = None
+    area: AreaMask | None = None
     strip_rows: int = STRIP_ROWS
 
 

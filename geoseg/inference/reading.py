@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from geoseg.grid import Block, Chip, Window
 from geoseg.inference.tally import Tally
 
-Area = Callable[[Window], NDArray[np.bool_]]
+AreaMask = Callable[[Window], NDArray[np.bool_]]
 """Gives the mask of pixels to map in a window (an area of interest)."""
 
 STRIP_ROWS = 512
@@ -165,7 +165,7 @@ class BlockReaders:
         source: PixelSource,
         normalisation: Normalisation,
         *,
-        area: Area | None,
+        area: AreaMask | None,
         strip_rows: int,
         threads: int,
     ) -> None:

@@ -20,7 +20,7 @@ from geoseg.raster.georeference import Georeference
 from geoseg.raster.source import GDAL_ERRORS, Source
 from geoseg.scene.file import reason
 from geoseg.scene.scene import Scene
-from geoseg.scene.vector import Area, is_vector
+from geoseg.scene.vector import AreaOfInterest, is_vector
 
 __all__ = ["Labels", "NamedClass", "open_labels"]
 
@@ -68,7 +68,7 @@ class Labels:
             raise SceneError(f"{window} is not inside the grid of {self.shape[0]} x {self.shape[1]} pixels")
         return self.layer.read(window)
 
-    def within(self, area: Area) -> Labels:
+    def within(self, area: AreaOfInterest) -> Labels:
         """Return the same labels, with none outside an area of interest (on the same grid)."""
         return replace(self, layer=_Within(self.layer, area))
 
@@ -82,7 +82,7 @@ class _Within:
     """Labels inside an area."""
 
     layer: _Layer
-    area: Area
+    area: AreaOfInterest
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         inside = self.area.mask(window)

@@ -21,7 +21,7 @@ from geoseg.polygons.writers import SUFFIXES, check_target
 from geoseg.polygons.zonal.request import zonal_of_run
 from geoseg.polygons.zonal.statistics import Zonal
 from geoseg.scene import Scene, open_scene
-from geoseg.scene.vector import Area, read_area
+from geoseg.scene.vector import AreaOfInterest, read_area
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Prepared:
     settings: Settings
     grid: Grid
     window: Window
-    area: Area | None
+    area: AreaOfInterest | None
     outputs: Outputs
     borders: BorderOptions
     zonal: Zonal | None

@@ -100,7 +100,7 @@ def tiles(window: Window) -> Iterator[tuple[Window, Window]]:
 
 
 @dataclass(frozen=True)
-class Area:
+class AreaOfInterest:
     """An area of interest on a scene's grid.
 
     Attributes:
@@ -121,7 +121,7 @@ class Area:
         return inside
 
 
-def read_area(path: str | os.PathLike[str], scene: Scene) -> Area:
+def read_area(path: str | os.PathLike[str], scene: Scene) -> AreaOfInterest:
     """Read an area of interest and place it on a scene's grid.
 
     Args:
@@ -147,11 +147,13 @@ def read_area(path: str | os.PathLike[str], scene: Scene) -> Area:
         raise SceneError(
             f"{path}: the area of interest lies outside {scene.name}; check its coordinates and CRS"
         )
-    return Area(window, geometry, assumed_crs=table.crs is None and scene.georeference.crs is not None)
+    return AreaOfInterest(
+        window, geometry, assumed_crs=table.crs is None and scene.georeference.crs is not None
+    )
 
 
 @lru_cache(maxsize=32)
-def _draw(area: Area, row: int, col: int) -> NDArray[np.bool_]:
+def _draw(area: AreaOfInterest, row: int, col: int) -> NDArray[np.bool_]:
     from rasterio.features import rasterize
     from rasterio.transform import Affine
 

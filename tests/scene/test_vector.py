@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
 from geoseg.scene import open_scene
-from geoseg.scene.vector import Area, read_area
+from geoseg.scene.vector import AreaOfInterest, read_area
 from tests.conftest import make_scene
 
 TRIANGLE = shapely.Polygon([(3.2, 1.1), (90.4, 40.0), (20.5, 77.7)])
 
 
-def area_of(polygon) -> Area:
+def area_of(polygon) -> AreaOfInterest:
     left, top, right, bottom = polygon.bounds
-    return Area(Window.from_bounds(int(top), int(left), int(np.ceil(bottom)), int(np.ceil(right))), polygon)
+    return AreaOfInterest(
+        Window.from_bounds(int(top), int(left), int(np.ceil(bottom)), int(np.ceil(right))), polygon
+    )
 
 
 @given(st.integers(0, 70), st.integers(0, 80), st.integers(1, 30), st.integers(1, 30))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, SettingsError
 from geoseg.grid import Window
-from geoseg.scene.vector import Area, read_table, to_pixels
+from geoseg.scene.vector import AreaOfInterest, read_table, to_pixels
 from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene
 from geoseg.training.recipe.settings import SplitSettings
 from geoseg.units import parse_length
@@ -61,9 +61,9 @@ class Region:
 
 
 @lru_cache(maxsize=256)
-def _area(region: Region, buffer: int) -> Area:
+def _area(region: Region, buffer: int) -> AreaOfInterest:
     geometry: Any = region.geometry
-    return Area(region.window, geometry.buffer(buffer) if buffer else geometry)
+    return AreaOfInterest(region.window, geometry.buffer(buffer) if buffer else geometry)
 
 
 @dataclass(frozen=True)
