@@ -1,6 +1,7 @@
 """The three maps: what their pixels are, how they look, and how they are overviewed.
 
-From blended sums to bytes all is whole-number arithmetic, so every run rounds alike.
+From blended sums to bytes all is whole-number arithmetic, so every run rounds alike. What only writing needs
+is imported there: workers render maps and write none.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from numpy.typing import NDArray
 
 from geoseg.classes import NODATA, LandClass
 from geoseg.inference.sums import SUM_ONE, Decision
-from geoseg.maps.qml import palette_qml, ramp_qml
-from geoseg.maps.sidecar import class_table_xml
 
 CONFIDENCE_ONE = 100
 """The stored confidence that stands for 1."""
@@ -89,10 +88,14 @@ class ClassMap:
 
     def sidecar(self) -> str:
         """Class names and attribute table."""
+        from geoseg.maps.sidecar import class_table_xml
+
         return class_table_xml([(item.id, item.name, rgb(item.color)) for item in self.classes])
 
     def style(self) -> str:
         """A paletted renderer with names."""
+        from geoseg.maps.qml import palette_qml
+
         return palette_qml([(item.id, item.name, item.color) for item in self.classes])
 
 
@@ -118,6 +121,8 @@ class ConfidenceMap:
 
     def style(self) -> str:
         """A ramp from 0 to 100 percent."""
+        from geoseg.maps.qml import ramp_qml
+
         return ramp_qml()
 
 
@@ -153,6 +158,8 @@ class ProbabilityMap:
 
     def style(self) -> str:
         """The first class's probability as a ramp."""
+        from geoseg.maps.qml import ramp_qml
+
         return ramp_qml()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from math import lcm
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,8 +23,10 @@ from geoseg.inference.backends.tta import SYMMETRIES
 from geoseg.inference.compute import is_out_of_memory
 from geoseg.models import Model
 from geoseg.models.conversion import ChipShape
-from geoseg.refine.request import Refinement
 from geoseg.system.cpu import cores
+
+if TYPE_CHECKING:  # workers refine nothing
+    from geoseg.refine.request import Refinement
 
 BLOCK_SIZE = 2048
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
 from geoseg.errors import SettingsError
 from geoseg.execute.dask import cluster
-from geoseg.execute.dask.cluster import Found, Requirements, introduce
-from geoseg.execute.dask.worker import Address
 from geoseg.inference.backends.choose import resolve_backend
 from geoseg.plan import workers
 from geoseg.plan.settings import ComputeOptions
@@ -55,65 +51,9 @@ def test_a_gpu_of_the_cluster_need_not_be_here():
         resolve_backend("openvino", "cuda", "fp32", elsewhere=True)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({}, None),
-        ({"version": "0.0.1"}, r"it has torch .*, not 0\.0\.1"),
-        ({"runtime": "no-such-package", "version": "1"}, r"it has no-such-package \(none\), not 1"),
-        ({"token": "other"}, "another folder"),
-        ({"device": "cuda:0"}, "does not offer the resource GPU"),
-        ({"precision": "bf16"}, "does not compute in bf16"),
-        ({"address": Address("/nowhere/at/all", "x")}, "does not see the work folder /nowhere/at/all"),
-    ],
-)
-def test_a_worker_says_why_it_cannot_take_part(tmp_path, monkeypatch, change, words):
-    from geoseg.execute.dask.worker import Order, post
-
-    settings = SimpleNamespace(
-        device=change.pop("device", "cpu"), backend="torch", precision=change.pop("precision", "fp32")
-    )
-    monkeypatch.setattr(cluster, "has_bf16", lambda _device: False)
-    monkeypatch.setattr(cluster, "keep_memory", lambda: True)
-    order = Order(cluster_version(), SimpleNamespace(stacks=()), None, None, None, None, None, ())
-    wanted = cluster.require(post(order, tmp_path), settings)
-    worker = SimpleNamespace(state=SimpleNamespace(total_resources={}, nthreads=3))
-    found = introduce(replace(wanted, **change), worker)
-    if words is None:
-        assert found == Found(None, 3)
-    else:
-        import re
-
-        assert re.search(words, found.unfit)
-
-
-def test_an_order_that_was_changed_is_not_opened(tmp_path):
-    from geoseg.errors import RunError
-    from geoseg.execute.dask.worker import Order, fetch, post
-
-    address = post(Order("1", None, None, None, None, None, None, ()), tmp_path)
-    path = tmp_path / "order"
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(RunError, match="is not the order of this run"):
-        fetch(address)
-
-
 def test_the_environment_of_this_process_stays_as_it_was():
     before = dict(os.environ)
     with cluster._same_environment_afterwards():
         os.environ["OMP_NUM_THREADS"] = "17"
         os.environ["GEOSEG_TEST"] = "1"
     assert dict(os.environ) == before
-
-
-def cluster_version():
-    from geoseg._version import __version__
-
-    return __version__
-
-
-def test_requirements_can_be_sent():
-    import pickle
-
-    wanted = Requirements(Address("a", "b"), "c", "torch", "1", None)
-    assert pickle.loads(pickle.dumps(wanted)) == wanted

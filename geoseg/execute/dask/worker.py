@@ -1,8 +1,9 @@
-"""What a Dask worker does: it computes blocks and joins them, with files for everything that is large.
+"""What a Dask worker does: compute blocks and complete them, with files for everything that is large.
 
-Tasks carry the address of the spec of a run and the index of a block, and return next to nothing. The spec
+A task carries the address of the run's spec and the index of a block, and returns some bytes. The spec
 (scene, model, settings) is read once a process from the shared work folder, checked against the hash that
-came with the task, and kept with the network that was loaded for it. Doing a task twice does no harm.
+came with the task, and kept with the network that was loaded for it. Doing a task again does no harm, and
+takes little time where the files that it leaves are there.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -24,6 +25,7 @@ from geoseg.inference.backends.make import make_backend
 from geoseg.inference.compute import BlockComputer
 from geoseg.inference.stitching import BlockGraph, Index, Margin, send_margins
 from geoseg.system.allocator import keep_memory
+from geoseg.system.memory import peak_memory
 
 _SPEC = "spec"
 
@@ -79,17 +81,62 @@ def read_spec(address: SpecAddress) -> RunSpec:
     return spec
 
 
-class BlockWorker:
-    """Computes and completes blocks of one run in a worker, with the network that was loaded for it."""
+@dataclass(frozen=True)
+class BlockResult:
+    """What a task returns of a block.
 
-    def __init__(self, address: SpecAddress, forwards: int) -> None:
+    Attributes:
+        index: The block's.
+        is_finished: Whether it needs nothing of its neighbours any more.
+        has_margins: Whether a chip of it was run, so that its neighbours get margins.
+        peaks: Name of a worker -> the most bytes of memory that its process took so far; of all workers that
+            did something for the block, as far as their systems say.
+    """
+
+    index: Index
+    is_finished: bool
+    has_margins: bool
+    peaks: Mapping[str, int] = field(default_factory=dict)
+
+
+def compute_block(address: SpecAddress, index: Index) -> BlockResult:
+    """Compute a block; see ``BlockWorker.compute``."""
+    result = _block_worker(address).compute(index)
+    return replace(result, peaks=_own_peak())
+
+
+def complete_block(address: SpecAddress, computed: BlockResult, *sources: BlockResult) -> BlockResult:
+    """Complete a block; see ``BlockWorker.complete``.
+
+    Args:
+        address: Where the spec of the run is.
+        computed: What computing the block returned.
+        sources: What computing those returned that share chips with it, above and to the left.
+    """
+    _block_worker(address).complete(computed, sources)
+    peaks: dict[str, int] = {}
+    for noted in (*(result.peaks for result in (computed, *sources)), _own_peak()):
+        for worker, peak in noted.items():
+            peaks[worker] = max(peak, peaks.get(worker, 0))
+    return replace(computed, is_finished=True, peaks=peaks)
+
+
+class BlockWorker:
+    """What a worker keeps for a run: the spec, and the network that was loaded for it.
+
+    Args:
+        address: Where the spec is.
+        threads: Tasks that the worker runs at once.
+    """
+
+    def __init__(self, address: SpecAddress, threads: int) -> None:
         keep_memory()
         # GDAL would keep up to a twentieth of the machine's memory in blocks that are never read again.
         os.environ.setdefault("GDAL_CACHEMAX", "256")
-        self.spec = read_spec(address)
-        self.graph = BlockGraph(self.spec.blocks)
+        spec = read_spec(address)
+        self.spec = replace(spec, settings=replace(spec.settings, forwards=threads))
+        self.graph = BlockGraph(spec.blocks)
         self.store = BlockStore(Path(address.folder))
-        self._forwards = forwards
         self._lock = Lock()
         self._computer: BlockComputer | None = None
 
@@ -98,9 +145,8 @@ class BlockWorker:
         """Computes blocks; the network is loaded when the first one comes."""
         with self._lock:
             if self._computer is None:
-                settings = replace(self.spec.settings, forwards=self._forwards)
-                ingredients = replace(self.spec, settings=settings).ingredients(make_backend)
-                self._computer = BlockComputer(ingredients, self._forwards)
+                ingredients = self.spec.ingredients(make_backend)
+                self._computer = BlockComputer(ingredients, self.spec.settings.forwards)
             return self._computer
 
     def close(self) -> None:
@@ -109,63 +155,67 @@ class BlockWorker:
             self._computer.close()
 
     def compute(self, index: Index) -> BlockResult:
-        """Compute a block, leave its margins, and all of it that is final."""
+        """Compute a block, and leave its margins and all of it that is final; nothing if that is there."""
+        earlier = self._computed_earlier(index)
+        if earlier is not None:
+            return earlier
         computed = self.computer.compute(self.graph.blocks[index])
         owners = [place.owner for place in self.graph.sent(index)]
         with computed.tally.spend("write"):
-            send_margins(computed, _OnDisk(self.store, owners))
+            send_margins(computed, _MarginsOnDisk(self.store, owners))
         pending = self.spec.renderer.render_interior(computed, self.graph.received(index))
         if not self.store.has_finished(index):
+            # Margins are there before this is: whoever finds it need not compute the block again.
             if pending.strips:
                 self.store.put_pending(pending)
             else:
                 self.store.put_finished(pending.rendered)
-        return BlockResult(index, is_finished=not pending.strips, gives=computed.total is not None)
+        return BlockResult(index, is_finished=not pending.strips, has_margins=computed.total is not None)
 
-    def join(self, index: Index, sources: Sequence[Index]) -> None:
-        """Complete a block, unless a worker that was lost since has done so.
+    def _computed_earlier(self, index: Index) -> BlockResult | None:
+        """See whether a worker that was lost since has computed a block, with all its margins."""
+        store, finished = self.store, self.store.finished(index)
+        pending = store.pending(index) if finished is None else None
+        block = pending.rendered if pending is not None else finished
+        if block is None:
+            return None
+        has_margins = block.tally.chips > 0
+        if has_margins and not all(
+            store.has_finished(place.owner) or store.margin(place) is not None
+            for place in self.graph.sent(index)
+        ):
+            return None
+        return BlockResult(index, is_finished=finished is not None, has_margins=has_margins)
 
-        Args:
-            index: The block; it is computed.
-            sources: The blocks whose margins it gets; they are computed, too.
+    def complete(self, computed: BlockResult, sources: Sequence[BlockResult]) -> None:
+        """Complete a block with the margins of others, unless that was done.
 
         Raises:
-            RunError: If something it needs was lost.
+            RunError: If a file that it needs was lost.
         """
-        store, places = self.store, self.graph.received(index)
-        if not store.has_finished(index):
+        store, index = self.store, computed.index
+        places = self.graph.received(index)
+        if not computed.is_finished and not store.has_finished(index):
+            with_margins = {source.index for source in sources if source.has_margins}
             pending = wait_for(partial(store.pending, index))
-            wanted = [place for place in places if place.source in sources]
-            margins = [wait_for(partial(store.margin, place)) for place in wanted]
+            margins = [
+                wait_for(partial(store.margin, place)) for place in places if place.source in with_margins
+            ]
             received = [margin for margin in margins if margin is not None]
-            if pending is None or len(received) < len(margins):
+            if pending is not None and len(received) == len(margins):
+                store.put_finished(self.spec.renderer.complete(pending, received))
+            elif not store.has_finished(index):  # a worker that was taken for lost may have done it
                 raise RunError(
                     f"{store.folder}: what block {index} is made of was damaged; --resume computes it again"
                 )
-            store.put_finished(self.spec.renderer.complete(pending, received))
         store.drop_pending(index)
         for place in places:
             store.drop_margin(place)
 
 
 @dataclass(frozen=True)
-class BlockResult:
-    """What became of a computed block.
-
-    Attributes:
-        index: The block's.
-        is_finished: Whether it needs nothing of its neighbours.
-        gives: Whether it had a chip to run, and so has left margins.
-    """
-
-    index: Index
-    is_finished: bool
-    gives: bool
-
-
-@dataclass(frozen=True)
-class _OnDisk:
-    """Margins of which each is put where its owner will look for it."""
+class _MarginsOnDisk:
+    """Margins of which each is put where the block that owns its pixels will look for it."""
 
     store: BlockStore
     owners: Sequence[Index]
@@ -174,3 +224,25 @@ class _OnDisk:
         owner = margin.place.owner
         if owner in self.owners and not self.store.has_finished(owner):
             self.store.put_margin(margin)
+
+
+_lock = Lock()
+_block_workers: dict[SpecAddress, BlockWorker] = {}
+
+
+def _block_worker(address: SpecAddress) -> BlockWorker:
+    """Give this process's worker of a run, made by the first task; that of an earlier run is given up."""
+    from distributed import get_worker
+
+    with _lock:
+        if address not in _block_workers:
+            for old in list(_block_workers):
+                _block_workers.pop(old).close()
+            _block_workers[address] = BlockWorker(address, int(get_worker().state.nthreads))
+        return _block_workers[address]
+
+
+def _own_peak() -> dict[str, int]:
+    from distributed import get_worker
+
+    return {str(get_worker().name): peak_memory()}

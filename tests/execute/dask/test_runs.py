@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,8 +14,7 @@ from distributed import LocalCluster
 
 import geoseg
 from geoseg.errors import RunError, SettingsError
-from geoseg.execute.dask import cluster, crew
-from geoseg.execute.dask import driver as dask_run
+from geoseg.execute.dask import cluster, driver, pool, worker
 from geoseg.system.memory import peak_memory
 from tests.conftest import make_scene
 from tests.execute.cut_runs import WORK, CutError, cut_short, predict, rasters
@@ -68,10 +69,10 @@ def test_paths_may_be_relative_to_this_process(whole, tiny_model, tmp_path, sche
 
 def test_a_killed_worker_costs_nothing_but_time(whole, tiny_model, tmp_path, monkeypatch):
     """Own workers, one of them killed with signal 9 as soon as the first block is finished."""
-    killed, look_over = [], cluster.look_over
+    killed, check_workers = [], pool.check_workers
 
-    def watch(client, wanted):
-        found = look_over(client, wanted)
+    def watch(client, wanted, workers):
+        found = check_workers(client, wanted, workers)
         if not killed:
             process = next(iter(client.run(os.getpid).values()))
             killed.append(process)
@@ -83,7 +84,7 @@ def test_a_killed_worker_costs_nothing_but_time(whole, tiny_model, tmp_path, mon
             time.sleep(0.001)
         os.kill(process, signal.SIGKILL)
 
-    monkeypatch.setattr(crew, "look_over", watch)
+    monkeypatch.setattr(pool, "check_workers", watch)
     said = Saying()
     options = {"workers": 2, "block_size": 50, "polygons": tmp_path / "f.fgb"}
     before = peak_memory()
@@ -105,17 +106,41 @@ def settled(folder):
         time.sleep(1.0)
 
 
+def test_a_scheduler_that_dies(whole, tiny_model, tmp_path):
+    """What is finished is kept, and the error is one line."""
+    code = "from distributed import LocalCluster; import sys\nif __name__ == '__main__':\n" + (
+        "    c = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=':0')\n"
+        "    print(c.scheduler_address, flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    address = process.stdout.readline().decode().strip()
+
+    def kill():
+        while not any((tmp_path / WORK / "blocks").glob("r*")):
+            time.sleep(0.001)
+        process.kill()
+
+    threading.Thread(target=kill).start()
+    try:
+        with pytest.raises(RunError, match=r"scheduler .*blocks are kept in .*--resume") as caught:
+            predict(whole[0], tiny_model, tmp_path, dask=address, block_size=50)
+    finally:
+        process.kill()
+        process.wait()
+    assert "\n" not in str(caught.value)
+
+
 class TestResume:
     def cut_on_cluster(self, monkeypatch, after):
-        run_on_dask = dask_run.run_on_dask
+        finish = driver.DaskExecutor.finish
 
-        def short(*args):
-            for number, block in enumerate(run_on_dask(*args)):
+        def short(self):
+            for number, block in enumerate(finish(self)):
                 if number == after:
                     raise CutError
                 yield block
 
-        monkeypatch.setattr(dask_run, "run_on_dask", short)
+        monkeypatch.setattr(driver.DaskExecutor, "finish", short)
 
     def test_begun_on_a_cluster_and_ended_here(self, whole, tiny_model, tmp_path, scheduler, monkeypatch):
         self.cut_on_cluster(monkeypatch, 7)
@@ -141,36 +166,38 @@ class TestResume:
     def test_blocks_that_waited_for_neighbours_are_not_computed_again(
         self, whole, tiny_model, tmp_path, scheduler, monkeypatch, where
     ):
-        join, ignored = crew.Crew.join, []
+        begin, ignored = driver._Tasks.begin, []
 
-        def seldom(self, index, sources):
+        def seldom(self, index):
             if sum(index) < 3:
-                join(self, index, sources)
-            else:
+                begin(self, index)
+            else:  # have it computed, but not completed
+                self._result_of(index)
                 ignored.append(index)
-            if len(ignored) == 5:
+            if len(ignored) == 12:
                 raise CutError
 
         more = {"block_size": 50, "polygons": tmp_path / "f.fgb"}
         with monkeypatch.context() as patch:
-            patch.setattr(crew.Crew, "join", seldom)
+            patch.setattr(driver._Tasks, "begin", seldom)
             with pytest.raises(CutError):
                 predict(whole[0], tiny_model, tmp_path, dask=scheduler, **more)
         settled(tmp_path / WORK)
         blocks = {path.stem for path in (tmp_path / WORK / "blocks").iterdir()}
-        parts = {path.stem for path in (tmp_path / WORK / "parts").glob("r*")} - blocks
-        assert len(parts) >= 5
-        damaged = tmp_path / WORK / "parts" / f"{max(parts)}.part-block"
+        pending = {path.stem for path in (tmp_path / WORK / "pending").glob("r*")} - blocks
+        assert len(pending) >= 5
+        damaged = tmp_path / WORK / "pending" / f"{max(pending)}.pending"
         damaged.write_bytes(damaged.read_bytes()[:-1])
         lost = next(
             path
             for path in (tmp_path / WORK / "margins").iterdir()
-            if path.stem.split("-of-")[1] in parts - {max(parts)} and path.stem.split("-of-")[0] not in blocks
+            if path.stem.split("-of-")[1] in pending - {max(pending)}
+            and path.stem.split("-of-")[0] not in blocks
         )
         lost.unlink()
         options = {"dask": scheduler} if where == "dask" else {}
         report = predict(whole[0], tiny_model, tmp_path, resume=True, **more, **options).report
-        assert report["blocks_resumed"] == len(blocks) + len(parts) - 2
+        assert report["blocks_resumed"] == len(blocks) + len(pending) - 2
         assert report["chips"] - report["chips_resumed"] == report["blocks"] - report["blocks_resumed"]
         same(tmp_path, whole)
 
@@ -217,7 +244,7 @@ class TestRefusals:
         assert list(tmp_path.iterdir()) == []
 
     def test_workers_that_cannot_take_part(self, whole, tiny_model, tmp_path, scheduler, monkeypatch):
-        monkeypatch.setattr(dask_run, "__version__", "0.0.1")
+        monkeypatch.setattr(worker, "__version__", "0.0.1")
         said = Saying()
         with pytest.raises(SettingsError, match="no Dask worker can take part"):
             predict(whole[0], tiny_model, tmp_path, dask=scheduler, progress=said)
@@ -228,14 +255,14 @@ class TestRefusals:
         assert list(tmp_path.iterdir()) == []
 
     def test_workers_that_see_another_folder(self, whole, tiny_model, tmp_path, scheduler, monkeypatch):
-        require = cluster.require
+        require = driver.require
 
-        def elsewhere(address, settings):
-            wanted = require(address, settings)
+        def elsewhere(*args):
+            wanted = require(*args)
             (tmp_path / WORK / "token").write_text("of another run")
             return wanted
 
-        monkeypatch.setattr(crew, "require", elsewhere)
+        monkeypatch.setattr(driver, "require", elsewhere)
         said = Saying()
         with pytest.raises(SettingsError, match="no Dask worker"):
             predict(whole[0], tiny_model, tmp_path, dask=scheduler, progress=said)
