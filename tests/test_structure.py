@@ -18,16 +18,6 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "geoseg"
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
 OUTSIDE = {"geoseg.__init__", "geoseg.__main__", "geoseg._version"}
-# Class names that still mean several things. Nothing may be added here.
-NOT_YET_UNIQUE = {
-    "Patches",
-    "Place",
-    "Prepared",
-    "Sample",
-    "Sampler",
-    "Schedule",
-    "_Open",
-}
 
 
 def parsed(path):
@@ -81,8 +71,7 @@ def test_a_class_name_means_one_thing():
     )
     assert sum(counts.values()) > 100
     repeated = {name for name, count in counts.items() if count > 1}
-    assert repeated - NOT_YET_UNIQUE == set()
-    assert NOT_YET_UNIQUE - repeated == set(), "these are unique now: take them off the list"
+    assert not repeated
 
 
 def test_the_architecture_page_shows_the_tree_on_disk():
