@@ -16,6 +16,7 @@ from geoseg.cli.options import (
     stats_option,
     talk_options,
 )
+from geoseg.inference.backends import BACKENDS
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -74,7 +75,7 @@ Examples:
 @click.option("--dask", metavar="tcp://HOST:PORT", help="Compute on the workers of a Dask cluster.")
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "torch", "openvino", "onnx"]),
+    type=click.Choice(["auto", *BACKENDS]),
     default="auto",
     show_default=True,
     help="What runs the network; auto is the fastest that is installed.",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import SettingsError
+from geoseg.inference.backends import backend_kind
 from geoseg.inference.backends.convert import Say
 from geoseg.plan.measure import NetworkCost, measured_cost, usual_cost
 from geoseg.plan.memory import BASE, MemoryChoice, MemoryEstimate, TracingPlan, choose_blocks, plan_tracing
@@ -193,7 +194,7 @@ def _network_cost(prepared: Prepared, say: Say) -> NetworkCost:
     if prepared.workers.are_elsewhere:
         return replace(cost, loaded=cost.loaded + _DISTRIBUTED)
     # More may be loaded here than a run needs: torch, to convert a network.
-    now, runtime = resident_memory(), {"onnx": "onnxruntime"}.get(settings.backend, settings.backend)
+    now, runtime = resident_memory(), backend_kind(settings.backend).package
     expected = cost.loaded if runtime in sys.modules else cost.process
     extra = max(0, now - expected - gdal_cache())
     return replace(cost, loaded=cost.loaded + extra)
