@@ -9,7 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from geoseg.cli.command import keep_debug
+from geoseg.polygons.writers import WRITERS
 
+_ENDINGS = tuple(WRITERS)
+POLYGON_ENDINGS = f"{', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}"
+"""The endings of all formats of polygons, for help texts."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

@@ -9,6 +9,7 @@ import click
 
 from geoseg.cli.command import Verb
 from geoseg.cli.options import (
+    POLYGON_ENDINGS,
     border_options,
     pixels_or_auto,
     refine_options,
@@ -40,7 +41,7 @@ Examples:
     "--polygons",
     type=FILE,
     metavar="OUT.gpkg",
-    help="Also write polygons: .gpkg, .fgb, .parquet, .geojsonl, .geojsons or .pmtiles.",
+    help=f"Also write polygons: {POLYGON_ENDINGS}.",
 )
 @click.option("--confidence", type=FILE, metavar="OUT.tif", help="Also write the confidence, 0-100 percent.")
 @click.option("--probabilities", type=FILE, metavar="OUT.tif", help="Also write every class's probability.")

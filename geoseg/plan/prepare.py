@@ -17,7 +17,8 @@ from geoseg.plan.request import PathLike, PredictRequest
 from geoseg.plan.settings import Settings, fit_batch_to_device, resolve_settings
 from geoseg.plan.workers import Workers, check_workers, choose_workers
 from geoseg.polygons.borders.options import BorderOptions
-from geoseg.polygons.writers import SUFFIXES, check_target
+from geoseg.polygons.writers import WRITERS
+from geoseg.polygons.writers.writing import check_target
 from geoseg.polygons.zonal.request import zonal_of_run
 from geoseg.polygons.zonal.statistics import Zonal
 from geoseg.scene import Scene, open_scene
@@ -169,7 +170,7 @@ def _check_outputs(outputs: Outputs, scene: Scene, *, overwrite: bool) -> None:
         {options.get(name, f"--{name}"): path for name, path in outputs.named().items()},
         scene.paths,
         endings=dict.fromkeys(("-o", "--confidence", "--probabilities"), RASTERS)
-        | {"--polygons": SUFFIXES, "--report": (".json",)},
+        | {"--polygons": tuple(WRITERS), "--report": (".json",)},
         overwrite=overwrite,
     )
     if outputs.polygons is None:
