@@ -221,7 +221,7 @@ def test_stale_sidecars_go(table, tmp_path):
     assert read(path).num_rows == len(table)
 
 
-@pytest.mark.parametrize("name", ["out.shp", "out", "out.geojson"])
+@pytest.mark.parametrize("name", ["out.shp", "out", "out.gpkg.txt"])
 def test_other_endings_are_refused(name):
     with pytest.raises(OutputError, match=r"\.gpkg.*\.fgb.*\.parquet.*\.geojsonl.*\.geojsons.*\.pmtiles"):
         writer_for(Path(name))

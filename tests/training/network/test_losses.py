@@ -33,6 +33,12 @@ EVERY = [
 ]
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_users_read_of_it(name):
+    assert f"`{name}`" in (Path(__file__).parents[3] / "docs" / "train.md").read_text("utf-8")
+    assert re.search(rf"^terms = .*  # .*\b{name}\b", example_recipe(), re.MULTILINE)
+
+
 def batch(seed=0, ignored=0.3):
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 2, (2, CLASSES, 6, 5)).astype(np.float32)
