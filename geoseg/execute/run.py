@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from time import perf_counter
 from typing import Any
@@ -79,9 +79,13 @@ def _make_outputs(
     remove_leftovers(outputs.named().values())
     with ExitStack() as cleanup:
         cleanup.callback(lambda: discard(staged))
-        assembly = Assembly(plan, spec.renderer, work.scratch, answer)
-        cleanup.callback(assembly.discard)
-        totals = _predict(plan, spec, work.store, assembly, progress)
+
+        def begin_assembly() -> Assembly:
+            assembly = Assembly(plan, spec.renderer, work.scratch, answer)
+            cleanup.callback(assembly.discard)
+            return assembly
+
+        assembly, totals = _predict(plan, spec, work.store, begin_assembly, progress)
         seconds = {"polygons": 0.0}
         rasters = assembly.close()
         statistics, borders = assembly.statistics, None
@@ -115,25 +119,35 @@ def _make_outputs(
 
 
 def _predict(
-    plan: Plan, spec: RunSpec, store: BlockStore, assembly: Assembly, progress: Progress
-) -> RunTotals:
-    """Bring every block into the maps, those that were finished before without computing them."""
+    plan: Plan,
+    spec: RunSpec,
+    store: BlockStore,
+    begin_assembly: Callable[[], Assembly],
+    progress: Progress,
+) -> tuple[Assembly, RunTotals]:
+    """Bring every block into the maps, those that were finished before without computing them.
+
+    The maps are begun when the first block is finished: nothing is set up for a run that fails before.
+    """
     resumes = plan.prepared.request.resume
     state = read_resume_state(store, BlockGraph(spec.blocks)) if resumes else ResumeState()
     totals = RunTotals(blocks=len(spec.blocks), blocks_resumed=len(state.finished | state.pending))
     if state.finished:
         progress.say(f"{totals.blocks_resumed} of {totals.blocks} blocks were computed before")
     executor = _choose_executor(plan, spec, store, state, progress, totals)
+    assembly: Assembly | None = None
     with (
         progress.stage("predicting", plan.prepared.window.pixels / 1e6, "Mpx") as bar,
         closing(executor.finish()) as blocks,
     ):
         for block in blocks:
             with totals.tally.spend("write"):
+                assembly = assembly or begin_assembly()
                 assembly.add(block)
             totals.add(block.tally, is_resumed=state.was_computed(block.index))
             bar.advance(block.window.pixels / 1e6 if block.window else 0.0)
-    return totals
+    assert assembly is not None  # every run has a block
+    return assembly, totals
 
 
 def _choose_executor(
