@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import isinf
+from math import inf, isinf
 
 from geoseg.doctor.bands import EXPAND, has_palette
 from geoseg.doctor.examine import examine
@@ -63,14 +63,15 @@ class Candidate:
     @property
     def fits(self) -> bool:
         """Whether it may be chosen without being named."""
-        return self.diagnosis.fits and not self._is_far
+        return not self.obstacles
 
     @property
     def obstacles(self) -> tuple[Finding, ...]:
         """Why it does not fit: what stops it, or else a pixel size far from an estimate, which only warns."""
-        stops = tuple(finding for finding in self.diagnosis.findings if finding.severity == "stop")
-        far = (finding for finding in self.diagnosis.findings if finding.code == "gsd" and self._is_far)
-        return stops or tuple(far)
+        findings = self.diagnosis.findings
+        stops = tuple(finding for finding in findings if finding.severity == "stop")
+        is_far = GSD_STOP < self.gsd_ratio < inf
+        return stops or tuple(finding for finding in findings if finding.code == "gsd" and is_far)
 
     @property
     def warnings(self) -> int:
@@ -102,10 +103,6 @@ class Candidate:
             for finding in self.obstacles
         ]
         return f"{self.name} {' and '.join(reasons)}"
-
-    @property
-    def _is_far(self) -> bool:
-        return not isinf(self.gsd_ratio) and self.gsd_ratio > GSD_STOP
 
 
 def choose_model(

@@ -122,7 +122,19 @@ class Examination:
     @cached_property
     def fill(self) -> Fill | None:
         """What seems to be an undeclared nodata value, if anything does."""
-        return _find_fill(self.sample.stored) if self.sample is not None and self.sample.pixels else None
+        if self.sample is None or not self.sample.pixels:
+            return None
+        stored = self.sample.stored
+        kinds = {values.dtype.kind for values in stored}
+        if len(kinds) != 1:
+            return None
+        candidates = [value for value in _FILLS[kinds.pop()] if all(can_hold(v.dtype, value) for v in stored)]
+        shares = {value: float(_filled_with(value, stored).mean()) for value in candidates}
+        value = max(shares, key=lambda candidate: shares[candidate], default=None)
+        is_picture = all(values.dtype.itemsize == 1 for values in stored)
+        if value is None or shares[value] < (_FILL_SHARE_PICTURE if is_picture else _FILL_SHARE):
+            return None
+        return Fill(value, shares[value])
 
     @cached_property
     def values(self) -> tuple[BandValues, ...]:
@@ -138,19 +150,6 @@ class Examination:
         ]
         bands = zip(self.selected.bands, self.card.bands, stored, strict=True)
         return tuple(BandValues(band, wanted, values) for band, wanted, values in bands if values.size)
-
-
-def _find_fill(stored: Sequence[NDArray[np.generic]]) -> Fill | None:
-    kinds = {values.dtype.kind for values in stored}
-    if len(kinds) != 1 or not stored[0].size:
-        return None
-    candidates = [value for value in _FILLS[kinds.pop()] if all(can_hold(v.dtype, value) for v in stored)]
-    shares = {value: float(_filled_with(value, stored).mean()) for value in candidates}
-    value = max(shares, key=lambda candidate: shares[candidate], default=None)
-    is_picture = all(values.dtype.itemsize == 1 for values in stored)
-    if value is None or shares[value] < (_FILL_SHARE_PICTURE if is_picture else _FILL_SHARE):
-        return None
-    return Fill(value, shares[value])
 
 
 def _filled_with(value: float, stored: Sequence[NDArray[np.generic]]) -> NDArray[np.bool_]:

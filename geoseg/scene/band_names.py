@@ -174,10 +174,14 @@ def common_names(
         colours: GDAL colour interpretation of each band; counts only where there is no description.
         sensors: The possible sensors, from ``possible_sensors``.
     """
-    by_id = _common_names_of_ids(descriptions, sensors)
     names: list[str | None] = []
-    for description, colour, known in zip(descriptions, colours, by_id, strict=True):
-        name = common_name(description) if band_id(description) is None else known
+    for description, colour in zip(descriptions, colours, strict=True):
+        key = band_id(description)
+        if key is None:
+            name = common_name(description)
+        else:  # all possible sensors must agree on what the id means
+            meanings = {SENSORS[sensor].bands.get(key) for sensor in sensors}
+            name = meanings.pop() if len(meanings) == 1 else None
         names.append(name or (_BY_COLOUR.get(colour) if not description else None))
     return names
 
@@ -194,16 +198,6 @@ def common_name(description: str | None) -> str | None:
         if phrase in _SYNONYMS:
             return _SYNONYMS[phrase]
     return None
-
-
-def _common_names_of_ids(names: Sequence[str | None], sensors: Sequence[str]) -> list[str | None]:
-    """Give bands named by id their common names, where all possible sensors agree on what the id means."""
-    found: list[str | None] = []
-    for name in names:
-        key = band_id(name)
-        meanings = {SENSORS[sensor].bands.get(key) for sensor in sensors} if key else set()
-        found.append(meanings.pop() if len(meanings) == 1 else None)
-    return found
 
 
 def is_generic(name: str | None) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from geoseg.errors import SceneError, SettingsError
 from geoseg.scene.band import Band, Layer, can_hold
@@ -24,21 +23,6 @@ _TELLING = (
     "PRODUCT_URI",
 )  # fmt: skip
 """Metadata keys whose values name the sensor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """What the user says of stored values; None keeps what the file says."""
-
-    nodata: float | None = None
-    scale: float | None = None
-    offset: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.scale is not None and (self.scale == 0 or not math.isfinite(self.scale)):
-            raise SettingsError(f"--scale must be a number other than 0, not {self.scale:g}")
-        if self.offset is not None and not math.isfinite(self.offset):
-            raise SettingsError(f"--offset must be a finite number, not {self.offset:g}")
 
 
 def open_scene(
@@ -74,15 +58,22 @@ def open_scene(
         SettingsError: If an override cannot work.
     """
     names = _as_strings(paths)
-    overrides = Overrides(nodata, scale, offset)
+    if scale is not None and (scale == 0 or not math.isfinite(scale)):
+        raise SettingsError(f"--scale must be a number other than 0, not {scale:g}")
+    if offset is not None and not math.isfinite(offset):
+        raise SettingsError(f"--offset must be a finite number, not {offset:g}")
     files = [probe(name) for name in names]
-    _check_nodata(files, nodata)
+    if nodata is not None and not math.isnan(nodata):
+        dtypes = {dtype for file in files for dtype in file.dtypes}
+        if not any(can_hold(dtype, nodata) for dtype in dtypes):
+            stored = ", ".join(sorted(dtypes))
+            raise SettingsError(f"--nodata {nodata:g} cannot occur in {files[0].path}: it stores {stored}")
     if warp:
         files = warp_files(files, nodata)
     arrangement = arrange(files)
     tags, dates = _metadata(files)
     leaders = [files[i] for i in arrangement.leaders]
-    layers, sensor = _layers(leaders, overrides, tags)
+    layers, sensor = _layers(leaders, tags, nodata=nodata, scale=scale, offset=offset)
     shown = tuple(layer for layer in layers if not layer.is_alpha) or layers
     scene = Scene(
         paths=tuple(names),
@@ -112,16 +103,6 @@ def _as_strings(paths: Path | Iterable[Path]) -> list[str]:
     return names
 
 
-def _check_nodata(files: Sequence[FileHeader], nodata: float | None) -> None:
-    if nodata is None or math.isnan(nodata):
-        return
-    dtypes = {dtype for file in files for dtype in file.dtypes}
-    if not any(can_hold(dtype, nodata) for dtype in dtypes):
-        raise SettingsError(
-            f"--nodata {nodata:g} cannot occur in {files[0].path}: it stores {', '.join(sorted(dtypes))}"
-        )
-
-
 def _metadata(files: Sequence[FileHeader]) -> tuple[dict[str, str], set[str]]:
     """Merge all files' metadata (the first to name a key wins), and collect the days they were acquired."""
     tags: dict[str, str] = {}
@@ -136,35 +117,42 @@ def _metadata(files: Sequence[FileHeader]) -> tuple[dict[str, str], set[str]]:
 
 
 def _layers(
-    files: Sequence[FileHeader], overrides: Overrides, tags: dict[str, str]
+    files: Sequence[FileHeader],
+    tags: Mapping[str, str],
+    *,
+    nodata: float | None,
+    scale: float | None,
+    offset: float | None,
 ) -> tuple[tuple[Layer, ...], str | None]:
     """Number the bands of the first file of each stack, and name the sensor if it is certain."""
     where = [(i, j) for i, file in enumerate(files) for j in range(1, len(file.dtypes) + 1)]
     descriptions = [_description(files[i], j) for i, j in where]
-    evidence = [*(file.path for file in files), *_telling(tags)]
+    evidence = [*(file.path for file in files), *(tags[key] for key in _TELLING if key in tags)]
     sensors = possible_sensors(descriptions, evidence)
     commons = common_names(descriptions, [files[i].colours[j - 1] for i, j in where], sensors)
     layers = []
     for number, ((i, j), description, common) in enumerate(zip(where, descriptions, commons, strict=True), 1):
         file = files[i]
+        own_scale = file.scales[j - 1]
+        if scale is None and (own_scale == 0 or not math.isfinite(own_scale)):
+            raise SceneError(
+                f"{file.path}: band {j} has the scale tag {own_scale:g}, which cannot be right; "
+                "give one with --scale"
+            )
         band = Band(
             number=number,
             name=description,
             common_name=common,
             dtype=file.dtypes[j - 1],
-            nodata=file.nodata[j - 1] if overrides.nodata is None else overrides.nodata,
-            scale=_scale(file, j) if overrides.scale is None else overrides.scale,
-            offset=file.offsets[j - 1] if overrides.offset is None else overrides.offset,
+            nodata=file.nodata[j - 1] if nodata is None else nodata,
+            scale=own_scale if scale is None else scale,
+            offset=file.offsets[j - 1] if offset is None else offset,
             has_palette=file.colours[j - 1] == "palette",
         )
         layers.append(Layer(band, stack=i, index=j, is_alpha=file.is_alpha(j)))
-    return tuple(layers), _certain(sensors)
-
-
-def _certain(sensors: Sequence[str]) -> str | None:
-    """Return the only possible sensor; HLS uses Sentinel-2's band ids too, but names itself in its files."""
+    # HLS uses Sentinel-2's band ids too, but names itself in its files.
     certain = set(sensors) - {"hls-s30"} or set(sensors)
-    return certain.pop() if len(certain) == 1 else None
+    return tuple(layers), certain.pop() if len(certain) == 1 else None
 
 
 def _description(file: FileHeader, index: int) -> str | None:
@@ -172,18 +160,3 @@ def _description(file: FileHeader, index: int) -> str | None:
         return file.descriptions[index - 1] or "alpha"
     is_only_band = sum(not file.is_alpha(i) for i in range(1, len(file.dtypes) + 1)) == 1
     return file.descriptions[index - 1] or (name_in_file_name(stem(file.path)) if is_only_band else None)
-
-
-def _scale(file: FileHeader, index: int) -> float:
-    scale = file.scales[index - 1]
-    if scale == 0 or not math.isfinite(scale):
-        raise SceneError(
-            f"{file.path}: band {index} has the scale tag {scale:g}, which cannot be right; "
-            "give one with --scale"
-        )
-    return scale
-
-
-def _telling(tags: dict[str, str]) -> list[str]:
-    """Return the metadata values that name the sensor."""
-    return [tags[key] for key in _TELLING if key in tags]
