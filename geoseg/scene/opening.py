@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from geoseg.errors import SceneError, SettingsError
 from geoseg.scene.band import Band, Layer, can_hold
@@ -23,6 +24,38 @@ _TELLING = (
     "PRODUCT_URI",
 )  # fmt: skip
 """Metadata keys whose values name the sensor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneOptions:
+    """How the user wants a scene to be read; None keeps what the files say.
+
+    Attributes:
+        bands: The bands to use, in order, by number, name or common name.
+        nodata: Stored value that means nodata, in all bands.
+        scale: Physical value = stored * scale + offset, in all bands.
+        offset: See ``scale``.
+        warp: Whether to resample to a north-up grid.
+
+    Raises:
+        SettingsError: If a value cannot work.
+    """
+
+    bands: Sequence[str | int] | None = None
+    nodata: float | None = None
+    scale: float | None = None
+    offset: float | None = None
+    warp: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and (self.scale == 0 or not math.isfinite(self.scale)):
+            raise SettingsError(f"--scale must be a number other than 0, not {self.scale:g}")
+        if self.offset is not None and not math.isfinite(self.offset):
+            raise SettingsError(f"--offset must be a finite number, not {self.offset:g}")
+
+    def open_all_bands(self, paths: Path | Sequence[Path]) -> Scene:
+        """Open a scene with all its bands; which of them a model reads is matched later."""
+        return open_scene(paths, nodata=self.nodata, scale=self.scale, offset=self.offset, warp=self.warp)
 
 
 def open_scene(
@@ -58,10 +91,7 @@ def open_scene(
         SettingsError: If an override cannot work.
     """
     names = _as_strings(paths)
-    if scale is not None and (scale == 0 or not math.isfinite(scale)):
-        raise SettingsError(f"--scale must be a number other than 0, not {scale:g}")
-    if offset is not None and not math.isfinite(offset):
-        raise SettingsError(f"--offset must be a finite number, not {offset:g}")
+    options = SceneOptions(nodata=nodata, scale=scale, offset=offset)
     files = [probe(name) for name in names]
     if nodata is not None and not math.isnan(nodata):
         dtypes = {dtype for file in files for dtype in file.dtypes}
@@ -73,7 +103,7 @@ def open_scene(
     arrangement = arrange(files)
     tags, dates = _metadata(files)
     leaders = [files[i] for i in arrangement.leaders]
-    layers, sensor = _layers(leaders, tags, nodata=nodata, scale=scale, offset=offset)
+    layers, sensor = _layers(leaders, options, tags)
     shown = tuple(layer for layer in layers if not layer.is_alpha) or layers
     scene = Scene(
         paths=tuple(names),
@@ -117,12 +147,7 @@ def _metadata(files: Sequence[FileHeader]) -> tuple[dict[str, str], set[str]]:
 
 
 def _layers(
-    files: Sequence[FileHeader],
-    tags: Mapping[str, str],
-    *,
-    nodata: float | None,
-    scale: float | None,
-    offset: float | None,
+    files: Sequence[FileHeader], options: SceneOptions, tags: Mapping[str, str]
 ) -> tuple[tuple[Layer, ...], str | None]:
     """Number the bands of the first file of each stack, and name the sensor if it is certain."""
     where = [(i, j) for i, file in enumerate(files) for j in range(1, len(file.dtypes) + 1)]
@@ -133,10 +158,10 @@ def _layers(
     layers = []
     for number, ((i, j), description, common) in enumerate(zip(where, descriptions, commons, strict=True), 1):
         file = files[i]
-        own_scale = file.scales[j - 1]
-        if scale is None and (own_scale == 0 or not math.isfinite(own_scale)):
+        scale = file.scales[j - 1]
+        if options.scale is None and (scale == 0 or not math.isfinite(scale)):
             raise SceneError(
-                f"{file.path}: band {j} has the scale tag {own_scale:g}, which cannot be right; "
+                f"{file.path}: band {j} has the scale tag {scale:g}, which cannot be right; "
                 "give one with --scale"
             )
         band = Band(
@@ -144,9 +169,9 @@ def _layers(
             name=description,
             common_name=common,
             dtype=file.dtypes[j - 1],
-            nodata=file.nodata[j - 1] if nodata is None else nodata,
-            scale=own_scale if scale is None else scale,
-            offset=file.offsets[j - 1] if offset is None else offset,
+            nodata=file.nodata[j - 1] if options.nodata is None else options.nodata,
+            scale=scale if options.scale is None else options.scale,
+            offset=file.offsets[j - 1] if options.offset is None else options.offset,
             has_palette=file.colours[j - 1] == "palette",
         )
         layers.append(Layer(band, stack=i, index=j, is_alpha=file.is_alpha(j)))
