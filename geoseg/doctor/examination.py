@@ -77,6 +77,7 @@ class Examination:
         bands: What ``--bands`` says.
         match: The bands to use; None where the scene lacks some.
         mismatch: What the scene lacks; None where there is a match.
+        sampler: Of the scene with at least these bands, where several models share one.
     """
 
     scene: Scene
@@ -84,21 +85,15 @@ class Examination:
     bands: Sequence[str | int] | None
     match: BandMatch | None
     mismatch: SceneError | None
-    _sampler: Sampler | None = field(default=None, repr=False)
+    sampler: Sampler | None = field(default=None, repr=False)
 
     @classmethod
-    def begin(
-        cls,
-        scene: Scene,
-        card: ModelCard,
-        bands: Sequence[str | int] | None = None,
-        sampler: Sampler | None = None,
-    ) -> Examination:
+    def begin(cls, scene: Scene, card: ModelCard, bands: Sequence[str | int] | None = None) -> Examination:
         """Match the bands; the arguments are those of ``examine``."""
         try:
-            return cls(scene, card, bands, match_bands(scene, card.band_names, bands), None, sampler)
+            return cls(scene, card, bands, match_bands(scene, card.band_names, bands), None)
         except SceneError as error:
-            return cls(scene, card, bands, None, error, sampler)
+            return cls(scene, card, bands, None, error)
 
     @cached_property
     def selected(self) -> Scene | None:
@@ -116,7 +111,7 @@ class Examination:
         """
         if self.selected is None:
             return None
-        sampler = self._sampler or Sampler(self.selected)
+        sampler = self.sampler or Sampler(self.selected)
         return sampler.sample([band.number for band in self.selected.bands], self.selected.invalid_where)
 
     @cached_property
