@@ -261,6 +261,7 @@ def _for_workers(spec: RunSpec) -> RunSpec:
     """Make a spec as light as it can be, for processes that run in another folder."""
     model = spec.model if spec.settings.backend == "torch" else replace(spec.model, weights=b"")
     settings = replace(spec.settings, refine=None)
+    _ = spec.renderer.pixel_sizes  # measured here, once, and sent along
     return replace(spec, scene=_by_absolute_paths(spec.scene), model=model, settings=settings)
 
 
