@@ -262,6 +262,7 @@ def _for_workers(spec: RunSpec) -> RunSpec:
     runs_torch = not backend_kind(spec.settings.backend).formats
     model = spec.model if runs_torch else replace(spec.model, weights=b"")
     settings = replace(spec.settings, refine=None)
+    _ = spec.renderer.pixel_sizes  # measured here, once, and sent along
     return replace(spec, scene=_by_absolute_paths(spec.scene), model=model, settings=settings)
 
 
