@@ -15,11 +15,12 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from geoseg.errors import OutputError, RunError
 
@@ -192,6 +193,16 @@ def stage_json(path: Path, content: Mapping[str, Any]) -> StagedFile:
     except OSError as error:
         discard([file])
         raise RunError(f"{path} cannot be written ({error}); is the disk full?") from error
+    return file
+
+
+def scratch_file(folder: Path | None = None) -> IO[bytes]:
+    """Open a temporary file without a name, which the system removes when it is closed.
+
+    Args:
+        folder: Folder whose disk holds the file; None for the system's folder for temporary files.
+    """
+    file: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-")  # noqa: SIM115 - the caller closes it
     return file
 
 

@@ -113,22 +113,6 @@ def _connect(
     return Runs(starts, lengths, values.ravel()[starts], component, int(n_components))
 
 
-def spread(starts: NDArray[np.integer], sizes: NDArray[np.integer]) -> NDArray[np.int64]:
-    """List the indices ``start, start + 1, ...`` of every run or group, one after the other.
-
-    Args:
-        starts: First index of each.
-        sizes: How many indices each has.
-
-    Returns:
-        int64 (sum of sizes,).
-    """
-    ends = np.cumsum(sizes, dtype=np.int64)
-    within = np.arange(int(sizes.sum()), dtype=np.int64) - np.repeat(ends - sizes, sizes)
-    indices: NDArray[np.int64] = within + np.repeat(starts, sizes)
-    return indices
-
-
 def sum_by_group(group: NDArray[np.int32], amounts: NDArray[np.int64], n_groups: int) -> NDArray[np.int64]:
     """Add up integers by group, exactly.
 

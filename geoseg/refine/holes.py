@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import NODATA
-from geoseg.raster.components import spread
+from geoseg.raster.ragged import index_ranges
 from geoseg.refine.patches import SETTLED, PatchGraph, group_linked, link_matrix
 from geoseg.refine.step import Change, Strip
 from geoseg.refine.survey import PatchSize, study_patches
@@ -72,7 +72,7 @@ def _in_no_hole(graph: PatchGraph) -> NDArray[np.bool_]:
     found = np.flatnonzero(known)
     while found.size:
         degrees = np.diff(borders.indptr)[found]
-        around = borders.indices[spread(borders.indptr[found], degrees)]
+        around = borders.indices[index_ranges(borders.indptr[found], degrees)]
         classes = np.repeat(graph.classes[found], degrees)
         np.minimum.at(lowest, around, classes)
         np.maximum.at(highest, around, classes)

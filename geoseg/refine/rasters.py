@@ -69,13 +69,9 @@ class MapToRefine:
         for row, height in self._strips():
             given.write(row, self.read(row, height)[0])
 
-        @contextmanager
-        def watch(step: Step) -> Iterator[Callable[[int], None]]:
-            total = step.passes * self.shape[0] * self.shape[1] / 1e6
-            with progress.stage(f"refining ({step.name})", total, "Mpx") as bar:
-                yield lambda rows: bar.advance(rows * self.shape[1] / 1e6)
-
-        refined = refine_map(given, steps, probabilities=self.probabilities, folder=self.folder, watch=watch)
+        refined = refine_map(
+            given, steps, probabilities=self.probabilities, folder=self.folder, progress=progress
+        )
         try:
             for row, height in self._strips():
                 yield self._join(row, refined.read(row, height))

@@ -8,7 +8,6 @@ byte a small patch.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import IO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.raster.components import spread
+from geoseg.files import scratch_file
+from geoseg.raster.ragged import index_ranges
 from geoseg.refine.patches import Patches, PatchGraph, find_patches
 from geoseg.refine.step import Change, Strip
 
@@ -61,7 +61,7 @@ def study_patches(
         Paints the strips, in the same order.
     """
     graph = PatchGraph(size.least, bands)
-    notes = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-")  # noqa: SIM115 - read while painting
+    notes = scratch_file(folder)
     for strip in strips:
         rows = strip.core.shape[0]
         patches = find_patches(strip, None if size.areas is None else size.areas(strip.row, rows))
@@ -93,5 +93,5 @@ class _Painter:
         colors = self.decided[tickets]
         changed = colors != flat[starts]
         starts, lengths, colors = starts[changed], lengths[changed], colors[changed]
-        flat[spread(starts, lengths)] = np.repeat(colors, lengths)
+        flat[index_ranges(starts, lengths)] = np.repeat(colors, lengths)
         return new

@@ -16,9 +16,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts, spread
 from geoseg.polygons.table.rows import Polygons
 from geoseg.polygons.trace.rings import EAST, NORTH, SOUTH, WEST
+from geoseg.raster.ragged import group_starts, index_ranges
 
 _ROW_SHIFT = 33
 """An end is known by row, column and direction in one integer: row << 33 | column << 2 | direction."""
@@ -59,7 +59,7 @@ class Lines:
     def take(self, chosen: NDArray[np.integer]) -> Lines:
         """Keep only the chosen lines, in the order given."""
         sizes = self.sizes[chosen]
-        return Lines(self.points.take(spread(self.starts[chosen], sizes), axis=0), sizes)
+        return Lines(self.points.take(index_ranges(self.starts[chosen], sizes), axis=0), sizes)
 
     @staticmethod
     def join(parts: list[Lines]) -> Lines:
@@ -114,7 +114,7 @@ class Arcs:
             chosen: Indices of arcs.
         """
         sizes = self.sizes[chosen]
-        at = spread(self.first[chosen], sizes)
+        at = index_ranges(self.first[chosen], sizes)
         past = at - np.repeat(self.last[chosen], sizes)
         np.subtract(at, np.repeat(self.loop[chosen], sizes), out=at, where=past > 0)
         turned = self.backwards[chosen]
@@ -162,7 +162,7 @@ def cut_arcs(polygons: Polygons) -> Arcs:
 
     ring = np.repeat(np.arange(sizes.size), counts)
     leaving, arriving = _end_keys(polygons.file, at, begins[ring], ends[ring])
-    following = spread(lows, counts) + 1
+    following = index_ranges(lows, counts) + 1
     following[lows + counts - 1] = lows
     tails, heads = leaving, arriving[following]
     del arriving

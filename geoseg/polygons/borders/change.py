@@ -22,10 +22,10 @@ from geoseg.polygons.borders.rings import rebuild
 from geoseg.polygons.borders.rounds import settle
 from geoseg.polygons.borders.simplify_arcs import Simplifier
 from geoseg.polygons.borders.smooth_arcs import Smoother
-from geoseg.polygons.ragged import spread
 from geoseg.polygons.table.rows import Polygons
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.progress import Progress
+from geoseg.raster.ragged import index_ranges
 from geoseg.units import Length
 
 LEAST = Length(0.75, True)
@@ -132,7 +132,7 @@ def _smaller_polygons(arcs: Arcs, polygons: Polygons) -> NDArray[np.int64]:
     """Pixels of the smaller polygon beside each arc, int64."""
     columns = polygons.columns
     pixels = np.empty(polygons.ring_sizes.size, dtype=np.int64)
-    pixels[spread(columns.first_ring, columns.rings)] = np.repeat(columns.pixels, columns.rings)
+    pixels[index_ranges(columns.first_ring, columns.rings)] = np.repeat(columns.pixels, columns.rings)
     smaller = np.full(len(arcs), np.iinfo(np.int64).max)
     np.minimum.at(smaller, arcs.arc, np.repeat(pixels, arcs.parts))
     return smaller

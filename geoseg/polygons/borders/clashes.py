@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.borders.arcs import Lines
-from geoseg.polygons.ragged import group_starts, spread
+from geoseg.raster.ragged import group_starts, index_ranges
 from geoseg.system.threads import in_order
 
 CELL_BITS = 8
@@ -51,7 +51,7 @@ class _Pieces:
     def of(lines: Lines) -> _Pieces:
         """Give all pieces of some lines."""
         starts, counts = lines.starts, lines.sizes - 1
-        tail = spread(starts, counts)
+        tail = index_ranges(starts, counts)
         name = np.arange(len(lines.points))
         name[starts] = name[starts + counts] = -1
         row, column = lines.points[:, 0].astype(np.float64), lines.points[:, 1].astype(np.float64)
@@ -99,7 +99,7 @@ def touching(
         first, second = _neighbours(pieces, np.repeat(fresh[at], counts), band)
         clash = _touch(pieces.take(first), pieces.take(second))
         found = np.unique(np.concatenate([first[clash], second[clash]]))
-        own: NDArray[np.int64] = spread(starts[at], counts)[found]
+        own: NDArray[np.int64] = index_ranges(starts[at], counts)[found]
         return own
 
     bands = range(int(top.min()), int(bottom.max()) + 1, BAND_CELLS)
@@ -159,7 +159,7 @@ def _passed_cells(pieces: _Pieces, band: int) -> tuple[NDArray[np.int64], NDArra
     first = np.maximum(_cell(upper - NEAR), band)
     rows = np.minimum(_cell(upper + height + NEAR), band + BAND_CELLS - 1) - first + 1
     piece = np.repeat(np.arange(rows.size), rows)
-    row = spread(first, rows)
+    row = index_ranges(first, rows)
     # The part of the piece between the upper and the lower edge of the cells, with a margin.
     slope = width / np.maximum(height, 1.0)
     above = (row << CELL_BITS) - upper[piece]
@@ -171,7 +171,7 @@ def _passed_cells(pieces: _Pieces, band: int) -> tuple[NDArray[np.int64], NDArra
     left = _cell(begin + np.minimum(one, other) - NEAR)
     columns = _cell(begin + np.maximum(one, other) + NEAR) - left + 1
     cell = (row - band) * np.int64(2**32)
-    return np.repeat(cell, columns) + spread(left, columns), np.repeat(piece, columns)
+    return np.repeat(cell, columns) + index_ranges(left, columns), np.repeat(piece, columns)
 
 
 def _touch(one: _Pieces, other: _Pieces) -> NDArray[np.bool_]:
@@ -254,7 +254,7 @@ class Junctions:
         way = lines.points.take(np.where(arrives, at - 1, at + 1), axis=0) - lines.points.take(at, axis=0)
         angle = np.arctan2(-way[:, 0].astype(np.float64), way[:, 1].astype(np.float64))
         starts = group_starts(counts)
-        following = spread(starts, counts) + 1
+        following = index_ranges(starts, counts) + 1
         following[starts + counts - 1] = starts
         falls = np.add.reduceat(angle[following] <= angle, starts, dtype=np.int64)
         return np.asarray(np.where(arrives, at - 1, at)[np.repeat(falls != 1, counts)])

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import RunError
+from geoseg.files import scratch_file
 from geoseg.polygons.borders.arcs import Arcs, Lines
 from geoseg.polygons.borders.areas import doubled_areas
 from geoseg.polygons.borders.staircases import STEPS
-from geoseg.polygons.ragged import group_starts, spread
-from geoseg.polygons.table.rows import Polygons, scratch_file
+from geoseg.polygons.table.rows import Polygons
 from geoseg.raster.pixel_sizes import PixelSizes
+from geoseg.raster.ragged import group_starts, index_ranges
 
 PORTION = 2**19
 """Vertices of rings put together at once."""
@@ -59,7 +60,7 @@ def rebuild(
     """
     rings = _write_rings(arcs, lines, folder)
     columns = polygons.columns
-    members = spread(columns.first_ring, columns.rings)
+    members = index_ranges(columns.first_ring, columns.rings)
     firsts = group_starts(columns.rings)
     exterior = np.zeros(members.size, dtype=bool)
     exterior[firsts] = True
@@ -114,7 +115,7 @@ def _write_rings(arcs: Arcs, lines: Lines, folder: Path | None) -> _Rings:
         arc, against = arcs.arc[parts], arcs.against[parts]
         counts = lines.sizes[arc] - 1
         # Every part gives all its vertices but the last, in the direction of the ring.
-        at = spread(np.zeros(arc.size, dtype=np.int64), counts)
+        at = index_ranges(np.zeros(arc.size, dtype=np.int64), counts)
         at *= np.repeat(np.where(against, -1, 1), counts)
         at += np.repeat(starts[arc] + np.where(against, counts, 0), counts)
         ends = np.cumsum(sizes[begin:end]) - 1

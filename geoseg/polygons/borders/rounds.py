@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from geoseg.polygons.borders.arcs import Lines
 from geoseg.polygons.borders.clashes import Junctions, touching
-from geoseg.polygons.ragged import spread
+from geoseg.raster.ragged import index_ranges
 from geoseg.system.threads import in_order
 
 PORTION = 2**17
@@ -104,7 +104,7 @@ class NewArcs:
 
     def take(self, chosen: NDArray[np.integer]) -> NewArcs:
         """Keep only the chosen ones, without what they sweep."""
-        at = self.at.take(spread(self.lines.starts[chosen], self.lines.sizes[chosen]))
+        at = self.at.take(index_ranges(self.lines.starts[chosen], self.lines.sizes[chosen]))
         return NewArcs(self.lines.take(chosen), at, self.moved[chosen], np.zeros(0, dtype=np.int64))
 
     def with_new(self, chosen: NDArray[np.int64], renewed: NewArcs) -> NewArcs:

@@ -19,7 +19,7 @@ from geoseg.polygons.borders.areas import doubled_areas, keep_areas
 from geoseg.polygons.borders.rounds import NewArcs, portions
 from geoseg.polygons.borders.staircases import SLACK, STEPS, corners_of, staircases
 from geoseg.polygons.borders.sweeps import PointGrid, swept
-from geoseg.polygons.ragged import group_starts, spread
+from geoseg.raster.ragged import group_starts, index_ranges
 
 _SHARE = 0.05
 """An arc whose line adds or takes a greater share of a polygon gets a vertex more to make up for it."""
@@ -294,7 +294,7 @@ def farthest(
     """
     counts = heads - tails - 1
     groups = group_starts(counts)
-    inner = spread(tails + 1, counts)
+    inner = index_ranges(tails + 1, counts)
     row, column = plane.rows[tails], plane.columns[tails]
     down, across = plane.rows[heads] - row, plane.columns[heads] - column
     length = down * down + across * across

@@ -15,7 +15,7 @@ from geoseg.polygons.borders.areas import doubled_areas, keep_areas
 from geoseg.polygons.borders.rounds import NewArcs
 from geoseg.polygons.borders.staircases import STEPS
 from geoseg.polygons.borders.sweeps import PointGrid, swept
-from geoseg.polygons.ragged import group_starts, spread
+from geoseg.raster.ragged import group_starts, index_ranges
 
 _MOST_MOVE = 0.5
 """Pixels that a vertex is moved at most to keep areas."""
@@ -63,7 +63,7 @@ class Smoother:
     def first(self, chosen: NDArray[np.int64]) -> NewArcs:
         """Cut all corners."""
         sizes = self._lines.sizes[chosen]
-        sharp = self._fixed[spread(self._lines.starts[chosen], sizes)]
+        sharp = self._fixed[index_ranges(self._lines.starts[chosen], sizes)]
         return self._cut(chosen, sharp, np.ones(chosen.size, dtype=bool))
 
     def refine(

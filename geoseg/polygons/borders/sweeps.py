@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts, spread
+from geoseg.raster.ragged import group_starts, index_ranges
 
 CELL_BITS = 9
 """Points are looked up by cells of 2^9 steps: sixteen pixels."""
@@ -44,12 +44,12 @@ class PointGrid:
         some = np.flatnonzero((left <= right) & (n_rows > 0))
         n_rows = n_rows[some].astype(np.int64)
         box = np.repeat(some, n_rows)
-        line = spread(top[some].astype(np.int64), n_rows) * columns
+        line = index_ranges(top[some].astype(np.int64), n_rows) * columns
         begin = self._begins[line + left[box]].astype(np.int64)
         count = self._begins[line + right[box] + 1] - begin
         full = np.flatnonzero(count)
         box = np.repeat(box[full], count[full])
-        at = spread(begin[full], count[full])
+        at = index_ranges(begin[full], count[full])
         row, column = self._rows[at], self._columns[at]
         within = (row >= boxes.top[box]) & (row <= boxes.bottom[box])
         within &= (column >= boxes.left[box]) & (column <= boxes.right[box])
@@ -93,7 +93,7 @@ def swept(
         return tails
     rows, columns = np.ascontiguousarray(base.T)
     counts = heads - tails + 1
-    chain = spread(tails, counts)
+    chain = index_ranges(tails, counts)
     groups = group_starts(counts)
     spans = []
     for axis, line in enumerate((rows, columns)):
@@ -112,7 +112,7 @@ def swept(
     # The loop around which it is seen: the old vertices, then the new ones backwards.
     sizes = counts[piece] + 2
     starts = group_starts(sizes)
-    at = spread(tails[piece], sizes)
+    at = index_ranges(tails[piece], sizes)
     np.minimum(at, np.repeat(heads[piece], sizes), out=at)
     loops = []
     for axis, (line, point) in enumerate(((rows, row), (columns, column))):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts, spread
 from geoseg.raster.pixel_sizes import PixelSizes
+from geoseg.raster.ragged import group_starts, index_ranges
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -168,8 +166,8 @@ class Polygons:
             polygon begins among the rings, and the end. Rings are closed, exteriors counter-clockwise.
         """
         columns = self.columns
-        sizes = self.ring_sizes[spread(columns.first_ring, columns.rings)]
-        at = spread(columns.first_vertex, columns.vertices)
+        sizes = self.ring_sizes[index_ranges(columns.first_ring, columns.rings)]
+        at = index_ranges(columns.first_vertex, columns.vertices)
         t = self.transform
         if t.a * t.e - t.b * t.d > 0:  # the affine mirrors what is seen on screen, so turn the rings around
             at = at[_reverse_groups(sizes)]
@@ -202,12 +200,6 @@ class Polygons:
         stored = np.memmap(self.file, dtype=np.int64, mode="r")  # row and column at once
         corners: NDArray[np.int32] = np.take(stored, indices).view(np.int32).reshape(-1, 2)
         return corners
-
-
-def scratch_file(folder: Path | None) -> IO[bytes]:
-    """Open a nameless temporary file that is gone when nobody holds it any more."""
-    made: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-")  # noqa: SIM115 - lives on
-    return made
 
 
 def cut_evenly(portions: Iterable[Polygons]) -> Iterator[Polygons]:

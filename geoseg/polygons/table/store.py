@@ -12,11 +12,12 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts
-from geoseg.polygons.table.rows import Columns, Polygons, bounds_of, cut_evenly, scratch_file
+from geoseg.files import scratch_file
+from geoseg.polygons.table.rows import Columns, Polygons, bounds_of, cut_evenly
 from geoseg.polygons.trace.rings import Traced
 from geoseg.polygons.trace.sums import PolygonSums
 from geoseg.raster.pixel_sizes import PixelSizes
+from geoseg.raster.ragged import group_starts
 
 if TYPE_CHECKING:
     from affine import Affine

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import NODATA
-from geoseg.polygons.ragged import repeat_each
 from geoseg.polygons.trace.rings import Nodes, Traced, any_quadrant, link_rings
 from geoseg.polygons.trace.sums import PolygonSums, sum_polygons
 from geoseg.polygons.zonal.statistics import ZonalValues
 from geoseg.raster.components import Runs, find_runs
 from geoseg.raster.pixel_sizes import PixelSizes
+from geoseg.raster.ragged import repeat_each
 
 
 @dataclass(frozen=True, slots=True)

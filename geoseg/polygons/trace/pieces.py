@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts, spread
-from geoseg.polygons.table.rows import scratch_file
+from geoseg.files import scratch_file
 from geoseg.polygons.trace.rings import Nodes
+from geoseg.raster.ragged import group_starts, index_ranges
 
 PORTION = 2**19
 """Nodes of polygons that are finished together; a larger polygon is a portion of its own."""
@@ -157,7 +157,7 @@ class WaitingPieces:
         sizes = np.concatenate([self._counts[earlier], counts])
         polygon = np.concatenate([np.repeat(np.arange(counts.size), n_earlier), np.arange(counts.size)])
         order = np.argsort(polygon, kind="stable")
-        return nodes[spread(group_starts(sizes)[order], sizes[order])]
+        return nodes[index_ranges(group_starts(sizes)[order], sizes[order])]
 
     def _read(self, first: int, count: int) -> NDArray[np.void]:
         self._file.seek(int(first) * _NODE.itemsize)

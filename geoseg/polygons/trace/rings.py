@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts, spread
+from geoseg.raster.ragged import group_starts, index_ranges
 
 EAST, NORTH, WEST, SOUTH = range(4)
 
@@ -129,7 +129,7 @@ def link_rings(nodes: Nodes, ready: NDArray[np.bool_], lengths: SideLengths | No
     ring_label = nodes.quadrants[edges.node[start], edges.direction[start]]
     ring_order, ring_counts, labels = _group_rings(ring_label, edges.direction[start] == SOUTH)
 
-    order = order.take(spread(ring_starts[ring_order], ring_sizes[ring_order]))
+    order = order.take(index_ranges(ring_starts[ring_order], ring_sizes[ring_order]))
     ring_sizes = ring_sizes[ring_order]
     first_rings = group_starts(ring_counts)
     polygon_starts = group_starts(np.add.reduceat(ring_sizes, first_rings))
@@ -139,7 +139,7 @@ def link_rings(nodes: Nodes, ready: NDArray[np.bool_], lengths: SideLengths | No
     if lengths is not None:
         measured = lengths.side_lengths(nodes.rows, nodes.columns, edges.node, edges.head)
         perimeters = np.add.reduceat(measured.take(order), group_starts(ring_sizes))[first_rings]
-    corner = edges.node.take(order.take(spread(group_starts(ring_sizes), ring_sizes + 1, close=True)))
+    corner = edges.node.take(order.take(index_ranges(group_starts(ring_sizes), ring_sizes + 1, close=True)))
     return Traced(
         labels=labels,
         ring_counts=ring_counts,

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import spread
-from geoseg.polygons.table.rows import scratch_file
+from geoseg.files import scratch_file
 from geoseg.polygons.table.wkb import binary_values
 from geoseg.polygons.writers.pmtiles.pieces import TilePieces
 from geoseg.polygons.writers.pmtiles.vector_tile import encode_tile
+from geoseg.raster.ragged import index_ranges
 from geoseg.system.threads import in_order
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Level:
             mine = sizes[pieces[at]].astype(np.int64)
             content = np.memmap(self._file, dtype=np.uint8, mode="r")
             shapes = binary_values(
-                np.append(0, np.cumsum(mine)), content.take(spread(starts[pieces[at]], mine))
+                np.append(0, np.cumsum(mine)), content.take(index_ranges(starts[pieces[at]], mine))
             )
             made = encode_tile(layer, attributes.take(rows[pieces[at]]), shapes)
             # Without the time, so that equal tables give equal files.

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts, spread
 from geoseg.polygons.table.rows import boxes_of
 from geoseg.polygons.writers.pmtiles.vector_tile import TILE_UNITS, encode_shapes
+from geoseg.raster.ragged import group_starts, index_ranges
 
 MARGIN = 80
 """Steps beyond a tile's sides that are drawn too, so that outlines do not show where tiles meet."""
@@ -45,9 +45,9 @@ class TilePolygons:
     def take(self, chosen: NDArray[np.int64]) -> TilePolygons:
         """Keep only the chosen ones, in the order given."""
         counts = np.diff(self.shapes)[chosen]
-        rings = spread(self.shapes[chosen], counts)
+        rings = index_ranges(self.shapes[chosen], counts)
         sizes = np.diff(self.rings)[rings]
-        points = self.points.take(spread(self.rings[rings], sizes), axis=0)
+        points = self.points.take(index_ranges(self.rings[rings], sizes), axis=0)
         return TilePolygons(self.rows[chosen], points, _ends(sizes), _ends(counts))
 
     def without_rings(self, chosen: NDArray[np.bool_]) -> TilePolygons:
@@ -55,7 +55,7 @@ class TilePolygons:
         stay = ~chosen
         stay[self.shapes[:-1]] = True
         sizes, rings = np.diff(self.rings), np.flatnonzero(stay)
-        points = self.points.take(spread(self.rings[rings], sizes[rings]), axis=0)
+        points = self.points.take(index_ranges(self.rings[rings], sizes[rings]), axis=0)
         counts = np.add.reduceat(stay, self.shapes[:-1], dtype=np.int64)
         return TilePolygons(self.rows, points, _ends(sizes[rings]), _ends(counts))
 
@@ -156,9 +156,11 @@ def _as_cells(found: TilePolygons) -> TilePolygons:
     counts = np.maximum(np.ceil(found.boxes[:, 2:] / CELL - 0.5).astype(np.int64) - first, 0)
     some = np.flatnonzero(counts.prod(axis=1))
     lines = np.repeat(some, counts[some, 1])
-    line = spread(first[some, 1], counts[some, 1])
+    line = index_ranges(first[some, 1], counts[some, 1])
     shape = np.repeat(lines, counts[lines, 0])
-    cells = np.stack([spread(first[lines, 0], counts[lines, 0]), np.repeat(line, counts[lines, 0])], axis=1)
+    cells = np.stack(
+        [index_ranges(first[lines, 0], counts[lines, 0]), np.repeat(line, counts[lines, 0])], axis=1
+    )
     inside = _inside(found, shape, (cells + 0.5) * CELL)
     shape, cells = shape[inside], cells[inside]
     corners = np.array([[0, 0], [0, 1], [1, 1], [1, 0], [0, 0]])
@@ -179,7 +181,7 @@ def _inside(found: TilePolygons, shape: NDArray[np.int64], places: NDArray[np.fl
         return np.zeros(0, dtype=bool)
     begins = found.rings[found.shapes]
     sizes = np.diff(begins)[shape]
-    tail = spread(begins[shape], sizes)
+    tail = index_ranges(begins[shape], sizes)
     sides = np.ones(len(found.points), dtype=bool)
     sides[found.rings[1:] - 1] = False  # after the last point of a ring there is none
     head = np.minimum(tail + 1, len(found.points) - 1)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts
 from geoseg.polygons.table.wkb import binary_values, fixed_values
+from geoseg.raster.ragged import group_starts
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoseg.errors import SettingsError
-from geoseg.polygons.table.rows import Polygons, scratch_file
+from geoseg.files import scratch_file
+from geoseg.polygons.table.rows import Polygons
 from geoseg.polygons.table.schema import GEOMETRY, LAYER
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers.arrow import as_metadata
