@@ -1,4 +1,4 @@
-"""Take a map through refine steps, strip by strip."""
+"""Apply refine steps to a map, strip by strip."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from geoseg.progress import Bar, Progress, Silent
 from geoseg.refine.step import Step, Strip
 
 STRIP_PIXELS = 2**20
-"""Pixels of a strip, about: larger ones are no faster, and need more memory."""
+"""Approximate pixels of a strip: larger strips are not faster, and need more memory."""
 
 ReadRows = Callable[[int, int], NDArray[np.uint8]]
-"""Pixels of whole rows, from a first row and a number of rows."""
+"""Reads whole rows, given the first row and the number of rows."""
 
 
 def refine_map(
@@ -34,11 +34,11 @@ def refine_map(
 
     Args:
         classes: The class map; closed when it is no longer needed.
-        steps: What to do.
+        steps: The steps, in order.
         probabilities: Reads stored probabilities of rows, uint8 (bands, rows, columns); needed by steps that
             use them.
-        folder: Where temporary files are made; None for the system's place.
-        rows: Rows of a strip; never changes the answer, only memory. Default by the width of the map.
+        folder: Folder for temporary files; None for the system's.
+        rows: Rows of a strip; changes memory, never the result. Default by the width of the map.
         progress: Shows the megapixels that are done, one stage for each step.
 
     Returns:
@@ -65,11 +65,11 @@ def refine_array(
     probabilities: NDArray[np.uint8] | None = None,
     rows: int | None = None,
 ) -> NDArray[np.uint8]:
-    """``refine_map`` for a map in memory.
+    """Apply steps to a map in memory; see ``refine_map``.
 
     Args:
         classes: uint8 (rows, columns).
-        steps: What to do.
+        steps: The steps, in order.
         probabilities: uint8 (bands, rows, columns), or None.
         rows: Rows of a strip.
 
@@ -87,11 +87,11 @@ def refine_array(
 
 
 class RowFile:
-    """Keep a class map row after row, one byte a pixel, in a nameless file that is gone when it is closed.
+    """A class map in a temporary file, one byte per pixel; read and written by rows.
 
     Args:
         shape: Rows and columns.
-        folder: Where the file is made; None for the system's place.
+        folder: Folder for the file; None for the system's.
     """
 
     def __init__(self, shape: tuple[int, int], folder: Path | None = None) -> None:
@@ -102,7 +102,7 @@ class RowFile:
         """Write rows.
 
         Args:
-            row: The first of them.
+            row: The first row.
             classes: uint8 (rows, columns).
 
         Raises:

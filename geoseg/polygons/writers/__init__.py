@@ -1,4 +1,4 @@
-"""Vector formats that a table of polygons is written to: one module a format, one protocol."""
+"""Write a polygon table to a file: one protocol, one module per format; ``WRITERS`` lists them."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ class PolygonWriter(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call the format."""
+        """Name of the format, for messages."""
 
     @property
     def suffix(self) -> str:
-        """Ending of its files, with the dot."""
+        """File name ending, with the dot."""
 
     @property
     def driver(self) -> str | None:
-        """The GDAL driver it needs, if any."""
+        """Name of the GDAL driver that it needs, or None."""
 
     @property
     def on_earth(self) -> bool:
-        """Whether it takes only maps whose CRS ties them to the Earth."""
+        """Whether the format needs a map whose CRS ties it to the Earth."""
 
     def write(self, table: PolygonTable, path: Path) -> None:
-        """Write all rows, with the provenance once in the file's metadata.
+        """Write all rows, and the provenance once into the file's metadata.
 
         Args:
-            table: The rows.
+            table: The table.
             path: A file that does not exist yet.
         """
 
@@ -55,19 +55,19 @@ WRITERS: tuple[PolygonWriter, ...] = (
     PMTiles(),
 )
 _FULL = 2**20
-"""A disk with less room is full: writers ask for more at a time."""
+"""Free bytes below which a disk counts as full: writers request more than this at once."""
 SUFFIXES = tuple(writer.suffix for writer in WRITERS)
 
 
 def writer_for(path: Path, *, fiboa: bool = False) -> PolygonWriter:
-    """Choose the writer of the format that a file name ends in.
+    """Choose the writer by the ending of a file name.
 
     Args:
         path: The file; its name without the ending becomes the name of fiboa's collection.
-        fiboa: Whether fiboa's columns are asked for.
+        fiboa: Whether to add fiboa's columns.
 
     Raises:
-        OutputError: If no writer has that ending, or fiboa's columns do not go into it.
+        OutputError: If no writer has that ending, or the format cannot hold fiboa's columns.
     """
     writer = next((writer for writer in WRITERS if path.suffix.lower() == writer.suffix), None)
     if writer is None:
@@ -82,12 +82,12 @@ def writer_for(path: Path, *, fiboa: bool = False) -> PolygonWriter:
 
 
 def check_target(path: Path, crs: Any, *, fiboa: bool = False) -> PolygonWriter:
-    """Refuse before any work what could not be written after it.
+    """Check that a file can be written, before any work is done.
 
     Args:
         path: The file.
         crs: The map's CRS (anything pyproj understands), or None.
-        fiboa: Whether fiboa's columns are asked for.
+        fiboa: Whether to add fiboa's columns.
 
     Returns:
         The writer of the format.
@@ -117,19 +117,19 @@ def _gdal_writes(driver: str) -> bool:
 
 
 def stage_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> StagedFile:
-    """Write a table to a hidden file beside the one it is to become.
+    """Write a table to a file under a temporary name.
 
     Args:
-        table: The rows.
-        path: The final name; its ending says the format.
-        fiboa: Add fiboa's columns.
+        table: The table.
+        path: The final name; its ending determines the format.
+        fiboa: Whether to add fiboa's columns.
 
     Returns:
-        The complete file; ``files.publish`` gives it its name.
+        The complete file; ``files.publish`` gives it its final name.
 
     Raises:
         OutputError: If the format cannot be written; see ``check_target``.
-        SettingsError: If the rows cannot be what the format asks for.
+        SettingsError: If the rows do not meet the limits of the format.
         RunError: If writing failed; nothing is left behind.
     """
     writer = check_target(path, table.crs, fiboa=fiboa)
@@ -137,7 +137,7 @@ def stage_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> S
     try:
         writer.write(table, file.staged)
     except BaseException as error:
-        is_full = _is_full(path.parent)  # asked before the room is given back; SQLite and GDAL do not say it
+        is_full = _is_full(path.parent)  # before the file is removed; SQLite and GDAL do not report it
         discard([file])
         if isinstance(error, (OSError, RuntimeError)):
             why = "the disk is full; make room" if is_full else str(error)
@@ -154,16 +154,16 @@ def _is_full(folder: Path) -> bool:
 
 
 def write_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> None:
-    """Write a table in the format its name ends in; the file appears when it is complete.
+    """Write a table to a file, which appears when it is complete.
 
     Args:
-        table: The rows.
-        path: The file; replaced if it exists.
-        fiboa: Add fiboa's columns.
+        table: The table.
+        path: The file, replaced if it exists; its ending determines the format.
+        fiboa: Whether to add fiboa's columns.
 
     Raises:
         OutputError: If the format cannot be written; see ``check_target``.
-        SettingsError: If the rows cannot be what the format asks for.
+        SettingsError: If the rows do not meet the limits of the format.
         RunError: If writing failed; ``path`` is as it was.
     """
     publish([stage_polygons(table, path, fiboa=fiboa)])

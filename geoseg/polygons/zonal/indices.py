@@ -1,4 +1,4 @@
-"""Spectral indices by name: what bands they need and how they are computed."""
+"""Spectral indices by name: the bands that each needs, and its formula."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 LARGEST = 1000.0
-"""An index beyond this, where its denominator is next to nothing, is no value."""
+"""Largest magnitude of an index; beyond it, where the denominator is almost zero, there is no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,11 @@ class Index:
     """A spectral index.
 
     Attributes:
-        bands: Common names of its bands, in the order that ``formula`` takes them.
-        formula: From bands to the index, pixel by pixel.
-        reflectance: Whether bands must be reflectance (0-1): where it adds a constant to bands. Other indices
-            are ratios, which any common factor leaves alone.
-        source: Where it was published.
+        bands: Common names of its bands, in the order of the parameters of ``formula``.
+        formula: Computes the index from the bands, pixel by pixel.
+        reflectance: Whether the bands must be reflectance (0-1), because the formula adds a constant to them.
+            Other indices are ratios, which a common factor of the bands does not change.
+        source: Publication.
     """
 
     bands: tuple[str, ...]
@@ -35,11 +35,11 @@ def compute(index: Index, bands: list[Values]) -> Values:
     """Compute the index of every pixel.
 
     Args:
-        index: Which one.
+        index: The index.
         bands: float64 arrays of one shape in the order of ``index.bands``, NaN where there is no value.
 
     Returns:
-        float64, same shape; NaN where a band has no value or a denominator is (next to) nothing.
+        float64, same shape; NaN where a band has no value or the denominator is almost zero.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         values = index.formula(*bands)
@@ -71,7 +71,7 @@ def _bsi(swir: Values, red: Values, nir: Values, blue: Values) -> Values:
 
 
 def _ratio(bands: tuple[str, ...], source: str) -> Index:
-    """Make a normalised difference (a - b) / (a + b)."""
+    """Return a normalised difference, (a - b) / (a + b)."""
     return Index(bands, _difference, False, source)
 
 
@@ -91,4 +91,4 @@ INDICES: dict[str, Index] = {
     "savi": Index(("nir", "red"), _savi, True, "Huete 1988, Remote Sensing of Environment 25 (L = 0.5)"),
     "msavi": Index(("nir", "red"), _msavi, True, "Qi et al. 1994, Remote Sensing of Environment 48 (MSAVI2)"),
 }
-"""What ``--stats`` knows by name. Normalised differences are (first - second) / (first + second)."""
+"""The indices of ``--stats``. Normalised differences are (first - second) / (first + second)."""
