@@ -1,4 +1,4 @@
-"""Sample a scene's values: stored values from windows spread over it, so that it need not be read."""
+"""Sample stored values of a scene in windows spread over it, instead of reading all of it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _WINDOWS_REMOTE = 16
 """Fewer, because each is a request over the network."""
 
 _THREADS = 4
-"""Windows read at once: each has its own tiles to decode, or to wait for."""
+"""Windows read at once."""
 
 _READ_WHOLE = 4
-"""A scene of up to this many times the wanted pixels is read as a whole."""
+"""A scene with up to this many times the wanted pixels is read completely."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Sample:
     """Valid pixels of a scene.
 
     Attributes:
-        stored: For each of the scene's bands its stored values, (pixels,) in the file's dtype.
-        missing: bool (bands, pixels): where a band of a valid pixel is nodata.
-        looked_at: Pixels read to find these.
-        is_whole: Whether that was the whole scene.
+        stored: Stored values of each band, (pixels,) in the file's dtype.
+        missing: Whether a band is nodata at a valid pixel, bool (bands, pixels).
+        looked_at: Number of pixels that were read, valid or not.
+        is_whole: Whether these are all pixels of the scene.
     """
 
     stored: tuple[NDArray[np.generic], ...]
@@ -49,23 +49,23 @@ class Sample:
 
 
 class Sampler:
-    """Reads pixels of a scene once, for any number of choices among its bands.
+    """Sample the pixels of a scene once, for any number of selections of its bands.
 
     Args:
         scene: The scene; all its selected bands are read.
-        n_pixels: Pixels to look at.
-        seed: Decides where the windows lie within their cells of a regular lattice.
+        n_pixels: Number of pixels to read.
+        seed: Seed for the places of the windows in the cells of a regular lattice.
     """
 
     def __init__(self, scene: Scene, n_pixels: int = 200_000, seed: int = 0) -> None:
         self._scene, self._n_pixels = scene, n_pixels
         self._rng = np.random.default_rng(seed)
-        self._looks: list[_Look] = []
+        self._samples: list[_SampledPixels] = []
 
     def sample(self, bands: Sequence[int], invalid_where: str = "all") -> Sample:
-        """Return the pixels that are valid under a choice of bands.
+        """Return the pixels that are valid for a selection of bands.
 
-        Where none is valid, four times as many windows are tried once more.
+        If none is valid, read four times as many windows once.
 
         Args:
             bands: 1-based numbers of some of the scene's selected bands.
@@ -76,25 +76,25 @@ class Sampler:
         """
         numbers = [band.number for band in self._scene.bands]
         rows = [numbers.index(band) for band in bands]
-        sample = self._look(0).sample(rows, invalid_where)
+        sample = self._sample_number(0).sample(rows, invalid_where)
         if sample.pixels or sample.is_whole:
             return sample
-        return self._look(1).sample(rows, invalid_where)
+        return self._sample_number(1).sample(rows, invalid_where)
 
-    def _look(self, times: int) -> _Look:
-        """Return the first look, or the second, which sees more."""
-        while len(self._looks) <= times:
-            self._looks.append(self._next_look())
-        return self._looks[times]
+    def _sample_number(self, times: int) -> _SampledPixels:
+        """Return the first sample (0), or the second (1), which has more windows."""
+        while len(self._samples) <= times:
+            self._samples.append(self._read_more())
+        return self._samples[times]
 
-    def _next_look(self) -> _Look:
+    def _read_more(self) -> _SampledPixels:
         scene = self._scene
         rows, cols = scene.shape
         if rows * cols <= _READ_WHOLE * self._n_pixels:
             return _read(scene, [Window.from_shape(scene.shape)], is_whole=True)
         wanted = _WINDOWS_REMOTE if any(is_remote(path) for path in scene.paths) else _WINDOWS
         side = max(1, round(math.sqrt(self._n_pixels / wanted)))
-        return _read(scene, _windows(scene, wanted * 4 ** len(self._looks), side, self._rng))
+        return _read(scene, _windows(scene, wanted * 4 ** len(self._samples), side, self._rng))
 
 
 def sample_scene(scene: Scene, n_pixels: int = 200_000, seed: int = 0) -> Sample:
@@ -102,7 +102,7 @@ def sample_scene(scene: Scene, n_pixels: int = 200_000, seed: int = 0) -> Sample
 
     Args:
         scene: The scene; its selected bands are read.
-        n_pixels: Pixels to look at.
+        n_pixels: Number of pixels to read.
         seed: See ``Sampler``.
 
     Raises:
@@ -125,7 +125,7 @@ def _windows(scene: Scene, wanted: int, side: int, rng: np.random.Generator) -> 
 
 
 def _start(cell: int, cells: int, length: int, size: int, block: int, rng: np.random.Generator) -> int:
-    """Choose where a window starts along one axis: in its cell, across no border of blocks if it fits."""
+    """Choose the start of a window along one axis: in its cell, and inside one block if possible."""
     first, last = cell * length // cells, (cell + 1) * length // cells - size
     start = int(rng.integers(first, max(first, last) + 1))
     if block >= size:
@@ -134,14 +134,14 @@ def _start(cell: int, cells: int, length: int, size: int, block: int, rng: np.ra
 
 
 @dataclass(frozen=True)
-class _Look:
+class _SampledPixels:
     """Pixels of some windows, valid or not.
 
     Attributes:
-        stored: For each band its stored values, (pixels,).
-        missing: bool (bands, pixels): where a band is nodata.
-        hidden: bool (pixels,): where a mask or alpha is 0.
-        is_whole: Whether this is the whole scene.
+        stored: Stored values of each band, (pixels,).
+        missing: Whether a band is nodata, bool (bands, pixels).
+        hidden: Whether a mask or alpha is 0, bool (pixels,).
+        is_whole: Whether these are all pixels of the scene.
     """
 
     stored: tuple[NDArray[np.generic], ...]
@@ -157,10 +157,10 @@ class _Look:
         return Sample(stored, raw.missing[:, valid], self.hidden.size, self.is_whole)
 
 
-def _read(scene: Scene, windows: Iterable[Window], *, is_whole: bool = False) -> _Look:
+def _read(scene: Scene, windows: Iterable[Window], *, is_whole: bool = False) -> _SampledPixels:
     with ThreadPoolExecutor(_THREADS) as threads:
         raws = list(threads.map(scene.read_raw, windows))
-    return _Look(
+    return _SampledPixels(
         tuple(np.concatenate([raw.stored[i].ravel() for raw in raws]) for i in range(len(scene.bands))),
         np.concatenate([raw.missing.reshape(len(scene.bands), -1) for raw in raws], axis=1),
         np.concatenate([raw.hidden.ravel() for raw in raws]),

@@ -1,1 +1,1 @@
-"""What runs a network: one module a runtime, one protocol."""
+"""Backends, which run a network: one protocol, one module per runtime."""

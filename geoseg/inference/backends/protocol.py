@@ -1,4 +1,4 @@
-"""What runs a network: every backend takes normalised chips and gives probabilities."""
+"""The protocol of a backend, which takes normalised chips and returns probabilities."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in reports: ``"torch"``, ``"openvino"`` or ``"onnx"``."""
+        """Name in reports: ``"torch"``, ``"openvino"`` or ``"onnx"``."""
 
     @property
     def device(self) -> str:
-        """Where it runs: ``"cpu"``, ``"cuda:0"`` ..."""
+        """The device: ``"cpu"``, ``"cuda:0"`` ..."""
 
     @property
     def precision(self) -> str:
-        """What it computes in: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``."""
+        """The precision: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``."""
 
     @property
     def batch_size(self) -> int:
@@ -32,7 +32,7 @@ class Backend(Protocol):
         """How many inferences are worth having in flight at once."""
 
     def prepare_thread(self) -> None:
-        """Called once in each thread that will call ``probabilities``."""
+        """Prepare the calling thread; call it once in each thread that will call ``probabilities``."""
 
     def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network on one batch.
