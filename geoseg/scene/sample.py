@@ -60,7 +60,7 @@ class Sampler:
     def __init__(self, scene: Scene, n_pixels: int = 200_000, seed: int = 0) -> None:
         self._scene, self._n_pixels = scene, n_pixels
         self._rng = np.random.default_rng(seed)
-        self._samples: list[_SampledPixels] = []
+        self._samples: list[_SampledWindows] = []
 
     def sample(self, bands: Sequence[int], invalid_where: str = "all") -> Sample:
         """Return the pixels that are valid for a selection of bands.
@@ -81,13 +81,13 @@ class Sampler:
             return sample
         return self._sample_number(1).sample(rows, invalid_where)
 
-    def _sample_number(self, times: int) -> _SampledPixels:
+    def _sample_number(self, times: int) -> _SampledWindows:
         """Return the first sample (0), or the second (1), which has more windows."""
         while len(self._samples) <= times:
             self._samples.append(self._read_more())
         return self._samples[times]
 
-    def _read_more(self) -> _SampledPixels:
+    def _read_more(self) -> _SampledWindows:
         scene = self._scene
         rows, cols = scene.shape
         if rows * cols <= _READ_WHOLE * self._n_pixels:
@@ -134,7 +134,7 @@ def _start(cell: int, cells: int, length: int, size: int, block: int, rng: np.ra
 
 
 @dataclass(frozen=True)
-class _SampledPixels:
+class _SampledWindows:
     """Pixels of some windows, valid or not.
 
     Attributes:
@@ -157,10 +157,10 @@ class _SampledPixels:
         return Sample(stored, raw.missing[:, valid], self.hidden.size, self.is_whole)
 
 
-def _read(scene: Scene, windows: Iterable[Window], *, is_whole: bool = False) -> _SampledPixels:
+def _read(scene: Scene, windows: Iterable[Window], *, is_whole: bool = False) -> _SampledWindows:
     with ThreadPoolExecutor(_THREADS) as threads:
         raws = list(threads.map(scene.read_raw, windows))
-    return _SampledPixels(
+    return _SampledWindows(
         tuple(np.concatenate([raw.stored[i].ravel() for raw in raws]) for i in range(len(scene.bands))),
         np.concatenate([raw.missing.reshape(len(scene.bands), -1) for raw in raws], axis=1),
         np.concatenate([raw.hidden.ravel() for raw in raws]),

@@ -1,4 +1,4 @@
-"""The parts that simplifying is made of: areas, clashes, sweeps, rounds."""
+"""The parts of simplifying: areas, clashes, sweeps, and resolving clashes."""
 
 from __future__ import annotations
 
