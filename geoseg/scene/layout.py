@@ -146,8 +146,8 @@ def _refuse_unless_tile(first: FileHeader, other: FileHeader) -> None:
     pair = f"{first.path} and {other.path} do not fit together"
     if first.georeference.transform is None or other.georeference.transform is None:
         raise SceneError(
-            f"{pair}: they have {_size(first)} and {_size(other)}, and without a transform their place is unknown; "
-            "name files of one size, or one file"
+            f"{pair}: they have {_size(first)} and {_size(other)}, and without a transform their "
+            "place is unknown; name files of one size, or one file"
         )
     if first.georeference.crs != other.georeference.crs:
         raise SceneError(
