@@ -31,7 +31,6 @@ from geoseg.errors import SettingsError
 from geoseg.grid import Window
 from geoseg.labels.labels import Labels
 from geoseg.maps.class_map_file import ClassMapFile, open_class_map
-from geoseg.polygons.ragged import group_starts
 from geoseg.polygons.table.rows import Polygons
 from geoseg.polygons.table.store import PolygonStore
 from geoseg.polygons.trace.block import BlockValues
@@ -41,6 +40,7 @@ from geoseg.polygons.trace.trace import Tracer
 from geoseg.progress import Bar, Progress, Silent
 from geoseg.raster.patches import find_patches
 from geoseg.raster.pixel_sizes import PixelSizes
+from geoseg.raster.ragged import group_starts
 from geoseg.training.contradictions.disagreement import (
     PERCENT,
     Disagreement,
