@@ -153,7 +153,17 @@ def evaluate(
         found = against_sample(class_map, labels, request, progress)
         if found is not None and places is not None:
             raise InputError(f"{os.fspath(labels)} is a sample of single pixels, which has no places to rank")
-        content, examples = found or against_labels(class_map, labels, request, progress, scene, further)
+        content, examples = found or against_labels(
+            class_map,
+            labels,
+            request,
+            progress,
+            scene,
+            nodata=further.get("nodata"),
+            scale=further.get("scale"),
+            offset=further.get("offset"),
+            warp=further.get("warp", False),
+        )
         if places is not None:
             content["contradictions"] = contradict(class_map, labels, request, places, progress)
         content = {"report_version": EVALUATION_VERSION} | content

@@ -229,7 +229,7 @@ def test_polygons_take_tables_flags_and_nulls(scene, tmp_path):
         open_labels(tmp_path / "a.gpkg", scene, CLASSES)
     with pytest.raises(SettingsError, match="no column crop"):
         open_labels(tmp_path / "a.gpkg", scene, CLASSES, column="crop")
-    with pytest.raises(SceneError, match='"maize" is no class; the classes are 1'):
+    with pytest.raises(SceneError, match='"maize" is not a class; the classes are 1'):
         open_labels(tmp_path / "a.gpkg", scene, CLASSES, column="kind")
     table = {"Maize": 1, "lake": 7}
     found = everything(open_labels(tmp_path / "a.gpkg", scene, CLASSES, column="KIND", remap=table))

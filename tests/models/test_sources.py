@@ -81,7 +81,7 @@ def test_a_pickle_in_the_folder_is_never_opened(package, tmp_path, name):
 
 def test_a_pickle_by_another_name_is_no_weights(package, tmp_path):
     plant(package / "model.safetensors", tmp_path / "marker")
-    with pytest.raises(ModelError, match="damaged or no safetensors"):
+    with pytest.raises(ModelError, match="damaged or not a safetensors"):
         load_model(package)
     assert not (tmp_path / "marker").exists()
 

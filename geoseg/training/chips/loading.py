@@ -1,4 +1,4 @@
-"""Batches for the training run: epoch and step alone decide which chip goes where, whatever the workers."""
+"""Batches for the training run; their content depends on epoch and step, not on the number of workers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from geoseg.training.chips.chips import TrainingChips, ValidationChips
 
 
 class EpochSampler:
-    """The numbers of the chips of an epoch, those of this process alone.
+    """Numbers of the chips that this process trains on in an epoch.
 
     Lightning calls ``set_epoch`` before every epoch, also after resuming.
 
     Args:
         per_epoch: Chips an epoch, over all processes.
-        rank: Of this process.
+        rank: Rank of this process.
         world: Number of processes.
     """
 
@@ -41,7 +41,7 @@ class EpochSampler:
 
 
 class _AsDataset(Dataset):  # type: ignore[misc]
-    """Chips as torch wants them."""
+    """Chips as a torch dataset."""
 
     def __init__(self, chips: TrainingChips | ValidationChips) -> None:
         self.chips = chips
@@ -108,7 +108,7 @@ class ChipDataModule(LightningDataModule):  # type: ignore[misc]
 
 
 def _start_method() -> str:
-    """Choose how readers start: forked, but from a clean process where a runtime has threads."""
+    """Choose how reading processes start: by fork, or by forkserver where a runtime has started threads."""
     has_threads = any(name in sys.modules for name in ("openvino", "onnxruntime", "nncf"))
     methods = multiprocessing.get_all_start_methods()
     wanted = "forkserver" if has_threads else "fork"
