@@ -29,6 +29,7 @@ from geoseg.raster.georeference import same_transform
 from geoseg.raster.legend import read_legend
 from geoseg.raster.source import GDAL_ERRORS, Source
 from geoseg.scene import open_scene
+from geoseg.scene.opening import SceneOptions
 from geoseg.scene.vector import read_area
 
 PathLike = str | os.PathLike[str]
@@ -60,11 +61,7 @@ def against_labels(
     request: Request,
     progress: Progress,
     scene: PathLike | Sequence[PathLike] | None,
-    *,
-    nodata: float | None = None,
-    scale: float | None = None,
-    offset: float | None = None,
-    warp: bool = False,
+    reading: SceneOptions,
 ) -> tuple[dict[str, Any], Examples]:
     """Compare a map with labels, pixel by pixel.
 
@@ -74,10 +71,7 @@ def against_labels(
         request: The settings.
         progress: Shows how far it is.
         scene: The scene, for the pictures of the report; None for none.
-        nodata: How the scene is read, as in ``open_scene``.
-        scale: See ``nodata``.
-        offset: See ``nodata``.
-        warp: See ``nodata``.
+        reading: How the scene is read.
 
     Returns:
         The report, and a function that draws its example chips.
@@ -123,7 +117,7 @@ def against_labels(
     renderer: ImageRenderer | None = None
     notes: list[str] = []
     if scene is not None:
-        renderer, notes = _renderer(class_map, scene, nodata=nodata, scale=scale, offset=offset, warp=warp)
+        renderer, notes = _renderer(class_map, scene, reading)
     content["warnings"] += [*_label_warnings(truth, class_map, own, request), *notes]
 
     def examples() -> list[Example]:
@@ -262,17 +256,11 @@ def _label_warnings(
 
 
 def _renderer(
-    class_map: ClassMapFile,
-    scene: PathLike | Sequence[PathLike],
-    *,
-    nodata: float | None,
-    scale: float | None,
-    offset: float | None,
-    warp: bool,
+    class_map: ClassMapFile, scene: PathLike | Sequence[PathLike], reading: SceneOptions
 ) -> tuple[ImageRenderer | None, list[str]]:
     """Open the scene for pictures; return a warning instead if it does not lie on the map's grid."""
     try:
-        opened = open_scene(scene, nodata=nodata, scale=scale, offset=offset, warp=warp)
+        opened = reading.open_all_bands(scene)
         row, col = class_map.origin
         inside = Window(row, col, *class_map.shape)
         of_map, of_scene = class_map.georeference.transform, opened.georeference.cut(row, col).transform

@@ -177,7 +177,7 @@ def test_what_cannot_be_labels_is_refused(scene, tmp_path):
     with pytest.raises(SceneError, match=r"missing\.gpkg: no such file"):
         open_labels(tmp_path / "missing.gpkg", scene, CLASSES)
     far = write(tmp_path / "far.tif", label_values(), transform=Affine(30, 0, 900_000, 0, -30, 5_000_000))
-    with pytest.raises(SceneError, match="elsewhere"):
+    with pytest.raises(SceneError, match="does not overlap"):
         open_labels(far, scene, CLASSES)
     with pytest.raises(SettingsError, match="remapped from 4 to 9"):
         open_labels(write(tmp_path / "l.tif", label_values()), scene, CLASSES, remap={4: 9})

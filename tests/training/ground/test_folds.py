@@ -197,7 +197,7 @@ def test_metres_need_a_scene_that_knows_its_pixels(ground):
     from geoseg.raster.georeference import Georeference
 
     lost = replace(ground, image=replace(ground.image, georeference=Georeference()))
-    with pytest.raises(SettingsError, match="give px"):
+    with pytest.raises(SettingsError, match="give pixels"):
         in_pixels("640m", "buffer", lost)
 
 
