@@ -119,7 +119,7 @@ def test_a_member_that_is_too_large_is_not_read(tiny_model, tmp_path, monkeypatc
         ModelError, match=r"mlm\.json cannot be read: it has \d+ bytes, more than the limit of 100"
     ):
         load_card(zipped(tiny_model, tmp_path / "tiny.zip"))
-    with pytest.raises(ModelError, match="more than the 100"):
+    with pytest.raises(ModelError, match="more than the limit of 100"):
         load_card(tiny_model)
 
 
