@@ -51,7 +51,7 @@ def recipe_for(network: dict[str, Any], data: Path, chips: int) -> dict[str, Any
 
 
 def speed(model: Model, seconds: float = 10.0) -> float:
-    """Measure megapixels a second of processor time of inferences alone, on one thread, chips as in predict."""
+    """Measure megapixels a second of processor time, of inferences alone on one thread."""
     backend = TorchBackend(model.network, precision=resolve_precision("auto", "cpu"))
     backend.prepare_thread()
     chip = np.random.default_rng(0).normal(size=(1, len(model.bands), model.chip_size, model.chip_size))
