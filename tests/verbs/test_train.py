@@ -45,7 +45,7 @@ def test_the_package_says_what_it_is(trained):
     assert card.band_names == ("red", "nir")
     assert [c.id for c in card.classes] == [2, 5, 7]
     assert "validation fold 0" in card.metrics["split"]
-    assert "the epoch was chosen and the temperature was fitted on the same ground" in card.metrics["split"]
+    assert "the epoch was chosen and the temperature was fitted on the same fold" in card.metrics["split"]
     assert 1 <= card.metrics["epoch"] <= card.metrics["epochs"] == 12
     assert set(card.metrics["iou"]) == {"corn", "grass", "water"}
     assert card.value_scale == pytest.approx(0.0001)
