@@ -171,8 +171,8 @@ def test_last_weights_can_be_kept(recipe, tmp_path):
     assert all(np.array_equal(last["last"][name], end[name]) for name in end)
     assert not all(np.array_equal(last["best"][name], end[name]) for name in end)
     assert kept["last"].metrics["epoch"] == 4
-    assert "expect a little less" not in kept["last"].metrics["split"]
-    assert "the epoch was chosen on the same ground" in kept["best"].metrics["split"]
+    assert "expect slightly lower" not in kept["last"].metrics["split"]
+    assert "the epoch was chosen on the same fold" in kept["best"].metrics["split"]
     assert load_card(kept["last"].model).temperatures == {}
 
 
