@@ -13,7 +13,7 @@ from geoseg.errors import SettingsError
 from geoseg.training.recipe.settings import SplitSettings
 from geoseg.units import Area, Length, format_memory, parse_area, parse_length, parse_memory
 from tests.conftest import make_scene
-from tests.polygons.test_border_request import write_map
+from tests.polygons.borders.test_options import write_map
 
 
 @pytest.mark.parametrize(

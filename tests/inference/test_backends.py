@@ -19,19 +19,19 @@ from geoseg.inference.backends.openvino_ import OpenVinoBackend
 from geoseg.inference.backends.torch_ import TorchBackend
 from geoseg.inference.backends.tta import SYMMETRIES, SymmetricBackend
 from geoseg.inference.reading import Normalisation
-from geoseg.models import build_network, load_model, size_divisor
+from geoseg.models import load_model, size_divisor
 from geoseg.models.conversion import ChipShape, ConvertedNetwork, to_onnx
 from geoseg.models.sources import ONNX, ONNX_FILE
 from geoseg.scene import open_scene
 from geoseg.system.cpu import cores
 from tests.conftest import SAMPLES
+from tests.models.exported import BANDS, CLASSES, NETWORKS, SIDE, exported
 
 BACKENDS = ("torch", "openvino", "onnx")
 BF16 = pytest.param(
     "openvino", "bf16", marks=pytest.mark.skipif(not has_bf16("cpu"), reason="no bf16 on this processor")
 )
 PRECISIONS = [("torch", "fp32"), ("torch", "bf16"), ("openvino", "fp32"), BF16, ("onnx", "fp32")]
-BANDS, CLASSES = 3, 4
 
 
 class Network(nn.Module):
@@ -285,36 +285,16 @@ def test_openvino_tells_nobody_that_it_is_used():
     assert done.stdout.strip() == "[]"
 
 
-ARCHITECTURES = {
-    "unet": ("resnet18", {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}),
-    "unetplusplus": ("resnet18", {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}),
-    "manet": ("resnet18", {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}),
-    "linknet": ("resnet18", {"encoder_depth": 3}),
-    "fpn": ("resnet18", {}),
-    "pspnet": ("resnet18", {}),
-    "pan": ("resnet18", {}),
-    "deeplabv3": ("resnet18", {"decoder_channels": 16}),
-    "deeplabv3plus": ("resnet18", {"decoder_channels": 16}),
-    "upernet": ("resnet18", {"decoder_channels": 16}),
-    "segformer": ("mit_b0", {}),
-    "dpt": ("tu-vit_tiny_patch16_224", {}),
-    "unet-classic": (None, {"depth": 2, "width": 4}),
-}
-
-
 def test_every_architecture_is_among_those_converted():
     from geoseg.models import architectures
 
-    assert set(ARCHITECTURES) == set(architectures())
+    assert set(NETWORKS) >= set(architectures())
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_architecture_converts_and_agrees(architecture):
-    torch.manual_seed(0)
-    encoder, options = ARCHITECTURES[architecture]
-    network = build_network(architecture, encoder=encoder, bands=BANDS, classes=CLASSES, **options).eval()
-    shape = ChipShape(1, BANDS, 72)
-    converted = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(network, shape)})
-    expected = TorchBackend(network, divisor=size_divisor(network)).probabilities(chips(side=72))
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_architecture_converts_and_agrees(name):
+    network, converted = exported(name)
+    batch = chips(side=SIDE)
+    expected = TorchBackend(network, divisor=size_divisor(network)).probabilities(batch)
     for backend in (OpenVinoBackend(converted), OnnxBackend(converted)):
-        assert np.abs(backend.probabilities(chips(side=72)) - expected).max() < 1e-4, backend.name
+        assert np.abs(backend.probabilities(batch) - expected).max() < 1e-4, backend.name
