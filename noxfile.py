@@ -12,20 +12,17 @@ import nox
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "quick"]
 
-TESTS = ("-m", "pytest", "-q", "-n", "2", "--dist", "worksteal")
-
 
 @nox.session
 def quick(session: nox.Session) -> None:
-    """Run the tests without whole commands: two minutes. ``nox -s quick -- tests/scene`` for one
-    stage, ``-- -n 0`` in one process (a debugger needs that)."""
-    session.run(sys.executable, *TESTS, "-m", "not e2e", *session.posargs)
+    """Run the tests without whole commands: two minutes. ``nox -s quick -- tests/scene`` for one stage."""
+    session.run(sys.executable, "-m", "pytest", "-q", "-m", "not e2e", *session.posargs)
 
 
 @nox.session
 def test(session: nox.Session) -> None:
     """Run all tests that can run here."""
-    session.run(sys.executable, *TESTS, *session.posargs)
+    session.run(sys.executable, "-m", "pytest", "-q", *session.posargs)
 
 
 @nox.session

@@ -25,6 +25,7 @@ from rasterio.transform import Affine
 
 from geoseg.classes import LandClass
 from geoseg.models.card import ModelBand, ModelCard
+from geoseg.system.cpu import cores
 
 pytest_plugins = ["tests.fixtures"]
 
@@ -39,6 +40,14 @@ TINY_CLASSES = (
     LandClass(5, "grass", "#e8ffbf"),
     LandClass(7, "water", "#4b70a3"),
 )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Choose the processes of ``-n auto``: none but this one for single files, which more would only delay."""
+    if all(Path(argument.partition("::")[0]).is_file() for argument in config.args):
+        return 0
+    return min(4, cores())  # each holds up to 2 GB
 
 
 # What runs whole commands, other processes, clusters, training, QGIS or whole conversions: by folder or file.
