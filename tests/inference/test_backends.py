@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from geoseg.grid import Window
+from geoseg.inference.backends.convert import converted_network
 from geoseg.inference.backends.device import has_bf16
 from geoseg.inference.backends.onnx_ import OnnxBackend
 from geoseg.inference.backends.openvino_ import OpenVinoBackend
@@ -192,7 +193,7 @@ def trained():
         chip[0, :, : valid.shape[0], : valid.shape[1]] = normalise.apply(values, valid)
         batches.append((chip, valid))
     reference = TorchBackend(model.network, divisor=size_divisor(model.network))
-    network = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(model.network, shape)})
+    network = converted_network(model, "onnx", "fp32", shape, print)
     return network, [(chip, valid, shown(reference, chip, valid)) for chip, valid in batches]
 
 

@@ -124,7 +124,7 @@ def test_the_package_predicts(trained, tmp_path):
     from geoseg.verbs.predict import predict
 
     result, folder, _ = trained
-    predict(folder / "scene.tif", tmp_path / "map.tif", model=result.model, precision="fp32")
+    predict(folder / "scene.tif", tmp_path / "map.tif", model=result.model, backend="torch")
     with rasterio.open(tmp_path / "map.tif") as classes, rasterio.open(folder / "scene_labels.tif") as labels:
         predicted, truth = classes.read(1), labels.read(1)
     known = (truth > 0) & (predicted != 255)
@@ -250,7 +250,7 @@ def test_a_shortened_smallest_recipe_learns_the_sample_tiles(recipe, tmp_path):
 
     shorter = "[model]\noptions = { depth = 3, width = 16 }\n[run]\nepochs = 6\nrate = 0.005\n"
     result = train(recipe(SAMPLES.format(folder=SAMPLE_TILES.as_posix()) + shorter), tmp_path / "model")
-    predict(SAMPLE_TILES / "heldout.tif", tmp_path / "map.tif", model=result.model)
+    predict(SAMPLE_TILES / "heldout.tif", tmp_path / "map.tif", model=result.model, backend="torch")
     with rasterio.open(tmp_path / "map.tif") as classes:
         predicted = classes.read(1)
     with rasterio.open(SAMPLE_TILES / "heldout_labels.tif") as labels:
