@@ -55,7 +55,7 @@ class TracedRun:
         )
         folder = run.outputs.polygons.parent
         self._stream = PolygonStream(
-            info, folder, junctions=bool(run.borders), zonal=run.zonal, check=_check_of(plan)
+            info, folder, junctions=bool(run.request.borders), zonal=run.zonal, check=_check_of(plan)
         )
 
     def add(self, block: FinishedBlock) -> None:
@@ -105,8 +105,8 @@ def polygons_of_run(
     table = _trace_rasters(plan, rasters, final.parent, progress) if traced is None else traced.finish()
     if plan.tracing is not None:
         with _work_is_kept():
-            plan.tracing.check_borders(table.polygons, run.borders)
-    table, changed = change_table(table, run.borders, final.parent, progress)
+            plan.tracing.check_borders(table.polygons, run.request.borders)
+    table, changed = change_table(table, run.request.borders, final.parent, progress)
     progress.say(f"writing {len(table):,} polygons to {final}")
     return [stage_polygons(table, final)], changed
 
@@ -126,7 +126,7 @@ def _trace_rasters(plan: Plan, rasters: Mapping[str, Path], folder: Path, progre
             workers=tracing.workers,
             check=_check_of(plan),
             folder=folder,
-            junctions=bool(run.borders),
+            junctions=bool(run.request.borders),
             zonal=run.zonal,
             progress=lambda: bar.advance(1),
         )

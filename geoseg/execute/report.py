@@ -134,7 +134,9 @@ def report_of_run(
         "scene": describe_scene(run.scene) | {"date": run.date},
         "model": describe_model(run.model, plan.settings.tta) | {"chosen": run.chosen},
         "outputs": {name: os.fspath(path) for name, path in run.outputs.named().items()},
-        "settings": plan.settings.to_json() | run.borders.to_json() | {"stats": stats_asked(run.zonal)},
+        "settings": plan.settings.to_json()
+        | run.request.borders.to_json()
+        | {"stats": stats_asked(run.zonal)},
         "provenance": provenance_of_run(plan, answer),
         "shape": list(run.window.shape),
         "pixels_valid": statistics.pixels_valid,
@@ -213,7 +215,7 @@ def provenance(plan: Plan, answer: str) -> dict[str, str]:
 def provenance_of_polygons(plan: Plan, answer: str) -> dict[str, str]:
     """Give the metadata of the polygons of a run, whatever way they were traced; see ``provenance``."""
     run = plan.prepared
-    return table_provenance(provenance(plan, answer), zonal=run.zonal) | run.borders.tags()
+    return table_provenance(provenance(plan, answer), zonal=run.zonal) | run.request.borders.tags()
 
 
 def provenance_of_run(plan: Plan, answer: str) -> dict[str, str]:

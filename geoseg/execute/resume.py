@@ -26,7 +26,7 @@ def read_begun(prepared: Prepared) -> Begun:
     """
     request = prepared.request
     begun = read_fingerprint(prepared.outputs.work_folder) if request.resume else None
-    if begun is None or request.block_size is not None:
+    if begun is None or request.compute.block_size is not None:
         return Begun()
     try:
         return Begun(int(begun[BLOCK_SIZE]))

@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.inference.backends.convert import Say
 from geoseg.inference.backends.make import make_backend
 from geoseg.inference.backends.protocol import Backend
 from geoseg.models import Model
 from geoseg.plan.settings import Settings
+from geoseg.progress import Progress
 from geoseg.system.cache import MEASURED, keep, recall
 from geoseg.system.cpu import processor_name
 from geoseg.system.memory import peak_memory, resident_memory
@@ -88,13 +88,15 @@ def usual_cost(model: Model, settings: Settings) -> NetworkCost:
     return NetworkCost(_PROCESS, _LOADED[settings.backend], inference, _SECONDS * pixels, measured=False)
 
 
-def measured_cost(model: Model, settings: Settings, say: Say, *, exactly: bool = False) -> NetworkCost:
+def measured_cost(
+    model: Model, settings: Settings, progress: Progress, *, exactly: bool = False
+) -> NetworkCost:
     """Give what this network costs: kept figures, else measured now in a process of its own.
 
     Args:
         model: The model.
         settings: The run's; only what an inference depends on matters.
-        say: Told when something is measured.
+        progress: Told when something is measured.
         exactly: Whether to measure chips of the run's own size; else those of the model's size tell what
             others cost by their pixels, within 7 percent for chips seven times as large.
     """
@@ -102,7 +104,7 @@ def measured_cost(model: Model, settings: Settings, say: Say, *, exactly: bool =
     key = _key(model, chips)
     found = _recall(key)
     if found is None:
-        say("measuring what the network takes, once (some seconds)")
+        progress.say("measuring what the network takes, once (some seconds)")
         found = _measure_elsewhere(model, chips)
         if found is None:
             return usual_cost(model, settings)

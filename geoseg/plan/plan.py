@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import SettingsError
-from geoseg.inference.backends.convert import Say
 from geoseg.plan.measure import NetworkCost, measured_cost, usual_cost
 from geoseg.plan.memory import BASE, MemoryChoice, MemoryEstimate, TracingPlan, choose_blocks, plan_tracing
 from geoseg.plan.prepare import Prepared
 from geoseg.plan.settings import Settings
 from geoseg.plan.size import RunSize, output_bytes, run_size, traced_bands
 from geoseg.plan.time import wall_seconds
+from geoseg.progress import Progress
 from geoseg.system.memory import default_limit, free_memory, gdal_cache, resident_memory
 from geoseg.units import format_memory, parse_memory
 
@@ -127,19 +127,19 @@ class Plan:
         }
 
 
-def make_plan(prepared: Prepared, begun: Begun, say: Say) -> Plan:
+def make_plan(prepared: Prepared, begun: Begun, progress: Progress) -> Plan:
     """Choose blocks and inferences in flight so that a run stays within its limit, and say what it will take.
 
     Args:
         prepared: What was prepared.
         begun: Unfinished work that the run goes on with; it decides the blocks.
-        say: Told what takes a while, and what is unusual.
+        progress: Told what takes a while, and what is unusual.
 
     Raises:
         SettingsError: If the limit is too low, with the least that works.
     """
-    size, cost = run_size(prepared), _network_cost(prepared, say)
-    choice, limit = _choose(prepared, begun, size, cost, say)
+    size, cost = run_size(prepared), _network_cost(prepared, progress)
+    choice, limit = _choose(prepared, begun, size, cost, progress)
     settings = replace(prepared.settings, block_size=choice.block_size)
     if choice.forwards < settings.forwards:
         settings = replace(settings, forwards=choice.forwards, forwards_by="memory")
@@ -183,11 +183,11 @@ def disk_shortage(planned: int, output: Path) -> str | None:
     )
 
 
-def _network_cost(prepared: Prepared, say: Say) -> NetworkCost:
+def _network_cost(prepared: Prepared, progress: Progress) -> NetworkCost:
     """Estimate what the network takes in the processes that compute, with all that is loaded there."""
     settings, is_limited = prepared.settings, prepared.request.max_memory is not None
     if is_limited or run_size(prepared).computed >= _WORTH_MEASURING:
-        cost = measured_cost(prepared.model, settings, say, exactly=is_limited)
+        cost = measured_cost(prepared.model, settings, progress, exactly=is_limited)
     else:
         cost = usual_cost(prepared.model, settings)
     if prepared.workers.are_elsewhere:
@@ -200,7 +200,7 @@ def _network_cost(prepared: Prepared, say: Say) -> NetworkCost:
 
 
 def _choose(
-    prepared: Prepared, begun: Begun, size: RunSize, cost: NetworkCost, say: Say
+    prepared: Prepared, begun: Begun, size: RunSize, cost: NetworkCost, progress: Progress
 ) -> tuple[MemoryChoice, int]:
     """Choose what fits, and give the limit; without a limit of the user's, all that is free will do."""
     request = prepared.request
@@ -212,10 +212,10 @@ def _choose(
             size,
             cost,
             limit,
-            block_size=request.block_size or begun.block_size,
+            block_size=request.compute.block_size or begun.block_size,
             forwards=prepared.settings.forwards,
-            fixed_forwards=request.forwards is not None,
-            asked_chips=request.chip_size is not None,
+            fixed_forwards=request.compute.forwards is not None,
+            asked_chips=request.compute.chip_size is not None,
             one_at_a_time=prepared.workers.are_elsewhere,
             cache=gdal_cache(),
         )
@@ -228,7 +228,7 @@ def _choose(
         return within(limit), limit
     except SettingsError:
         free = free_memory()
-        say(f"warning: half of the {format_memory(free)} that are free is too little; using more of it")
+        progress.say(f"warning: half of the {format_memory(free)} free is too little; using more of it")
         return within(free), free
 
 

@@ -10,17 +10,16 @@ from geoseg.doctor.choose_model import choose_model
 from geoseg.doctor.findings import Diagnosis
 from geoseg.errors import MismatchError, SettingsError
 from geoseg.grid import Grid, Window
-from geoseg.inference.backends.convert import Say
 from geoseg.models import Model, open_model
 from geoseg.plan.outputs import RASTERS, Outputs, check_outputs
 from geoseg.plan.request import PathLike, PredictRequest
 from geoseg.plan.settings import Settings, fit_batch_to_device, resolve_settings
 from geoseg.plan.workers import Workers, check_workers, choose_workers
-from geoseg.polygons.borders.options import BorderOptions
 from geoseg.polygons.writers import SUFFIXES, check_target
 from geoseg.polygons.zonal.request import zonal_of_run
 from geoseg.polygons.zonal.statistics import Zonal
-from geoseg.scene import Scene, open_scene
+from geoseg.progress import Progress
+from geoseg.scene import Scene
 from geoseg.scene.vector import AreaOfInterest, read_area
 
 
@@ -38,7 +37,6 @@ class Prepared:
         window: The part of the scene to map.
         area: The area of interest, or None.
         outputs: Where to write.
-        borders: What becomes of the borders of polygons.
         zonal: Statistics of the scene that polygons get, or None.
         date: Acquisition date, ISO 8601, or None.
         workers: Which processes compute.
@@ -54,46 +52,44 @@ class Prepared:
     window: Window
     area: AreaOfInterest | None
     outputs: Outputs
-    borders: BorderOptions
     zonal: Zonal | None
     date: str | None
     workers: Workers
     warnings: tuple[str, ...]
 
 
-def prepare(request: PredictRequest, say: Say) -> Prepared:
+def prepare(request: PredictRequest, progress: Progress) -> Prepared:
     """Open, examine and resolve.
 
     Args:
         request: What was asked for.
-        say: Told what was chosen, and what takes a while.
+        progress: Told what was chosen, and what takes a while.
 
     Raises:
         InputError: Naming what is wrong and what fixes it; nothing was written.
     """
     check_flags(request)
-    borders = BorderOptions.read(request.simplify, request.smooth_borders)
-    opened = open_scene(
-        request.scene, nodata=request.nodata, scale=request.scale, offset=request.offset, warp=request.warp
-    )
+    opened = request.reading.open_all_bands(request.scene)
     outputs = name_outputs(opened, request)
     _check_outputs(outputs, opened, overwrite=request.overwrite or request.resume)
-    borders.check(outputs.polygons, opened)
-    choice = choose_model(opened, request.model, bands=request.bands, force=request.force)
+    request.borders.check(outputs.polygons, opened)
+    choice = choose_model(opened, request.model, bands=request.reading.bands, force=request.force)
     if choice.reason is not None:
-        say(f"model {choice.reason}")
+        progress.say(f"model {choice.reason}")
     warnings = raise_if_unfit(choice.diagnosis, opened, force=request.force)
     assert choice.diagnosis.match is not None  # scenes without the bands were refused
     numbers = choice.diagnosis.match.numbers
     model = open_model(choice.model)
     refine = request.refine.read_for_scene(model.classes, model.card.name, opened)
-    asked = resolve_settings(model, numbers, request, shape=opened.shape, refine=refine, say=say)
+    asked = resolve_settings(
+        model, numbers, request.compute, shape=opened.shape, refine=refine, progress=progress
+    )
     area = None if request.aoi is None else read_area(request.aoi, opened)
     if area is not None and area.assumed_crs:
         warnings += (f"{request.aoi} has no CRS; its coordinates are taken to be in the scene's",)
     grid = Grid(opened.shape, asked.chip_size, asked.overlap)
     window = Window.from_shape(opened.shape) if area is None else area.window
-    workers = choose_workers(request, asked.device, len(grid.blocks(asked.block_size, window)))
+    workers = choose_workers(request.compute, asked.device, len(grid.blocks(asked.block_size, window)))
     settings = asked if workers.are_elsewhere else fit_batch_to_device(model, asked)
     if settings.batch_size != asked.batch_size:
         warnings += (
@@ -111,7 +107,6 @@ def prepare(request: PredictRequest, say: Say) -> Prepared:
         window=window,
         area=area,
         outputs=outputs,
-        borders=borders,
         zonal=zonal_of_run(request.stats, outputs.polygons, scene, model.card.band_names, window),
         date=check_date(request.date) or opened.date,
         workers=workers,
@@ -127,7 +122,7 @@ def check_flags(request: PredictRequest) -> None:
     """
     if request.resume and request.overwrite:
         raise SettingsError("--resume goes on with unfinished work, --overwrite removes it; give one of them")
-    check_workers(request)
+    check_workers(request.compute)
 
 
 def raise_if_unfit(diagnosis: Diagnosis, scene: Scene, *, force: bool) -> tuple[str, ...]:

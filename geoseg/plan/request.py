@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from geoseg.plan.settings import ComputeOptions
+from geoseg.polygons.borders.options import BorderOptions
 from geoseg.refine.request import RefineOptions
+from geoseg.scene.opening import SceneOptions
 
 PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictRequest(ComputeOptions):
-    """The arguments of ``geoseg.predict``, which documents them, all but ``progress``."""
+class PredictRequest:
+    """The arguments of ``geoseg.predict``, which documents them, all but ``progress``.
+
+    Attributes:
+        reading: How the scene is read.
+        compute: How the network is run.
+        refine: How the class map is cleaned up.
+        borders: How the borders of polygons are changed.
+    """
 
     scene: PathLike | Sequence[PathLike]
     output: PathLike | None = None
@@ -22,35 +31,16 @@ class PredictRequest(ComputeOptions):
     polygons: PathLike | None = None
     confidence: PathLike | None = None
     probabilities: PathLike | None = None
-    bands: Sequence[str | int] | None = None
+    report: PathLike | None = None
+    stats: Sequence[str] | None = None
     aoi: PathLike | None = None
     date: str | None = None
-    nodata: float | None = None
-    scale: float | None = None
-    offset: float | None = None
-    warp: bool = False
     force: bool = False
-    smooth: int | None = None
-    opening: str | None = None
-    closing: str | None = None
-    fill_holes: str | None = None
-    sieve: str | None = None
-    simplify: str | None = None
-    smooth_borders: int | None = None
-    stats: Sequence[str] | None = None
+    reading: SceneOptions = field(default_factory=SceneOptions)
+    compute: ComputeOptions = field(default_factory=ComputeOptions)
+    refine: RefineOptions = field(default_factory=RefineOptions)
+    borders: BorderOptions = field(default_factory=BorderOptions)
     max_memory: str | int | None = None
     overwrite: bool = False
     resume: bool = False
     dry_run: bool = False
-    report: PathLike | None = None
-
-    @property
-    def refine(self) -> RefineOptions:
-        """The refine steps that were asked for."""
-        return RefineOptions(
-            smooth=self.smooth,
-            opening=self.opening,
-            closing=self.closing,
-            fill_holes=self.fill_holes,
-            sieve=self.sieve,
-        )

@@ -16,13 +16,13 @@ import numpy as np
 from geoseg.errors import RunError, SettingsError
 from geoseg.grid import Grid
 from geoseg.inference.backends.choose import convert_or_torch, resolve_backend
-from geoseg.inference.backends.convert import Say
 from geoseg.inference.backends.make import make_backend
 from geoseg.inference.backends.torch_ import GPU_BATCH_SIZE
 from geoseg.inference.backends.tta import SYMMETRIES
 from geoseg.inference.compute import is_out_of_memory
 from geoseg.models import Model
 from geoseg.models.conversion import ChipShape
+from geoseg.progress import Progress, Silent
 from geoseg.system.cpu import cores
 
 if TYPE_CHECKING:  # workers refine nothing
@@ -114,10 +114,6 @@ class ComputeOptions:
     dask: str | None = None
 
 
-def _keep_quiet(_message: str) -> None:
-    """Say nothing."""
-
-
 def resolve_settings(
     model: Model,
     bands: tuple[int, ...],
@@ -125,7 +121,7 @@ def resolve_settings(
     *,
     shape: tuple[int, int] | None = None,
     refine: Refinement | None = None,
-    say: Say = _keep_quiet,
+    progress: Progress | None = None,
 ) -> Settings:
     """Replace defaults by the model package's values and ``auto`` by what this machine has.
 
@@ -137,7 +133,7 @@ def resolve_settings(
         asked: What the user wants.
         shape: (rows, columns) of the scene, which a chip size of ``"auto"`` needs.
         refine: Refine steps, or None.
-        say: Told what takes a while.
+        progress: Told what takes a while.
 
     Raises:
         SettingsError: If a setting cannot work.
@@ -165,7 +161,7 @@ def resolve_settings(
     on_cpu = device == "cpu"
     batch_size = asked.batch_size or (1 if on_cpu else GPU_BATCH_SIZE)
     chips = ChipShape(batch_size, len(model.bands), chip_size)
-    chosen = asked.backend == "auto"
+    chosen, say = asked.backend == "auto", (progress or Silent()).say
     forwards, forwards_by = _forwards(asked, on_cpu=on_cpu)
     return Settings(
         bands=bands,

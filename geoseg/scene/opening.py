@@ -26,19 +26,36 @@ _TELLING = (
 """Metadata keys whose values name the sensor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """What the user says of stored values; None keeps what the file says."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneOptions:
+    """How the user wants a scene to be read; None keeps what the files say.
 
+    Attributes:
+        bands: The bands to use, in order, by number, name or common name.
+        nodata: Stored value that means nodata, in all bands.
+        scale: Physical value = stored * scale + offset, in all bands.
+        offset: See ``scale``.
+        warp: Whether to resample to a north-up grid.
+
+    Raises:
+        SettingsError: If a value cannot work.
+    """
+
+    bands: Sequence[str | int] | None = None
     nodata: float | None = None
     scale: float | None = None
     offset: float | None = None
+    warp: bool = False
 
     def __post_init__(self) -> None:
         if self.scale is not None and (self.scale == 0 or not math.isfinite(self.scale)):
             raise SettingsError(f"--scale must be a number other than 0, not {self.scale:g}")
         if self.offset is not None and not math.isfinite(self.offset):
             raise SettingsError(f"--offset must be a finite number, not {self.offset:g}")
+
+    def open_all_bands(self, paths: Path | Sequence[Path]) -> Scene:
+        """Open a scene with all its bands; which of them a model reads is matched later."""
+        return open_scene(paths, nodata=self.nodata, scale=self.scale, offset=self.offset, warp=self.warp)
 
 
 def open_scene(
@@ -74,7 +91,7 @@ def open_scene(
         SettingsError: If an override cannot work.
     """
     names = _as_strings(paths)
-    overrides = Overrides(nodata, scale, offset)
+    options = SceneOptions(nodata=nodata, scale=scale, offset=offset)
     files = [probe(name) for name in names]
     _check_nodata(files, nodata)
     if warp:
@@ -82,7 +99,7 @@ def open_scene(
     arrangement = arrange(files)
     tags, dates = _metadata(files)
     leaders = [files[i] for i in arrangement.leaders]
-    layers, sensor = _layers(leaders, overrides, tags)
+    layers, sensor = _layers(leaders, options, tags)
     shown = tuple(layer for layer in layers if not layer.is_alpha) or layers
     scene = Scene(
         paths=tuple(names),
@@ -136,7 +153,7 @@ def _metadata(files: Sequence[FileHeader]) -> tuple[dict[str, str], set[str]]:
 
 
 def _layers(
-    files: Sequence[FileHeader], overrides: Overrides, tags: dict[str, str]
+    files: Sequence[FileHeader], options: SceneOptions, tags: dict[str, str]
 ) -> tuple[tuple[Layer, ...], str | None]:
     """Number the bands of the first file of each stack, and name the sensor if it is certain."""
     where = [(i, j) for i, file in enumerate(files) for j in range(1, len(file.dtypes) + 1)]
@@ -152,9 +169,9 @@ def _layers(
             name=description,
             common_name=common,
             dtype=file.dtypes[j - 1],
-            nodata=file.nodata[j - 1] if overrides.nodata is None else overrides.nodata,
-            scale=_scale(file, j) if overrides.scale is None else overrides.scale,
-            offset=file.offsets[j - 1] if overrides.offset is None else overrides.offset,
+            nodata=file.nodata[j - 1] if options.nodata is None else options.nodata,
+            scale=_scale(file, j) if options.scale is None else options.scale,
+            offset=file.offsets[j - 1] if options.offset is None else options.offset,
             has_palette=file.colours[j - 1] == "palette",
         )
         layers.append(Layer(band, stack=i, index=j, is_alpha=file.is_alpha(j)))

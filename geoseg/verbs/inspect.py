@@ -11,7 +11,8 @@ from geoseg.doctor.examine import examine
 from geoseg.doctor.findings import Diagnosis
 from geoseg.models import ModelCard, load_card
 from geoseg.plan.request import PathLike
-from geoseg.scene import Scene, open_scene
+from geoseg.scene import Scene
+from geoseg.scene.opening import SceneOptions
 
 _SIGNS = {"stop": "STOP", "warn": "warning", "note": "note"}
 
@@ -159,7 +160,8 @@ def inspect(
         InputError: If the scene or the model cannot be opened.
     """
     card = None if model is None else load_card(model)
-    opened = open_scene(scene, nodata=nodata, scale=scale, offset=offset, warp=warp)
+    reading = SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp)
+    opened = reading.open_all_bands(scene)
     if card is not None:
         return Inspection(opened, card, examine(opened, card, bands=bands))
     candidates = examine_bundled(opened, bands=bands)

@@ -13,7 +13,11 @@ from geoseg.execute.run import execute
 from geoseg.plan.plan import Plan, make_plan
 from geoseg.plan.prepare import prepare
 from geoseg.plan.request import PathLike, PredictRequest
+from geoseg.plan.settings import ComputeOptions
+from geoseg.polygons.borders.options import BorderOptions
 from geoseg.progress import Progress, Silent
+from geoseg.refine.request import RefineOptions
+from geoseg.scene.opening import SceneOptions
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,8 @@ def predict(
             script that asks for them must keep its own work under ``if __name__ == "__main__":``.
         dask: Compute on the workers of an existing Dask cluster, given its scheduler's address, as in
             ``tcp://host:8786``; see docs/cluster.md.
-        forwards: Forwards in flight at once; default one for each processor, or what was measured to be
-            faster; see docs/backends.md. Never changes the answer.
+        forwards: Forwards in flight at once; default one for each processor. Never
+            changes the answer.
         batch_size: Chips a forward; default 1 on a CPU.
         block_size: Side of a block in pixels. Never changes the answer, only memory.
 
@@ -150,19 +154,52 @@ def predict(
         InputError: If a setting or an input is wrong; nothing was written.
         RunError: If the run failed; no output appears under its final name.
     """
-    given = dict(locals())  # first of all, so that it holds the arguments and nothing else
-    del given["progress"]
-    return run_request(PredictRequest(**given), progress or Silent())
+    request = PredictRequest(
+        scene=scene,
+        output=output,
+        model=model,
+        polygons=polygons,
+        confidence=confidence,
+        probabilities=probabilities,
+        report=report,
+        stats=stats,
+        aoi=aoi,
+        date=date,
+        force=force,
+        reading=SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp),
+        compute=ComputeOptions(
+            chip_size=chip_size,
+            overlap=overlap,
+            batch_size=batch_size,
+            block_size=block_size,
+            backend=backend,
+            device=device,
+            precision=precision,
+            tta=tta,
+            forwards=forwards,
+            workers=workers,
+            dask=dask,
+        ),
+        refine=RefineOptions(
+            smooth=smooth, opening=opening, closing=closing, fill_holes=fill_holes, sieve=sieve
+        ),
+        borders=BorderOptions.read(simplify, smooth_borders),
+        max_memory=max_memory,
+        overwrite=overwrite,
+        resume=resume,
+        dry_run=dry_run,
+    )
+    return run_request(request, progress or Silent())
 
 
 def run_request(request: PredictRequest, progress: Progress) -> PredictResult:
     """Do what ``predict`` was asked for."""
     since = perf_counter()
-    prepared = prepare(request, progress.say)
+    prepared = prepare(request, progress)
     for warning in prepared.warnings:
         progress.say(f"warning: {warning}")
     begun = read_begun(prepared)
-    plan = make_plan(prepared, begun, progress.say)
+    plan = make_plan(prepared, begun, progress)
     for warning in plan.warnings[len(prepared.warnings) :]:
         progress.say(f"warning: {warning}")
     progress.say(plan.summary())

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -30,10 +30,13 @@ from geoseg.models.conversion import ChipShape
 from geoseg.models.package import write_package
 from geoseg.models.quantize import check_can_quantize, quantize_network
 from geoseg.plan.prepare import raise_if_unfit
+from geoseg.plan.request import PredictRequest
+from geoseg.plan.settings import ComputeOptions
 from geoseg.progress import Progress, Silent
-from geoseg.scene import Scene, open_scene
+from geoseg.scene import Scene
+from geoseg.scene.opening import SceneOptions
 from geoseg.verbs.export import check_folder
-from geoseg.verbs.predict import predict
+from geoseg.verbs.predict import run_request
 
 PathLike = str | os.PathLike[str]
 CHIPS = 100
@@ -111,9 +114,9 @@ def quantize_model(
         raise SettingsError("give at least one scene, and as many --labels as --scenes or none")
     if chips is not None and chips < 1:
         raise SettingsError(f"--chips must be at least 1, not {chips}")
-    reading = _SceneReading(bands, nodata, scale, offset, warp, force)
+    reading = SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp)
     opened = open_model(model)
-    pictures = [reading.open(path, opened) for path in scenes]
+    pictures = [_open(path, opened, reading, force=force) for path in scenes]
     shape = ChipShape(1, len(opened.bands), opened.chip_size)
     network = converted_network(opened, "openvino", "fp32", shape, progress.say)
     normalisation = Normalisation(opened.card.means, opened.card.stds)
@@ -121,8 +124,10 @@ def quantize_model(
     progress.say(f"quantizing with {len(drawn)} chips of {len(scenes)} scenes")
     int8 = quantize_network(network, drawn)
     with tempfile.TemporaryDirectory(prefix="geoseg-quantize-") as place:
+        # Not the package that was given: its path may also name a bundled model.
         staged = write_package(opened, Path(place) / "package", [int8])
-        maps = _map_both_ways(staged, scenes, reading, aoi, Path(place), progress)
+        request = PredictRequest(scene=(), model=staged, aoi=aoi, force=force, reading=reading)
+        maps = _map_both_ways(request, scenes, Path(place), progress)
         measured = _about(len(drawn), pictures) | agreement(maps)
         if labels:
             measured["fp32"] = label_scores([fp32 for fp32, _ in maps], labels, label_column)
@@ -136,24 +141,13 @@ def enough_chips(side: int) -> int:
     return max(_FEWEST, min(CHIPS, round(CHIPS * 512**2 / side**2)))
 
 
-@dataclass(frozen=True)
-class _SceneReading:
-    """How scenes are read; see ``geoseg.predict``."""
-
-    bands: Sequence[str | int] | None
-    nodata: float | None
-    scale: float | None
-    offset: float | None
-    warp: bool
-    force: bool
-
-    def open(self, path: PathLike, model: Model) -> Scene:
-        """Open a scene as the model reads it; refuse it where predict would."""
-        scene = open_scene(path, nodata=self.nodata, scale=self.scale, offset=self.offset, warp=self.warp)
-        diagnosis = examine(scene, model.card, bands=self.bands)
-        raise_if_unfit(diagnosis, scene, force=self.force)
-        assert diagnosis.match is not None  # raise_if_unfit() has refused scenes without the bands
-        return scene.select(diagnosis.match.numbers, invalid_where=model.card.invalid_where)
+def _open(path: PathLike, model: Model, reading: SceneOptions, *, force: bool) -> Scene:
+    """Open a scene as the model reads it; refuse it where predict would."""
+    scene = reading.open_all_bands(path)
+    diagnosis = examine(scene, model.card, bands=reading.bands)
+    raise_if_unfit(diagnosis, scene, force=force)
+    assert diagnosis.match is not None  # raise_if_unfit() has refused scenes without the bands
+    return scene.select(diagnosis.match.numbers, invalid_where=model.card.invalid_where)
 
 
 def _about(chips: int, scenes: Sequence[Scene]) -> dict[str, Any]:
@@ -165,12 +159,7 @@ def _about(chips: int, scenes: Sequence[Scene]) -> dict[str, Any]:
 
 
 def _map_both_ways(
-    staged: Path,
-    scenes: Sequence[PathLike],
-    reading: _SceneReading,
-    aoi: PathLike | None,
-    folder: Path,
-    progress: Progress,
+    request: PredictRequest, scenes: Sequence[PathLike], folder: Path, progress: Progress
 ) -> list[tuple[Path, Path]]:
     """Map every scene in fp32 and in int8, both with OpenVINO."""
     maps = []
@@ -178,15 +167,8 @@ def _map_both_ways(
         both = (folder / f"{i}-fp32.tif", folder / f"{i}-int8.tif")
         for path, precision in zip(both, ("fp32", "int8"), strict=True):
             progress.say(f"mapping {os.fspath(scene)} in {precision}")
-            predict(
-                scene,
-                path,
-                model=staged,  # not the package that was given: its path may also name a bundled model
-                backend="openvino",
-                precision=precision,
-                aoi=aoi,
-                **asdict(reading),
-            )
+            compute = ComputeOptions(backend="openvino", precision=precision)
+            run_request(replace(request, scene=scene, output=path, compute=compute), Silent())
         maps.append(both)
     return maps
 

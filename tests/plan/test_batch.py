@@ -10,8 +10,9 @@ import pytest
 from geoseg.errors import RunError
 from geoseg.plan import prepare, settings
 from geoseg.plan.request import PredictRequest
-from geoseg.plan.settings import Settings
+from geoseg.plan.settings import ComputeOptions, Settings
 from geoseg.plan.workers import Workers
+from geoseg.progress import Silent
 
 
 @dataclass
@@ -92,9 +93,13 @@ def test_the_halved_batch_is_a_warning_and_workers_try_themselves(
     monkeypatch.setattr(prepare, "choose_workers", lambda *_: Workers(workers or 0, on_gpu=True))
     monkeypatch.setattr(settings, "make_backend", Gpu(3))
     request = PredictRequest(
-        scene=scene, output=tmp_path / "m.tif", model=tiny_model, force=True, workers=workers
+        scene=scene,
+        output=tmp_path / "m.tif",
+        model=tiny_model,
+        force=True,
+        compute=ComputeOptions(workers=workers),
     )
-    prepared = prepare.prepare(request, str)
+    prepared = prepare.prepare(request, Silent())
     if workers:
         assert prepared.settings.batch_size == 8
     else:

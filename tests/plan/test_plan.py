@@ -20,8 +20,10 @@ from geoseg.plan import measure as costs
 from geoseg.plan import plan as plans
 from geoseg.plan.measure import NetworkCost, measured_cost, usual_cost
 from geoseg.plan.settings import ComputeOptions, resolve_settings
+from geoseg.progress import Silent
 from geoseg.system.cache import MEASURED, keep
 from geoseg.units import parse_memory
+from tests.saying import Saying
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "import sys; from geoseg.cli import main; sys.exit(main())", "predict"]
@@ -143,7 +145,7 @@ def test_without_a_limit_little_free_memory_is_used_before_a_run_is_refused(
 def test_when_a_plan_measures_and_what(scene, tiny_model, tmp_path, monkeypatch):
     asked = []
 
-    def measured(model, settings, _say, *, exactly=False):
+    def measured(model, settings, _progress, *, exactly=False):
         asked.append(exactly)
         return usual_cost(model, settings)
 
@@ -175,10 +177,10 @@ def tiny(tiny_model, tmp_path, monkeypatch):
 
 def test_a_cost_is_measured_once_and_kept(tiny, monkeypatch):
     model, settings = tiny
-    said = []
-    found = measured_cost(model, settings, said.append)
+    said = Saying()
+    found = measured_cost(model, settings, said)
     assert found.measured
-    assert len(said) == 1
+    assert len(said.lines) == 1
     assert 0 < found.process < found.loaded
     assert 0 < found.per_inference < 500_000_000
     assert 0 < found.seconds < 10
@@ -187,38 +189,38 @@ def test_a_cost_is_measured_once_and_kept(tiny, monkeypatch):
         raise AssertionError("measured again")
 
     monkeypatch.setattr(costs, "_measure_elsewhere", never)
-    assert measured_cost(model, settings, never) == found
+    assert measured_cost(model, settings, Silent()) == found
     with pytest.raises(AssertionError, match="measured again"):
-        measured_cost(model, replace(settings, precision="bf16"), never)
+        measured_cost(model, replace(settings, precision="bf16"), Silent())
 
 
 def test_chips_of_all_sizes_are_measured_as_the_models_own(tiny, monkeypatch):
     model, settings = tiny
     monkeypatch.setattr(costs, "_measure_elsewhere", lambda *_: NetworkCost(10, 20, 1000, 4.0))
-    assert measured_cost(model, settings, str) == NetworkCost(10, 20, 1000, 4.0)
+    assert measured_cost(model, settings, Silent()) == NetworkCost(10, 20, 1000, 4.0)
 
     def never(*_):
         raise AssertionError("measured again")
 
     monkeypatch.setattr(costs, "_measure_elsewhere", never)
     larger = replace(settings, chip_size=3 * settings.chip_size)
-    assert measured_cost(model, larger, never) == NetworkCost(10, 20, 9000, 36.0)
+    assert measured_cost(model, larger, Silent()) == NetworkCost(10, 20, 9000, 36.0)
     with pytest.raises(AssertionError, match="measured again"):
-        measured_cost(model, larger, never, exactly=True)
+        measured_cost(model, larger, Silent(), exactly=True)
     with pytest.raises(AssertionError, match="measured again"):
-        measured_cost(model, replace(larger, backend="onnx"), never)
+        measured_cost(model, replace(larger, backend="onnx"), Silent())
 
 
 def test_damaged_figures_are_measured_again_and_others_are_usual(tiny, tmp_path, monkeypatch):
     model, settings = tiny
     figures = iter([NetworkCost(1, 2, 3, 4.0), None, None])
     monkeypatch.setattr(costs, "_measure_elsewhere", lambda *_: next(figures))
-    assert measured_cost(model, settings, str) == NetworkCost(1, 2, 3, 4.0)
+    assert measured_cost(model, settings, Silent()) == NetworkCost(1, 2, 3, 4.0)
     (kept,) = (tmp_path / "cache" / "geoseg" / "measured").iterdir()
     kept.write_bytes(kept.read_bytes()[:-5])
-    assert measured_cost(model, settings, str) == usual_cost(model, settings)
+    assert measured_cost(model, settings, Silent()) == usual_cost(model, settings)
     keep(kept.stem, b'{"another": "revision"}', MEASURED)
-    assert not measured_cost(model, settings, str).measured
+    assert not measured_cost(model, settings, Silent()).measured
 
 
 def test_another_processor_is_measured_apart(tiny, monkeypatch):
@@ -228,7 +230,7 @@ def test_another_processor_is_measured_apart(tiny, monkeypatch):
     found = []
     for name in ("A", "B", "A"):
         monkeypatch.setattr(costs, "processor_name", lambda name=name: name)
-        found.append(measured_cost(model, settings, str).process)
+        found.append(measured_cost(model, settings, Silent()).process)
     assert found == [1, 5, 1]
 
 
@@ -237,7 +239,7 @@ def test_a_process_that_fails_leaves_the_usual_figures(tiny):
     unknown = replace(settings, tta="none of these")
     with pytest.raises(subprocess.SubprocessError):
         costs.measure_in_new_process(costs._measure_here, model, unknown)
-    assert measured_cost(model, unknown, str) == usual_cost(model, unknown)
+    assert measured_cost(model, unknown, Silent()) == usual_cost(model, unknown)
 
 
 def test_a_larger_chip_or_batch_is_expected_to_take_more(tiny):
