@@ -202,6 +202,7 @@ def shown(backend, chip, valid):
     return classes[: valid.shape[0], : valid.shape[1]][valid]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "share"),
     [
@@ -224,6 +225,7 @@ def test_a_trained_network_shows_the_classes_that_torch_shows(trained, backend, 
     assert len(np.unique(np.concatenate([expected for _, _, expected in samples]))) >= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", BF16.values[1]] if has_bf16("cpu") else ["fp32"])
 def test_a_trained_network_gives_the_same_bits_from_every_number_of_streams(trained, precision):
     network, samples = trained
@@ -292,6 +294,7 @@ def test_every_architecture_is_among_those_converted():
     assert set(NETWORKS) >= set(architectures())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_architecture_converts_and_agrees(name):
     network, converted = exported(name)

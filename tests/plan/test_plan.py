@@ -65,6 +65,7 @@ def big_scene(tmp_path_factory):
     return folder / "scene.tif"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="measures as Linux tells")
 def test_memory_stays_within_every_limit_and_is_what_was_planned(big_scene, tmp_path):
     usual = [big_scene, "--backend", "openvino", "--quiet"]
