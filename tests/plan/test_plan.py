@@ -176,6 +176,7 @@ def tiny(tiny_model, tmp_path, monkeypatch):
     return model, resolve_settings(model, (1, 2), asked)
 
 
+@pytest.mark.slow
 def test_a_cost_is_measured_once_and_kept(tiny, monkeypatch):
     model, settings = tiny
     said = Saying()

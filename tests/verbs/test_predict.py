@@ -116,7 +116,6 @@ class TestEveryValidPixel:
         assert pixels(result.outputs["classes"]).shape == (1, *shape)
         assert np.all(pixels(result.outputs["classes"]) != 255)
 
-    @pytest.mark.slow
     def test_a_chip_size_the_network_cannot_take_is_padded(self, tmp_path):
         model = save_tiny(
             tmp_path / "m",
@@ -128,7 +127,6 @@ class TestEveryValidPixel:
         result = run(scene, model, tmp_path / "a", chip_size=50, overlap=7, backend="torch")
         assert np.all(pixels(result.outputs["classes"]) != 255)
 
-    @pytest.mark.slow
     def test_an_output_smaller_than_the_chip_is_upsampled(self, tmp_path):
         model = save_tiny(
             tmp_path / "m",
