@@ -70,6 +70,7 @@ def test_weights_that_do_not_fit_are_found_by_load_model_and_at_first_use(tiny_m
         load_model(package)
 
 
+@pytest.mark.slow
 def test_a_package_keeps_what_it_had_and_describes_what_came(tiny_model, exported, validate):
     both = exported[1]
     assert sorted(path.name for path in both.iterdir()) == [

@@ -83,6 +83,7 @@ def regions(result):
     return geopandas.read_file(result.model / "training" / "split.gpkg")
 
 
+@pytest.mark.slow
 def test_every_fold_is_the_network_that_a_run_without_it_gives(validated, tmp_path):
     _, folder, keep = validated
     assert sum("epoch " in line for line in keep.said) == 2 + 2  # fold 1 was not trained again
@@ -91,6 +92,7 @@ def test_every_fold_is_the_network_that_a_run_without_it_gives(validated, tmp_pa
     assert weights(train(tmp_path / "one.toml", tmp_path / "one").model) == weights(folder / "fold1")
 
 
+@pytest.mark.slow
 def test_the_last_epoch_is_kept_also_where_another_was_better(tmp_path, monkeypatch):
     from geoseg.training.network import module
 
@@ -243,6 +245,7 @@ def test_what_lies_beside_the_model(validated):
     assert not (result.model.parent / "model.geoseg-work").exists()
 
 
+@pytest.mark.slow
 def test_interrupted_everywhere_it_ends_the_same(validated, tmp_path):
     """In a fold, between folds, while mapping, and in the last network; no epoch is done twice."""
     result, folder, _ = validated
@@ -278,6 +281,7 @@ def test_interrupted_everywhere_it_ends_the_same(validated, tmp_path):
     assert train(recipe, tmp_path / "m", cross_validate=True, resume=True).metrics == result.metrics
 
 
+@pytest.mark.slow
 def test_two_scenes_are_scored_together(tmp_path):
     make_files(tmp_path, (70, 80), name="one")
     make_files(tmp_path, (90, 66), seed=4, name="two")

@@ -25,6 +25,9 @@ from geoseg.training.prepare import FoldData
 from geoseg.training.recipe.recipe import Recipe
 from geoseg.training.work_folder import PACKAGE, TrainedNetwork, mark_finished
 
+_WORTH_DRAWING = 5.0
+"""Seconds of an epoch after which the curves are drawn."""
+
 
 def train_network(data: FoldData, folder: Path, progress: Progress, *, title: str) -> TrainedNetwork:
     """Train a network, from its last finished epoch if there is one, and make a model package of it.
@@ -145,15 +148,25 @@ def _progress_callback(recipe: Recipe, progress: Progress, bar: Bar, folder: Pat
         return ProgressCallback(Silent(), None)
 
     def on_epoch(module: TrainingModule) -> None:
+<<<<<<< HEAD
         _write_curves(folder, recipe, module.history, module.per_class)
         progress.say(_describe_epoch(module.history[-1], recipe.run.epochs))
+=======
+        # A picture takes half a second: where epochs take little more, the one at the end is enough.
+        draw = module.history[-1].seconds > _WORTH_DRAWING
+        _write_curves(folder, recipe, module.history, module.per_class, draw=draw)
+        progress.say(_in_words(module.history[-1], recipe.run.epochs))
+>>>>>>> g-quick
 
     return ProgressCallback(bar, on_epoch)
 
 
-def _write_curves(folder: Path, recipe: Recipe, history: list[Epoch], per_class: list[list[float]]) -> None:
+def _write_curves(
+    folder: Path, recipe: Recipe, history: list[Epoch], per_class: list[list[float]], *, draw: bool = True
+) -> None:
     write_history(folder, history, per_class, [land_class.name for land_class in recipe.classes])
-    draw_curves(folder / PNG_FILE, history, recipe.run.keep)
+    if draw:
+        draw_curves(folder / PNG_FILE, history, recipe.run.keep)
 
 
 def _describe_epoch(epoch: Epoch, epochs: int) -> str:
