@@ -63,7 +63,7 @@ def remap_class_ids(ids: Iterable[int]) -> dict[int, int]:
         raise ModelError(
             f"{len(values)} classes are more than a map can hold ({MAX_CLASS_ID + 1}); merge some"
         )
-    kept = {value for value in values if _fits(value)}
+    kept = {value for value in values if 0 <= value <= MAX_CLASS_ID}
     free = (number for number in range(MAX_CLASS_ID + 1) if number not in kept)
     return {value: next(free) for value in values if value not in kept}
 
@@ -92,10 +92,6 @@ def check_class_ids(ids: Sequence[int]) -> None:
             f"a second {value} -> {new}" for value, new in zip(repeated, _free(ids), strict=False)
         )
         raise ModelError(f"class ids must be unique; remap the labels that repeat: {pairs}")
-
-
-def _fits(value: int) -> bool:
-    return 0 <= value <= MAX_CLASS_ID
 
 
 def _free(ids: Iterable[int]) -> list[int]:

@@ -32,7 +32,8 @@ class Verb(click.Command):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for option in self._options():
+        self._options = [parameter for parameter in self.params if isinstance(parameter, click.Option)]
+        for option in self._options:
             option.envvar = self._variables(option)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -66,9 +67,6 @@ class Verb(click.Command):
         with shown_log(level, quiet=ctx.params.get("quiet", False)), self._naming_variables(ctx):
             return super().invoke(ctx)
 
-    def _options(self) -> list[click.Option]:
-        return [parameter for parameter in self.params if isinstance(parameter, click.Option)]
-
     def _variables(self, option: click.Option) -> list[str]:
         """The variables that set an option; the first that is set counts."""
         name = _long_name(option).removeprefix("--").replace("-", "_").upper()
@@ -76,13 +74,13 @@ class Verb(click.Command):
         return [own, f"{PREFIX}_{name}"] if option.name in SHARED else [own]
 
     def _example(self) -> str:
-        options = self._options()
+        options = self._options
         shared = [option for option in options if option.name in SHARED and option.name != "debug"]
         return self._variables((shared or options)[0])[-1]
 
     def _spread(self, args: list[str]) -> list[str]:
         """Repeat a repeatable option before each word that follows; another option, or ``--``, ends it."""
-        repeatable = {name for option in self._options() if option.multiple for name in option.opts}
+        repeatable = {name for option in self._options if option.multiple for name in option.opts}
         spread: list[str] = []
         option, words = "", 0
         for word in args:
@@ -105,7 +103,7 @@ class Verb(click.Command):
                 error.param_hint = f"{variable} (environment)"
             raise
         except GeosegError as error:
-            for option in self._options():
+            for option in self._options:
                 variable = _source(context, option)
                 if variable is not None and _is_about(str(error), option, context.params.get(option.name)):
                     error.add_note(f"{variable} sets {_long_name(option)}")

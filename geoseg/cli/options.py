@@ -9,7 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from geoseg.cli.command import keep_debug
+from geoseg.polygons.writers import WRITERS
 
+_ENDINGS = tuple(WRITERS)
+POLYGON_ENDINGS = f"{', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}"
+"""The endings of all formats of polygons, for help texts."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -38,115 +42,111 @@ def pixels_or_auto(
         raise click.BadParameter(f"'{text}' is neither a number of pixels nor auto.") from error
 
 
-def scene_options(command: Command) -> Command:
-    """Add how a scene is read: in predict and inspect."""
-    for option in (
-        click.option(
-            "--warp", is_flag=True, help="Bring a scene with GCPs, RPCs or a rotation to a north-up grid."
-        ),
-        click.option("--offset", type=float, help="Added after --scale [default: the file's offset tag]."),
-        click.option(
-            "--scale", type=float, help="Stored values are multiplied by this [default: the file's tag]."
-        ),
-        click.option("--nodata", type=float, help="Stored value that means nodata [default: the file's]."),
-        click.option(
-            "--bands",
-            metavar="B,B,...",
-            callback=split_bands,
-            help="The scene's bands in the model's order, by name or number: blue,green,red or 3,2,1.",
-        ),
-        click.option(
-            "--model",
-            metavar="NAME|DIR|ZIP|ONNX|hf://",
-            help="Bundled model, package, or owner/name on the Hugging Face Hub "
-            "[default: the bundled one that fits].",
-        ),
-    ):
-        command = option(command)
-    return command
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Make one decorator of several options."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
-def refine_options(command: Command) -> Command:
-    """Add how a class map is cleaned up: in predict and polygonize."""
-    for option in (
-        click.option(
-            "--sieve", metavar="0.5ha|450m2|20px", help="Merge smaller patches into their best neighbour."
-        ),
-        click.option("--fill-holes", metavar="SIZE", help="Fill smaller holes of a class: 0.5ha, 20px."),
-        click.option(
-            "--close",
-            "closing",
-            metavar="C,C:N",
-            help="Fill what is narrower than N pixels between parts of these classes.",
-        ),
-        click.option(
-            "--open",
-            "opening",
-            metavar="C,C:N",
-            help="Remove what is narrower than N pixels from these classes.",
-        ),
-        click.option(
-            "--smooth",
-            type=int,
-            metavar="N",
-            help="Give every pixel the most frequent class of N x N pixels around it.",
-        ),
-    ):
-        command = option(command)
-    return command
+scene_options = together(
+    click.option(
+        "--model",
+        metavar="NAME|DIR|ZIP|ONNX|hf://",
+        help="Bundled model, package, or owner/name on the Hugging Face Hub "
+        "[default: the bundled one that fits].",
+    ),
+    click.option(
+        "--bands",
+        metavar="B,B,...",
+        callback=split_bands,
+        help="The scene's bands in the model's order, by name or number: blue,green,red or 3,2,1.",
+    ),
+    click.option("--nodata", type=float, help="Stored value that means nodata [default: the file's]."),
+    click.option(
+        "--scale", type=float, help="Stored values are multiplied by this [default: the file's tag]."
+    ),
+    click.option("--offset", type=float, help="Added after --scale [default: the file's offset tag]."),
+    click.option(
+        "--warp", is_flag=True, help="Bring a scene with GCPs, RPCs or a rotation to a north-up grid."
+    ),
+)
+"""How a scene is read: in predict and inspect."""
 
 
-def border_options(command: Command) -> Command:
-    """Add how borders of polygons are changed: in predict and polygonize."""
-    for option in (
-        click.option(
-            "--smooth-borders", type=int, metavar="N", help="Cut the corners of borders round, 1 to 4 times."
-        ),
-        click.option(
-            "--simplify",
-            metavar="10m|2px",
-            help="Simplify borders, none moved farther than this.",
-        ),
-    ):
-        command = option(command)
-    return command
+refine_options = together(
+    click.option(
+        "--smooth",
+        type=int,
+        metavar="N",
+        help="Give every pixel the most frequent class of N x N pixels around it.",
+    ),
+    click.option(
+        "--open",
+        "opening",
+        metavar="C,C:N",
+        help="Remove what is narrower than N pixels from these classes.",
+    ),
+    click.option(
+        "--close",
+        "closing",
+        metavar="C,C:N",
+        help="Fill what is narrower than N pixels between parts of these classes.",
+    ),
+    click.option("--fill-holes", metavar="SIZE", help="Fill smaller holes of a class: 0.5ha, 20px."),
+    click.option(
+        "--sieve", metavar="0.5ha|450m2|20px", help="Merge smaller patches into their best neighbour."
+    ),
+)
+"""How a class map is cleaned up: in predict and polygonize."""
 
 
-def stats_option(command: Command) -> Command:
-    """Add which statistics polygons get: in predict and polygonize."""
-    return click.option(
-        "--stats",
-        metavar="S,S,...",
-        callback=split_list,
-        help="Add columns to polygons: ndvi,B8:std (mean, std, min, max or count of a band or index).",
-    )(command)
+border_options = together(
+    click.option(
+        "--simplify",
+        metavar="10m|2px",
+        help="Simplify borders, none moved farther than this.",
+    ),
+    click.option(
+        "--smooth-borders", type=int, metavar="N", help="Cut the corners of borders round, 1 to 4 times."
+    ),
+)
+"""How borders of polygons are changed: in predict and polygonize."""
 
 
-def debug_option(command: Command) -> Command:
-    """Add ``--debug``: in every verb."""
-    return click.option(
-        "--debug",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=keep_debug,
-        help="Show the traceback of an error, and more of what is done.",
-    )(command)
+stats_option = click.option(
+    "--stats",
+    metavar="S,S,...",
+    callback=split_list,
+    help="Add columns to polygons: ndvi,B8:std (mean, std, min, max or count of a band or index).",
+)
+"""Which statistics polygons get: in predict and polygonize."""
 
 
-def json_option(command: Command) -> Command:
-    """Add ``--json``: in verbs whose result is a text."""
-    return click.option("--json", is_flag=True, help="Print JSON, for programs.")(command)
+debug_option = click.option(
+    "--debug",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=keep_debug,
+    help="Show the traceback of an error, and more of what is done.",
+)
+"""``--debug``: in every verb."""
 
 
-def talk_options(command: Command) -> Command:
-    """Add how much is said: in verbs that run for a while."""
-    for option in (
-        debug_option,
-        click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors and results."),
-    ):
-        command = option(command)
-    return command
+json_option = click.option("--json", is_flag=True, help="Print JSON, for programs.")
+"""``--json``: in verbs whose result is a text."""
+
+
+talk_options = together(
+    click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors and results."),
+    debug_option,
+)
+"""How much is said: in verbs that run for a while."""
 
 
 def print_json(content: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from geoseg.cli.command import Verb
-from geoseg.cli.options import border_options, refine_options, stats_option, talk_options
+from geoseg.cli.options import POLYGON_ENDINGS, border_options, refine_options, stats_option, talk_options
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -30,7 +30,7 @@ Examples:
     type=FILE,
     required=True,
     metavar="OUT.gpkg",
-    help=".gpkg, .fgb, .parquet, .geojsonl, .geojsons or .pmtiles.",
+    help=f"{POLYGON_ENDINGS}.",
 )
 @click.option("--confidence", metavar="CONF.tif", help="Confidence raster of the same map.")
 @click.option("--probabilities", metavar="PROB.tif", help="Probability raster of the same map.")

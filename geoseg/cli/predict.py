@@ -9,6 +9,7 @@ import click
 
 from geoseg.cli.command import Verb
 from geoseg.cli.options import (
+    POLYGON_ENDINGS,
     border_options,
     pixels_or_auto,
     refine_options,
@@ -16,6 +17,7 @@ from geoseg.cli.options import (
     stats_option,
     talk_options,
 )
+from geoseg.inference.backends import BACKENDS
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -39,7 +41,7 @@ Examples:
     "--polygons",
     type=FILE,
     metavar="OUT.gpkg",
-    help="Also write polygons: .gpkg, .fgb, .parquet, .geojsonl, .geojsons or .pmtiles.",
+    help=f"Also write polygons: {POLYGON_ENDINGS}.",
 )
 @click.option("--confidence", type=FILE, metavar="OUT.tif", help="Also write the confidence, 0-100 percent.")
 @click.option("--probabilities", type=FILE, metavar="OUT.tif", help="Also write every class's probability.")
@@ -74,7 +76,7 @@ Examples:
 @click.option("--dask", metavar="tcp://HOST:PORT", help="Compute on the workers of a Dask cluster.")
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "torch", "openvino", "onnx"]),
+    type=click.Choice(["auto", *BACKENDS]),
     default="auto",
     show_default=True,
     help="What runs the network; auto is the fastest that is installed.",

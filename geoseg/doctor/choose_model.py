@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from math import isinf
+from dataclasses import dataclass, replace
+from math import inf, isinf
 
 from geoseg.doctor.bands import EXPAND, has_palette
-from geoseg.doctor.examine import examine
+from geoseg.doctor.examination import Examination
+from geoseg.doctor.examine import diagnose, examine
 from geoseg.doctor.findings import Diagnosis, Finding
 from geoseg.doctor.pixel_size import GSD_STOP, gsd_ratio
-from geoseg.errors import MismatchError, ModelError, SceneError
+from geoseg.errors import MismatchError, ModelError
 from geoseg.models import ModelCard, bundled_models, load_card
-from geoseg.scene import Scene, match_bands
+from geoseg.scene import Scene
 from geoseg.scene.match import resolve
 from geoseg.scene.sample import Sampler
 
@@ -63,14 +64,15 @@ class Candidate:
     @property
     def fits(self) -> bool:
         """Whether it may be chosen without being named."""
-        return self.diagnosis.fits and not self._is_far
+        return not self.obstacles
 
     @property
     def obstacles(self) -> tuple[Finding, ...]:
         """Why it does not fit: what stops it, or else a pixel size far from an estimate, which only warns."""
-        stops = tuple(finding for finding in self.diagnosis.findings if finding.severity == "stop")
-        far = (finding for finding in self.diagnosis.findings if finding.code == "gsd" and self._is_far)
-        return stops or tuple(far)
+        findings = self.diagnosis.findings
+        stops = tuple(finding for finding in findings if finding.severity == "stop")
+        is_far = GSD_STOP < self.gsd_ratio < inf
+        return stops or tuple(finding for finding in findings if finding.code == "gsd" and is_far)
 
     @property
     def warnings(self) -> int:
@@ -102,10 +104,6 @@ class Candidate:
             for finding in self.obstacles
         ]
         return f"{self.name} {' and '.join(reasons)}"
-
-    @property
-    def _is_far(self) -> bool:
-        return not isinf(self.gsd_ratio) and self.gsd_ratio > GSD_STOP
 
 
 def choose_model(
@@ -159,14 +157,15 @@ def examine_bundled(scene: Scene, *, bands: Sequence[str | int] | None = None) -
     """
     if bands:
         resolve(scene, bands)
-    cards = {name: load_card(name) for name in bundled_models()}
-    if not cards:
+    begun = {name: Examination.begin(scene, load_card(name), bands) for name in bundled_models()}
+    if not begun:
         raise ModelError("this installation has no bundled models; name one with --model")
-    read = sorted({number for card in cards.values() for number in _bands_read(scene, card, bands)})
+    matches = [each.match for each in begun.values() if each.match is not None]
+    read = sorted({number for match in matches for number in match.numbers})
     sampler = Sampler(scene.select(read)) if read else None
     found = [
-        Candidate(name, card, examine(scene, card, bands=bands, sampler=sampler), gsd_ratio(scene, card))
-        for name, card in cards.items()
+        Candidate(name, each.card, diagnose(replace(each, sampler=sampler)), gsd_ratio(scene, each.card))
+        for name, each in begun.items()
     ]
     return tuple(sorted(found, key=lambda candidate: candidate.rank))
 
@@ -202,13 +201,6 @@ def ways_out(scene: Scene, candidates: Sequence[Candidate]) -> str:
         "--model DIR takes a model of your own (geoseg train makes one)": True,
     }
     return ", ".join(way for way, helps in ways.items() if helps)
-
-
-def _bands_read(scene: Scene, card: ModelCard, bands: Sequence[str | int] | None) -> tuple[int, ...]:
-    try:
-        return match_bands(scene, card.band_names, bands).numbers
-    except SceneError:
-        return ()
 
 
 def _why_not_these(best: Candidate, others: Sequence[Candidate]) -> Iterator[str]:

@@ -77,6 +77,7 @@ class Examination:
         bands: What ``--bands`` says.
         match: The bands to use; None where the scene lacks some.
         mismatch: What the scene lacks; None where there is a match.
+        sampler: Of the scene with at least these bands, where several models share one.
     """
 
     scene: Scene
@@ -84,21 +85,15 @@ class Examination:
     bands: Sequence[str | int] | None
     match: BandMatch | None
     mismatch: SceneError | None
-    _sampler: Sampler | None = field(default=None, repr=False)
+    sampler: Sampler | None = field(default=None, repr=False)
 
     @classmethod
-    def begin(
-        cls,
-        scene: Scene,
-        card: ModelCard,
-        bands: Sequence[str | int] | None = None,
-        sampler: Sampler | None = None,
-    ) -> Examination:
+    def begin(cls, scene: Scene, card: ModelCard, bands: Sequence[str | int] | None = None) -> Examination:
         """Match the bands; the arguments are those of ``examine``."""
         try:
-            return cls(scene, card, bands, match_bands(scene, card.band_names, bands), None, sampler)
+            return cls(scene, card, bands, match_bands(scene, card.band_names, bands), None)
         except SceneError as error:
-            return cls(scene, card, bands, None, error, sampler)
+            return cls(scene, card, bands, None, error)
 
     @cached_property
     def selected(self) -> Scene | None:
@@ -116,13 +111,25 @@ class Examination:
         """
         if self.selected is None:
             return None
-        sampler = self._sampler or Sampler(self.selected)
+        sampler = self.sampler or Sampler(self.selected)
         return sampler.sample([band.number for band in self.selected.bands], self.selected.invalid_where)
 
     @cached_property
     def fill(self) -> Fill | None:
         """What seems to be an undeclared nodata value, if anything does."""
-        return _find_fill(self.sample.stored) if self.sample is not None and self.sample.pixels else None
+        if self.sample is None or not self.sample.pixels:
+            return None
+        stored = self.sample.stored
+        kinds = {values.dtype.kind for values in stored}
+        if len(kinds) != 1:
+            return None
+        candidates = [value for value in _FILLS[kinds.pop()] if all(can_hold(v.dtype, value) for v in stored)]
+        shares = {value: float(_filled_with(value, stored).mean()) for value in candidates}
+        value = max(shares, key=lambda candidate: shares[candidate], default=None)
+        is_picture = all(values.dtype.itemsize == 1 for values in stored)
+        if value is None or shares[value] < (_FILL_SHARE_PICTURE if is_picture else _FILL_SHARE):
+            return None
+        return Fill(value, shares[value])
 
     @cached_property
     def values(self) -> tuple[BandValues, ...]:
@@ -138,19 +145,6 @@ class Examination:
         ]
         bands = zip(self.selected.bands, self.card.bands, stored, strict=True)
         return tuple(BandValues(band, wanted, values) for band, wanted, values in bands if values.size)
-
-
-def _find_fill(stored: Sequence[NDArray[np.generic]]) -> Fill | None:
-    kinds = {values.dtype.kind for values in stored}
-    if len(kinds) != 1 or not stored[0].size:
-        return None
-    candidates = [value for value in _FILLS[kinds.pop()] if all(can_hold(v.dtype, value) for v in stored)]
-    shares = {value: float(_filled_with(value, stored).mean()) for value in candidates}
-    value = max(shares, key=lambda candidate: shares[candidate], default=None)
-    is_picture = all(values.dtype.itemsize == 1 for values in stored)
-    if value is None or shares[value] < (_FILL_SHARE_PICTURE if is_picture else _FILL_SHARE):
-        return None
-    return Fill(value, shares[value])
 
 
 def _filled_with(value: float, stored: Sequence[NDArray[np.generic]]) -> NDArray[np.bool_]:

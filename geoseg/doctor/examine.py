@@ -19,7 +19,6 @@ from geoseg.doctor.pixel_size import check_pixel_shape, check_pixel_size
 from geoseg.doctor.sentinel2 import check_sentinel2_offset
 from geoseg.doctor.values import check_undeclared_nodata, check_valid_pixels, check_values
 from geoseg.scene import Scene
-from geoseg.scene.sample import Sampler
 
 if TYPE_CHECKING:
     from geoseg.models.card import ModelCard
@@ -38,21 +37,13 @@ CHECKS: tuple[Callable[[Examination], Iterable[Finding]], ...] = (
 _ORDER: tuple[Severity, ...] = ("stop", "warn", "note")
 
 
-def examine(
-    scene: Scene,
-    card: ModelCard,
-    *,
-    bands: Sequence[str | int] | None = None,
-    sampler: Sampler | None = None,
-) -> Diagnosis:
+def examine(scene: Scene, card: ModelCard, *, bands: Sequence[str | int] | None = None) -> Diagnosis:
     """Examine a scene for a model; a bounded sample of its pixels is read.
 
     Args:
         scene: The scene as predict would open it, overrides applied.
         card: The model's card.
         bands: What ``--bands`` says.
-        sampler: Of the scene with at least the bands that the model reads, to read pixels only once for
-            several models; made here by default.
 
     Returns:
         The findings, the gravest first, and the bands to use.
@@ -60,7 +51,11 @@ def examine(
     Raises:
         RunError: If the scene's pixels cannot be read.
     """
-    examination = Examination.begin(scene, card, bands, sampler)
+    return diagnose(Examination.begin(scene, card, bands))
+
+
+def diagnose(examination: Examination) -> Diagnosis:
+    """Run all checks on a scene and a model whose bands were matched; see ``examine``."""
     findings = [finding for check in CHECKS for finding in check(examination)]
     findings.sort(key=lambda finding: _ORDER.index(finding.severity))
     return Diagnosis(tuple(findings), examination.match)

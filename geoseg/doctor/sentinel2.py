@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from geoseg.doctor.examination import BandValues, Examination
+from geoseg.doctor.examination import Examination
 from geoseg.doctor.findings import Finding
 from geoseg.scene import Scene
 
@@ -36,7 +36,10 @@ def check_sentinel2_offset(examination: Examination) -> Iterator[Finding]:
     if scene.tags.get("BOA_OFFSET_APPLIED", "").lower() == "true" or scene.sensor not in (None, "sentinel-2"):
         return
     floors = [float(np.percentile(band.stored.astype(np.float64), 0.1)) for band in values]
-    fix = _fix(values[0], wants_reflectance=examination.card.units == "reflectance")
+    scale, wants_reflectance = values[0].band.scale, examination.card.units == "reflectance"
+    fix = f"--offset {-_OFFSET * scale:.6g}"
+    if scale == 1.0 and wants_reflectance:
+        fix = "--scale 0.0001 --offset -0.1"
     version = baseline(scene)
     if version is not None and version >= 4.0:
         yield _by_metadata(version, min(floors), fix)
@@ -81,10 +84,3 @@ def _by_metadata(version: float, floor: float, fix: str) -> Finding:
         f"the darkest pixels lie at {floor:.0f}, so every band would seem 0.1 too bright",
         fix,
     )
-
-
-def _fix(band: BandValues, *, wants_reflectance: bool) -> str:
-    scale = band.band.scale
-    if scale == 1.0 and wants_reflectance:
-        return "--scale 0.0001 --offset -0.1"
-    return f"--offset {-_OFFSET * scale:.6g}"

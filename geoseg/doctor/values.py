@@ -90,7 +90,9 @@ def check_values(examination: Examination) -> Iterator[Finding]:
         yield depth
         return
     factors = [
-        _magnitude(band.now()) / max(abs(band.wanted.low), abs(band.wanted.high), 1e-12) for band in bands
+        float(np.abs(np.percentile(band.now(), [1, 99])).max())
+        / max(abs(band.wanted.low), abs(band.wanted.high), 1e-12)
+        for band in bands
     ]
     is_far = min(factors) > _FAR or max(factors) < 1 / _FAR
     is_apart = all(
@@ -104,8 +106,13 @@ def check_values(examination: Examination) -> Iterator[Finding]:
     severity: Severity = "stop" if is_far or is_apart else "warn"
     shown = bands if severity == "stop" else outside
     message = f"values do not look like the model's ({card.units}): {_compare(shown)}"
-    brief = f"reads {card.units} such as {_compare_first(shown[0])}"
-    if _is_picture(bands, card):
+    first, (low, high) = shown[0].wanted, np.percentile(shown[0].now(), [1, 99])
+    brief = (
+        f"reads {card.units} such as {first.name} {first.low:.3g} to {first.high:.3g}, and the scene's is "
+        f"{low:.3g} to {high:.3g}"
+    )
+    wants_reflectance = max(band.high for band in card.bands) <= _REFLECTANCE_AT_MOST
+    if wants_reflectance and all(band.stored.dtype == np.uint8 for band in bands):
         message += "; these are 8-bit picture values, not reflectance"
         fix = "use the product that holds reflectance; no scale turns a picture into it"
     else:
@@ -164,11 +171,6 @@ def _picture_fix(bands: Sequence[BandValues]) -> str:
     )
 
 
-def _is_picture(bands: Sequence[BandValues], card: ModelCard) -> bool:
-    wants_reflectance = max(band.high for band in card.bands) <= _REFLECTANCE_AT_MOST
-    return wants_reflectance and all(band.stored.dtype == np.uint8 for band in bands)
-
-
 def _rescaling(examination: Examination) -> str:
     """Find a scale and offset in use elsewhere that bring most values into the model's range, as options."""
     bands, card = examination.values, examination.card
@@ -199,11 +201,6 @@ def _is_flat(bands: Sequence[BandValues], pair: tuple[float, float]) -> bool:
     return bool(max(spreads) < 1 / _FAR)
 
 
-def _magnitude(values: NDArray[np.float64]) -> float:
-    low, high = np.percentile(values, [1, 99])
-    return float(max(abs(low), abs(high)))
-
-
 def _share_inside(values: NDArray[np.float64], wanted: ModelBand, slack: float) -> float:
     """Return the share of values in the model's 1-99 % range, widened on both sides by ``slack`` widths."""
     room = slack * max(wanted.high - wanted.low, 1e-12)
@@ -219,13 +216,6 @@ def _compare(bands: Sequence[BandValues]) -> str:
         parts.append(f"{wanted.name} {low:.3g} to {high:.3g} (model {wanted.low:.3g} to {wanted.high:.3g})")
     more = len(bands) - len(parts)
     return ", ".join(parts) + (f" and {more} more bands" if more else "")
-
-
-def _compare_first(band: BandValues) -> str:
-    """Write ``blue 0.02 to 0.15, and the scene's is 450 to 2900``."""
-    low, high = np.percentile(band.now(), [1, 99])
-    wanted = band.wanted
-    return f"{wanted.name} {wanted.low:.3g} to {wanted.high:.3g}, and the scene's is {low:.3g} to {high:.3g}"
 
 
 def _list(values: Iterable[float | None]) -> str:

@@ -9,22 +9,11 @@ from geoseg.execute.blocks import BlockRenderer, FinishedBlock
 from geoseg.execute.polygons import TracedRun
 from geoseg.execute.report import provenance
 from geoseg.files import StagedFile
-from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind, ProbabilityMap
 from geoseg.maps.statistics import ClassStatistics
 from geoseg.maps.writer import MapWriter
 from geoseg.plan.plan import Plan
 from geoseg.progress import Progress
-from geoseg.raster.pixel_sizes import measure_pixel_sizes
 from geoseg.refine.request import REFINE_TAG
-
-
-def make_renderer(plan: Plan) -> BlockRenderer:
-    """Make what renders the blocks of a run."""
-    run = plan.prepared
-    place = run.scene.georeference.cut(run.window.row, run.window.col)
-    origin = (run.window.row, run.window.col)
-    pixel_sizes = measure_pixel_sizes(place.crs, place.transform, run.window.shape, origin)
-    return BlockRenderer(_kinds(plan), run.model.classes, run.window, pixel_sizes)
 
 
 class Assembly:
@@ -94,12 +83,3 @@ class Assembly:
             if name in self._wanted:
                 progress.say(f"finishing {writer.final}")
                 yield from writer.finish()
-
-
-def _kinds(plan: Plan) -> tuple[MapKind, ...]:
-    """List the maps to render: those that were asked for, and all where later steps read them."""
-    run = plan.prepared
-    classes = run.model.classes
-    kinds: tuple[MapKind, ...] = (ClassMap(classes), ConfidenceMap(), ProbabilityMap(classes))
-    all_are_read = run.outputs.polygons is not None or plan.settings.refine is not None
-    return tuple(kind for kind in kinds if kind.name in run.outputs.rasters or all_are_read)

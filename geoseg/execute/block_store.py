@@ -67,13 +67,9 @@ class BlockStore:
         self._blocks, self._margins, self._waiting = folder / "blocks", folder / "margins", folder / "pending"
 
     def make(self) -> None:
-        """Make the folders."""
+        """Make the folders, without what a killed process left half written; nobody else may be writing."""
         for folder in (self._blocks, self._margins, self._waiting):
             folder.mkdir(parents=True, exist_ok=True)
-
-    def tidy(self) -> None:
-        """Remove what a killed process left half written; nobody else may be writing."""
-        for folder in (self._blocks, self._margins, self._waiting):
             remove_temporary_files(folder)
 
     def put_finished(self, block: FinishedBlock) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ from geoseg.inference.sums import Decision, decide
 from geoseg.inference.tally import Tally
 from geoseg.maps.kinds import ConfidenceMap, MapKind
 from geoseg.maps.statistics import ClassStatistics, Counts
-from geoseg.raster.pixel_sizes import PixelSizes
+from geoseg.raster.georeference import Georeference
+from geoseg.raster.pixel_sizes import PixelSizes, measure_pixel_sizes
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,22 @@ class BlockRenderer:
         kinds: The maps to render.
         classes: The model's classes.
         window: The part of the scene that is mapped.
-        pixel_sizes: Sizes of the map's pixels, or None.
+        georeference: The scene's; None where nobody asks for areas.
     """
 
     kinds: tuple[MapKind, ...]
     classes: Sequence[LandClass]
     window: Window
-    pixel_sizes: PixelSizes | None
+    georeference: Georeference | None
+
+    @cached_property
+    def pixel_sizes(self) -> PixelSizes | None:
+        """Sizes of the map's pixels, None where areas mean nothing; measured when they are first needed."""
+        if self.georeference is None:
+            return None
+        origin = self.window.row, self.window.col
+        place = self.georeference.cut(*origin)
+        return measure_pixel_sizes(place.crs, place.transform, self.window.shape, origin)
 
     @property
     def needs_sums(self) -> bool:

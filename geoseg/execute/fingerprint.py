@@ -37,11 +37,13 @@ def fingerprint_of(plan: Plan, maps: Iterable[str]) -> dict[str, str]:
         maps: Kinds of maps that are kept of each block.
     """
     run = plan.prepared
+    # Those that were looked at to see whether the scene fits, so most are still at hand.
+    sample = sample_scene(run.scene)
     kept = {
         "geoseg version": __version__,
         _FILES: "; ".join(_state_of(path) for path in run.scene.paths),
         "scene header": _header(run.scene),
-        "scene pixels": _pixels(run.scene),
+        "scene pixels": _digest([*(stored.tobytes() for stored in sample.stored), sample.missing.tobytes()]),
         "model": f"{run.model.card.name} {run.model.card.version} {run.model.hash[:_SHORT]}",
         "--aoi": "none" if run.area is None else _digest([run.area.geometry.wkb, repr(run.window).encode()]),
         "--date": run.date or "none",
@@ -99,13 +101,6 @@ def _header(scene: Scene) -> str:
     facts += [crs and crs.to_wkt() for crs in (place.crs, place.gcps_crs)]
     facts += [file.source.warp for files in scene.stacks for file in files]
     return _digest([repr(fact).encode() for fact in facts])
-
-
-def _pixels(scene: Scene) -> str:
-    """Hash sampled pixels: those that were looked at to see whether the scene fits, so still at hand."""
-    sample = sample_scene(scene)
-    parts = [stored.tobytes() for stored in sample.stored]
-    return _digest([*parts, sample.missing.tobytes()])
 
 
 def _digest(parts: Iterable[bytes]) -> str:

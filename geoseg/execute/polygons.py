@@ -25,7 +25,7 @@ from geoseg.polygons.stream import PolygonStream
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.trace.block import BlockValues
 from geoseg.polygons.vectorise import parse_date, trace_class_map
-from geoseg.polygons.writers import stage_polygons
+from geoseg.polygons.writers.writing import stage_polygons
 from geoseg.progress import Progress
 
 

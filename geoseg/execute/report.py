@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from geoseg._version import __version__
+from geoseg.inference.backends import BACKENDS, backend_kind
 from geoseg.inference.tally import Tally
 from geoseg.maps.class_map_file import DATE_TAG, ORIGIN_TAG
 from geoseg.maps.statistics import ClassStatistics
@@ -23,9 +24,6 @@ from geoseg.system.memory import peak_memory
 
 REPORT_VERSION = 1
 _PACKAGES = (
-    "torch",
-    "openvino",
-    "onnxruntime",
     "segmentation-models-pytorch",
     "rasterio",
     "numpy",
@@ -39,7 +37,7 @@ def versions() -> dict[str, str]:
     import rasterio
 
     found = {"geoseg": __version__, "python": platform.python_version(), "gdal": rasterio.__gdal_version__}
-    for package in _PACKAGES:
+    for package in (*(backend_kind(name).package for name in BACKENDS), *_PACKAGES):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

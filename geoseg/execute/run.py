@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from time import perf_counter
 from typing import Any
 
 from geoseg.errors import InputError, Interrupted, RunError
-from geoseg.execute.assembly import Assembly, make_renderer
+from geoseg.execute.assembly import Assembly
 from geoseg.execute.block_store import BlockStore, ResumeState, read_resume_state
+from geoseg.execute.blocks import BlockRenderer
 from geoseg.execute.fingerprint import answer_of, fingerprint_of
 from geoseg.execute.local import LocalExecutor
 from geoseg.execute.polygons import polygons_of_run
@@ -20,6 +21,7 @@ from geoseg.execute.spec import Executor, RunSpec
 from geoseg.execute.work_folder import WorkFolder, open_work_folder
 from geoseg.files import StagedFile, discard, publish, remove_leftovers, stage_json
 from geoseg.inference.stitching import BlockGraph
+from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind, ProbabilityMap
 from geoseg.plan.outputs import refuse_existing, refuse_what_appeared
 from geoseg.plan.plan import Plan
 from geoseg.progress import Progress
@@ -59,13 +61,17 @@ def execute(plan: Plan, progress: Progress, since: float) -> dict[str, Any]:
 def make_spec(plan: Plan) -> RunSpec:
     """Gather what is the same for every block of a run."""
     run = plan.prepared
+    classes = run.model.classes
+    kinds: tuple[MapKind, ...] = (ClassMap(classes), ConfidenceMap(), ProbabilityMap(classes))
+    all_are_read = run.outputs.polygons is not None or plan.settings.refine is not None
+    rendered = tuple(kind for kind in kinds if kind.name in run.outputs.rasters or all_are_read)
     return RunSpec(
         scene=run.scene,
         model=run.model,
         settings=plan.settings,
         grid=run.grid,
         area=run.area,
-        renderer=make_renderer(plan),
+        renderer=BlockRenderer(rendered, classes, run.window, run.scene.georeference),
         blocks=tuple(run.grid.blocks(plan.settings.block_size, run.window)),
     )
 
@@ -79,9 +85,13 @@ def _make_outputs(
     remove_leftovers(outputs.named().values())
     with ExitStack() as cleanup:
         cleanup.callback(lambda: discard(staged))
-        assembly = Assembly(plan, spec.renderer, work.scratch, answer)
-        cleanup.callback(assembly.discard)
-        totals = _predict(plan, spec, work.store, assembly, progress)
+
+        def begin_assembly() -> Assembly:
+            assembly = Assembly(plan, spec.renderer, work.scratch, answer)
+            cleanup.callback(assembly.discard)
+            return assembly
+
+        assembly, totals = _predict(plan, spec, work.store, begin_assembly, progress)
         seconds = {"polygons": 0.0}
         rasters = assembly.close()
         statistics, borders = assembly.statistics, None
@@ -115,40 +125,40 @@ def _make_outputs(
 
 
 def _predict(
-    plan: Plan, spec: RunSpec, store: BlockStore, assembly: Assembly, progress: Progress
-) -> RunTotals:
-    """Bring every block into the maps, those that were finished before without computing them."""
+    plan: Plan,
+    spec: RunSpec,
+    store: BlockStore,
+    begin_assembly: Callable[[], Assembly],
+    progress: Progress,
+) -> tuple[Assembly, RunTotals]:
+    """Bring every block into the maps, those that were finished before without computing them.
+
+    The maps are begun when the first block is finished: nothing is set up for a run that fails before.
+    """
     resumes = plan.prepared.request.resume
     state = read_resume_state(store, BlockGraph(spec.blocks)) if resumes else ResumeState()
     totals = RunTotals(blocks=len(spec.blocks), blocks_resumed=len(state.finished | state.pending))
     if state.finished:
         progress.say(f"{totals.blocks_resumed} of {totals.blocks} blocks were computed before")
-    executor = _choose_executor(plan, spec, store, state, progress, totals)
+    workers = plan.prepared.workers
+    executor: Executor = LocalExecutor(spec, store, state, plan.margins_on_disk)
+    if workers.are_elsewhere:
+        from geoseg.execute.dask.driver import DaskExecutor
+
+        executor = DaskExecutor(spec, store, state, workers, progress, totals.note_peak)
+    assembly: Assembly | None = None
     with (
         progress.stage("predicting", plan.prepared.window.pixels / 1e6, "Mpx") as bar,
         closing(executor.finish()) as blocks,
     ):
         for block in blocks:
             with totals.tally.spend("write"):
+                assembly = assembly or begin_assembly()
                 assembly.add(block)
             totals.add(block.tally, is_resumed=state.was_computed(block.index))
             bar.advance(block.window.pixels / 1e6 if block.window else 0.0)
-    return totals
-
-
-def _choose_executor(
-    plan: Plan,
-    spec: RunSpec,
-    store: BlockStore,
-    state: ResumeState,
-    progress: Progress,
-    totals: RunTotals,
-) -> Executor:
-    if not plan.prepared.workers.are_elsewhere:
-        return LocalExecutor(spec, store, state, plan.margins_on_disk)
-    from geoseg.execute.dask.driver import DaskExecutor
-
-    return DaskExecutor(spec, store, state, plan.prepared.workers, progress, totals.note_peak)
+    assert assembly is not None  # every run has a block
+    return assembly, totals
 
 
 @contextmanager

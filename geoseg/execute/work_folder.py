@@ -104,7 +104,6 @@ def _working(folder: WorkFolder, *, is_new: bool) -> Iterator[WorkFolder]:
         shutil.rmtree(folder.scratch, ignore_errors=True)
         folder.scratch.mkdir()
         folder.store.make()
-        folder.store.tidy()
         yield folder
         keep = False
     except InputError:

@@ -178,10 +178,10 @@ class BlockReaders:
     def begin(self, block: Block) -> BlockReading:
         """Start reading a block in the threads."""
         pixels, tally = self._empty(block), Tally()
-        strips = [
-            (strip.row, self._thread_of(strip).submit(self._fill, pixels, strip, tally))
-            for strip in self._strips(pixels)
-        ]
+        strips = []
+        for strip in self._strips(pixels):
+            thread = self._threads[strip.row // self._rows % len(self._threads)]
+            strips.append((strip.row, thread.submit(self._fill, pixels, strip, tally)))
         return BlockReading(pixels, strips, tally)
 
     def read(self, block: Block) -> BlockReading:
@@ -197,9 +197,6 @@ class BlockReaders:
             thread.shutdown(wait=False, cancel_futures=True)
         for thread in self._threads:
             thread.shutdown()
-
-    def _thread_of(self, strip: Window) -> ThreadPoolExecutor:
-        return self._threads[strip.row // self._rows % len(self._threads)]
 
     def _empty(self, block: Block) -> BlockPixels:
         shape = block.reach.shape

@@ -126,8 +126,16 @@ class ModelCard:
                 raise ModelError(f"`{key}` of the model card is {getattr(self, key)!r}; it must be a text")
         if self.encoder is not None:
             require_text(self.encoder, "`encoder` of the model card")
-        self._check_bands()
-        self._check_classes()
+        for key in ("bands", "classes"):
+            object.__setattr__(self, key, tuple(getattr(self, key)))
+            if not getattr(self, key):
+                raise ModelError(f"the model card lists no {key}; name at least one")
+        _require_unique(self.band_names, "band")
+        ids = [land_class.id for land_class in self.classes]
+        check_class_ids(ids)
+        if ids != sorted(ids):
+            raise ModelError(f"classes are listed as {ids}; list them by ascending id: {sorted(ids)}")
+        _require_unique([land_class.name for land_class in self.classes], "class")
         self._check_numbers()
         for key in ("network", "metrics", "baseline", "quantization"):
             object.__setattr__(self, key, _plain(getattr(self, key), key))
@@ -153,25 +161,14 @@ class ModelCard:
         """Common names of the bands in the network's order."""
         return tuple(band.name for band in self.bands)
 
-    def _check_bands(self) -> None:
-        object.__setattr__(self, "bands", tuple(self.bands))
-        if not self.bands:
-            raise ModelError("the model card lists no bands; name at least one")
-        _require_unique(self.band_names, "band")
-
-    def _check_classes(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))
-        if not self.classes:
-            raise ModelError("the model card lists no classes; name at least one")
-        ids = [land_class.id for land_class in self.classes]
-        check_class_ids(ids)
-        if ids != sorted(ids):
-            raise ModelError(f"classes are listed as {ids}; list them by ascending id: {sorted(ids)}")
-        _require_unique([land_class.name for land_class in self.classes], "class")
-
     def _check_numbers(self) -> None:
-        object.__setattr__(self, "chip_size", _whole(self.chip_size, "chip_size", least=1))
-        object.__setattr__(self, "overlap", _whole(self.overlap, "overlap", least=0))
+        for key, least in (("chip_size", 1), ("overlap", 0)):
+            number = _finite(getattr(self, key), f"`{key}`")
+            if number != int(number) or number < least:
+                raise ModelError(
+                    f"`{key}` is {getattr(self, key)!r}; it must be a whole number of at least {least}"
+                )
+            object.__setattr__(self, key, int(number))
         if 2 * self.overlap > self.chip_size:
             raise ModelError(f"overlap {self.overlap} is more than half of chip_size {self.chip_size}")
         for key in ("value_scale", "value_offset"):
@@ -202,13 +199,6 @@ def _finite(value: object, what: str) -> float:
     if isinstance(value, bool | str) or not math.isfinite(number):
         raise ModelError(f"{what} is {value!r}; it must be a finite number")
     return number
-
-
-def _whole(value: object, what: str, least: int) -> int:
-    number = _finite(value, f"`{what}`")
-    if number != int(number) or number < least:
-        raise ModelError(f"`{what}` is {value!r}; it must be a whole number of at least {least}")
-    return int(number)
 
 
 def _plain(mapping: Mapping[str, Any], what: str) -> dict[str, Any]:

@@ -53,16 +53,15 @@ _DILATED = {"pan", "deeplabv3", "deeplabv3plus"}
 # timm modules whose networks give tokens on one grid at any image size, tried one by one.
 _VIT_MODULES = ("vision_transformer", "deit", "eva")
 
+ARCHITECTURE_OF = {class_name: name for name, class_name in SMP_CLASSES.items()} | {
+    architecture.class_name: name for name, architecture in OWN.items()
+}
+"""Class of a network, as `config.json` names it -> its architecture."""
+
 
 def architectures() -> tuple[str, ...]:
     """Return the names that `build_network` knows."""
     return (*SMP_CLASSES, *OWN)
-
-
-def architecture_classes() -> dict[str, str]:
-    """Map the class of a network, as `config.json` names it, to its architecture."""
-    own = {architecture.class_name: name for name, architecture in OWN.items()}
-    return {class_name: name for name, class_name in SMP_CLASSES.items()} | own
 
 
 def encoders_for(architecture: str) -> tuple[str, ...]:

@@ -233,12 +233,13 @@ def card_from_item(item: Any) -> ModelCard:
     bands, units = _bands(item)
     scale, offset = _value_scale(item)
     name = _get(item, "properties", "mlm:name", kind=str)
+    license_id = _get(item, "properties", "license", kind=str, default="")
     return ModelCard(
         name=_get(item, "properties", "title", kind=str, default=name),
         version=_get(item, "properties", "version", kind=str, default="1.0.0"),
         summary=_get(item, "properties", "description", kind=str, default=""),
         citation=_get(item, "properties", "sci:citation", kind=str, default=""),
-        license=_license(item),
+        license=_get(item, "properties", "geoseg:license", kind=str, default=license_id),
         bands=bands,
         classes=_classes(item),
         units=units,
@@ -283,41 +284,30 @@ def _bands(item: Any) -> tuple[tuple[ModelBand, ...], str]:
         )
     bands, units = [], set()
     for index in range(len(names)):
-        name = _band_name(item, *source, "bands", index)
+        place = (*source, "bands", index)  # of a text, or of an object with a name
+        is_object = isinstance(_get(item, *place, kind=object), dict)
+        name = _get(item, *place, "name", kind=str) if is_object else _get(item, *place, kind=str)
         if name not in described:
             raise ModelError(
                 f'`{_path(*source, "bands")}` names "{name}", which `properties.bands` does not describe'
             )
-        about = ("properties", "bands", described[name])
+        about, scaling = ("properties", "bands", described[name]), (*source, "value_scaling", index)
         units.add(_get(item, *about, "unit", kind=str, default="reflectance"))
-        bands.append(_model_band(item, name, about, (*source, "value_scaling", index)))
+        kind = _get(item, *scaling, "type", kind=str)
+        if kind != "z-score":
+            raise ModelError(f'`{_path(*scaling, "type")}` is "{kind}"; only "z-score" is supported')
+        bands.append(
+            ModelBand(
+                name,
+                mean=_get(item, *scaling, "mean", kind=float),
+                std=_get(item, *scaling, "stddev", kind=float),
+                low=_get(item, *about, "geoseg:low", kind=float),
+                high=_get(item, *about, "geoseg:high", kind=float),
+            )
+        )
     if len(units) > 1:
         raise ModelError(f"`properties.bands` mix the units {', '.join(sorted(units))}; use one")
     return tuple(bands), next(iter(units), "reflectance")
-
-
-def _band_name(item: Any, *path: str | int) -> str:
-    """Read the name of a band, which is a text or an object with a name."""
-    entry = _get(item, *path, kind=object)
-    name: str = (
-        _get(item, *path, "name", kind=str) if isinstance(entry, dict) else _get(item, *path, kind=str)
-    )
-    return name
-
-
-def _model_band(
-    item: Any, name: str, about: tuple[str | int, ...], scaling: tuple[str | int, ...]
-) -> ModelBand:
-    kind = _get(item, *scaling, "type", kind=str)
-    if kind != "z-score":
-        raise ModelError(f'`{_path(*scaling, "type")}` is "{kind}"; only "z-score" is supported')
-    return ModelBand(
-        name,
-        mean=_get(item, *scaling, "mean", kind=float),
-        std=_get(item, *scaling, "stddev", kind=float),
-        low=_get(item, *about, "geoseg:low", kind=float),
-        high=_get(item, *about, "geoseg:high", kind=float),
-    )
 
 
 def _value_scale(item: Any) -> tuple[float, float]:
@@ -346,12 +336,6 @@ def _classes(item: Any) -> tuple[LandClass, ...]:
             )
         )
     return tuple(classes)
-
-
-def _license(item: Any) -> str:
-    known = _get(item, "properties", "license", kind=str, default="")
-    text: str = _get(item, "properties", "geoseg:license", kind=str, default=known)
-    return text
 
 
 def _get(item: Any, *path: str | int, kind: type, default: Any = _REQUIRED) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 from geoseg.classes import LandClass
 from geoseg.errors import ModelError
 from geoseg.models.card import ModelBand, ModelCard
-from geoseg.models.catalog import architecture_classes
+from geoseg.models.catalog import ARCHITECTURE_OF
 from geoseg.models.conversion import ChipShape, ConvertedNetwork, ListedNetwork
 from geoseg.models.networks import assemble, check_config_chip_size, config_stride
 from geoseg.models.sources import CONFIG_FILE, WEIGHTS_FILE, Package
@@ -183,7 +183,7 @@ def network_from_config(config: Mapping[str, Any], where: str) -> Any:
     options = {key: value for key, value in config.items() if key not in _LEFT_OUT}
     try:
         return assemble(
-            architecture_classes()[config["_model_class"]],
+            ARCHITECTURE_OF[config["_model_class"]],
             encoder=config.get("encoder_name"),
             encoder_weights=None,
             bands=config["in_channels"],

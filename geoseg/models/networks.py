@@ -12,9 +12,9 @@ from typing import Any
 
 from geoseg.errors import ModelError
 from geoseg.models.catalog import (
+    ARCHITECTURE_OF,
     OWN,
     TIMM_PREFIX,
-    architecture_classes,
     check_architecture,
     check_encoder,
     encoders_for,
@@ -154,7 +154,7 @@ def config_stride(config: Mapping[str, Any]) -> int | None:
     """
     if _fixed_size(config) is not None:
         return None
-    architecture = architecture_classes().get(str(config.get("_model_class")), "")
+    architecture = ARCHITECTURE_OF.get(str(config.get("_model_class")), "")
     option = OWN[architecture].depth if architecture in OWN else _DEPTHS.get(architecture)
     depth = config.get(option) if option else None
     if isinstance(depth, int) and 0 <= depth <= _USUAL_DEPTH:

@@ -12,7 +12,7 @@ from typing import Any
 from geoseg.errors import ModelError, OutputError
 from geoseg.files import write_file
 from geoseg.models.card import ModelCard
-from geoseg.models.catalog import SMP_CLASSES, architecture_classes
+from geoseg.models.catalog import ARCHITECTURE_OF, SMP_CLASSES
 from geoseg.models.conversion import ConvertedNetwork, listed_networks, with_listed
 from geoseg.models.mlm import QUANTIZATION_KEY, card_from_item, item_from_card
 from geoseg.models.model import Model, model_hash
@@ -87,7 +87,10 @@ def load_card(ref: str | os.PathLike[str] | None = None) -> ModelCard:
     Raises:
         ModelError: if there is no such package, or naming the key of `mlm.json` that is wrong.
     """
-    return _read_card(find_package(ref))
+    package = find_package(ref)
+    if package.path.endswith(ONNX_ENDING):
+        return _open_onnx(package).card
+    return _card_of(_read_json(package, MLM_FILE), package.where(MLM_FILE))
 
 
 def save_model(
@@ -178,7 +181,7 @@ def read_item(model: Model) -> dict[str, Any]:
 def _config_of(network: Any) -> dict[str, Any]:
     """Make `config.json` as smp's `save_pretrained` does, with no pretrained encoder weights to download."""
     name = type(network).__name__
-    if name not in architecture_classes() or not isinstance(getattr(network, "config", None), Mapping):
+    if name not in ARCHITECTURE_OF or not isinstance(getattr(network, "config", None), Mapping):
         raise ModelError(
             f"a network of type {name} cannot be packaged; build it with geoseg.models.build_network"
         )
@@ -191,16 +194,16 @@ def _config_of(network: Any) -> dict[str, Any]:
 
 def _check_config(card: ModelCard, config: Mapping[str, Any], where: str) -> None:
     """Refuse a card and a configuration that contradict each other."""
-    name, known_classes = config.get("_model_class"), architecture_classes()
-    if name not in known_classes:
-        known = ", ".join(known_classes)
+    name = config.get("_model_class")
+    if name not in ARCHITECTURE_OF:
+        known = ", ".join(ARCHITECTURE_OF)
         raise ModelError(f"{where}: `_model_class` is {name!r}, not an architecture geoseg knows: {known}")
     for key in ("activation", "aux_params"):
         if config.get(key) is not None:
             raise ModelError(
                 f"{where}: `{key}` is {config[key]!r}; a network must give logits and nothing else"
             )
-    found = {**config, "architecture": known_classes[name]}
+    found = {**config, "architecture": ARCHITECTURE_OF[name]}
     described = {
         "architecture": card.architecture,
         "encoder_name": card.encoder,
@@ -213,12 +216,6 @@ def _check_config(card: ModelCard, config: Mapping[str, Any], where: str) -> Non
             raise ModelError(
                 f"{where} has `{key}` {found.get(key)!r}, but the model card says {value!r}; they must agree"
             )
-
-
-def _read_card(package: Package) -> ModelCard:
-    if package.path.endswith(ONNX_ENDING):
-        return _open_onnx(package).card
-    return _card_of(_read_json(package, MLM_FILE), package.where(MLM_FILE))
 
 
 def _card_of(item: Mapping[str, Any], where: str) -> ModelCard:

@@ -80,7 +80,14 @@ class Package:
         if name not in self.files:
             raise self._missing(name)
         try:
-            return self._read_member(name) if self.zipped else _read_file(Path(self.files[name]), name)
+            if self.zipped:
+                with zipfile.ZipFile(self.path) as archive:
+                    info = archive.getinfo(self.files[name])
+                    _check_size(info.file_size, name)
+                    return archive.read(info)
+            path = Path(self.files[name])
+            _check_size(path.stat().st_size, name)
+            return path.read_bytes()
         except (
             OSError,
             zipfile.BadZipFile,
@@ -90,12 +97,6 @@ class Package:
             ValueError,
         ) as error:
             raise ModelError(f"{self.where(name)} cannot be read: {error}") from error
-
-    def _read_member(self, name: str) -> bytes:
-        with zipfile.ZipFile(self.path) as archive:
-            info = archive.getinfo(self.files[name])
-            _check_size(info.file_size, name)
-            return archive.read(info)
 
     def _missing(self, name: str) -> ModelError:
         if name == WEIGHTS_FILE:
@@ -199,11 +200,6 @@ def _from_hub(address: str) -> Package:
             "check the address and the network, or give a folder or zip with the package"
         ) from error
     return _from_folder(Path(folder), address)
-
-
-def _read_file(path: Path, name: str) -> bytes:
-    _check_size(path.stat().st_size, name)
-    return path.read_bytes()
 
 
 def _check_size(size: int, name: str) -> None:

@@ -59,7 +59,7 @@ class UnetClassic(nn.Module):  # type: ignore[misc]
         }
         _check(self.config)
         self.size_divisor = 2**depth
-        widths = _widths(depth, width)
+        widths = [width * 2**level for level in range(depth + 1)] if isinstance(width, int) else list(width)
         self.down = nn.ModuleList(
             _two_convolutions(inputs, outputs, norm)
             for inputs, outputs in zip([in_channels, *widths], widths, strict=False)
@@ -103,10 +103,6 @@ def _initialise(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _widths(depth: int, width: int | Sequence[int]) -> list[int]:
-    return [width * 2**level for level in range(depth + 1)] if isinstance(width, int) else list(width)
 
 
 def _check(config: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.inference.backends import backend_kind
 from geoseg.inference.backends.make import make_backend
 from geoseg.inference.backends.protocol import Backend
 from geoseg.models import Model
@@ -44,19 +45,9 @@ _REVISION = 3
 """To be raised when something else is measured, or kept under other names."""
 _ROUNDS = 2
 _TIMEOUT = 300
-_PACKAGES = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
 
-# float32 planes of a chip that one inference holds, and bytes of a process with the runtime and the network:
-# of a U-Net resnet18, for where nothing can be measured, or is not worth it.
-_PLANES = {
-    "torch": 190,
-    "onnx": 197,
-    "openvino fp32": 135,
-    "openvino bf16": 88,
-    "openvino int8": 62,
-}
-_LOADED = {"torch": 750_000_000, "onnx": 330_000_000, "openvino": 330_000_000}
 _PROCESS = 130_000_000
+"""Bytes of a process that has loaded no runtime."""
 _SECONDS = 0.5e-6
 """Of a core, a pixel: a U-Net resnet18 in bf16."""
 
@@ -83,9 +74,9 @@ class NetworkCost:
 def usual_cost(model: Model, settings: Settings) -> NetworkCost:
     """Give what a usual network costs."""
     pixels = settings.batch_size * settings.chip_size**2
-    planes = _PLANES.get(settings.backend) or _PLANES[f"openvino {settings.precision}"]
-    inference = (planes + len(model.bands) + 2 * len(model.classes)) * 4 * pixels
-    return NetworkCost(_PROCESS, _LOADED[settings.backend], inference, _SECONDS * pixels, measured=False)
+    kind = backend_kind(settings.backend)
+    inference = (kind.planes[settings.precision] + len(model.bands) + 2 * len(model.classes)) * 4 * pixels
+    return NetworkCost(_PROCESS, kind.loaded, inference, _SECONDS * pixels, measured=False)
 
 
 def measured_cost(
@@ -119,13 +110,15 @@ def _with_own_chips(model: Model, settings: Settings) -> Settings:
     ONNX Runtime, and a model without torch, may have no network for those chips; then the settings are as
     they were.
     """
-    has_own = settings.backend != "onnx" and model.config is not None
+    kind = backend_kind(settings.backend)
+    takes_any = not kind.formats or kind.resize is not None
+    has_own = takes_any and model.config is not None
     return replace(settings, chip_size=model.chip_size) if has_own else settings
 
 
 def _key(model: Model, settings: Settings) -> str:
     """Make a key for the figures: of the model, the shape of an inference, what runs it, and on what."""
-    package = _PACKAGES[settings.backend]
+    package = backend_kind(settings.backend).package
     try:
         installed = version(package)
     except PackageNotFoundError:

@@ -16,7 +16,7 @@ polygons were measured with ``tests/benchmarks/polygonize.py`` and rounded up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from geoseg.errors import SettingsError
@@ -125,6 +125,10 @@ def estimate_memory(
             largest. Else all count as that one.
     """
     reach, core = block.reach.pixels, block.core.pixels
+    tracing = 0
+    if size.traced:  # a strip of the block, and what waits along the row of blocks above
+        tracing = tracing_memory(min(core, STRIP_PIXELS), size.traced)
+        tracing += PIXEL_ROW * size.width * block.core.height
     reaches, cores = [one.reach.pixels for one in every], [one.core.pixels for one in every]
     read = min(reach * min(blocks, 2), size.strip * block.reach.width)
     held = _together(reaches, reach, min(blocks, _PIXEL_BLOCKS + size.ahead))
@@ -143,7 +147,7 @@ def estimate_memory(
         margins=4 * size.classes * (2 * right + size.overlap * below),
         tiles=_tiles(size),
         cache=min(cache, size.pixels * (size.bands * size.itemsize + size.maps * (not size.streamed))),
-        tracing=_tracing(size, block),
+        tracing=tracing,
         polygons=WRITING if size.traces else 0,
     )
 
@@ -153,14 +157,6 @@ def _together(sizes: Sequence[int], largest: int, count: int) -> int:
     if count > len(sizes):
         return largest * count
     return max(sum(sizes[first : first + count]) for first in range(len(sizes) - count + 1))
-
-
-def _tracing(size: RunSize, block: Block) -> int:
-    """Count a strip of a block, and what waits along the row of blocks above."""
-    if not size.traced:
-        return 0
-    strip = tracing_memory(min(block.core.pixels, STRIP_PIXELS), size.traced)
-    return strip + PIXEL_ROW * size.width * block.core.height
 
 
 def _tiles(size: RunSize) -> int:
@@ -220,7 +216,9 @@ def choose_blocks(
     Raises:
         SettingsError: If nothing fits, with the least that works.
     """
-    sides = [block_size] if block_size else _sides(grid)
+    most = max(1, BLOCK_SIZE // grid.stride)
+    # From the usual side down to a single chip, each of whole chips.
+    sides = [block_size] if block_size else [grid.stride * count for count in range(most, 0, -1)]
     blocks = [
         (side, _largest_block(grid, window, side), 1 if one_at_a_time else _count(grid, window, side))
         for side in sides
@@ -264,33 +262,22 @@ def _too_little(limit: int, least: MemoryChoice, asked: Sequence[str]) -> str:
     )
 
 
-def _sides(grid: Grid) -> list[int]:
-    """Give sides of blocks from the usual one down to a single chip, each of whole chips."""
-    most = max(1, BLOCK_SIZE // grid.stride)
-    return [grid.stride * count for count in range(most, 0, -1)]
-
-
 def _largest_block(grid: Grid, window: Window, size: int) -> Block:
     """Find the block with the largest reach; there are many, so only those of the corners are made."""
     span = 2 * max(size, grid.stride) + grid.chip_size
-    return max(_some_blocks(grid, window, size, span), key=lambda block: block.reach.pixels)
+    corners = [
+        Window.from_bounds(row, col, min(row + span, window.row_stop), min(col + span, window.col_stop))
+        for row in {window.row, max(window.row, window.row_stop - span)}
+        for col in {window.col, max(window.col, window.col_stop - span)}
+    ]
+    blocks = [block for corner in corners for block in grid.blocks(size, corner)]
+    return max(blocks, key=lambda block: block.reach.pixels)
 
 
 def _count(grid: Grid, window: Window, size: int) -> int:
     """Count the blocks, or a few more."""
     step = max(1, size // grid.stride) * grid.stride
     return (1 + (window.height - 1) // step) * (1 + (window.width - 1) // step)
-
-
-def _some_blocks(grid: Grid, window: Window, size: int, span: int) -> Iterator[Block]:
-    rows = {window.row, max(window.row, window.row_stop - span)}
-    cols = {window.col, max(window.col, window.col_stop - span)}
-    for row in rows:
-        for col in cols:
-            part = Window.from_bounds(
-                row, col, min(row + span, window.row_stop), min(col + span, window.col_stop)
-            )
-            yield from grid.blocks(size, part)
 
 
 @dataclass(frozen=True, slots=True)

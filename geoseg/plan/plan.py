@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import SettingsError
+from geoseg.inference.backends import backend_kind
 from geoseg.plan.measure import NetworkCost, measured_cost, usual_cost
 from geoseg.plan.memory import BASE, MemoryChoice, MemoryEstimate, TracingPlan, choose_blocks, plan_tracing
 from geoseg.plan.prepare import Prepared
@@ -91,11 +92,13 @@ class Plan:
         settings, run = self.settings, self.prepared
         rows, cols = run.window.shape
         return (
-            f"{run.scene.name}: {rows} x {cols} pixels, {_count(self.chips, 'chip')} of {settings.chip_size} "
-            f"with {settings.overlap} overlap ({self.computed_per_pixel:.2f} pixels computed for each) in "
-            f"{_count(self.blocks, 'block')} of {settings.block_size}, model {run.model.card.name}, "
+            f"{run.scene.name}: {rows} x {cols} pixels, {_count(self.size.chips, 'chip')} of "
+            f"{settings.chip_size} with {settings.overlap} overlap ({self.computed_per_pixel:.2f} pixels "
+            f"computed for each) in {_count(self.blocks, 'block')} of {settings.block_size}, "
+            f"model {run.model.card.name}, "
             f"{settings.backend} {settings.device} {settings.precision}, {settings.forwards} at once, "
-            f"about {format_memory(self.memory_bytes)} memory of {format_memory(self.memory_limit_bytes)}, "
+            f"about {format_memory(self.memory_estimate.total)} memory of "
+            f"{format_memory(self.memory_limit_bytes)}, "
             f"{format_memory(self.disk_bytes)} scratch, "
             f"{_duration(self.seconds)}"
         )
@@ -138,13 +141,17 @@ def make_plan(prepared: Prepared, begun: Begun, progress: Progress) -> Plan:
     Raises:
         SettingsError: If the limit is too low, with the least that works.
     """
-    size, cost = run_size(prepared), _network_cost(prepared, progress)
+    size = run_size(prepared)
+    cost = _network_cost(prepared, size, progress)
     choice, limit = _choose(prepared, begun, size, cost, progress)
     settings = replace(prepared.settings, block_size=choice.block_size)
     if choice.forwards < settings.forwards:
         settings = replace(settings, forwards=choice.forwards, forwards_by="memory")
     disk = _scratch(prepared, size, settings)
     shortage = disk_shortage(disk, prepared.outputs.classes)
+    at_once, workers = settings.forwards, prepared.workers
+    if workers.are_elsewhere:  # as far as they are known
+        at_once = max(1, workers.count)
     return Plan(
         prepared=prepared,
         settings=settings,
@@ -155,7 +162,7 @@ def make_plan(prepared: Prepared, begun: Begun, progress: Progress) -> Plan:
         margins_on_disk=choice.margins_on_disk,
         tracing=_plan_tracing(prepared, choice.estimate, cost, limit),
         disk_bytes=disk,
-        seconds=wall_seconds(size, cost.seconds / settings.batch_size, _cores(prepared, settings)),
+        seconds=wall_seconds(size, cost.seconds / settings.batch_size, at_once),
         measured=cost.measured,
         warnings=prepared.warnings if shortage is None else (*prepared.warnings, shortage),
     )
@@ -183,17 +190,17 @@ def disk_shortage(planned: int, output: Path) -> str | None:
     )
 
 
-def _network_cost(prepared: Prepared, progress: Progress) -> NetworkCost:
+def _network_cost(prepared: Prepared, size: RunSize, progress: Progress) -> NetworkCost:
     """Estimate what the network takes in the processes that compute, with all that is loaded there."""
     settings, is_limited = prepared.settings, prepared.request.max_memory is not None
-    if is_limited or run_size(prepared).computed >= _WORTH_MEASURING:
+    if is_limited or size.computed >= _WORTH_MEASURING:
         cost = measured_cost(prepared.model, settings, progress, exactly=is_limited)
     else:
         cost = usual_cost(prepared.model, settings)
     if prepared.workers.are_elsewhere:
         return replace(cost, loaded=cost.loaded + _DISTRIBUTED)
     # More may be loaded here than a run needs: torch, to convert a network.
-    now, runtime = resident_memory(), {"onnx": "onnxruntime"}.get(settings.backend, settings.backend)
+    now, runtime = resident_memory(), backend_kind(settings.backend).package
     expected = cost.loaded if runtime in sys.modules else cost.process
     extra = max(0, now - expected - gdal_cache())
     return replace(cost, loaded=cost.loaded + extra)
@@ -248,11 +255,6 @@ def _plan_tracing(
     # A polygon as large as the map is put together right after the last block: little of that memory is free,
     # and in pieces.
     return replace(plan, fixed=max(fixed, estimate.total + more))
-
-
-def _cores(prepared: Prepared, settings: Settings) -> int:
-    """Count what computes at once: inferences in flight here, else workers, as far as they are known."""
-    return max(1, prepared.workers.count) if prepared.workers.are_elsewhere else settings.forwards
 
 
 def _scratch(prepared: Prepared, size: RunSize, settings: Settings) -> int:

@@ -12,10 +12,11 @@ from geoseg.errors import MismatchError, SettingsError
 from geoseg.grid import Grid, Window
 from geoseg.models import Model, open_model
 from geoseg.plan.outputs import RASTERS, Outputs, check_outputs
-from geoseg.plan.request import PathLike, PredictRequest
+from geoseg.plan.request import PredictRequest
 from geoseg.plan.settings import Settings, fit_batch_to_device, resolve_settings
 from geoseg.plan.workers import Workers, check_workers, choose_workers
-from geoseg.polygons.writers import SUFFIXES, check_target
+from geoseg.polygons.writers import WRITERS
+from geoseg.polygons.writers.writing import check_target
 from geoseg.polygons.zonal.request import zonal_of_run
 from geoseg.polygons.zonal.statistics import Zonal
 from geoseg.progress import Progress
@@ -68,7 +69,9 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
     Raises:
         InputError: Naming what is wrong and what fixes it; nothing was written.
     """
-    check_flags(request)
+    if request.resume and request.overwrite:
+        raise SettingsError("--resume goes on with unfinished work, --overwrite removes it; give one of them")
+    check_workers(request.compute)
     opened = request.reading.open_all_bands(request.scene)
     outputs = name_outputs(opened, request)
     _check_outputs(outputs, opened, overwrite=request.overwrite or request.resume)
@@ -97,6 +100,9 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
             f"{settings.batch_size} instead, which may change single pixels",
         )
     scene = opened.select(numbers, invalid_where=model.card.invalid_where)
+    zonal = None
+    if request.stats is not None:
+        zonal = zonal_of_run(request.stats, outputs.polygons, scene, model.card.band_names, window)
     return Prepared(
         request=request,
         scene=scene,
@@ -107,22 +113,11 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
         window=window,
         area=area,
         outputs=outputs,
-        zonal=zonal_of_run(request.stats, outputs.polygons, scene, model.card.band_names, window),
-        date=check_date(request.date) or opened.date,
+        zonal=zonal,
+        date=opened.date if request.date is None else check_date(request.date),
         workers=workers,
         warnings=warnings,
     )
-
-
-def check_flags(request: PredictRequest) -> None:
-    """Refuse flags that contradict each other.
-
-    Raises:
-        SettingsError: Naming them.
-    """
-    if request.resume and request.overwrite:
-        raise SettingsError("--resume goes on with unfinished work, --overwrite removes it; give one of them")
-    check_workers(request.compute)
 
 
 def raise_if_unfit(diagnosis: Diagnosis, scene: Scene, *, force: bool) -> tuple[str, ...]:
@@ -145,16 +140,15 @@ def raise_if_unfit(diagnosis: Diagnosis, scene: Scene, *, force: bool) -> tuple[
 
 def name_outputs(scene: Scene, request: PredictRequest) -> Outputs:
     """Name where a run writes; by default a class map named after the scene, in the current folder."""
-
-    def path(given: PathLike | None) -> Path | None:
-        return None if given is None else Path(given)
-
+    given = {
+        "confidence": request.confidence,
+        "probabilities": request.probabilities,
+        "polygons": request.polygons,
+        "report": request.report,
+    }
     return Outputs(
-        classes=path(request.output) or Path(f"{scene.name}_classes.tif"),
-        confidence=path(request.confidence),
-        probabilities=path(request.probabilities),
-        polygons=path(request.polygons),
-        report=path(request.report),
+        Path(f"{scene.name}_classes.tif" if request.output is None else request.output),
+        **{name: Path(path) for name, path in given.items() if path is not None},
     )
 
 
@@ -164,7 +158,7 @@ def _check_outputs(outputs: Outputs, scene: Scene, *, overwrite: bool) -> None:
         {options.get(name, f"--{name}"): path for name, path in outputs.named().items()},
         scene.paths,
         endings=dict.fromkeys(("-o", "--confidence", "--probabilities"), RASTERS)
-        | {"--polygons": SUFFIXES, "--report": (".json",)},
+        | {"--polygons": tuple(WRITERS), "--report": (".json",)},
         overwrite=overwrite,
     )
     if outputs.polygons is None:
@@ -177,14 +171,12 @@ def _check_outputs(outputs: Outputs, scene: Scene, *, overwrite: bool) -> None:
     check_target(outputs.polygons, scene.georeference.crs)
 
 
-def check_date(date: str | None) -> str | None:
+def check_date(date: str) -> str:
     """Check a date and give it as ISO 8601.
 
     Raises:
         SettingsError: If it is not one.
     """
-    if date is None:
-        return None
     try:
         return calendar_date.fromisoformat(date).isoformat()
     except ValueError as error:

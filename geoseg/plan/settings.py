@@ -92,7 +92,7 @@ class ComputeOptions:
         overlap: At most half a chip.
         batch_size: At least 1.
         block_size: At least 1.
-        backend: One of ``choose.BACKENDS``.
+        backend: A key of ``inference.backends.BACKENDS``, or ``"auto"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
         precision: One of ``device.PRECISIONS``.
         tta: A key of ``SYMMETRIES``.

@@ -68,6 +68,8 @@ def run_size(prepared: Prepared) -> RunSize:
     settings, outputs, window = prepared.settings, prepared.outputs, prepared.window
     polygons = outputs.polygons is not None
     traces = polygons and not prepared.workers.are_elsewhere  # workers trace nothing
+    written = output_bytes(prepared)
+    all_are_read = polygons or settings.refine is not None
     return RunSize(
         pixels=window.pixels,
         width=window.width,
@@ -78,8 +80,8 @@ def run_size(prepared: Prepared) -> RunSize:
         bands=len(settings.bands),
         itemsize=max((np.dtype(band.dtype).itemsize for band in prepared.scene.bands), default=4),
         classes=len(prepared.model.classes),
-        maps=_map_bytes(prepared),
-        streamed=0 if settings.refine is not None else output_bytes(prepared),
+        maps=2 + len(prepared.model.classes) if all_are_read else written,
+        streamed=0 if settings.refine is not None else written,
         polygons=polygons,
         traces=traces,
         traced=traced_bands(prepared) if traces and settings.refine is None else 0,
@@ -98,10 +100,3 @@ def output_bytes(prepared: Prepared) -> int:
     """Count the bytes a pixel of the maps that were asked for."""
     counts = {"classes": 1, "confidence": 1, "probabilities": len(prepared.model.classes)}
     return sum(counts[name] for name in prepared.outputs.rasters)
-
-
-def _map_bytes(prepared: Prepared) -> int:
-    """Count the bytes a pixel of all maps that are made: polygons and refine steps need all of them."""
-    if prepared.outputs.polygons is not None or prepared.settings.refine is not None:
-        return 2 + len(prepared.model.classes)
-    return output_bytes(prepared)

@@ -117,12 +117,19 @@ class Georeference:
         from pyproj.exceptions import ProjError
 
         try:
+            if self.transform is not None:
+                t, points = self.transform, list(zip(rows, cols, strict=True))
+                xs = [t.a * col + t.b * row + t.c for row, col in points]
+                ys = [t.d * col + t.e * row + t.f for row, col in points]
+            else:
+                with GCPTransformer(self.gcps) if self.gcps else RPCTransformer(self.rpcs) as transformer:
+                    xs, ys = transformer.xy(rows, cols, offset="ul")
             to_ground = Transformer.from_crs(crs.to_wkt(), _WGS84, always_xy=True)
-            lons, lats = to_ground.transform(*self._place(rows, cols))
+            lons, lats = to_ground.transform(list(xs), list(ys))
         except (*GDAL_ERRORS, ProjError, ValueError):
             return None
-        points = list(zip(lons, lats, strict=True))
-        return points if all(math.isfinite(value) for point in points for value in point) else None
+        places = list(zip(lons, lats, strict=True))
+        return places if all(math.isfinite(value) for place in places for value in place) else None
 
     def cut(self, row: int, col: int) -> Georeference:
         """Return the georeferencing of a raster whose first pixel is a given pixel of this one.
@@ -141,17 +148,6 @@ class Georeference:
             GroundControlPoint(p.row - row, p.col - col, p.x, p.y, p.z, p.id, p.info) for p in self.gcps
         )
         return replace(self, transform=t, gcps=gcps, rpcs=rpcs)
-
-    def _place(self, rows: list[float], cols: list[float]) -> tuple[list[float], list[float]]:
-        """Return the coordinates in ``ground_crs`` of points in pixels from the upper left corner."""
-        if self.transform is not None:
-            t = self.transform
-            points = list(zip(rows, cols, strict=True))
-            return [t.a * c + t.b * r + t.c for r, c in points], [t.d * c + t.e * r + t.f for r, c in points]
-        transformer = GCPTransformer(self.gcps) if self.gcps else RPCTransformer(self.rpcs)
-        with transformer:
-            xs, ys = transformer.xy(rows, cols, offset="ul")
-        return list(xs), list(ys)
 
 
 def same_transform(one: Affine | None, other: Affine | None, shape: tuple[int, int]) -> bool:

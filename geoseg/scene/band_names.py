@@ -59,36 +59,32 @@ class Sensor:
     """A family of sensors whose files name their bands alike.
 
     Attributes:
-        title: Its name in messages.
-        evidence: Pattern that occurs in file names and metadata of its products.
-        bands: Band id in upper case to common name.
+        title: The name that messages give it.
+        evidence: Pattern of file names and metadata of its products; capitals do not matter.
+        bands: Band id in upper case -> common name.
     """
 
     title: str
-    evidence: re.Pattern[str]
+    evidence: str
     bands: Mapping[str, str]
 
 
-def _sensor(title: str, evidence: str, bands: Mapping[str, str]) -> Sensor:
-    return Sensor(title, re.compile(evidence, re.IGNORECASE), bands)
-
-
 SENSORS: Mapping[str, Sensor] = {
-    "sentinel-2": _sensor(
+    "sentinel-2": Sensor(
         "Sentinel-2",
         r"\bS2[A-D]_|\bS2MSI|\bT\d\d[A-Z]{3}_\d{8}T\d{6}|sentinel-?2",
         _one_digit(_MSI) | _two_digits(_MSI),
     ),
-    "hls-s30": _sensor("HLS S30 (Sentinel-2)", r"\bHLS\.S30\b|\bHLSS30\b", _two_digits(_MSI)),
-    "hls-l30": _sensor("HLS L30 (Landsat)", r"\bHLS\.L30\b|\bHLSL30\b", _two_digits(_HLS_L30)),
-    "landsat-8-9": _sensor("Landsat 8/9", r"\bL[CO]0[89]_|landsat[-_ ]?[89]\b", _landsat(_OLI, "10")),
-    "landsat-7": _sensor(
+    "hls-s30": Sensor("HLS S30 (Sentinel-2)", r"\bHLS\.S30\b|\bHLSS30\b", _two_digits(_MSI)),
+    "hls-l30": Sensor("HLS L30 (Landsat)", r"\bHLS\.L30\b|\bHLSL30\b", _two_digits(_HLS_L30)),
+    "landsat-8-9": Sensor("Landsat 8/9", r"\bL[CO]0[89]_|landsat[-_ ]?[89]\b", _landsat(_OLI, "10")),
+    "landsat-7": Sensor(
         "Landsat 7",
         r"\bLE07_|landsat[-_ ]?7\b",
         _landsat(_TM, "6") | {"B8": "pan", "B6_VCID_1": "lwir", "B6_VCID_2": "lwir"},
     ),
-    "landsat-4-5": _sensor("Landsat 4/5", r"\bLT0[45]_|landsat[-_ ]?[45]\b", _landsat(_TM, "6")),
-    "modis": _sensor(
+    "landsat-4-5": Sensor("Landsat 4/5", r"\bLT0[45]_|landsat[-_ ]?[45]\b", _landsat(_TM, "6")),
+    "modis": Sensor(
         "MODIS",
         r"\bM[OY]D09[A-Z0-9]*\.",
         {f"SUR_REFL_B{key.zfill(2)}": name for key, name in _MODIS.items()} | {"SUR_REFL_B05": "nir1240"},
@@ -154,7 +150,11 @@ def possible_sensors(names: Iterable[str | None], evidence: Iterable[str] = ()) 
     names = list(names)
     ids = {found for name in names if (found := band_id(name))}
     texts = list(evidence)
-    named = [key for key, sensor in SENSORS.items() if any(sensor.evidence.search(text) for text in texts)]
+    named = [
+        key
+        for key, sensor in SENSORS.items()
+        if any(re.search(sensor.evidence, text, re.I) for text in texts)
+    ]
     if any(name and "central wavelength" in name for name in names) and "sentinel-2" not in named:
         named.append("sentinel-2")
     if len(named) == 1:
@@ -174,10 +174,14 @@ def common_names(
         colours: GDAL colour interpretation of each band, used if there is no description.
         sensors: The possible sensors, from ``possible_sensors``.
     """
-    by_id = _common_names_of_ids(descriptions, sensors)
     names: list[str | None] = []
-    for description, colour, known in zip(descriptions, colours, by_id, strict=True):
-        name = common_name(description) if band_id(description) is None else known
+    for description, colour in zip(descriptions, colours, strict=True):
+        key = band_id(description)
+        if key is None:
+            name = common_name(description)
+        else:  # all possible sensors must agree on what the id means
+            meanings = {SENSORS[sensor].bands.get(key) for sensor in sensors}
+            name = meanings.pop() if len(meanings) == 1 else None
         names.append(name or (_BY_COLOUR.get(colour) if not description else None))
     return names
 
@@ -194,16 +198,6 @@ def common_name(description: str | None) -> str | None:
         if phrase in _SYNONYMS:
             return _SYNONYMS[phrase]
     return None
-
-
-def _common_names_of_ids(names: Sequence[str | None], sensors: Sequence[str]) -> list[str | None]:
-    """Return the common names of bands named by id, if all possible sensors agree on the id."""
-    found: list[str | None] = []
-    for name in names:
-        key = band_id(name)
-        meanings = {SENSORS[sensor].bands.get(key) for sensor in sensors} if key else set()
-        found.append(meanings.pop() if len(meanings) == 1 else None)
-    return found
 
 
 def is_generic(name: str | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from geoseg.errors import SceneError, SettingsError
@@ -93,7 +93,11 @@ def open_scene(
     names = _as_strings(paths)
     options = SceneOptions(nodata=nodata, scale=scale, offset=offset)
     files = [probe(name) for name in names]
-    _check_nodata(files, nodata)
+    if nodata is not None and not math.isnan(nodata):
+        dtypes = {dtype for file in files for dtype in file.dtypes}
+        if not any(can_hold(dtype, nodata) for dtype in dtypes):
+            stored = ", ".join(sorted(dtypes))
+            raise SettingsError(f"--nodata {nodata:g} cannot occur in {files[0].path}: it stores {stored}")
     if warp:
         files = warp_files(files, nodata)
     arrangement = arrange(files)
@@ -129,16 +133,6 @@ def _as_strings(paths: Path | Iterable[Path]) -> list[str]:
     return names
 
 
-def _check_nodata(files: Sequence[FileHeader], nodata: float | None) -> None:
-    if nodata is None or math.isnan(nodata):
-        return
-    dtypes = {dtype for file in files for dtype in file.dtypes}
-    if not any(can_hold(dtype, nodata) for dtype in dtypes):
-        raise SettingsError(
-            f"--nodata {nodata:g} cannot occur in {files[0].path}: it stores {', '.join(sorted(dtypes))}"
-        )
-
-
 def _metadata(files: Sequence[FileHeader]) -> tuple[dict[str, str], set[str]]:
     """Merge all files' metadata (the first to name a key wins), and collect the days they were acquired."""
     tags: dict[str, str] = {}
@@ -153,35 +147,37 @@ def _metadata(files: Sequence[FileHeader]) -> tuple[dict[str, str], set[str]]:
 
 
 def _layers(
-    files: Sequence[FileHeader], options: SceneOptions, tags: dict[str, str]
+    files: Sequence[FileHeader], options: SceneOptions, tags: Mapping[str, str]
 ) -> tuple[tuple[Layer, ...], str | None]:
     """Number the bands of the first file of each stack, and name the sensor if it is certain."""
     where = [(i, j) for i, file in enumerate(files) for j in range(1, len(file.dtypes) + 1)]
     descriptions = [_description(files[i], j) for i, j in where]
-    evidence = [*(file.path for file in files), *_telling(tags)]
+    evidence = [*(file.path for file in files), *(tags[key] for key in _TELLING if key in tags)]
     sensors = possible_sensors(descriptions, evidence)
     commons = common_names(descriptions, [files[i].colours[j - 1] for i, j in where], sensors)
     layers = []
     for number, ((i, j), description, common) in enumerate(zip(where, descriptions, commons, strict=True), 1):
         file = files[i]
+        scale = file.scales[j - 1]
+        if options.scale is None and (scale == 0 or not math.isfinite(scale)):
+            raise SceneError(
+                f"{file.path}: band {j} has the scale tag {scale:g}, which cannot be right; "
+                "give one with --scale"
+            )
         band = Band(
             number=number,
             name=description,
             common_name=common,
             dtype=file.dtypes[j - 1],
             nodata=file.nodata[j - 1] if options.nodata is None else options.nodata,
-            scale=_scale(file, j) if options.scale is None else options.scale,
+            scale=scale if options.scale is None else options.scale,
             offset=file.offsets[j - 1] if options.offset is None else options.offset,
             has_palette=file.colours[j - 1] == "palette",
         )
         layers.append(Layer(band, stack=i, index=j, is_alpha=file.is_alpha(j)))
-    return tuple(layers), _certain(sensors)
-
-
-def _certain(sensors: Sequence[str]) -> str | None:
-    """Return the only possible sensor; HLS uses Sentinel-2's band ids too, but names itself in its files."""
+    # HLS uses Sentinel-2's band ids too, but names itself in its files.
     certain = set(sensors) - {"hls-s30"} or set(sensors)
-    return certain.pop() if len(certain) == 1 else None
+    return tuple(layers), certain.pop() if len(certain) == 1 else None
 
 
 def _description(file: FileHeader, index: int) -> str | None:
@@ -189,18 +185,3 @@ def _description(file: FileHeader, index: int) -> str | None:
         return file.descriptions[index - 1] or "alpha"
     is_only_band = sum(not file.is_alpha(i) for i in range(1, len(file.dtypes) + 1)) == 1
     return file.descriptions[index - 1] or (name_in_file_name(stem(file.path)) if is_only_band else None)
-
-
-def _scale(file: FileHeader, index: int) -> float:
-    scale = file.scales[index - 1]
-    if scale == 0 or not math.isfinite(scale):
-        raise SceneError(
-            f"{file.path}: band {index} has the scale tag {scale:g}, which cannot be right; "
-            "give one with --scale"
-        )
-    return scale
-
-
-def _telling(tags: dict[str, str]) -> list[str]:
-    """Return the metadata values that name the sensor."""
-    return [tags[key] for key in _TELLING if key in tags]

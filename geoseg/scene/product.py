@@ -37,6 +37,8 @@ _DATE_KEYS = (
     "DATATAKE_1_DATATAKE_SENSING_START", "SENSING_TIME", "ACQUISITIONDATETIME", "ACQUISITIONDATE",
     "ACQUISITION_DATE", "EXIF_DateTimeOriginal", "TIFFTAG_DATETIME",
 )  # fmt: skip
+_INSIDE_PRODUCT = re.compile(r"R\d0m|IMG_DATA|GRANULE|L[12]\w+_T\d\d[A-Z]{3}_\w+")
+"""Folders of a Sentinel-2 product: the one above such a folder still belongs to it."""
 _DAY = re.compile(r"\s*(\d{4})[-:/]?(\d{2})[-:/]?(\d{2})(?!\d)")
 
 
@@ -77,15 +79,9 @@ def _product_files(path: str) -> Iterator[str]:
         for other in _listed(folder):
             if re.fullmatch(r"MTD_(MSIL\w+|TL)\.xml", other):
                 yield os.path.join(folder, other)
-        if folder.upper().endswith(".SAFE") or not _is_inside_product(folder):
+        if folder.upper().endswith(".SAFE") or not _INSIDE_PRODUCT.fullmatch(os.path.basename(folder)):
             return
         folder = os.path.dirname(folder)
-
-
-def _is_inside_product(folder: str) -> bool:
-    """Tell whether the parent of a folder belongs to the same Sentinel-2 product."""
-    name = os.path.basename(folder)
-    return bool(re.fullmatch(r"R\d0m|IMG_DATA|GRANULE|L[12]\w+_T\d\d[A-Z]{3}_\w+", name))
 
 
 def _listed(folder: str) -> list[str]:

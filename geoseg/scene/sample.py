@@ -76,25 +76,36 @@ class Sampler:
         """
         numbers = [band.number for band in self._scene.bands]
         rows = [numbers.index(band) for band in bands]
-        sample = self._sample_number(0).sample(rows, invalid_where)
-        if sample.pixels or sample.is_whole:
-            return sample
-        return self._sample_number(1).sample(rows, invalid_where)
+        for times in range(2):
+            if times == len(self._samples):
+                self._samples.append(self._look())
+            look = self._samples[times]
+            raw = Raw([look.stored[row] for row in rows], look.missing[rows], look.hidden)
+            valid = raw.valid(invalid_where)
+            stored = tuple(values[valid] for values in raw.stored)
+            sample = Sample(stored, raw.missing[:, valid], look.hidden.size, look.is_whole)
+            if sample.pixels or sample.is_whole:
+                break
+        return sample
 
-    def _sample_number(self, times: int) -> _SampledWindows:
-        """Return the first sample (0), or the second (1), which has more windows."""
-        while len(self._samples) <= times:
-            self._samples.append(self._read_more())
-        return self._samples[times]
-
-    def _read_more(self) -> _SampledWindows:
+    def _look(self) -> _SampledWindows:
+        """Read the pixels of the first look, or of the second, which sees more."""
         scene = self._scene
         rows, cols = scene.shape
-        if rows * cols <= _READ_WHOLE * self._n_pixels:
-            return _read(scene, [Window.from_shape(scene.shape)], is_whole=True)
-        wanted = _WINDOWS_REMOTE if any(is_remote(path) for path in scene.paths) else _WINDOWS
-        side = max(1, round(math.sqrt(self._n_pixels / wanted)))
-        return _read(scene, _windows(scene, wanted * 4 ** len(self._samples), side, self._rng))
+        is_whole = rows * cols <= _READ_WHOLE * self._n_pixels
+        windows: Iterable[Window] = [Window.from_shape(scene.shape)]
+        if not is_whole:
+            wanted = _WINDOWS_REMOTE if any(is_remote(path) for path in scene.paths) else _WINDOWS
+            side = max(1, round(math.sqrt(self._n_pixels / wanted)))
+            windows = _windows(scene, wanted * 4 ** len(self._samples), side, self._rng)
+        with ThreadPoolExecutor(_THREADS) as threads:
+            raws = list(threads.map(scene.read_raw, windows))
+        return _SampledWindows(
+            tuple(np.concatenate([raw.stored[i].ravel() for raw in raws]) for i in range(len(scene.bands))),
+            np.concatenate([raw.missing.reshape(len(scene.bands), -1) for raw in raws], axis=1),
+            np.concatenate([raw.hidden.ravel() for raw in raws]),
+            is_whole,
+        )
 
 
 def sample_scene(scene: Scene, n_pixels: int = 200_000, seed: int = 0) -> Sample:
@@ -148,21 +159,3 @@ class _SampledWindows:
     missing: NDArray[np.bool_]
     hidden: NDArray[np.bool_]
     is_whole: bool
-
-    def sample(self, rows: Sequence[int], invalid_where: str) -> Sample:
-        """Return the valid pixels of some of the bands."""
-        raw = Raw([self.stored[row] for row in rows], self.missing[list(rows)], self.hidden)
-        valid = raw.valid(invalid_where)
-        stored = tuple(values[valid] for values in raw.stored)
-        return Sample(stored, raw.missing[:, valid], self.hidden.size, self.is_whole)
-
-
-def _read(scene: Scene, windows: Iterable[Window], *, is_whole: bool = False) -> _SampledWindows:
-    with ThreadPoolExecutor(_THREADS) as threads:
-        raws = list(threads.map(scene.read_raw, windows))
-    return _SampledWindows(
-        tuple(np.concatenate([raw.stored[i].ravel() for raw in raws]) for i in range(len(scene.bands))),
-        np.concatenate([raw.missing.reshape(len(scene.bands), -1) for raw in raws], axis=1),
-        np.concatenate([raw.hidden.ravel() for raw in raws]),
-        is_whole,
-    )

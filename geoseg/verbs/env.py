@@ -25,6 +25,7 @@ from typing import Any
 
 import geoseg
 from geoseg._version import __version__
+from geoseg.inference.backends import BACKENDS, backend_kind
 from geoseg.system.cache import cache_folder
 from geoseg.system.cpu import cores, processor_name
 from geoseg.system.memory import free_memory
@@ -78,7 +79,6 @@ DRIVERS = {
 """What is read and written through GDAL; GeoParquet is written by pyarrow."""
 
 _NEEDED = {"GTiff", "VRT", "GPKG", "FlatGeobuf"}
-_BACKENDS = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
 _VARIABLES = re.compile(
     r"(GEOSEG|GDAL|PROJ|OGR|CPL|OMP|MKL|OPENBLAS|KMP|CUDA|NVIDIA|PYTORCH|HF|DASK|AWS|VSI|MALLOC|LD|XDG_CACHE)_"
     r"|PYTHONPATH$|TMPDIR$"
@@ -127,18 +127,18 @@ def env() -> EnvResult:
         secrets are left out.
     """
     variables = _variables()  # before rasterio and pyogrio set some of their own
-    with ThreadPoolExecutor(len(_BACKENDS)) as pool:
-        probes = {name: pool.submit(_probe_apart, name) for name in _BACKENDS}
+    with ThreadPoolExecutor(len(BACKENDS)) as pool:
+        probes = {name: pool.submit(_probe_apart, name) for name in BACKENDS}
         content: dict[str, Any] = {
             "geoseg": _tried(_geoseg),
             "python": _tried(_python),
             "system": _tried(_system),
             "cache": _tried(_cache),
-            "packages": {name: _version(name) for name in PACKAGES},
+            "packages": _tried(_packages),
         }
         found = {name: probe.result() for name, probe in probes.items()}
     content |= {
-        "backends": {name: _without_devices(found[name]) for name in _BACKENDS},
+        "backends": {name: _without_devices(found[name]) for name in BACKENDS},
         "devices": _tried(lambda: _devices(found["torch"])),
         "gdal": _tried(_gdal),
         "proj": _tried(_proj),
@@ -158,6 +158,11 @@ def _tried(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def _said(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _packages() -> dict[str, Any]:
+    runtimes = (backend_kind(name).package for name in BACKENDS)
+    return {name: _version(name) for name in dict.fromkeys((*PACKAGES, *runtimes))}
 
 
 def _version(package: str) -> str | None:
@@ -210,16 +215,16 @@ def _cache() -> dict[str, Any]:
 
 def _probe_apart(backend: str) -> dict[str, Any]:
     """Import a backend in a process of its own; in this one where that would start another program."""
-    package = _BACKENDS[backend]
-    fix = f'pip install "geoseg[{backend}]"' if backend != "torch" else "pip install torch"
+    kind = backend_kind(backend)
     try:
-        if importlib.util.find_spec(package) is None:
-            return {"works": False, "installed": False, "problem": f"{package} is not installed", "fix": fix}
+        if importlib.util.find_spec(kind.package) is None:
+            problem = f"{kind.package} is not installed"
+            return {"works": False, "installed": False, "problem": problem, "fix": kind.install}
         found = _probe_in_process(backend) if _python_runs() else probe(backend)
     except Exception as error:
         found = {"works": False, "problem": _said(error)}
     if not found["works"]:
-        found |= {"installed": True, "fix": f"pip install --force-reinstall {package}"}
+        found |= {"installed": True, "fix": f"pip install --force-reinstall {kind.package}"}
     return found
 
 
@@ -250,14 +255,12 @@ def _probe_in_process(backend: str) -> dict[str, Any]:
 def probe(backend: str) -> dict[str, Any]:
     """Import a backend and ask it what it has."""
     try:
-        module = importlib.import_module(_BACKENDS[backend])
+        kind = backend_kind(backend)
+        module = importlib.import_module(kind.package)
         found: dict[str, Any] = {"works": True, "version": str(module.__version__)}
+        found |= kind.describe(module)
         if backend == "torch":
             found |= _probe_torch(module)
-        elif backend == "openvino":
-            found["plugins"] = list(module.Core().available_devices)
-        else:
-            found["providers"] = list(module.get_available_providers())
     except BaseException as error:
         return {"works": False, "problem": _said(error)}
     return found

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from geoseg.errors import OutputError, SettingsError
-from geoseg.inference.backends.convert import RUNTIMES, check_conversion, exported_network
+from geoseg.inference.backends import backend_kind
+from geoseg.inference.backends.convert import check_conversion, exported_network
 from geoseg.models import open_model
 from geoseg.models.conversion import ChipShape, ConvertedNetwork
 from geoseg.models.onnx_file import with_card
@@ -86,6 +87,7 @@ def _checking_runtime(to: str) -> str:
     """Choose the backend that reads the result and compares it with torch."""
     wanted = [OPENVINO] if to == OPENVINO else [ONNX, OPENVINO]
     for backend in wanted:
-        if find_spec(RUNTIMES[backend]) is not None:
+        if find_spec(backend_kind(backend).package) is not None:
             return backend
-    raise SettingsError(f'--to {to} needs the package {RUNTIMES[to]}; run: pip install "geoseg[{to}]"')
+    kind = backend_kind(to)
+    raise SettingsError(f"--to {to} needs the package {kind.package}; run: {kind.install}")

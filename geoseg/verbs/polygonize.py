@@ -22,11 +22,8 @@ from geoseg.polygons.borders.options import BorderOptions
 from geoseg.polygons.provenance import choice_tags
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.vectorise import parse_date, require_coordinates, trace_class_map
-from geoseg.polygons.writers import (
-    SUFFIXES,
-    check_target,
-    stage_polygons,
-)
+from geoseg.polygons.writers import WRITERS
+from geoseg.polygons.writers.writing import check_target, stage_polygons
 from geoseg.polygons.zonal.request import paths_of, zonal_of_map, zonal_to_json
 from geoseg.polygons.zonal.statistics import Zonal
 from geoseg.progress import Progress, Silent
@@ -88,7 +85,7 @@ def polygonize(
         class_map: Class raster: one band of whole numbers of any type, ids 0-254, with or without nodata.
 
         **Most used**
-        output: ``.gpkg``, ``.fgb``, ``.parquet``, ``.geojsonl``, ``.geojsons`` or ``.pmtiles``.
+        output: The file of polygons; its ending, such as ``.gpkg``, chooses the format (docs/polygons.md).
         confidence: Confidence raster of the same map: uint8, 0-100, 255 unknown.
         probabilities: Probability raster of the same map: uint8, one band a class, 0-250, 255 unknown.
         min_area: Leave out smaller polygons: ``"0.5ha"``, ``"450m2"`` or ``"20px"``.
@@ -139,7 +136,7 @@ def polygonize(
     written = {option: Path(path) for option, path in options.items() if path is not None}
     inputs = [os.fspath(path) for path in (class_map, confidence, probabilities) if path is not None]
     inputs += paths_of(stats_from)
-    endings: dict[str, Sequence[str]] = {"-o": SUFFIXES, "--refined": RASTERS, "--report": (".json",)}
+    endings: dict[str, Sequence[str]] = {"-o": tuple(WRITERS), "--refined": RASTERS, "--report": (".json",)}
     check_outputs(written, inputs, endings=endings, overwrite=overwrite)
     progress = progress or Silent()
     borders = BorderOptions.read(simplify, smooth_borders)

@@ -126,8 +126,8 @@ def predict(
 
         **Speed and memory**
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        backend: What runs the network: ``auto`` (the fastest installed), ``torch``, ``openvino`` or
-            ``onnx``; see docs/backends.md.
+        backend: What runs the network: ``auto`` (the fastest installed), or a backend by name, such as
+            ``torch``; docs/backends.md lists them.
         precision: ``auto`` (bf16 where the device has it), ``fp32``, ``bf16``, ``fp16`` or ``int8`` (a
             quantized network with OpenVINO).
         max_memory: Resident memory that the process, or each worker, may take: ``"4GB"``, ``"2GiB"`` or

@@ -20,7 +20,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from geoseg.polygons.writers import write_polygons
+from geoseg.polygons.writers.writing import write_polygons
 from tests.polygons.helpers import trace_files
 
 CELL = 5

@@ -8,7 +8,23 @@ import rasterio
 
 from geoseg.errors import Interrupted, OutputError, RunError
 from tests.conftest import make_scene
-from tests.execute.cut_runs import BLOCKS, WORK, cut_short, predict, rasters
+from tests.execute.cut_runs import BLOCKS, WORK, CutError, cut_short, predict, rasters
+
+
+def test_no_map_is_begun_before_a_block_is_finished(whole, tiny_model, tmp_path, monkeypatch):
+    from geoseg.inference.sums import HostSums
+
+    begun = []
+
+    def fail(*_):
+        begun.extend((tmp_path / WORK / "scratch").iterdir())
+        raise CutError
+
+    monkeypatch.setattr(HostSums, "infer", fail)
+    with pytest.raises(CutError):
+        predict(whole[0], tiny_model, tmp_path, polygons=tmp_path / "f.fgb")
+    assert not begun
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("blocks", [1, 3, 4, 8])

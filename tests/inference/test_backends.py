@@ -1,37 +1,60 @@
-"""What every backend must do alike; each test runs with torch, OpenVINO and ONNX Runtime."""
+"""What every backend must do alike; each test runs with all that are registered in ``BACKENDS``."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
+from geoseg.cli.predict import predict
 from geoseg.grid import Window
+from geoseg.inference.backends import BACKENDS, backend_kind
+from geoseg.inference.backends.device import PRECISIONS as DEVICE_PRECISIONS
 from geoseg.inference.backends.device import has_bf16
-from geoseg.inference.backends.onnx_ import OnnxBackend
 from geoseg.inference.backends.openvino_ import OpenVinoBackend
-from geoseg.inference.backends.torch_ import TorchBackend
 from geoseg.inference.backends.tta import SYMMETRIES, SymmetricBackend
 from geoseg.inference.reading import Normalisation
-from geoseg.models import build_network, load_model, size_divisor
+from geoseg.models import build_network, load_model
 from geoseg.models.conversion import ChipShape, ConvertedNetwork, to_onnx
-from geoseg.models.sources import ONNX, ONNX_FILE
+from geoseg.models.sources import ONNX, ONNX_FILE, OPENVINO
 from geoseg.scene import open_scene
 from geoseg.system.cpu import cores
 from tests.conftest import SAMPLES
 
-BACKENDS = ("torch", "openvino", "onnx")
-BF16 = pytest.param(
-    "openvino", "bf16", marks=pytest.mark.skipif(not has_bf16("cpu"), reason="no bf16 on this processor")
-)
-PRECISIONS = [("torch", "fp32"), ("torch", "bf16"), ("openvino", "fp32"), BF16, ("onnx", "fp32")]
+ROOT = SAMPLES.parent
+
+KINDS = {name: backend_kind(name) for name in BACKENDS}
+needs_bf16 = pytest.mark.skipif(not has_bf16("cpu"), reason="no bf16 on this processor")
+PRECISIONS = [
+    pytest.param(name, precision, marks=needs_bf16 if precision == "bf16" and name != "torch" else ())
+    for name, kind in KINDS.items()
+    for precision in ("fp32", "bf16")
+    if precision in kind.planes
+]
 BANDS, CLASSES = 3, 4
+
+
+@dataclass(frozen=True)
+class HowToRun:
+    """See ``BackendSettings``."""
+
+    backend: str
+    chip_size: int
+    batch_size: int
+    precision: str
+    forwards: int
+    temperature: float = 1.0
+    device: str = "cpu"
+    tta: str = "none"
 
 
 class Network(nn.Module):
@@ -78,11 +101,9 @@ def make(network, converted):
     """Backend by name."""
 
     def make(name, *, side=48, batch=1, precision="fp32", forwards=2, **more):
-        if name == "torch":
-            return TorchBackend(network, precision=precision, batch_size=batch, divisor=16, **more)
-        if name == "onnx":
-            return OnnxBackend(converted(side, batch), forwards=forwards, **more)
-        return OpenVinoBackend(converted(side, batch), precision=precision, forwards=forwards, **more)
+        kind = KINDS[name]
+        settings = HowToRun(name, side, batch, precision, forwards, **more)
+        return kind.make(converted(side, batch) if kind.formats else network, settings)
 
     return make
 
@@ -94,6 +115,33 @@ def chips(batch=1, side=48, seed=0):
 def in_threads(backend, batches, threads):
     with ThreadPoolExecutor(threads, initializer=backend.prepare_thread) as pool:
         return list(pool.map(backend.probabilities, batches))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_its_kind_says_what_the_rest_of_geoseg_asks(name):
+    kind = KINDS[name]
+    assert kind.name == name
+    assert kind.install.startswith("pip install ")
+    assert set(kind.devices) <= {"cpu", "cuda", "mps"}
+    assert {"fp32"} <= set(kind.planes) <= set(DEVICE_PRECISIONS)
+    assert set(kind.formats) <= {ONNX, OPENVINO}
+    assert kind.loaded > 0
+    assert min(kind.planes.values()) > 0
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_importing_its_module_does_not_import_its_runtime(name):
+    code = "import sys; from geoseg.inference.backends import backend_kind; "
+    code += f"kind = backend_kind({name!r}); sys.exit(kind.package in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_users_read_of_it(name):
+    assert name in CliRunner().invoke(predict, ["--help"]).output
+    page = (ROOT / "docs" / "backends.md").read_text("utf-8")
+    assert re.search(rf"`--backend [a-z|]*\b{name}\b", page)
+    assert KINDS[name].install in page or name == "torch"
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -114,7 +162,7 @@ def test_probabilities_are_probabilities(make, name, precision, batch):
     assert np.abs(result.sum(1) - 1).max() < 1e-5
 
 
-@pytest.mark.parametrize("name", BACKENDS[1:])
+@pytest.mark.parametrize("name", [name for name in BACKENDS if name != "torch"])
 @pytest.mark.parametrize("side", [48, 50])
 def test_it_agrees_with_torch_also_where_chips_are_padded_and_logits_small(make, name, side):
     expected = make("torch").probabilities(chips(side=side))
@@ -123,8 +171,8 @@ def test_it_agrees_with_torch_also_where_chips_are_padded_and_logits_small(make,
     assert expected.std() > 0.1, "a network that says the same everywhere would prove nothing"
 
 
-@pytest.mark.skipif(not has_bf16("cpu"), reason="no bf16 on this processor")
-@pytest.mark.parametrize("name", ["torch", "openvino"])
+@needs_bf16
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if "bf16" in kind.planes])
 def test_bf16_is_another_precision_and_almost_the_same(make, name):
     exact, rounded = (make(name, precision=p).probabilities(chips()) for p in ("fp32", "bf16"))
     assert 1e-5 < np.abs(exact - rounded).max() < 0.1
@@ -191,9 +239,9 @@ def trained():
         chip = np.zeros(shape.dimensions, np.float32)
         chip[0, :, : valid.shape[0], : valid.shape[1]] = normalise.apply(values, valid)
         batches.append((chip, valid))
-    reference = TorchBackend(model.network, divisor=size_divisor(model.network))
+    reference = KINDS["torch"].make(model.network, HowToRun("torch", shape.side, 1, "fp32", 1))
     network = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(model.network, shape)})
-    return network, [(chip, valid, shown(reference, chip, valid)) for chip, valid in batches]
+    return model, network, [(chip, valid, shown(reference, chip, valid)) for chip, valid in batches]
 
 
 def shown(backend, chip, valid):
@@ -201,31 +249,20 @@ def shown(backend, chip, valid):
     return classes[: valid.shape[0], : valid.shape[1]][valid]
 
 
-@pytest.mark.parametrize(
-    ("backend", "share"),
-    [
-        (OpenVinoBackend, 0.999),
-        (OnnxBackend, 0.999),
-        pytest.param(
-            lambda network: OpenVinoBackend(network, precision="bf16"),
-            0.99,
-            marks=pytest.mark.skipif(not has_bf16("cpu"), reason="no bf16 on this processor"),
-        ),
-    ],
-    ids=["openvino", "onnx", "openvino-bf16"],
-)
-def test_a_trained_network_shows_the_classes_that_torch_shows(trained, backend, share):
-    network, samples = trained
-    backend = backend(network)
+@pytest.mark.parametrize(("name", "precision"), [each for each in PRECISIONS if each.values[0] != "torch"])
+def test_a_trained_network_shows_the_classes_that_torch_shows(trained, name, precision):
+    model, network, samples = trained
+    settings = HowToRun(name, network.shape.side, 1, precision, cores())
+    backend = KINDS[name].make(network if KINDS[name].formats else model.network, settings)
     same = np.concatenate([shown(backend, chip, valid) == expected for chip, valid, expected in samples])
     assert same.size > 100_000
-    assert same.mean() >= share
+    assert same.mean() >= {"fp32": 0.999, "bf16": 0.99}[precision]
     assert len(np.unique(np.concatenate([expected for _, _, expected in samples]))) >= 5
 
 
-@pytest.mark.parametrize("precision", ["fp32", BF16.values[1]] if has_bf16("cpu") else ["fp32"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
 def test_a_trained_network_gives_the_same_bits_from_every_number_of_streams(trained, precision):
-    network, samples = trained
+    _, network, samples = trained
     alone, together = (
         in_threads(OpenVinoBackend(network, precision=precision, forwards=n), [c for c, _, _ in samples], n)
         for n in (1, 2)
@@ -233,19 +270,20 @@ def test_a_trained_network_gives_the_same_bits_from_every_number_of_streams(trai
     assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
 
 
-@pytest.mark.parametrize("name", ["openvino", "onnx"])
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.formats])
 def test_it_needs_no_torch(converted, name, tmp_path):
     (tmp_path / "network.onnx").write_bytes(converted().graph)
-    backend = {"openvino": "OpenVinoBackend", "onnx": "OnnxBackend"}[name]
     code = f"""
 import sys, pathlib, numpy as np
 sys.modules["torch"] = None
-from geoseg.inference.backends.{name}_ import {backend}
+from geoseg.inference.backends import backend_kind
+from geoseg.inference.backends.convert import OneInference
 from geoseg.models.conversion import ChipShape
 from geoseg.models.conversion import ConvertedNetwork
 data = pathlib.Path(sys.argv[1]).read_bytes()
 network = ConvertedNetwork("onnx", "fp32", ChipShape(1, {BANDS}, 48), {{"network.onnx": data}})
-print({backend}(network).probabilities(np.zeros((1, {BANDS}, 48, 48), np.float32)).sum())
+backend = backend_kind("{name}").make(network, OneInference(1, 48))
+print(backend.probabilities(np.zeros((1, {BANDS}, 48, 48), np.float32)).sum())
 """
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "network.onnx"], capture_output=True, text=True, check=False
@@ -315,6 +353,11 @@ def test_every_architecture_converts_and_agrees(architecture):
     network = build_network(architecture, encoder=encoder, bands=BANDS, classes=CLASSES, **options).eval()
     shape = ChipShape(1, BANDS, 72)
     converted = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(network, shape)})
-    expected = TorchBackend(network, divisor=size_divisor(network)).probabilities(chips(side=72))
-    for backend in (OpenVinoBackend(converted), OnnxBackend(converted)):
-        assert np.abs(backend.probabilities(chips(side=72)) - expected).max() < 1e-4, backend.name
+    answers = {
+        name: kind.make(
+            converted if kind.formats else network, HowToRun(name, 72, 1, "fp32", 1)
+        ).probabilities(chips(side=72))
+        for name, kind in KINDS.items()
+    }
+    for name, answer in answers.items():
+        assert np.abs(answer - answers["torch"]).max() < 1e-4, name

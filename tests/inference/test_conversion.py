@@ -5,12 +5,15 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from geoseg.errors import ModelError, SettingsError
 from geoseg.inference.backends import convert as conversion
+from geoseg.inference.backends import openvino_
 from geoseg.inference.backends.convert import check_conversion, converted_network
 from geoseg.inference.backends.openvino_ import OpenVinoBackend
 from geoseg.models import open_model
@@ -127,7 +130,8 @@ def test_a_conversion_that_gives_other_answers_is_refused_and_not_kept(tiny_mode
 
 def test_a_network_that_is_not_a_number_is_refused(tiny_model, monkeypatch):
     model = open_model(tiny_model)
-    monkeypatch.setattr(conversion, "_run", lambda *_: np.full((1, 3, 64, 64), np.nan))
+    broken = SimpleNamespace(probabilities=lambda _chips: np.full((1, 3, 64, 64), np.nan))
+    monkeypatch.setattr(openvino_, "KIND", replace(openvino_.KIND, make=lambda *_: broken))
     with pytest.raises(ModelError, match="other answers"):
         check_conversion(model, "openvino", ConvertedNetwork(ONNX, "fp32", SHAPE, {}))
 

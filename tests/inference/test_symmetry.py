@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from geoseg.grid import Grid
 from geoseg.inference.backends.tta import SYMMETRIES, SymmetricBackend
+from geoseg.inference.sums import HostSums, begin_sums
 from tests.inference.test_stitching import FakeBackend, identity
 
 
@@ -55,3 +57,11 @@ def test_probabilities_stay_probabilities():
     result = backend(lopsided, "d4").probabilities(chips())
     assert result.dtype == np.float32
     assert np.allclose(result.sum(1), 1, atol=1e-6)
+
+
+def test_a_backend_on_a_device_that_keeps_no_sums_there_is_averaged_too():
+    inner = FakeBackend(identity, batch_size=2)
+    inner.device = "cuda:0"
+    grid = Grid((24, 24), 12, 4)
+    begun = begin_sums(SymmetricBackend(inner, "flips"), grid, grid.blocks(24)[0], 2)
+    assert isinstance(begun, HostSums)

@@ -57,7 +57,7 @@ def test_a_chip_size_is_the_models_unless_one_is_asked_for(tiny_model):
 
 
 def test_auto_is_the_same_for_a_part_of_the_scene_and_for_any_memory(tiny_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(chip_size, "_FEWEST", 4)
+    monkeypatch.setattr(chip_size, "_FEWEST_CHIPS", 4)
     scene = make_scene(tmp_path / "scene.tif")
     options = {"model": tiny_model, "force": True, "chip_size": "auto"}
     whole = geoseg.predict(scene, tmp_path / "whole.tif", **options)
@@ -80,7 +80,7 @@ def test_auto_is_the_same_for_a_part_of_the_scene_and_for_any_memory(tiny_model,
 
 
 def test_a_size_that_was_chosen_is_like_one_that_is_asked_for(tiny_model, scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(chip_size, "_FEWEST", 4)
+    monkeypatch.setattr(chip_size, "_FEWEST_CHIPS", 4)
     options = {"model": tiny_model, "force": True}
     chosen = geoseg.predict(scene, tmp_path / "map.tif", chip_size="auto", **options)
     side = chosen.report["settings"]["chip_size"]

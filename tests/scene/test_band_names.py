@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from geoseg.models import mlm
@@ -125,7 +123,7 @@ def test_a_sensor_is_added_with_one_entry(monkeypatch):
     """Also where its band ids look like no other's."""
     assert name_in_file_name("20240501_BAND_P4") is None
     bands = {"BAND_P1": "blue", "BAND_P4": "nir"}
-    monkeypatch.setitem(SENSORS, "pigeon", Sensor("Pigeon", re.compile("pigeon", re.IGNORECASE), bands))
+    monkeypatch.setitem(SENSORS, "pigeon", Sensor("Pigeon", "pigeon", bands))
     assert named(["band_p1", "BAND_P4"]) == ["blue", "nir"]
     assert named(["BAND_P4"], ["PIGEON-3"]) == ["nir"]
     assert name_in_file_name("20240501_BAND_P4") == "BAND_P4"

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 import geoseg
 from geoseg._version import __version__
 from geoseg.cli import run
+from geoseg.inference.backends import onnx_
 from geoseg.verbs import env as verb
 
 PARTS = (
@@ -115,7 +117,7 @@ def test_a_broken_backend_is_said(fake, code, words):
 
 
 def test_a_backend_that_is_not_installed_is_no_problem_but_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(verb, "_BACKENDS", verb._BACKENDS | {"onnx": "no_such_package"})
+    monkeypatch.setattr(onnx_, "KIND", replace(onnx_.KIND, package="no_such_package"))
     found = verb.env()
     assert found.content["backends"]["onnx"] == {
         "works": False,

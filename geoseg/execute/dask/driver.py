@@ -27,7 +27,7 @@ from geoseg.execute.dask.worker import (
     write_spec,
 )
 from geoseg.execute.spec import RunSpec
-from geoseg.inference.backends.convert import RUNTIMES
+from geoseg.inference.backends import backend_kind
 from geoseg.inference.stitching import BlockGraph, Index
 from geoseg.plan.workers import Workers
 from geoseg.progress import Progress
@@ -74,7 +74,7 @@ class DaskExecutor:
             yield from (self.store.reload(index) for index in graph.blocks)
             return
         address = write_spec(_for_workers(self.spec), self.store.folder)
-        runtime = RUNTIMES.get(settings.backend, "torch")
+        runtime = backend_kind(settings.backend).package
         with open_cluster(self.workers, self.progress) as client:
             wanted = require(address, runtime, settings.device, settings.precision)
             pool = WorkerPool(client, wanted, are_ours=self.workers.count > 0, progress=self.progress)
@@ -259,8 +259,10 @@ def _fetch(future: Any) -> BlockResult | None:
 
 def _for_workers(spec: RunSpec) -> RunSpec:
     """Make a spec as light as it can be, for processes that run in another folder."""
-    model = spec.model if spec.settings.backend == "torch" else replace(spec.model, weights=b"")
+    runs_torch = not backend_kind(spec.settings.backend).formats
+    model = spec.model if runs_torch else replace(spec.model, weights=b"")
     settings = replace(spec.settings, refine=None)
+    _ = spec.renderer.pixel_sizes  # measured here, once, and sent along
     return replace(spec, scene=_by_absolute_paths(spec.scene), model=model, settings=settings)
 
 

@@ -11,13 +11,14 @@ import platform
 from importlib.util import find_spec
 
 from geoseg.errors import ModelError, SettingsError
-from geoseg.inference.backends.convert import RUNTIMES, Say, converted_network
+from geoseg.inference.backends import BACKENDS, backend_kind
+from geoseg.inference.backends.convert import Say, converted_network
 from geoseg.inference.backends.device import resolve_device, resolve_precision
+from geoseg.inference.backends.protocol import BackendKind
 from geoseg.models.conversion import ChipShape, can_convert
 from geoseg.models.model import Model
 
 _LOGGER = logging.getLogger(__name__)
-BACKENDS = ("auto", "torch", "openvino", "onnx")
 _X86 = ("x86_64", "AMD64")
 
 
@@ -27,7 +28,7 @@ def resolve_backend(
     """Choose backend, device and precision.
 
     Args:
-        backend: One of ``BACKENDS``.
+        backend: A key of ``BACKENDS``, or ``"auto"``.
         device: As for ``resolve_device``.
         precision: As for ``resolve_precision``.
         has_torch: Whether the model has weights for torch; a lone ONNX file has none.
@@ -40,27 +41,34 @@ def resolve_backend(
     Raises:
         SettingsError: If they do not go together, or the backend is not installed.
     """
-    if backend not in BACKENDS:
-        raise SettingsError(f"--backend {backend}: use one of {', '.join(BACKENDS)}")
-    converted = backend in RUNTIMES or precision == "int8" or not has_torch
+    if backend not in ("auto", *BACKENDS):
+        raise SettingsError(f"--backend {backend}: use one of auto, {', '.join(BACKENDS)}")
+    named = None if backend == "auto" else backend_kind(backend)
+    is_converted = precision == "int8" or not has_torch
+    if named is not None and (named.formats or not is_converted):
+        what, devices = f"--backend {backend}", named.devices
+    else:
+        what, devices = "a converted network", ("cpu",) if is_converted else backend_kind("torch").devices
     if elsewhere and device.startswith("cuda"):
         device = "cuda:0" if device == "cuda" else device
         precision = "bf16" if precision == "auto" else precision
     else:
-        device = resolve_device("cpu" if converted and device == "auto" else device)
-    if converted and device != "cpu":
-        asked = f"--backend {backend}" if backend in RUNTIMES else "a converted network"
+        device = resolve_device("cpu" if devices == ("cpu",) and device == "auto" else device)
+    if device.split(":")[0] not in devices:
+        where = "a CPU" if devices == ("cpu",) else " or ".join(devices)
         raise SettingsError(
-            f"{asked} runs on a CPU, not on {device}; leave --device out, or use --backend torch"
+            f"{what} runs on {where}, not on {device}; leave --device out, or use --backend torch"
         )
-    if backend == "auto":
+    if named is None:
         backend = _fastest(device, precision, has_torch=has_torch)
-    if backend in RUNTIMES and find_spec(RUNTIMES[backend]) is None:
-        raise SettingsError(
-            f'--backend {backend} needs the package {RUNTIMES[backend]}; run: pip install "geoseg[{backend}]"'
-        )
-    precision = resolve_precision("fp32" if (backend, precision) == ("onnx", "auto") else precision, device)
-    _check(backend, precision)
+    kind = backend_kind(backend)
+    if find_spec(kind.package) is None:
+        raise SettingsError(f"--backend {backend} needs the package {kind.package}; run: {kind.install}")
+    if precision == "auto" and "bf16" not in kind.planes:
+        precision = "fp32"
+    precision = resolve_precision(precision, device)
+    if precision not in kind.planes:
+        raise _wrong_precision(kind, precision)
     _LOGGER.debug("%s runs the network on %s in %s", backend, device, precision)
     return backend, device, precision
 
@@ -85,7 +93,7 @@ def convert_or_torch(
         ModelError: If the network cannot be converted.
         SettingsError: If there is no int8 network for these chips.
     """
-    if backend == "torch":
+    if not backend_kind(backend).formats:
         _ = model.network  # so that weights that do not fit are found before the run starts
         return backend
     try:
@@ -99,17 +107,24 @@ def convert_or_torch(
 
 
 def _fastest(device: str, precision: str, *, has_torch: bool) -> str:
-    has_openvino = find_spec(RUNTIMES["openvino"]) is not None
+    has_openvino = _is_installed("openvino")
     if not has_torch:
-        return "openvino" if has_openvino or find_spec(RUNTIMES["onnx"]) is None else "onnx"
+        return "openvino" if has_openvino or not _is_installed("onnx") else "onnx"
     if precision == "int8":
         return "openvino"
     is_x86_cpu = device == "cpu" and platform.machine() in _X86
     return "openvino" if is_x86_cpu and has_openvino and can_convert() and precision != "fp16" else "torch"
 
 
-def _check(backend: str, precision: str) -> None:
-    if precision == "int8" and backend != "openvino":
-        raise SettingsError(f"--precision int8 needs --backend openvino, not {backend}")
-    if backend == "onnx" and precision != "fp32":
-        raise SettingsError(f"--backend onnx computes in fp32, not in {precision}; leave --precision out")
+def _is_installed(backend: str) -> bool:
+    return find_spec(backend_kind(backend).package) is not None
+
+
+def _wrong_precision(kind: BackendKind, precision: str) -> SettingsError:
+    if precision == "int8":
+        able = " or ".join(name for name in BACKENDS if precision in backend_kind(name).planes)
+        return SettingsError(f"--precision int8 needs --backend {able}, not {kind.name}")
+    known = " or ".join(kind.planes)
+    return SettingsError(
+        f"--backend {kind.name} computes in {known}, not in {precision}; leave --precision out"
+    )

@@ -10,26 +10,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geoseg.errors import ModelError, SettingsError
-from geoseg.inference.backends.onnx_ import OnnxBackend
-from geoseg.inference.backends.openvino_ import OpenVinoBackend
-from geoseg.inference.backends.torch_ import TorchBackend
+from geoseg.inference.backends import backend_kind
+from geoseg.inference.backends.protocol import BackendKind
 from geoseg.models.conversion import ChipShape, ConvertedNetwork, can_convert, to_onnx
 from geoseg.models.model import Model
-from geoseg.models.networks import size_divisor
-from geoseg.models.openvino_ir import resized
 from geoseg.models.sources import ONNX, ONNX_FILE, OPENVINO
 from geoseg.system.cache import keep, recall
 
 Say = Callable[[str], None]
-RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime"}
-"""Backend -> the package it needs; `pip install "geoseg[<backend>]"` brings it."""
-TITLES = {"openvino": "OpenVINO", "onnx": "ONNX Runtime"}
 
 _REVISION = 2
 """To be raised when networks are converted in another way."""
@@ -44,7 +38,7 @@ def converted_network(
 
     Args:
         model: The model.
-        backend: ``"openvino"`` or ``"onnx"``.
+        backend: A key of ``BACKENDS`` whose kind has ``formats``.
         precision: ``"fp32"``, ``"bf16"`` (computed from the fp32 network) or ``"int8"``.
         shape: The chips of a batch.
         say: Told when the network is converted.
@@ -56,20 +50,22 @@ def converted_network(
         SettingsError: If there is no int8 network for these chips.
         ModelError: If the network cannot be converted, or the runtime gives other answers than torch.
     """
+    kind = backend_kind(backend)
     if precision == "int8":
-        return _quantized(model, shape)
-    for form in (OPENVINO, ONNX) if backend == "openvino" else (ONNX,):
+        return _quantized(model, kind, shape)
+    for form in kind.formats:
         found = model.converted(form, "fp32", shape)
         if found is not None:
             return found
     if model.config is None:
         _ = model.network  # says that there is none, and what to do
     own = ChipShape(1, shape.bands, model.chip_size)
-    if backend == "openvino" and shape != own and recall(_cache_key(model, backend, shape)) is None:
+    if kind.resize is not None and shape != own and recall(_cache_key(model, backend, shape)) is None:
         whole = converted_network(model, backend, precision, own, say)
         with contextlib.suppress(ModelError):
-            model.loaded[OPENVINO, "fp32", shape] = resized(whole, shape)
-            return model.loaded[OPENVINO, "fp32", shape]
+            found = kind.resize(whole, shape)
+            model.loaded[found.format, "fp32", shape] = found
+            return found
     return exported_network(model, backend, shape, say)
 
 
@@ -78,7 +74,7 @@ def exported_network(model: Model, backend: str, shape: ChipShape, say: Say) -> 
 
     Args:
         model: The model, with a torch network.
-        backend: ``"openvino"`` or ``"onnx"``: what compares it with torch.
+        backend: As for ``converted_network``: what compares it with torch.
         shape: The chips of a batch.
         say: Told when the network is converted.
 
@@ -106,23 +102,32 @@ def check_conversion(model: Model, backend: str, network: ConvertedNetwork) -> N
     Raises:
         ModelError: If their probabilities differ by more than rounding explains.
     """
+    kind, settings = backend_kind(backend), OneInference(network.shape.batch, network.shape.side)
     chips = np.random.default_rng(0).normal(size=network.shape.dimensions).astype(np.float32)
-    expected = TorchBackend(model.network, divisor=size_divisor(model.network)).probabilities(chips)
-    difference = float(np.abs(_run(backend, network, chips) - expected).max())
+    expected = backend_kind("torch").make(model.network, settings).probabilities(chips)
+    difference = float(np.abs(kind.make(network, settings).probabilities(chips) - expected).max())
     if not difference <= _TOLERANCE:
         raise ModelError(
-            f"{TITLES[backend]} gives other answers than torch for this network (probabilities differ by up "
+            f"{kind.title} gives other answers than torch for this network (probabilities differ by up "
             f"to {difference:.2g}); use --backend torch"
         )
 
 
-def _run(backend: str, network: ConvertedNetwork, chips: NDArray[np.float32]) -> NDArray[np.float32]:
-    if backend == "onnx":
-        return OnnxBackend(network, forwards=1).probabilities(chips)
-    return OpenVinoBackend(network, forwards=1).probabilities(chips)
+@dataclass(frozen=True)
+class OneInference:
+    """How a network runs for a check: in fp32 on a CPU, once; see ``BackendSettings``."""
+
+    batch_size: int
+    chip_size: int
+    backend: str = ""
+    device: str = "cpu"
+    precision: str = "fp32"
+    forwards: int = 1
+    tta: str = "none"
+    temperature: float = 1.0
 
 
-def _quantized(model: Model, shape: ChipShape) -> ConvertedNetwork:
+def _quantized(model: Model, kind: BackendKind, shape: ChipShape) -> ConvertedNetwork:
     """The package's int8 network; for other chips than it was made for resized, which takes no time."""
     found = model.converted(OPENVINO, "int8", shape)
     if found is not None:
@@ -135,8 +140,9 @@ def _quantized(model: Model, shape: ChipShape) -> ConvertedNetwork:
         )
     own = model.converted(OPENVINO, "int8", shapes[0])
     assert own is not None  # it is listed
+    assert kind.resize is not None  # all that read OpenVINO's format can
     try:
-        model.loaded[OPENVINO, "int8", shape] = resized(own, shape)
+        model.loaded[OPENVINO, "int8", shape] = kind.resize(own, shape)
     except ModelError as error:
         raise SettingsError(
             f"--precision int8: the quantized network of {model.card.name} takes batches of "
@@ -147,19 +153,20 @@ def _quantized(model: Model, shape: ChipShape) -> ConvertedNetwork:
 
 
 def _convert(model: Model, backend: str, shape: ChipShape, say: Say) -> ConvertedNetwork:
+    kind = backend_kind(backend)
     if not can_convert():
         raise SettingsError(
             f"--backend {backend}: converting a network needs the packages onnx and onnxscript; "
-            f'run: pip install "geoseg[{backend}]"'
+            f"run: {kind.install}"
         )
-    say(f"converting the network for {TITLES[backend]}, once (some seconds)")
+    say(f"converting the network for {kind.title}, once (some seconds)")
     network = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(model.network, shape)})
     check_conversion(model, backend, network)
     return network
 
 
 def _cache_key(model: Model, backend: str, shape: ChipShape) -> str:
-    versions = [_version(name) for name in (RUNTIMES[backend], "torch", "onnx", "onnxscript")]
+    versions = [_version(name) for name in (backend_kind(backend).package, "torch", "onnx", "onnxscript")]
     parts = (model.hash, backend, *map(str, shape.dimensions), *versions, str(_REVISION))
     return f"{backend}-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:40]}"
 

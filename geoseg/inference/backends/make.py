@@ -6,55 +6,16 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.inference.backends import backend_kind
 from geoseg.inference.backends.convert import converted_network
-from geoseg.inference.backends.onnx_ import OnnxBackend
-from geoseg.inference.backends.openvino_ import OpenVinoBackend
-from geoseg.inference.backends.protocol import Backend
-from geoseg.inference.backends.torch_ import TorchBackend
+from geoseg.inference.backends.protocol import Backend, BackendSettings
 from geoseg.inference.backends.tta import SymmetricBackend
-from geoseg.models import Model, size_divisor
+from geoseg.models import Model
 from geoseg.models.conversion import ChipShape
-
-
-class BackendSettings(Protocol):
-    """The settings of a run that a backend needs."""
-
-    @property
-    def backend(self) -> str:
-        """``"torch"``, ``"openvino"`` or ``"onnx"``."""
-
-    @property
-    def device(self) -> str:
-        """``"cpu"``, ``"cuda:0"`` ..."""
-
-    @property
-    def precision(self) -> str:
-        """``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``."""
-
-    @property
-    def chip_size(self) -> int:
-        """Side of a chip in pixels."""
-
-    @property
-    def batch_size(self) -> int:
-        """Chips in every inference."""
-
-    @property
-    def forwards(self) -> int:
-        """Inferences in flight at once."""
-
-    @property
-    def tta(self) -> str:
-        """A key of ``tta.SYMMETRIES``."""
-
-    @property
-    def temperature(self) -> float:
-        """Divides the logits before the softmax."""
 
 
 def make_backend(model: Model, settings: BackendSettings) -> Backend:
@@ -64,7 +25,13 @@ def make_backend(model: Model, settings: BackendSettings) -> Backend:
         ModelError: If the backend cannot run the network.
         SettingsError: If this machine cannot run it in the precision.
     """
-    backend = _plain_backend(model, settings)
+    kind = backend_kind(settings.backend)
+    if kind.formats:
+        shape = ChipShape(settings.batch_size, len(model.bands), settings.chip_size)
+        network = converted_network(model, kind.name, settings.precision, shape, _keep_quiet)
+    else:
+        network = model.network
+    backend = kind.make(network, settings)
     return backend if settings.tta == "none" else SymmetricBackend(backend, settings.tta)
 
 
@@ -122,26 +89,6 @@ class PendingBackend:
             made.prepare_thread()
             self._local.is_prepared = True
         return made.probabilities(chips)
-
-
-def _plain_backend(model: Model, settings: BackendSettings) -> Backend:
-    """Create the backend without test-time augmentation."""
-    if settings.backend == "torch":
-        return TorchBackend(
-            model.network,
-            device=settings.device,
-            precision=settings.precision,
-            batch_size=settings.batch_size,
-            divisor=size_divisor(model.network),
-            temperature=settings.temperature,
-        )
-    shape = ChipShape(settings.batch_size, len(model.bands), settings.chip_size)
-    network = converted_network(model, settings.backend, settings.precision, shape, _keep_quiet)
-    if settings.backend == "onnx":
-        return OnnxBackend(network, forwards=settings.forwards, temperature=settings.temperature)
-    return OpenVinoBackend(
-        network, precision=settings.precision, forwards=settings.forwards, temperature=settings.temperature
-    )
 
 
 def _keep_quiet(_message: str) -> None:

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ModelError
+from geoseg.inference.backends.protocol import BackendKind, BackendSettings
 from geoseg.models.conversion import INPUTS, OUTPUT, ConvertedNetwork
 from geoseg.models.onnx_file import read_metadata
+from geoseg.models.sources import ONNX
 from geoseg.system.cpu import cores
 
 _ERRORS_ONLY = 3
@@ -81,3 +83,25 @@ class OnnxBackend:
             listed = self.network.shape.dimensions
             raise ModelError(f"the converted network takes chips of {shape}, not {listed} as listed")
         return session
+
+
+def _make(network: ConvertedNetwork, settings: BackendSettings) -> OnnxBackend:
+    return OnnxBackend(network, forwards=settings.forwards, temperature=settings.temperature)
+
+
+def _providers(onnxruntime: Any) -> dict[str, Any]:
+    return {"providers": list(onnxruntime.get_available_providers())}
+
+
+KIND = BackendKind(
+    name="onnx",
+    title="ONNX Runtime",
+    package="onnxruntime",
+    install='pip install "geoseg[onnx]"',
+    devices=("cpu",),
+    planes={"fp32": 197},
+    loaded=330_000_000,
+    make=_make,
+    formats=(ONNX,),
+    describe=_providers,
+)

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from geoseg.errors import RunError
 from geoseg.grid import Block, Grid
+from geoseg.inference.backends.protocol import BackendKind, BackendSettings
 from geoseg.inference.device_sum import DeviceSums
+from geoseg.models.networks import size_divisor
 from geoseg.system.cpu import cores
 
 if TYPE_CHECKING:
@@ -143,3 +145,26 @@ def _upsample(logits: Tensor, shape: tuple[int, int]) -> Tensor:
     if tuple(logits.shape[-2:]) == tuple(shape):
         return logits
     return torch.nn.functional.interpolate(logits, size=shape, mode="bilinear", align_corners=False)
+
+
+def _make(network: nn.Module, settings: BackendSettings) -> TorchBackend:
+    return TorchBackend(
+        network,
+        device=settings.device,
+        precision=settings.precision,
+        batch_size=settings.batch_size,
+        divisor=size_divisor(network),
+        temperature=settings.temperature,
+    )
+
+
+KIND = BackendKind(
+    name="torch",
+    title="torch",
+    package="torch",
+    install="pip install torch",
+    devices=("cpu", "cuda", "mps"),
+    planes={"fp32": 190, "bf16": 190, "fp16": 190},
+    loaded=750_000_000,
+    make=_make,
+)

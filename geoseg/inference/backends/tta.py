@@ -17,6 +17,7 @@ from geoseg.grid import Block, Grid
 from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.backends.torch_ import TorchBackend
 from geoseg.inference.device_sum import DeviceSums
+from geoseg.inference.sums import HostSums, WeightedSums
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,15 +81,11 @@ class SymmetricBackend:
         mean: NDArray[np.float32] = total / np.float32(len(SYMMETRIES[self.tta]))
         return mean
 
-    def begin_sums(self, grid: Grid, block: Block, classes: int) -> DeviceSums:
-        """Begin a block whose sums stay on the device.
-
-        Raises:
-            TypeError: If the inner backend keeps no sums on a device.
-        """
+    def begin_sums(self, grid: Grid, block: Block, classes: int) -> WeightedSums:
+        """Begin a block whose sums stay on the device, where the inner backend is torch's."""
         inner = self.inner
         if not isinstance(inner, TorchBackend):
-            raise TypeError(f"{inner.name} keeps nothing on a device")
+            return HostSums(self, grid, block, classes)
 
         def run(chips: Tensor) -> Tensor:
             total = None

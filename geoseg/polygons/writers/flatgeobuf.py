@@ -31,3 +31,6 @@ class FlatGeobuf:
             layer_options={"SPATIAL_INDEX": "YES"},
             layer_metadata=as_metadata(table.provenance),
         )
+
+
+FLATGEOBUF = FlatGeobuf()

@@ -45,3 +45,7 @@ class GeoJsonSequence:
                 "RS": "YES" if self.separated else "NO",
             },
         )
+
+
+GEOJSON_LINES = GeoJsonSequence("newline-delimited GeoJSON", ".geojsonl", separated=False)
+GEOJSON_SEQUENCE = GeoJsonSequence("GeoJSON text sequence", ".geojsons", separated=True)

@@ -68,6 +68,9 @@ class GeoPackage:
             database.execute(_STYLE, (LAYER, GEOMETRY, categories_qml(table.legend), FIXED_TIME))
 
 
+GEOPACKAGE = GeoPackage()
+
+
 def categories_qml(legend: Iterable[LandClass]) -> str:
     """Return a categorised renderer with one named, coloured fill per class.
 

@@ -38,6 +38,9 @@ class GeoParquet:
         write_geoparquet(table, path, schema=table.schema, batches=table.batches_with_boxes())
 
 
+GEOPARQUET = GeoParquet()
+
+
 def write_geoparquet(
     table: PolygonTable,
     path: Path,

@@ -62,9 +62,9 @@ def zonal_of_map(
 
 
 def zonal_of_run(
-    stats: Sequence[str] | None, polygons: PathLike | None, scene: Scene, bands: Sequence[str], window: Window
-) -> Zonal | None:
-    """Read the statistics of its scene for the polygons of a prediction; return None if there are none.
+    stats: Sequence[str], polygons: PathLike | None, scene: Scene, bands: Sequence[str], window: Window
+) -> Zonal:
+    """Read which statistics of its scene the polygons of a prediction get.
 
     Args:
         stats: See ``zonal_of_map``.
@@ -77,8 +77,6 @@ def zonal_of_run(
         SettingsError: If there is no file for polygons, or a statistic cannot be understood.
         SceneError: If a band is missing.
     """
-    if stats is None:
-        return None
     if polygons is None:
         raise SettingsError("--stats adds columns to polygons; give --polygons OUT.gpkg too")
     return zonal_of_scene(stats, named_as(scene, bands), (window.row, window.col))

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
+from geoseg.inference.backends import BACKENDS, backend_kind
 from geoseg.training.chips.chips import TrainingChips, ValidationChips
 
 
@@ -109,7 +110,8 @@ class ChipDataModule(LightningDataModule):  # type: ignore[misc]
 
 def _start_method() -> str:
     """Choose how readers start: forked, but from a clean process where a runtime has threads."""
-    has_threads = any(name in sys.modules for name in ("openvino", "onnxruntime", "nncf"))
+    runtimes = {kind.package for kind in map(backend_kind, BACKENDS) if kind.formats} | {"nncf"}
+    has_threads = not runtimes.isdisjoint(sys.modules)
     methods = multiprocessing.get_all_start_methods()
     wanted = "forkserver" if has_threads else "fork"
     return wanted if wanted in methods else "spawn"

@@ -182,7 +182,7 @@ DEFAULT_TERMS = (LossTerm(name="cross_entropy", smoothing=0.05), LossTerm(name="
 class LossSettings:
     """What is minimised."""
 
-    terms: tuple[LossTerm, ...] = setting(DEFAULT_TERMS, "the losses that are added")
+    terms: tuple[LossTerm, ...] = setting(DEFAULT_TERMS, f"the losses that are added, of {', '.join(LOSSES)}")
     learned: bool = setting(False, "learn the terms' weights by uncertainty weighting (Kendall et al. 2018)")
     class_weights: str = setting("none", "weights of classes in pixel-wise losses", choices=CLASS_WEIGHTS)
     effective_beta: float = setting(0.9999, "effective: beta of Cui et al. (2019)", least=0, most=0.99999999)

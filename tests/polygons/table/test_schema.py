@@ -18,7 +18,7 @@ from geoseg.polygons.table.schema import (
     arrow_schema,
     check_version,
 )
-from geoseg.polygons.writers import write_polygons
+from geoseg.polygons.writers.writing import write_polygons
 from tests.polygons.helpers import trace_files
 
 PAGE = Path(__file__).parents[3] / "docs" / "polygons.md"

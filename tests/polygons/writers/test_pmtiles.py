@@ -20,11 +20,11 @@ from pmtiles.tile import Compression, TileType, tileid_to_zxy
 
 from geoseg.polygons.table import rows
 from geoseg.polygons.table.wkb import binary_values
-from geoseg.polygons.writers import write_polygons
 from geoseg.polygons.writers.earth import MERCATOR_SIDE, zoom_range
 from geoseg.polygons.writers.pmtiles import writer
 from geoseg.polygons.writers.pmtiles.pieces import CELL, TilePolygons, without_small
 from geoseg.polygons.writers.pmtiles.vector_tile import encode_shapes, encode_tile, varints
+from geoseg.polygons.writers.writing import write_polygons
 from tests.polygons.conftest import write_raster
 from tests.polygons.helpers import noise, trace, trace_files
 

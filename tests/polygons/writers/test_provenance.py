@@ -8,8 +8,8 @@ from shapely.geometry import box
 
 from geoseg.errors import OutputError
 from geoseg.polygons.provenance import choice_tags, table_provenance
-from geoseg.polygons.writers import write_polygons
 from geoseg.polygons.writers.read_provenance import read_provenance
+from geoseg.polygons.writers.writing import write_polygons
 from geoseg.units import parse_area
 from tests.polygons.helpers import trace_files
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import weakref
 from contextlib import closing
@@ -16,22 +17,20 @@ import pyogrio
 import pyproj
 import pytest
 import shapely
+from click.testing import CliRunner
 
+from geoseg.cli.polygonize import polygonize
+from geoseg.cli.predict import predict
 from geoseg.errors import OutputError, RunError
 from geoseg.polygons.table import rows
 from geoseg.polygons.table.schema import arrow_schema
-from geoseg.polygons.writers import (
-    SUFFIXES,
-    WRITERS,
-    check_target,
-    write_polygons,
-    writer_for,
-)
+from geoseg.polygons.writers import WRITERS
+from geoseg.polygons.writers.writing import check_target, write_polygons, writer_for
 from geoseg.units import Area
 from tests.polygons.conftest import write_raster
 from tests.polygons.helpers import trace_files
 
-every_format = pytest.mark.parametrize("suffix", SUFFIXES)
+every_format = pytest.mark.parametrize("suffix", WRITERS)
 TABLES = (".gpkg", ".fgb", ".parquet")
 every_table = pytest.mark.parametrize("suffix", TABLES)
 """Formats that hold the table as it is, in the map's CRS."""
@@ -222,14 +221,22 @@ def test_stale_sidecars_go(table, tmp_path):
     assert read(path).num_rows == len(table)
 
 
-@pytest.mark.parametrize("name", ["out.shp", "out", "out.geojson"])
+@pytest.mark.parametrize("name", ["out.shp", "out", "out.gpkg.txt"])
 def test_other_endings_are_refused(name):
     with pytest.raises(OutputError, match=r"\.gpkg.*\.fgb.*\.parquet.*\.geojsonl.*\.geojsons.*\.pmtiles"):
         writer_for(Path(name))
 
 
+@every_format
+def test_users_read_of_it(suffix):
+    for verb in (predict, polygonize):
+        assert re.search(rf"\{suffix}\b", CliRunner().invoke(verb, ["--help"]).output)
+    page = (Path(__file__).parents[3] / "docs" / "polygons.md").read_text("utf-8")
+    assert f"\n| `{suffix}` | " in page
+
+
 def test_endings_may_be_upper_case():
-    assert writer_for(Path("OUT.GPKG")) is WRITERS[0]
+    assert writer_for(Path("OUT.GPKG")).name == "GeoPackage"
 
 
 def test_geopackage_version_index_and_style(table, tmp_path):

@@ -24,8 +24,8 @@ from affine import Affine
 
 from geoseg.errors import OutputError, SettingsError
 from geoseg.polygons.table.schema import COLUMNS, arrow_schema
-from geoseg.polygons.writers import write_polygons
 from geoseg.polygons.writers.fiboa import FIBOA, VECOREL
+from geoseg.polygons.writers.writing import write_polygons
 from tests.polygons.conftest import write_raster
 from tests.polygons.helpers import trace_files
 

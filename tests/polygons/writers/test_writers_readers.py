@@ -15,7 +15,7 @@ import shapely
 
 from geoseg.files import publish
 from geoseg.polygons.table import rows
-from geoseg.polygons.writers import stage_polygons, write_polygons
+from geoseg.polygons.writers.writing import stage_polygons, write_polygons
 from tests.polygons.helpers import trace_files
 
 REGION = (500_000, 5_199_900, 500_100, 5_200_000)

@@ -15,8 +15,8 @@ import shapely
 from affine import Affine
 
 from geoseg.errors import SettingsError
-from geoseg.polygons.writers import write_polygons
 from geoseg.polygons.writers.earth import lonlat_bounds, zoom_range
+from geoseg.polygons.writers.writing import write_polygons
 from tests.polygons.conftest import write_raster
 from tests.polygons.helpers import trace_files
 

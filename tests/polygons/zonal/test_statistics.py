@@ -167,7 +167,7 @@ def test_where_the_scene_ends_there_are_no_values(tmp_path, class_map):
 def test_exactextract_agrees(tmp_path, class_map, bands):
     exactextract = pytest.importorskip("exactextract")
     geopandas = pytest.importorskip("geopandas")
-    from geoseg.polygons.writers import write_polygons
+    from geoseg.polygons.writers.writing import write_polygons
 
     path = write_raster(tmp_path / "scene.tif", bands, nodata=0, names=["red", "nir", "B8"])
     zonal = zonal_of_scene(["red:mean", "red:std", "B8:max", "nir:count"], open_scene(path), (0, 0))
@@ -264,7 +264,7 @@ def test_columns_are_written_before_the_geometry(tmp_path, class_map, bands):
     import pyarrow.parquet as pq
 
     from geoseg.polygons.table.schema import COLUMNS
-    from geoseg.polygons.writers import write_polygons
+    from geoseg.polygons.writers.writing import write_polygons
 
     path = write_raster(tmp_path / "scene.tif", bands, nodata=0, names=["red", "nir", "B8"])
     zonal = zonal_of_scene(["ndvi", "red:count"], open_scene(path), (0, 0))

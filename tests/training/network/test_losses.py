@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from geoseg.classes import IGNORE
 from geoseg.training.network.losses import LOSSES
 from geoseg.training.network.losses.class_weights import class_weights
 from geoseg.training.network.losses.loss import LearnedSum, WeightedSum, build_loss, make_loss
+from geoseg.training.recipe.example import example
 from geoseg.training.recipe.settings import LossSettings, LossTerm
 
 CLASSES = 4
@@ -31,6 +35,12 @@ EVERY = [
     pytest.param(lambda: make("cross_entropy+dice+lovasz"), id="sum"),
     pytest.param(lambda: make("cross_entropy+dice", learned=True), id="learned"),
 ]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_users_read_of_it(name):
+    assert f"`{name}`" in (Path(__file__).parents[3] / "docs" / "train.md").read_text("utf-8")
+    assert re.search(rf"^terms = .*  # .*\b{name}\b", example(), re.MULTILINE)
 
 
 def batch(seed=0, ignored=0.3):

@@ -66,6 +66,9 @@ class PMTiles:
         write_archive(path, tiles, bounds, _metadata(table, (lowest, highest), bounds))
 
 
+PMTILES = PMTiles()
+
+
 def write_archive(
     path: Path,
     tiles: Iterable[tuple[int, bytes]],
