@@ -17,6 +17,7 @@ os.environ |= {
 
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import rasterio
@@ -24,8 +25,13 @@ from rasterio.transform import Affine
 
 from geoseg.classes import LandClass
 from geoseg.models.card import ModelBand, ModelCard
+from geoseg.system.cpu import cores
 
 pytest_plugins = ["tests.fixtures"]
+
+# No test is a measurement of time: on a machine that others use too, any step may take a second.
+hypothesis.settings.register_profile("geoseg", deadline=None)
+hypothesis.settings.load_profile("geoseg")
 
 SAMPLES = Path(__file__).parents[1] / "sample_tiles"
 
@@ -36,25 +42,30 @@ TINY_CLASSES = (
 )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Choose the processes of ``-n auto``: none but this one for single files, which more would only delay."""
+    if all(Path(argument.partition("::")[0]).is_file() for argument in config.args):
+        return 0
+    return min(4, cores())  # each holds up to 2 GB
+
+
 # What runs whole commands, other processes, clusters, training, QGIS or whole conversions: by folder or file.
 E2E = (
     "execute/",
-    "qgis/",
-    "verbs/",
-    "workflows/",
     "inference/test_backends.py",
     "inference/test_conversion.py",
-    "models/test_converted.py",
-    "models/test_resize.py",
+    "models/test_openvino_ir.py",
     "plan/test_batch.py",
-    "plan/test_forwards.py",
     "plan/test_plan.py",
+    "qgis/",
     "sample_tiles/test_make.py",
-    "training/test_calibrate.py",
-    "training/test_check_labels.py",
+    "training/held_out/test_held_out.py",
+    "training/label_check/test_check_labels.py",
+    "training/network/test_transfer.py",
     "training/test_cross_validation.py",
-    "training/test_held_out.py",
-    "training/test_transfer.py",
+    "verbs/",
+    "workflows/",
 )
 E2E_NEEDS = {"real_data", "qgis"}
 E2E_MARKS = {"browser", "gpu", "qgis", "realdata"}
@@ -112,7 +123,8 @@ def save_tiny(folder: Path, seed: int = 0, **changes) -> Path:
 def _own_cache(tmp_path_factory):
     """Converted networks of tests are shared among them, and not kept among the user's."""
     with pytest.MonkeyPatch.context() as patch:
-        folder = str(tmp_path_factory.mktemp("cache"))
+        base = tmp_path_factory.getbasetemp()
+        folder = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
         for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
             patch.setenv(variable, folder)
         yield

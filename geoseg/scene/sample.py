@@ -78,18 +78,18 @@ class Sampler:
         rows = [numbers.index(band) for band in bands]
         for times in range(2):
             if times == len(self._samples):
-                self._samples.append(self._look())
-            look = self._samples[times]
-            raw = Raw([look.stored[row] for row in rows], look.missing[rows], look.hidden)
+                self._samples.append(self._read_windows())
+            sampled = self._samples[times]
+            raw = Raw([sampled.stored[row] for row in rows], sampled.missing[rows], sampled.hidden)
             valid = raw.valid(invalid_where)
             stored = tuple(values[valid] for values in raw.stored)
-            sample = Sample(stored, raw.missing[:, valid], look.hidden.size, look.is_whole)
+            sample = Sample(stored, raw.missing[:, valid], sampled.hidden.size, sampled.is_whole)
             if sample.pixels or sample.is_whole:
                 break
         return sample
 
-    def _look(self) -> _SampledWindows:
-        """Read the pixels of the first look, or of the second, which sees more."""
+    def _read_windows(self) -> _SampledWindows:
+        """Read the windows of the first sample, or of the second, which has four times as many."""
         scene = self._scene
         rows, cols = scene.shape
         is_whole = rows * cols <= _READ_WHOLE * self._n_pixels

@@ -49,6 +49,7 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_predict_names_the_map_after_the_scene(scene, tiny_model, tmp_path):
     done = geoseg(
         "predict", scene, "--model", tiny_model, "--force", "--confidence", "conf.tif", cwd=tmp_path

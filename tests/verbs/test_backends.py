@@ -35,6 +35,7 @@ def reference(tmp_path_factory):
     return predict(SAMPLES / "odd.tif", path, backend="torch", precision="fp32")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])
 def test_maps_agree_with_torch(reference, backend, tmp_path):
     classes, tags, report = predict(

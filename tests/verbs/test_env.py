@@ -98,6 +98,7 @@ def test_stdout_is_json_and_nothing_else(monkeypatch, capsys, found):
     assert capsys.readouterr().out == found.text() + "\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "words"),
     [
@@ -128,6 +129,7 @@ def test_a_backend_that_is_not_installed_is_no_problem_but_says_how_to_get_it(mo
     assert found.problems == ()
 
 
+@pytest.mark.slow
 def test_a_foreign_proj_is_named(tmp_path):
     done = in_a_process("--json", PROJ_DATA=str(tmp_path), PROJ_LIB=str(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -138,6 +140,7 @@ def test_a_foreign_proj_is_named(tmp_path):
     assert "problem" in content["proj"]["rasterio"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_no_gdal_data_is_named(tmp_path):
     done = in_a_process("--json", GDAL_DATA=str(tmp_path))
     problems = "\n".join(json.loads(done.stdout)["problems"])

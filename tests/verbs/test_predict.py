@@ -124,7 +124,7 @@ class TestEveryValidPixel:
             network={"decoder_channels": [16, 8, 8, 8, 8]},
         )
         scene = make_scene(tmp_path / "odd.tif", (90, 77), holes=False)
-        result = run(scene, model, tmp_path / "a", chip_size=50, overlap=7)
+        result = run(scene, model, tmp_path / "a", chip_size=50, overlap=7, backend="torch")
         assert np.all(pixels(result.outputs["classes"]) != 255)
 
     def test_an_output_smaller_than_the_chip_is_upsampled(self, tmp_path):
@@ -135,7 +135,8 @@ class TestEveryValidPixel:
             network={"upsampling": 1, "decoder_segmentation_channels": 16},
         )
         scene = make_scene(tmp_path / "odd.tif", (90, 77), holes=False)
-        assert np.all(pixels(run(scene, model, tmp_path / "a").outputs["classes"]) != 255)
+        result = run(scene, model, tmp_path / "a", backend="torch")
+        assert np.all(pixels(result.outputs["classes"]) != 255)
 
     @pytest.mark.parametrize(
         "georeferencing",
@@ -167,7 +168,7 @@ class TestEveryValidPixel:
             raster.write(nir, 2)
         for rule, missing in (("all", 0), ("any", 400)):
             model = save_tiny(tmp_path / rule, invalid_where=rule)
-            result = run(scene, model, tmp_path / f"out-{rule}")
+            result = run(scene, model, tmp_path / f"out-{rule}", backend="torch")
             assert np.count_nonzero(pixels(result.outputs["classes"]) == 255) == missing
 
 
@@ -214,11 +215,12 @@ class TestWhatTheNetworkSees:
     @pytest.mark.parametrize(("tta", "temperature"), [("none", 2.0), ("flips", 1.0), ("d4", 4.0)])
     def test_every_augmentation_has_its_own_calibration(self, tta, temperature, scene, tmp_path):
         model = save_tiny(tmp_path / "m", temperatures={"none": 2.0, "d4": 4.0})
-        result = run(scene, model, tmp_path / "a", tta=tta)
+        result = run(scene, model, tmp_path / "a", tta=tta, backend="torch")
         assert result.report["settings"]["temperature"] == temperature
         assert result.report["model"]["calibrated"] == (tta != "flips")
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_the_real_scene_gives_one_answer(real_data, tmp_path):
     """A corner of the dakota scene with holes through the bundled model: blocks and threads change no byte."""

@@ -14,7 +14,6 @@ import geoseg
 from geoseg.errors import OutputError, SettingsError
 from geoseg.models import describe, load_card, open_model
 from geoseg.models.conversion import ChipShape
-from geoseg.models.sources import BUNDLED
 from geoseg.verbs.quantize import enough_chips, quantize_model
 from tests.conftest import SAMPLES, make_scene, save_tiny
 
@@ -33,6 +32,7 @@ def quantized(tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_what_it_costs_is_measured_and_shown(quantized):
     measured = quantized.measured
     with rasterio.open(SAMPLES / "farmland.tif") as one, rasterio.open(SAMPLES / "heldout.tif") as other:
@@ -50,18 +50,14 @@ def test_what_it_costs_is_measured_and_shown(quantized):
     assert "network-int8.xml" in json.loads((quantized.folder / "mlm.json").read_text())["assets"]
 
 
-def test_a_folder_with_the_name_of_a_bundled_model_is_compared_with_itself(tmp_path, monkeypatch):
-    """Its path, as Python writes it, is the bundled model's name."""
-    mine = tmp_path / "dakota-crops"
-    shutil.copytree(BUNDLED / "dubai-landcover", mine)
+@pytest.mark.slow
+def test_a_folder_with_the_name_of_a_bundled_model_is_compared_with_itself(tiny_model, tmp_path, monkeypatch):
+    """Its path, as Python writes it, is the bundled model's name, whose bands the scene lacks."""
+    shutil.copytree(tiny_model, tmp_path / "dakota-crops")
+    make_scene(tmp_path / "scene.tif")
     monkeypatch.chdir(tmp_path)
-    pixels = np.random.default_rng(0).integers(0, 255, (3, 90, 80), dtype=np.uint8)
-    with rasterio.open(
-        "scene.tif", "w", driver="GTiff", dtype="uint8", count=3, height=90, width=80
-    ) as raster:
-        raster.write(pixels)
-    made = quantize_model("./dakota-crops", ["scene.tif"], "out", chips=1, bands=[1, 2, 3])
-    assert made.measured["agreement"] > 0.9
+    made = quantize_model("./dakota-crops", ["scene.tif"], "out", chips=1, force=True)
+    assert made.measured["agreement"] > 0.5  # random weights; by the bundled model nothing could be mapped
 
 
 def test_the_package_stays_small(quantized):
@@ -107,6 +103,7 @@ def test_its_network_really_computes_in_int8(quantized):
             assert "FakeQuantize" not in sources, "confidence would be rounded to 8 bits"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_network(tiny_model, tmp_path):
     scene = make_scene(tmp_path / "scene.tif")
     hashes = {
@@ -131,7 +128,7 @@ def test_what_is_wrong_is_said_before_anything_is_done(tiny_model, scene, tmp_pa
     assert not (tmp_path / "m").exists()
 
 
-@pytest.mark.parametrize("chip_size", [96, 256, 520])
+@pytest.mark.parametrize("chip_size", [96, 520])
 def test_it_takes_chips_of_other_sizes(quantized, tmp_path, chip_size):
     maps = []
     for precision in ("fp32", "int8"):
@@ -159,6 +156,7 @@ def test_what_its_strides_do_not_suit_is_refused(quantized, tmp_path):
     assert not (tmp_path / "m.tif").exists()
 
 
+@pytest.mark.slow
 def test_results_and_nothing_else_go_to_stdout(tiny_model, tmp_path):
     import subprocess
     import sys

@@ -178,6 +178,7 @@ class TestNobodyIsLeft:
 
         return refuse
 
+    @pytest.mark.slow
     def test_the_run_ends_and_can_be_resumed(self, scene, tiny_model, tmp_path, two, refusing, monkeypatch):
         monkeypatch.setattr(pool, "_PATIENCE", 2.0)
         refusing(may_come_back=False)

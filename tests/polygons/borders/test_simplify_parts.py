@@ -121,6 +121,7 @@ def is_common_end(lines, line, i, j, tails, shared) -> bool:
 
 
 class TestTouching:
+    @pytest.mark.slow
     @given(some_lines, st.sampled_from([1, 7, 100, 5000]))
     @settings(deadline=None, max_examples=150)
     def test_every_touch_is_found_and_nothing_far_apart(self, lines, scale):
