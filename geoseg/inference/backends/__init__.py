@@ -1,4 +1,4 @@
-"""What runs a network: one module a runtime, one protocol.
+"""Backends, which run a network: one protocol, one module per runtime.
 
 To add a backend, write its class and its ``KIND`` in a file beside these, as ``protocol`` says, and add one
 line to ``BACKENDS``. The command line, plans, ``geoseg env`` and the tests that every backend passes know it
@@ -20,11 +20,11 @@ BACKENDS: Mapping[str, str] = {
     "openvino": "openvino_",
     "onnx": "onnx_",
 }
-"""The module of each backend, by what ``--backend`` calls it."""
+"""Module of each backend, by its name for ``--backend``."""
 
 
 def backend_kind(name: str) -> BackendKind:
-    """Give what is known of a backend before it is made: the ``KIND`` of its module.
+    """Return what is known of a backend before it is created: the ``KIND`` of its module.
 
     Args:
         name: A key of ``BACKENDS``.

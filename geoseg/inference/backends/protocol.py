@@ -1,4 +1,4 @@
-"""What a backend is: it takes normalised chips and gives probabilities; its ``KIND`` says what it can do."""
+"""The protocol of a backend: normalised chips to probabilities; its ``KIND`` says what it can do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in reports: a key of ``BACKENDS``."""
+        """Name in reports: a key of ``BACKENDS``."""
 
     @property
     def device(self) -> str:

@@ -1,4 +1,4 @@
-"""Vector formats that a table of polygons is written to: one module a format, one protocol.
+"""Write a polygon table to a file: one protocol, one module per format; ``WRITERS`` lists them.
 
 To add a format, write its writer in a file beside these, as ``writing.PolygonWriter`` says, and add one line
 to ``WRITERS``. The command line, the checks before a run and the tests that every format passes know it from

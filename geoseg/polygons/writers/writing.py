@@ -20,42 +20,42 @@ class PolygonWriter(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call the format."""
+        """Name of the format, for messages."""
 
     @property
     def suffix(self) -> str:
-        """Ending of its files, with the dot."""
+        """File name ending, with the dot."""
 
     @property
     def driver(self) -> str | None:
-        """The GDAL driver it needs, if any."""
+        """Name of the GDAL driver that it needs, or None."""
 
     @property
     def on_earth(self) -> bool:
-        """Whether it takes only maps whose CRS ties them to the Earth."""
+        """Whether the format needs a map whose CRS ties it to the Earth."""
 
     def write(self, table: PolygonTable, path: Path) -> None:
-        """Write all rows, with the provenance once in the file's metadata.
+        """Write all rows, and the provenance once into the file's metadata.
 
         Args:
-            table: The rows.
+            table: The table.
             path: A file that does not exist yet.
         """
 
 
 _FULL = 2**20
-"""A disk with less room is full: writers ask for more at a time."""
+"""Free bytes below which a disk counts as full: writers request more than this at once."""
 
 
 def writer_for(path: Path, *, fiboa: bool = False) -> PolygonWriter:
-    """Choose the writer of the format that a file name ends in.
+    """Choose the writer by the ending of a file name.
 
     Args:
         path: The file; its name without the ending becomes the name of fiboa's collection.
-        fiboa: Whether fiboa's columns are asked for.
+        fiboa: Whether to add fiboa's columns.
 
     Raises:
-        OutputError: If no writer has that ending, or fiboa's columns do not go into it.
+        OutputError: If no writer has that ending, or the format cannot hold fiboa's columns.
     """
     suffix = path.suffix.lower()
     if suffix not in WRITERS:
@@ -76,12 +76,12 @@ def _writer_of(suffix: str) -> PolygonWriter:
 
 
 def check_target(path: Path, crs: Any, *, fiboa: bool = False) -> PolygonWriter:
-    """Refuse before any work what could not be written after it.
+    """Check that a file can be written, before any work is done.
 
     Args:
         path: The file.
         crs: The map's CRS (anything pyproj understands), or None.
-        fiboa: Whether fiboa's columns are asked for.
+        fiboa: Whether to add fiboa's columns.
 
     Returns:
         The writer of the format.
@@ -108,15 +108,15 @@ def check_target(path: Path, crs: Any, *, fiboa: bool = False) -> PolygonWriter:
 
 
 def stage_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> StagedFile:
-    """Write a table to a hidden file beside the one it is to become.
+    """Write a table to a file under a temporary name.
 
     Args:
-        table: The rows.
-        path: The final name; its ending says the format.
-        fiboa: Add fiboa's columns.
+        table: The table.
+        path: The final name; its ending determines the format.
+        fiboa: Whether to add fiboa's columns.
 
     Returns:
-        The complete file; ``files.publish`` gives it its name.
+        The complete file; ``files.publish`` gives it its final name.
 
     Raises:
         OutputError: If the format cannot be written; see ``check_target``.
@@ -128,7 +128,7 @@ def stage_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> S
     try:
         writer.write(table, file.staged)
     except BaseException as error:
-        is_full = _is_full(path.parent)  # asked before the room is given back; SQLite and GDAL do not say it
+        is_full = _is_full(path.parent)  # before the file is removed; SQLite and GDAL do not report it
         discard([file])
         if isinstance(error, (OSError, RuntimeError)):
             why = "the disk is full; make room" if is_full else str(error)
@@ -145,12 +145,12 @@ def _is_full(folder: Path) -> bool:
 
 
 def write_polygons(table: PolygonTable, path: Path, *, fiboa: bool = False) -> None:
-    """Write a table in the format its name ends in; the file appears when it is complete.
+    """Write a table to a file, which appears when it is complete.
 
     Args:
-        table: The rows.
-        path: The file; replaced if it exists.
-        fiboa: Add fiboa's columns.
+        table: The table.
+        path: The file, replaced if it exists; its ending determines the format.
+        fiboa: Whether to add fiboa's columns.
 
     Raises:
         OutputError: If the format cannot be written; see ``check_target``.
