@@ -1,4 +1,4 @@
-"""Classes of maps: ids, names and colours."""
+"""Land-cover classes of a map: ids, names and colours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from geoseg.errors import ModelError, SettingsError
 NODATA = 255
 """Nodata in every raster that geoseg writes; never a class, a confidence or a probability."""
 IGNORE = 255
-"""What labels hold where nothing is labelled; such pixels change neither a loss nor a score."""
+"""Label of pixels without a label; they count in no loss and no score."""
 MAX_CLASS_ID = 254
 """The class map is uint8 and 255 is its nodata value."""
 _COLOR = re.compile(r"#[0-9a-f]{6}")
@@ -26,7 +26,7 @@ class LandClass:
 
     Attributes:
         id: Label value in the class map, 0-254.
-        name: What people read.
+        name: Name that people read.
         color: "#rrggbb", lower case.
 
     Raises:
@@ -47,13 +47,13 @@ class LandClass:
 
 
 def remap_class_ids(ids: Iterable[int]) -> dict[int, int]:
-    """Give every label value that cannot be a class id the lowest free one.
+    """Assign the lowest free class id to every label value that cannot be a class id.
 
     Args:
-        ids: Label values, repeats allowed.
+        ids: Label values; repeats are allowed.
 
     Returns:
-        Old value -> new id, by ascending old value, for those that must change; empty if none must.
+        Old value to new id, by ascending old value, for the values that must change.
 
     Raises:
         ModelError: If there are more than 255 different values.
@@ -72,10 +72,10 @@ def check_class_ids(ids: Sequence[int]) -> None:
     """Refuse ids outside 0-254 and ids used twice.
 
     Args:
-        ids: One id a class.
+        ids: One id per class.
 
     Raises:
-        ModelError: Naming the ids and the remapping to use.
+        ModelError: Naming the ids and a remapping.
     """
     for value in ids:
         if isinstance(value, bool) or not hasattr(value, "__index__"):
@@ -105,13 +105,13 @@ def class_ids(
     """Look up the ids of classes given by name or id, in the order given.
 
     Args:
-        items: Names (in any case) or ids.
-        legend: The classes that have names.
-        where: What holds the classes, for the message.
-        only_these: Whether there are no other classes; else any id can be meant.
+        items: Names, in any case, or ids.
+        legend: The named classes.
+        where: Name of the map or model, for the message.
+        only_these: Whether only classes of the legend exist; else any id is accepted.
 
     Raises:
-        SettingsError: Naming the classes that there are.
+        SettingsError: Naming the known classes, if one does not exist.
     """
     if isinstance(items, str):
         raise SettingsError(f'classes must be a list of names or ids, as in ["{items}"]')
@@ -128,11 +128,11 @@ def class_ids(
 
 
 def split_names(text: str, legend: Sequence[LandClass]) -> list[str]:
-    """Split names or ids at commas; a class's own name may hold commas ("grass, hay and pasture").
+    """Split a list of names or ids at commas; a name may itself hold commas ("grass, hay and pasture").
 
     Args:
-        text: What the user wrote.
-        legend: The classes that have names.
+        text: The list.
+        legend: The named classes.
     """
     names = {item.name.casefold() for item in legend}
     parts = text.split(",")
@@ -160,13 +160,13 @@ def complete_legend(
     """Give every class a name and a colour.
 
     Args:
-        legend: Classes that are known: anything with ``id``, ``name`` and ``color``.
-        ids: Classes that must be in the answer.
-        names: Their names; default "class 7".
-        colors: Their colours as "#rrggbb"; default one made from the id.
+        legend: The known classes: anything with ``id``, ``name`` and ``color``.
+        ids: Further class ids to include.
+        names: Names of these; default "class 7".
+        colors: Colours of these as "#rrggbb"; default a colour derived from the id.
 
     Returns:
-        The known classes and the others, by ascending id.
+        The known classes and the further ones, by ascending id.
     """
     known = {int(item.id): LandClass(int(item.id), item.name, item.color) for item in legend}
     for value in ids:
@@ -177,16 +177,16 @@ def complete_legend(
 
 
 def _default_color(value: int) -> str:
-    """Choose a hue a golden-ratio turn from the one before: neighbours in id are far apart in colour."""
+    """Choose a colour by id: hues step by the golden ratio, so that adjacent ids differ clearly."""
     channels = colorsys.hsv_to_rgb(value * 0.618034 % 1.0, 0.55, 0.85)
     return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)
 
 
 def require_text(value: object, what: str) -> None:
-    """Refuse what is not a text, or an empty one.
+    """Refuse a value that is not a text, or is empty.
 
     Raises:
-        ModelError: Naming ``what`` it should be.
+        ModelError: Naming ``what`` the value is.
     """
     if not isinstance(value, str) or not value.strip():
         raise ModelError(f"{what} is {value!r}; it must be a text that is not empty")

@@ -1,9 +1,9 @@
-"""Files that appear complete under their names or not at all, and folders for what is unfinished.
+"""Atomic output files, temporary files, and folders for unfinished work.
 
-A file is written beside its place, under a hidden name with the same ending (``.map.1234.5f0c.part.tif``:
-GDAL goes by the ending), flushed to the disk, and renamed. Files that belong together are staged first and
-then published together. What a killed process left behind is told by its name, which holds the process's
-number.
+A file is written beside its final place under a hidden name with the same ending, because GDAL goes by the
+ending (``.map.1234.5f0c.part.tif``); then it is flushed to the disk and renamed. Files that belong together
+are staged first and then published together. Temporary names hold the process id, by which the leftovers of a
+killed process are recognised.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from geoseg.errors import OutputError, RunError
 
 _LOGGER = logging.getLogger(__name__)
 _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.(?P<pid>\d+)\.[0-9a-f]+\.part(?P<rest>.*)", re.DOTALL)
-"""The names that ``temporary_path`` gives; GDAL and SQLite add something (``.part.gpkg-journal``)."""
+"""Names from ``temporary_path``; GDAL and SQLite append to them (``.part.gpkg-journal``)."""
 _GEOTIFF = (".tif", ".tiff")
 _SQLITE = (".gpkg",)
 
 
 def temporary_path(path: Path) -> Path:
-    """Return a hidden name beside a path, with its ending, that no other thread, process or machine uses."""
+    """Return a unique hidden name beside a path, with the same ending."""
     return path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
 
 
@@ -40,13 +41,13 @@ def atomic(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Write a file that appears complete or not at all.
 
     Args:
-        path: Its name; a file of that name is replaced, together with stale sidecars.
-        sync: Whether the file is to survive a power cut; without it that a killed process leaves nothing half
-            written still holds, and many small files are written faster.
+        path: The final name; an existing file is replaced, and stale sidecars are removed.
+        sync: Whether to flush the file to the disk, so that it survives a power cut. Without it many small
+            files are written faster, and a killed process still leaves no partial file.
 
     Yields:
-        The temporary name to write to. The file gets its own name when the block ends, and is removed if the
-        block raises.
+        The temporary name to write to. The file gets its final name when the block ends, and is removed if
+        the block raises.
 
     Raises:
         OSError: If it cannot be flushed or renamed.
@@ -60,7 +61,7 @@ def atomic_group(paths: Sequence[Path], *, sync: bool = True) -> Iterator[list[P
     """Write several files that appear together, complete, or not at all; see ``atomic``.
 
     Args:
-        paths: Their names, in the order in which they appear; the one that the others serve comes last.
+        paths: The final names, in the order in which files appear: sidecars first, the main file last.
         sync: As for ``atomic``.
 
     Yields:
@@ -77,11 +78,11 @@ def atomic_group(paths: Sequence[Path], *, sync: bool = True) -> Iterator[list[P
 
 @dataclass(frozen=True)
 class StagedFile:
-    """A file under a temporary name, waiting for all others of its run.
+    """A file under a temporary name, to be published with the other files of its run.
 
     Attributes:
-        staged: Where it is.
-        final: What it will be called.
+        staged: Its temporary name.
+        final: Its final name.
     """
 
     staged: Path
@@ -89,15 +90,15 @@ class StagedFile:
 
     @classmethod
     def beside(cls, final: Path) -> StagedFile:
-        """Choose a temporary name for a file that is yet to be written."""
+        """Choose a temporary name for a file to write."""
         return cls(temporary_path(final), final)
 
 
 def publish(files: Sequence[StagedFile]) -> None:
-    """Flush complete files to the disk and give them their names, after removing stale sidecars.
+    """Flush complete files to the disk, remove stale sidecars, and give the files their final names.
 
     Args:
-        files: In the order in which they appear: sidecars first, the file that they serve last.
+        files: In the order in which they appear: sidecars first, the main file last.
 
     Raises:
         RunError: If the disk is full.
@@ -124,7 +125,7 @@ def _publish(files: Sequence[StagedFile], *, sync: bool) -> None:
 
 
 def discard(files: Iterable[StagedFile]) -> None:
-    """Remove files that will not be published, and what GDAL and SQLite left beside them."""
+    """Remove files that will not be published, and the files that GDAL and SQLite left beside them."""
     for file in files:
         staged = file.staged
         for left in staged.parent.glob(f"{glob.escape(staged.stem)}*"):
@@ -133,7 +134,7 @@ def discard(files: Iterable[StagedFile]) -> None:
 
 
 def stale_sidecars(path: Path) -> tuple[Path, ...]:
-    """List files that GDAL, QGIS or SQLite would read with a new file, and an older one may have left."""
+    """List sidecars of an older file that GDAL, QGIS or SQLite would read together with the new one."""
     suffix = path.suffix.lower()
     endings: tuple[str, ...] = ()
     if suffix in _GEOTIFF:  # GDAL's statistics, overviews and mask
@@ -145,10 +146,10 @@ def stale_sidecars(path: Path) -> tuple[Path, ...]:
 
 
 def remove_leftovers(paths: Iterable[Path]) -> None:
-    """Remove what killed processes left under temporary names beside files or folders.
+    """Remove temporary files and folders that killed processes left beside outputs.
 
     Args:
-        paths: The final names. What belongs to a process that is running stays.
+        paths: Final names of the outputs. Files of a running process stay.
     """
     for path in paths:
         for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part*"):
@@ -158,20 +159,20 @@ def remove_leftovers(paths: Iterable[Path]) -> None:
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove all unfinished files from a folder in which nobody else is writing."""
+    """Remove all unfinished files from a folder in which no other process writes."""
     for path in folder.glob(".*.part*"):
         if _TEMPORARY.fullmatch(path.name):
             _remove(path)
 
 
 def write_file(path: Path, content: str | bytes, *, sync: bool = True) -> None:
-    """Write a text (UTF-8) or bytes; see ``atomic``."""
+    """Write text (as UTF-8) or bytes atomically; see ``atomic``."""
     with atomic(path, sync=sync) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a report as JSON; see ``atomic``.
+    """Write a report as JSON atomically; see ``atomic``.
 
     Raises:
         RunError: If it cannot be written.
@@ -195,12 +196,22 @@ def stage_json(path: Path, content: Mapping[str, Any]) -> StagedFile:
     return file
 
 
+def scratch_file(folder: Path | None = None) -> IO[bytes]:
+    """Open a temporary file without a name, which the system removes when it is closed.
+
+    Args:
+        folder: Folder whose disk holds the file; None for the system's folder for temporary files.
+    """
+    file: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-")  # noqa: SIM115 - not closed here
+    return file
+
+
 @contextmanager
 def work_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Make a folder for unfinished work, and remove it afterwards, however the run ends.
+    """Create a folder for unfinished work, and remove it afterwards, also if the run fails.
 
     Raises:
-        OutputError: If it exists already: another run is writing there, or one was killed.
+        OutputError: If the folder exists and ``overwrite`` is False.
     """
     if folder.exists():
         if not overwrite:
@@ -210,7 +221,7 @@ def work_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
             )
         shutil.rmtree(folder)
     ours = True
-    try:  # before the folder is made, so that no signal comes in between
+    try:  # begins before the folder is created, so that a signal in between leaves no folder
         try:
             folder.mkdir()
         except FileExistsError as error:
@@ -223,7 +234,7 @@ def work_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder in one step: nobody sees half of it under its name."""
+    """Remove a folder atomically: rename it first, so that its name never holds part of it."""
     gone = temporary_path(folder)
     with suppress(OSError):
         os.rename(folder, gone)
@@ -245,7 +256,7 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _is_running(pid: int) -> bool:
-    """Say whether a process of this machine is running."""
+    """Tell whether a process of this machine is running."""
     import psutil
 
     return bool(psutil.pid_exists(pid))

@@ -1,8 +1,8 @@
-"""Pure geometry of a run: windows, the global chip grid, blocks of chips, and blending weights.
+"""Pixel geometry of a run: windows, the global chip grid, blocks of chips, and blending weights.
 
-Everything here is integers and values; nothing reads a file. Chips lie on one regular grid anchored at the
-raster's origin, so what a chip sees never depends on how the scene is cut into blocks. Blending weights are
-integers that sum to exactly ``WEIGHT_ONE`` at every pixel (a partition of unity), so stitching is exact.
+All of it is integer arithmetic; nothing reads a file. Chips lie on one regular grid anchored at the raster's
+origin, so a chip never depends on how the scene is cut into blocks. Blending weights are integers that sum to
+exactly ``WEIGHT_ONE`` at every pixel (a partition of unity), so stitching is exact.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from geoseg.errors import SettingsError
 
 WEIGHT_BITS = 15
 WEIGHT_ONE = 1 << WEIGHT_BITS
-"""The blending weight that stands for 1."""
+"""The blending weight that represents 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class Window:
 
     @classmethod
     def from_shape(cls, shape: tuple[int, int]) -> Window:
-        """Make the window that covers a whole raster of ``shape`` (rows, columns)."""
+        """Return the window that covers a raster of ``shape`` (rows, columns)."""
         return cls(0, 0, *shape)
 
     @classmethod
     def from_bounds(cls, row: int, col: int, row_stop: int, col_stop: int) -> Window:
-        """Make the window from (row, col) to before (row_stop, col_stop); empty where they cross."""
+        """Return the window from (row, col) to before (row_stop, col_stop); empty if they cross."""
         return cls(row, col, max(0, row_stop - row), max(0, col_stop - col))
 
     @property
@@ -89,8 +89,8 @@ class Chip:
 
     Attributes:
         index: (row, column) in the chip grid.
-        window: The chip's pixels; may reach beyond the scene's lower and right edge.
-        ramps: Where weights rise or fall: (top, bottom, left, right); False at the scene's borders.
+        window: The chip's pixels; may extend beyond the scene's lower and right edges.
+        ramps: Sides at which the weights ramp, (top, bottom, left, right); False at the scene's edges.
     """
 
     index: tuple[int, int]
@@ -100,13 +100,13 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A rectangle of chips that is stitched as one, and the pixels it owns.
+    """A rectangle of chips that is stitched together, and the pixels that it owns.
 
     Attributes:
         index: (row, column) among the blocks of a run.
         chips: First and past-the-last chip: (row, column, row_stop, col_stop) in the chip grid.
-        core: The pixels this block owns; the cores of all blocks tile the scene.
-        reach: All scene pixels that its chips cover: the core and the margins below and right of it,
+        core: The pixels that this block owns; the cores of all blocks tile the scene.
+        reach: All scene pixels that its chips cover: the core, and the margins below it and right of it,
             which belong to the cores of the next blocks.
     """
 
@@ -126,7 +126,7 @@ class Grid:
         overlap: Pixels that neighbouring chips share, 0 to ``chip_size // 2``.
 
     Raises:
-        SettingsError: If the chip size or the overlap cannot work.
+        SettingsError: If the chip size or the overlap is out of range.
     """
 
     shape: tuple[int, int]
@@ -175,10 +175,10 @@ class Grid:
         return blending_weights(self.chip_size, self.overlap, chip.ramps)
 
     def blocks(self, block_size: int, window: Window | None = None) -> list[Block]:
-        """Cut the chips that touch ``window`` into blocks, in row order.
+        """Group the chips that touch ``window`` into blocks, in row order.
 
         Args:
-            block_size: Wanted side of a block in pixels; rounded down to whole chips, at least one.
+            block_size: Side of a block in pixels, rounded down to whole chips, at least one.
             window: The part of the scene to cover; default all of it.
 
         Returns:
@@ -217,7 +217,7 @@ class Grid:
 
 
 def _chip_range(start: int, stop: int, count: int, chip_size: int, stride: int) -> range:
-    """Return the indices along one axis of the chips that hold any pixel of [start, stop)."""
+    """Return the indices, along one axis, of the chips that hold any pixel of [start, stop)."""
     first = max(0, (start - chip_size) // stride + 1)
     return range(first, min(count, (stop - 1) // stride + 1))
 
@@ -238,15 +238,15 @@ def ramp(overlap: int) -> NDArray[np.int32]:
 def blending_weights(chip_size: int, overlap: int, ramps: tuple[bool, bool, bool, bool]) -> NDArray[np.int32]:
     """Return separable sin^2 weights of a chip, rounded so that overlapping chips sum to exactly one.
 
-    Rounding the product of two ramps chip by chip would leave the sum of the four chips at a corner off by
-    a step or two. So only the share of the chip that comes second on both axes is rounded,
-    ``f = round(u * v)``; the other three are ``u - f``, ``v - f`` and ``1 - u - v + f``, each within half a
-    step of its product.
+    If the product of two ramps were rounded chip by chip, the sum of four chips at a corner could be off by a
+    step or two. So only the share of the chip that comes second on both axes is rounded, ``f = round(u *
+    v)``. The shares of the other three are ``u - f``, ``v - f`` and ``1 - u - v + f``, each within half a
+    step of its exact product.
 
     Args:
         chip_size: Side of the chip in pixels.
         overlap: Overlap in pixels, at most half the chip.
-        ramps: Which sides ramp: (top, bottom, left, right).
+        ramps: Sides at which the weights ramp, (top, bottom, left, right).
 
     Returns:
         int32 (chip_size, chip_size), 0 to ``WEIGHT_ONE``, read-only.
@@ -254,7 +254,7 @@ def blending_weights(chip_size: int, overlap: int, ramps: tuple[bool, bool, bool
     top, bottom, left, right = ramps
     u, v = _shares(chip_size, overlap, top, bottom)[:, None], _shares(chip_size, overlap, left, right)
     weights: NDArray[np.int32] = (u * v + WEIGHT_ONE // 2) >> WEIGHT_BITS  # at most 2^30: int32 holds it
-    # Up to here this chip comes second, or alone, along rows and columns.
+    # So far the weights are those of a chip that comes second, or is alone, along both axes.
     row, col = chip_size - overlap * bottom, chip_size - overlap * right
     weights[:row, col:] = u[:row] - weights[:row, col:]
     weights[row:, :col] = v[:col] - weights[row:, :col]
@@ -264,7 +264,7 @@ def blending_weights(chip_size: int, overlap: int, ramps: tuple[bool, bool, bool
 
 
 def _shares(chip_size: int, overlap: int, rises: bool, falls: bool) -> NDArray[np.int32]:
-    """Return, along one axis, the second chip's share at each pixel, of the two that overlap there."""
+    """Return the share of the second of two overlapping chips at each pixel along one axis."""
     share = np.full(chip_size, WEIGHT_ONE, np.int32)
     if rises and overlap:
         share[:overlap] = ramp(overlap)

@@ -1,6 +1,6 @@
-"""How a run tells how far it is; the caller decides who shows it, and where.
+"""The protocol by which a run reports progress: stages with a bar, and lines for the user.
 
-What a run says in lines goes to the standard logger ``geoseg``; a bar is what a logger cannot show.
+The caller decides how to show them. Lines go to the standard logger ``geoseg``, which cannot show a bar.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ class Bar(Protocol):
     """The progress of one stage."""
 
     def advance(self, done: float) -> None:
-        """Say that ``done`` more units are finished."""
+        """Report that ``done`` more units are finished."""
 
 
 class Progress(Protocol):
     """Shows the stages of a run."""
 
     def stage(self, name: str, total: float, unit: str) -> AbstractContextManager[Bar]:
-        """Begin a stage of ``total`` units; it ends with the context."""
+        """Begin a stage of ``total`` units, which ends with the context."""
 
     def say(self, message: str) -> None:
         """Tell the user one line: a record of the logger ``geoseg``."""
@@ -33,7 +33,7 @@ class Progress(Protocol):
 
 
 class Silent(Progress):
-    """Progress that draws nothing; what is said is logged."""
+    """Progress that shows no bars; lines still go to the logger."""
 
     def stage(self, name: str, total: float, unit: str) -> AbstractContextManager[Bar]:  # noqa: ARG002
         """Begin a stage that is not shown."""

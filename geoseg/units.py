@@ -1,7 +1,7 @@
 """Lengths, areas and amounts of memory as people write them: ``10m``, ``0.5ha``, ``20px``, ``4GB``.
 
-A length or an area needs a unit: what a bare number means would differ from option to option. A bare number
-of bytes is a count, and fine.
+A length or an area needs a unit, because a bare number would mean different things in different options. A
+bare number of bytes is accepted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _AMOUNT = re.compile(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([^\W\d_]+[2²]?)?\s*"
 _BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i)?b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _FEW_BYTES = 100_000
-"""Fewer bytes are no amount of memory: somebody left out the unit."""
+"""Fewer bytes are refused as an amount of memory: the unit was forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,11 @@ class Area:
 
 
 def parse_length(text: str, option: str = "", *, zero: bool = False) -> Length:
-    """Read a length.
+    """Parse a length.
 
     Args:
-        text: A number with ``px``, ``m`` or ``km`` behind it.
-        option: Where it was written, for messages.
+        text: A number with ``px``, ``m`` or ``km``.
+        option: The option that gave it, for messages.
         zero: Whether it may be 0.
 
     Raises:
@@ -75,11 +75,11 @@ def parse_length(text: str, option: str = "", *, zero: bool = False) -> Length:
 
 
 def parse_area(text: str, option: str = "") -> Area:
-    """Read an area.
+    """Parse an area.
 
     Args:
-        text: A number with ``px``, ``ha``, ``m2`` or ``km2`` behind it.
-        option: Where it was written, for messages.
+        text: A number with ``px``, ``ha``, ``m2`` or ``km2``.
+        option: The option that gave it, for messages.
 
     Raises:
         SettingsError: If it is no area or has no unit.
@@ -116,7 +116,7 @@ def parse_memory(text: str | int, option: str = "--max-memory") -> int:
 
     Args:
         text: ``"4GB"`` (10^9), ``"2GiB"`` (2^30), ``"500M"``, or a number of bytes.
-        option: Where it was written, for messages.
+        option: The option that gave it, for messages.
 
     Returns:
         Bytes, at least 1.

@@ -2,7 +2,7 @@
 
 Olofsson, Foody, Herold, Stehman, Woodcock and Wulder 2014, "Good practices for estimating area and assessing
 accuracy of land change", Remote Sensing of Environment 148, 42-57. Equation numbers are theirs. The strata
-are the map's classes. Everywhere here rows are labels (the reference) and columns the map; theirs are turned.
+are the map's classes. Here rows are labels (the reference) and columns the map; the paper has it transposed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from geoseg.errors import InputError, SettingsError
 Z = 1.959963984540054
 """Half-width of a 95 % interval in standard errors of a normal estimate."""
 LEAST = 50
-"""Samples that a rare class gets where the total allows it (their section 5.1.2 says 50 to 100)."""
+"""Samples that a rare class gets where the total allows it (section 5.1.2 recommends 50 to 100)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AreaEstimate:
-    """Estimates and their standard errors; NaN where a stratum has too few samples to tell.
+    """Estimates and their standard errors; NaN where a stratum has too few samples.
 
     Attributes:
         proportions: Estimated shares of the total area by label and map class, (classes, classes).
@@ -51,7 +51,7 @@ class AreaEstimate:
 
 
 def estimate(sample: NDArray[np.integer], mapped: Floats, names: Sequence[str] | None = None) -> AreaEstimate:
-    """Estimate accuracy and areas.
+    """Estimate accuracy and class areas from a stratified sample.
 
     Args:
         sample: Sampled units by label (row) and map class (column), (classes, classes).
@@ -59,7 +59,7 @@ def estimate(sample: NDArray[np.integer], mapped: Floats, names: Sequence[str] |
         names: Class names, for messages.
 
     Raises:
-        InputError: If a class that is mapped has no sampled unit, so that nothing can be said of its area.
+        InputError: If a mapped class has no sampled unit, so that its area cannot be estimated.
     """
     counts = np.asarray(sample, np.float64)
     drawn = counts.sum(axis=0)
@@ -96,7 +96,7 @@ def estimate(sample: NDArray[np.integer], mapped: Floats, names: Sequence[str] |
 
 
 def _variances(shares: Floats, weights: Floats, drawn: Floats) -> Floats:
-    """Variance of each cell: W^2 p (1 - p) / (n - 1) by label and stratum; NaN with a single unit."""
+    """Compute the variance of each cell, W^2 p (1 - p) / (n - 1), by label and stratum; NaN where n is 1."""
     freedom = np.where(drawn > 1, drawn - 1, np.nan)
     variances: Floats = weights**2 * shares * (1 - shares) / freedom
     return np.where(weights == 0, 0.0, variances)
@@ -107,27 +107,27 @@ def _where(known: NDArray[np.bool_], values: Floats) -> Floats:
 
 
 def sample_size(users: Floats, weights: Floats, standard_error: float) -> int:
-    """Units needed for a wanted standard error of the overall accuracy (equation 13, large maps).
+    """Compute how many units give a wanted standard error of the overall accuracy (equation 13, large maps).
 
     Args:
         users: Conjectured user's accuracy of each class, 0-1.
         weights: Share of the map of each class.
-        standard_error: Wanted, as 0.01.
+        standard_error: The one that is wanted, such as 0.01.
     """
     return math.ceil((float(np.sum(weights * np.sqrt(users * (1 - users)))) / standard_error) ** 2)
 
 
 def allocate(total: int, pixels: NDArray[np.integer], least: int = LEAST) -> NDArray[np.int64]:
-    """Share a sample out among the strata (section 5.1.2).
+    """Allocate a sample to the strata (section 5.1.2).
 
-    Classes that would get fewer than ``least`` in proportion to their pixels get ``least``; the others share
-    the rest in proportion. Where ``total`` does not allow that, ``least`` is half of an equal share. No class
-    gets more than it has pixels.
+    Classes whose proportional share is smaller than ``least`` get ``least``; the others share the rest in
+    proportion to their pixels. Where ``total`` does not allow that, ``least`` is half of an equal share. No
+    class gets more units than it has pixels.
 
     Args:
         total: Units to draw.
         pixels: Pixels of each class; 0 for classes that get none.
-        least: For rare classes.
+        least: Units for a rare class.
 
     Returns:
         int64 (classes,), with the sum ``min(total, pixels.sum())``.
@@ -138,8 +138,8 @@ def allocate(total: int, pixels: NDArray[np.integer], least: int = LEAST) -> NDA
     present = int(np.count_nonzero(pixels))
     if total < 2 * present:
         raise SettingsError(
-            f"--draw-sample {total} is too few for {present} classes: an error needs two in each, so at "
-            f"least {2 * present}; a few hundred are usual"
+            f"--draw-sample {total} is too few for {present} classes: a standard error needs two points in "
+            f"each, so draw at least {2 * present} (a few hundred are usual)"
         )
     floor = np.minimum(min(least, max(2, total // (2 * max(present, 1)))), pixels)
     total = min(total, int(pixels.sum()))
@@ -158,7 +158,7 @@ def allocate(total: int, pixels: NDArray[np.integer], least: int = LEAST) -> NDA
 
 
 def _round(share: Floats, total: int, pixels: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Whole numbers near ``share`` with the sum ``total``: the largest remainders are rounded up."""
+    """Round shares to whole numbers with the sum ``total``, the largest remainders up."""
     whole: NDArray[np.int64] = np.minimum(np.floor(share), pixels).astype(np.int64)
     order = np.argsort(-(share - np.floor(share)), kind="stable")
     while whole.sum() < total:

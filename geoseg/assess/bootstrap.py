@@ -1,6 +1,6 @@
 """Confidence intervals by resampling blocks of the map.
 
-Pixels that lie near each other are right or wrong together, so a million pixels are not a million trials.
+Pixels near each other are right or wrong together, so a million pixels are not a million independent trials.
 Blocks of a regular lattice are drawn with replacement instead (spatial block bootstrap; Lahiri 2003,
 "Resampling Methods for Dependent Data"), and every score is computed again from the sums over the drawn
 blocks. The interval is that of the percentiles of these scores (Efron and Tibshirani 1993, chapter 13).
@@ -28,13 +28,13 @@ _DEFAULT_BLOCK = 512
 _LEAST_DEFAULT = 32
 _SMALLEST_BLOCK = 16
 _PORTION = 100
-"""Replicates at once; keeps the sums small."""
+"""Replicates computed at once, to bound memory."""
 
 Measure = Callable[[Floats], Mapping[str, Floats]]
 
 
 def block_size(text: str | None, georeference: Georeference, shape: tuple[int, int]) -> int:
-    """Side in pixels of the blocks that are resampled.
+    """Choose the side of the blocks that are resampled, in pixels.
 
     Args:
         text: ``"7.5km"``, ``"512px"``; by default 512 pixels, or less on rasters that hold fewer than eight
@@ -43,7 +43,7 @@ def block_size(text: str | None, georeference: Georeference, shape: tuple[int, i
         shape: Its rows and columns.
 
     Raises:
-        SettingsError: If it is no length, is metres where a pixel's size is unknown, or is too small.
+        SettingsError: If it is not a length, is in metres where a pixel's size is unknown, or is too small.
     """
     if text is None:
         return min(_DEFAULT_BLOCK, max(_LEAST_DEFAULT, max(shape) // 8))
@@ -86,17 +86,17 @@ class BlockSums:
             self._values.append(sums[places])
 
     def extend(self, other: BlockSums, below: int = 0) -> None:
-        """Add all sums of other blocks of the same size and width, moved down by so many blocks."""
+        """Add all sums of other blocks of the same size and width, moved down by ``below`` rows of blocks."""
         self._keys += [(row + below, col) for row, col in other._keys]
         self._places += other._places
         self._values += other._values
 
     def blocks(self) -> list[tuple[int, int]]:
-        """The blocks that have sums, in row order."""
+        """List the blocks that have sums, in row order."""
         return sorted(set(self._keys))
 
     def matrix(self) -> Any:
-        """All sums, sparse float64 (blocks, width), in row order; exact, for they are whole numbers."""
+        """Return all sums as a sparse matrix, float64 (blocks, width), in row order of the blocks."""
         from scipy.sparse import csr_matrix
 
         number = {key: i for i, key in enumerate(self.blocks())}
@@ -109,7 +109,7 @@ class BlockSums:
         return csr_matrix((values, (np.concatenate(rows), np.concatenate(self._places))), shape=shape)
 
     def select(self, columns: NDArray[np.intp]) -> BlockSums:
-        """The same blocks with only these columns of their sums, in this order."""
+        """Return the same blocks with only these columns of their sums, in this order."""
         where = np.full(self.width, -1, np.intp)
         where[columns] = np.arange(columns.size)
         chosen = BlockSums(self.size, columns.size, list(self._keys))
@@ -120,7 +120,7 @@ class BlockSums:
         return chosen
 
     def total(self) -> NDArray[np.int64]:
-        """Sums over all blocks, int64 (width,)."""
+        """Add the sums of all blocks, int64 (width,)."""
         sums = np.zeros(self.width, np.int64)
         for places, values in zip(self._places, self._values, strict=True):
             sums[places] += values
@@ -130,17 +130,17 @@ class BlockSums:
 def bootstrap(
     blocks: BlockSums, measure: Measure, *, replicates: int = REPLICATES, seed: int = 0, level: float = LEVEL
 ) -> dict[str, NDArray[np.float64]]:
-    """Percentile intervals of scores.
+    """Compute percentile intervals of scores.
 
     Args:
         blocks: The sums of each block.
-        measure: From sums (replicates, width) to scores by name, each (replicates, ...).
+        measure: Turns sums (replicates, width) into scores by name, each (replicates, ...).
         replicates: How often blocks are drawn.
-        seed: Decides which.
-        level: Coverage wanted.
+        seed: Seed of the random draws.
+        level: Coverage of the intervals, 0-1.
 
     Returns:
-        Score name -> float64 (2, ...), lower and upper bound; NaN where fewer than two blocks say something.
+        Score name -> float64 (2, ...), lower and upper bound; NaN where fewer than two blocks have sums.
     """
     sums = blocks.matrix()
     count = len(blocks.blocks())
@@ -159,7 +159,7 @@ def bootstrap(
 
 
 def _percentiles(values: Floats, tail: float) -> Floats:
-    """(2, ...) of (replicates, ...), over the replicates that have a value."""
+    """Compute two percentiles (2, ...) of values (replicates, ...), over the replicates that have a value."""
     flat = values.reshape(values.shape[0], -1)
     answer = np.full((2, flat.shape[1]), np.nan)
     for i, column in enumerate(flat.T):

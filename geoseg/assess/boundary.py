@@ -2,11 +2,11 @@
 
 Csurka, Larlus and Perronnin 2013, "What is a good evaluation measure for semantic segmentation?" (BMVC):
 precision is the share of the map's boundary pixels of a class that have a boundary pixel of that class in the
-labels within the tolerance, recall the same the other way round.
+labels within the tolerance, recall the share of the labels' boundary pixels that have one in the map.
 
-A boundary pixel has a neighbour, above, below, left or right, of another class. What has no label, or is
-nodata in the map, makes no boundary and is not looked at. Distances are Euclidean between pixel centres. All
-classes are done at once: every pixel holds one bit for its class, and the bits are spread over the tolerance.
+A boundary pixel has a neighbour of another class above, below, left or right. Pixels without a label, or
+without a class in the map, have no boundary and are not compared. Distances are Euclidean, between pixel
+centres. All classes are computed at once: each pixel holds one bit for its class, and the bits are dilated.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from geoseg.units import parse_length
 
 _BITS = 64
 _LARGEST_REACH = 64
-"""Pixels; a boundary farther away is another boundary."""
+"""Pixels; a tolerance beyond it would match unrelated boundaries."""
 _SLACK = 1e-9
-"""Distances equal to the tolerance count, also when rounding makes them a little longer."""
+"""Relative; a distance equal to the tolerance counts although rounding may make it a little longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Tolerance:
     """How far apart two boundary pixels may be.
 
     Attributes:
-        amount: In metres or pixels.
+        amount: Metres or pixels.
         in_metres: Whether ``amount`` is metres.
         pixel: Height and width of a pixel in the same unit.
     """
@@ -46,11 +46,11 @@ class Tolerance:
     pixel: tuple[float, float] = (1.0, 1.0)
 
     def __str__(self) -> str:
-        """As it is written on the command line."""
+        """Write the tolerance as on the command line."""
         return f"{self.amount:g}{'m' if self.in_metres else 'px'}"
 
     def half_widths(self) -> list[int]:
-        """For each row at a distance of 0, 1, 2 ... rows: how many columns left and right are in reach."""
+        """List how many columns left and right are within the tolerance, 0, 1, 2 ... rows away."""
         height, width = self.pixel
         limit = self.amount * (1 + _SLACK)
         rows = int(limit / height)
@@ -58,7 +58,7 @@ class Tolerance:
 
     @property
     def reach(self) -> int:
-        """Pixels beyond a window that can matter inside it."""
+        """How many pixels beyond a window can change the counts inside it."""
         widths = self.half_widths()
         return max(len(widths) - 1, *widths) + 1
 
@@ -72,7 +72,7 @@ def read_tolerance(text: str, georeference: Georeference, shape: tuple[int, int]
         shape: Its rows and columns.
 
     Raises:
-        SettingsError: If it is no length, is metres where a pixel's size is unknown, or reaches too far.
+        SettingsError: If it is not a length, is in metres where a pixel's size is unknown, or is too long.
     """
     length = parse_length(text, "--tolerance")
     pixel = (1.0, 1.0) if length.in_pixels else georeference.pixel_size(shape)
@@ -80,7 +80,9 @@ def read_tolerance(text: str, georeference: Georeference, shape: tuple[int, int]
         raise SettingsError(f"--tolerance {text}: the map has no CRS, so give pixels, as in 3px")
     found = Tolerance(length.amount, not length.in_pixels, pixel)
     if found.reach > _LARGEST_REACH:
-        raise SettingsError(f"--tolerance {text} is more than {_LARGEST_REACH - 1} pixels")
+        raise SettingsError(
+            f"--tolerance {text} is more than {_LARGEST_REACH - 1} pixels; give a shorter one"
+        )
     return found
 
 
@@ -94,15 +96,15 @@ def boundary_counts(
     """Count boundary pixels in the core of a window.
 
     Args:
-        labels: Class indices (rows, columns) of the core and what is in reach around it; 255: no label.
-        mapped: The map, likewise.
+        labels: Class indices (rows, columns) of the core and of the pixels within reach of it; 255: no label.
+        mapped: The map's class indices of the same pixels.
         core: Rows and columns to count.
         tolerances: How far apart boundaries may be.
         classes: Number of classes.
 
     Returns:
-        int64 (tolerances, 4, classes): boundary pixels of the map, those of them in reach of the labels',
-        boundary pixels of the labels, those of them in reach of the map's.
+        int64 (tolerances, 4, classes): boundary pixels of the map, those of them that match the labels',
+        boundary pixels of the labels, those of them that match the map's.
     """
     known = (labels != IGNORE) & (mapped != IGNORE)
     edges = [_boundary(np.where(known, values, IGNORE)) for values in (mapped, labels)]
@@ -115,18 +117,18 @@ def boundary_counts(
             continue
         for i, tolerance in enumerate(tolerances):
             for side in (0, 1):
-                other = spread(bits[1 - side], tolerance)
+                other = dilate(bits[1 - side], tolerance)
                 met = ((bits[side] & other) != 0)[core]
                 values = (mapped, labels)[side][core][met]
                 counts[i, 2 * side + 1] += np.bincount(values, minlength=classes)[:classes]
     return counts
 
 
-def spread(bits: NDArray[np.uint64], tolerance: Tolerance) -> NDArray[np.uint64]:
-    """Each pixel's bits, and those of all pixels in reach (a dilation by a disc), uint64 (rows, columns)."""
+def dilate(bits: NDArray[np.uint64], tolerance: Tolerance) -> NDArray[np.uint64]:
+    """Give each pixel the bits of all pixels within the tolerance, uint64 (rows, columns)."""
     answer = np.zeros_like(bits)
     across, width = bits.copy(), 0
-    # Rows far away reach fewer columns: from the narrowest on, each row is widened further.
+    # The disc is narrower in rows farther away, so the widening of one row continues that of the row before.
     for row, half in reversed(list(enumerate(tolerance.half_widths()))):
         while width < half:
             width += 1
@@ -141,14 +143,14 @@ def spread(bits: NDArray[np.uint64], tolerance: Tolerance) -> NDArray[np.uint64]
 
 
 def boundary_scores(counts: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
-    """Precision, recall and F1 from counts.
+    """Compute precision, recall and F1 from counts.
 
     Args:
         counts: int64 (..., 4, classes) as ``boundary_counts`` returns them.
 
     Returns:
-        Three arrays (..., classes). NaN for a class without a boundary in both; F1 is 0 for a class with a
-        boundary in one only.
+        Three arrays (..., classes): NaN for a class that has no boundary in either; F1 is 0 for a class that
+        has one in the map or in the labels only.
     """
     edge, met, label_edge, label_met = (counts[..., row, :].astype(np.float64) for row in range(4))
     nothing = np.full(edge.shape, np.nan)
@@ -160,7 +162,7 @@ def boundary_scores(counts: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
 
 
 def _boundary(values: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Pixels with a neighbour of another class; ``IGNORE`` neither is nor makes one."""
+    """Mark the pixels with a neighbour of another class; ``IGNORE`` is not a class."""
     known = values != IGNORE
     edge = np.zeros(values.shape, bool)
     for ahead, behind in ((np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1])):

@@ -1,7 +1,7 @@
-"""Whether confidence can be believed: reliability table, expected and maximum calibration error.
+"""Calibration of the confidence: reliability table, expected and maximum calibration error.
 
 Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599), equations 3 to 5, with bins of
-equal width. Confidence is the stored whole percent, so all sums are integers and no order changes them.
+equal width. Confidence is the stored whole percent, so sums are integers and do not depend on their order.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ PERCENT = 100
 def bin_sums(
     confidence: NDArray[np.uint8], correct: NDArray[np.bool_], bins: int = BINS
 ) -> NDArray[np.int64]:
-    """Sums over the pixels of each confidence bin.
+    """Sum up the pixels of each confidence bin.
 
     Args:
         confidence: Whole percent, 0 to 100, any shape.
-        correct: Whether the class shown is the label, same shape.
+        correct: Whether the mapped class is the label, same shape.
         bins: Number of bins of equal width; each holds its lower bound, the last also 100.
 
     Returns:
@@ -43,7 +43,7 @@ def bin_sums(
 def calibration_errors(
     sums: NDArray[np.number],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Expected and maximum calibration error.
+    """Compute the expected and the maximum calibration error.
 
     Args:
         sums: (..., 3, bins) as ``bin_sums`` returns them.
@@ -62,7 +62,7 @@ def calibration_errors(
 
 
 def reliability_table(sums: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """One row a bin: its bounds, pixels, mean confidence and accuracy (None without pixels).
+    """Tabulate bins: bounds, pixels, mean confidence and accuracy (None without pixels).
 
     Args:
         sums: int64 (3, bins) as ``bin_sums`` returns them.

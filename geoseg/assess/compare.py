@@ -1,8 +1,8 @@
-"""Compare class maps with labels in one pass: everything that is counted, block by block."""
+"""Compare class maps with labels: everything that reports need is counted in one pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,12 +15,13 @@ from geoseg.assess.calibration import BINS, bin_sums
 from geoseg.classes import IGNORE, NODATA
 from geoseg.grid import Window
 from geoseg.maps.class_map_file import ClassMapFile
+from geoseg.progress import Bar, Silent
 from geoseg.raster.pixel_sizes import PixelSizes
 
 WINDOW = 1024
-"""Pixels a side read at once; never changes the answer."""
+"""Side of the windows that are read, in pixels; never changes the counts."""
 CHIP = 256
-"""Side of the example chips."""
+"""Side of the example chips in pixels."""
 IDS = 256
 JOINT = IDS * IDS
 WIDTH = JOINT + 3 * BINS
@@ -35,13 +36,13 @@ class Readable(Protocol):
 
 @dataclass
 class Counts:
-    """What was counted; whole numbers, so no order changes them.
+    """Counts of a comparison: whole numbers, which do not depend on the order of windows.
 
     Attributes:
-        sums: Of each bootstrap block: pixels by label and map class (256 x 256), then ``bin_sums``.
+        sums: For each bootstrap block, pixels by label and map class (256 x 256), then ``bin_sums``.
         boundary: int64 (tolerances, 4, 256), see ``boundary_counts``.
-        chips: (row, column) of a chip on its lattice -> compared pixels, wrong ones.
-        mapped_pixels: Of each class id in the whole map, int64 (256,).
+        chips: (row, column) of an example chip on its lattice -> compared pixels, wrong ones.
+        mapped_pixels: Pixels of each class id in the whole map, int64 (256,).
         mapped_area: The same in units of ``PixelSizes.area_unit``; None without a CRS.
         labelled: Pixels with a label.
     """
@@ -54,23 +55,23 @@ class Counts:
     labelled: int = 0
 
     def confusion(self) -> NDArray[np.int64]:
-        """Pixels by label (row) and map class (column), int64 (256, 256)."""
+        """Return the confusion matrix: pixels by label (row) and map class (column), int64 (256, 256)."""
         return self.sums.total()[:JOINT].reshape(IDS, IDS)
 
     def calibration(self) -> NDArray[np.int64]:
-        """``bin_sums`` of all compared pixels, int64 (3, bins)."""
+        """Return ``bin_sums`` of all compared pixels, int64 (3, bins)."""
         return self.sums.total()[JOINT:].reshape(3, BINS)
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One map that was compared with its labels.
+class ComparedMap:
+    """A map, its labels, and the counts of comparing them.
 
     Attributes:
-        name: What it is called.
+        name: Name of the map, for titles.
         class_map: The map.
         labels: The labels.
-        counts: What was counted.
+        counts: The counts.
     """
 
     name: str
@@ -86,7 +87,7 @@ def compare(
     block: int,
     tolerances: tuple[Tolerance, ...] = (),
     window_size: int = WINDOW,
-    advance: Callable[[float], None] = lambda _done: None,
+    bar: Bar | None = None,
 ) -> Counts:
     """Compare a class map with labels on its grid.
 
@@ -94,17 +95,18 @@ def compare(
         class_map: The map.
         labels: The labels.
         block: Side of the bootstrap's blocks in pixels, on a lattice anchored at the map's origin.
-        tolerances: For boundaries.
-        window_size: Pixels a side read at once.
-        advance: Called with the pixels that were done.
+        tolerances: Tolerances of the boundary counts.
+        window_size: Side of the windows that are read, in pixels.
+        bar: Shows how far it is, in megapixels.
 
     Returns:
         The counts, the same for every ``window_size``.
 
     Raises:
-        SceneError: If a file holds a value that is no class.
+        SceneError: If a file holds a value that is not a class.
         RunError: If a file cannot be read.
     """
+    bar = bar or Silent()
     pixel_sizes = class_map.pixel_sizes()
     counts = Counts(BlockSums(block, WIDTH), np.zeros((len(tolerances), 4, IDS), np.int64))
     if pixel_sizes is not None:
@@ -112,18 +114,18 @@ def compare(
     reach = max((tolerance.reach for tolerance in tolerances), default=0)
     for window in windows(class_map.shape, window_size):
         _count(counts, class_map, labels, pixel_sizes, window, tolerances, reach)
-        advance(window.pixels)
+        bar.advance(window.pixels / 1e6)
     return counts
 
 
-def add_up(parts: Sequence[Compared]) -> tuple[Counts, float | None]:
-    """Add the counts of several maps, each on its own grid: the scenes of a training run, scored as one.
+def add_up(parts: Sequence[ComparedMap]) -> tuple[Counts, float | None]:
+    """Add the counts of several maps, each on its own grid, to score them as one.
 
     Args:
-        parts: At least one; blocks of one size, boundaries of the same tolerances.
+        parts: At least one map; all with blocks of one size and the same tolerances.
 
     Returns:
-        The counts (example chips left out), and the hectares of a unit of the mapped areas, None unless all
+        The counts without example chips, and the hectares of one unit of the mapped areas; None unless all
         maps have a CRS.
     """
     first = parts[0].counts
@@ -146,14 +148,14 @@ def add_up(parts: Sequence[Compared]) -> tuple[Counts, float | None]:
 
 
 def windows(shape: tuple[int, int], size: int) -> Iterator[Window]:
-    """Windows of ``size`` that tile a raster, in row order."""
+    """Tile a raster with windows of ``size``, in row order."""
     for row in range(0, shape[0], size):
         for col in range(0, shape[1], size):
             yield Window(row, col, min(size, shape[0] - row), min(size, shape[1] - col))
 
 
 def pieces(window: Window, size: int) -> Iterator[tuple[tuple[int, int], tuple[slice, slice]]]:
-    """The blocks of a lattice that a window touches: their (row, column), and where they lie in it."""
+    """Cut a window at the lines of a lattice: (row, column) of each block, and its slices in the window."""
     for i in range(window.row // size, (window.row_stop - 1) // size + 1):
         for j in range(window.col // size, (window.col_stop - 1) // size + 1):
             common = Window(i * size, j * size, size, size).intersection(window)
@@ -220,7 +222,7 @@ def _count_blocks(
         found = np.zeros(WIDTH, np.int64)
         found[:JOINT] = np.bincount(joint[part][here], minlength=JOINT)
         if confidence is not None:
-            sure = here & (confidence[part] != NODATA)
-            right = truth[part][sure] == shown[part][sure]
-            found[JOINT:] = bin_sums(confidence[part][sure], right).ravel()
+            has_confidence = here & (confidence[part] != NODATA)
+            correct = truth[part][has_confidence] == shown[part][has_confidence]
+            found[JOINT:] = bin_sums(confidence[part][has_confidence], correct).ravel()
         sums.add(block, found)

@@ -1,4 +1,4 @@
-"""The three things that ``geoseg evaluate`` does with a class map: compare, estimate, draw."""
+"""What ``geoseg evaluate`` does with a class map: compare it, estimate areas from a sample, draw a sample."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 from geoseg.assess.area import sample_size
 from geoseg.assess.bootstrap import block_size
 from geoseg.assess.boundary import read_tolerance
-from geoseg.assess.compare import IDS, WINDOW, Compared, Counts, compare, windows
-from geoseg.assess.examples import Example, Painter, draw_examples, make_painter
-from geoseg.assess.sample import Drawn, draw_sample, is_sample, read_sample, write_sample
+from geoseg.assess.compare import IDS, WINDOW, ComparedMap, Counts, compare, windows
+from geoseg.assess.examples import Example, ImageRenderer, draw_examples, make_renderer
+from geoseg.assess.sample import DrawnSample, draw_sample, is_sample, read_sample, write_sample
 from geoseg.assess.summary import summarise_labels, summarise_sample
 from geoseg.classes import LandClass, complete_legend
 from geoseg.errors import GeosegError, InputError
@@ -29,20 +29,20 @@ from geoseg.raster.georeference import same_transform
 from geoseg.raster.legend import read_legend
 from geoseg.raster.source import GDAL_ERRORS, Source
 from geoseg.scene import open_scene
+from geoseg.scene.opening import SceneOptions
 from geoseg.scene.vector import read_area
 
 PathLike = str | os.PathLike[str]
 EVALUATION_VERSION = 1
 TOLERANCES = ("1px", "3px")
 Examples = Callable[[], Sequence[Example]]
-_SCENE_OPTIONS = ("bands", "nodata", "scale", "offset", "warp")
 _CONJECTURE = 0.8
-"""User's accuracy that is assumed where no confidence says better."""
+"""User's accuracy that is assumed for planning a sample where the map has no confidence."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for; see ``geoseg.evaluate``."""
+    """The settings of an evaluation; see ``geoseg.evaluate``."""
 
     label_column: str | None
     remap: Mapping[int | str, int] | None
@@ -61,9 +61,25 @@ def against_labels(
     request: Request,
     progress: Progress,
     scene: PathLike | Sequence[PathLike] | None,
-    scene_options: Mapping[str, Any],
+    reading: SceneOptions,
 ) -> tuple[dict[str, Any], Examples]:
-    """Compare with labels, pixel by pixel; returns the report and what makes its examples."""
+    """Compare a map with labels, pixel by pixel.
+
+    Args:
+        class_map: The map.
+        labels: The label file.
+        request: The settings.
+        progress: Shows how far it is.
+        scene: The scene, for the pictures of the report; None for none.
+        reading: How the scene is read.
+
+    Returns:
+        The report, and a function that draws its example chips.
+
+    Raises:
+        InputError: If a setting is wrong, or the labels cannot be used.
+        RunError: If a file cannot be read.
+    """
     place, shape = class_map.georeference, class_map.shape
     tolerances = tuple(read_tolerance(text, place, shape) for text in request.tolerances)
     block = block_size(request.blocks, place, shape)
@@ -85,7 +101,7 @@ def against_labels(
             block=block,
             tolerances=tolerances,
             window_size=request.window_size or WINDOW,
-            advance=lambda pixels: bar.advance(pixels / 1e6),
+            bar=bar,
         )
     own = _legend_of(truth)
     classes = _classes(class_map, counts, own)
@@ -98,11 +114,14 @@ def against_labels(
         replicates=request.replicates,
         seed=request.seed,
     )
-    painter, notes = _painter(scene, scene_options, class_map)
+    renderer: ImageRenderer | None = None
+    notes: list[str] = []
+    if scene is not None:
+        renderer, notes = _renderer(class_map, scene, reading)
     content["warnings"] += [*_label_warnings(truth, class_map, own, request), *notes]
 
     def examples() -> list[Example]:
-        return draw_examples([Compared("", class_map, compared, counts)], classes, [painter])
+        return draw_examples([ComparedMap("", class_map, compared, counts)], classes, [renderer])
 
     described = {"map": _describe(class_map), "labels": _describe_labels(labels, truth, request.aoi)}
     return {"kind": "labels"} | described | content, examples
@@ -111,11 +130,11 @@ def against_labels(
 def against_sample(
     class_map: ClassMapFile, labels: PathLike, request: Request, progress: Progress
 ) -> tuple[dict[str, Any], Examples] | None:
-    """Estimate from a filled sample; None if the labels are no sample."""
+    """Estimate accuracy and areas from a labelled sample; None if the labels are not a sample."""
     if not is_sample(labels):
         return None
     if request.aoi is not None:
-        raise InputError(f"{os.fspath(labels)} is a sample of the whole map, which --aoi cannot cut")
+        raise InputError(f"{os.fspath(labels)} is a sample of the whole map; leave --aoi out")
     pixels, areas, in_hectares = _mapped(class_map, progress, request.window_size or WINDOW)
     legend = complete_legend(class_map.legend, np.flatnonzero(pixels).tolist(), colors=class_map.colors)
     found = read_sample(
@@ -139,21 +158,21 @@ def against_sample(
 def draw(
     class_map: ClassMapFile, total: int, output: Path, request: Request, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, Path]]:
-    """Draw a sample and write it."""
+    """Draw a sample of a map and write it; return the report, and the file by name."""
     with progress.stage("drawing", class_map.shape[0] * class_map.shape[1] / 1e6, "Mpx") as bar:
         drawn = draw_sample(
             class_map,
             total,
             seed=request.seed,
             window_size=request.window_size or WINDOW,
-            advance=lambda pixels: bar.advance(pixels / 1e6),
+            bar=bar,
         )
     with atomic(output) as part:
         write_sample(part, drawn, class_map, request.seed)
     return _describe_draw(drawn, class_map, request.seed), {"sample": output}
 
 
-def _describe_draw(drawn: Drawn, class_map: ClassMapFile, seed: int) -> dict[str, Any]:
+def _describe_draw(drawn: DrawnSample, class_map: ClassMapFile, seed: int) -> dict[str, Any]:
     ids = np.flatnonzero(drawn.pixels)
     names = {item.id: item.name for item in complete_legend(class_map.legend, ids.tolist())}
     counts = np.bincount(drawn.classes, minlength=IDS)[ids]
@@ -181,7 +200,7 @@ def _describe_draw(drawn: Drawn, class_map: ClassMapFile, seed: int) -> dict[str
 
 
 def _mapped(class_map: ClassMapFile, progress: Progress, size: int) -> tuple[Any, Any, bool]:
-    """Pixels and area of every class id of a map, and whether the area is hectares."""
+    """Measure pixels and area of every class id of a map; also tell whether the area is in hectares."""
     pixel_sizes = class_map.pixel_sizes()
     pixels, areas = np.zeros(IDS, np.int64), np.zeros(IDS)
     with progress.stage("measuring", class_map.shape[0] * class_map.shape[1] / 1e6, "Mpx") as bar:
@@ -199,7 +218,7 @@ def _mapped(class_map: ClassMapFile, progress: Progress, size: int) -> tuple[Any
 
 
 def _classes(class_map: ClassMapFile, counts: Counts, own: Sequence[LandClass]) -> tuple[LandClass, ...]:
-    """The map's classes and all that occur, named by the map, else by the labels."""
+    """List the map's classes and all others that occur, named by the map, else by the labels."""
     matrix = counts.confusion()
     ids = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1) + np.append(counts.mapped_pixels[:-1], 0))
     known = class_map.legend or tuple(item for item in own if item.id in set(ids.tolist()))
@@ -207,7 +226,7 @@ def _classes(class_map: ClassMapFile, counts: Counts, own: Sequence[LandClass]) 
 
 
 def _legend_of(labels: Labels) -> tuple[LandClass, ...]:
-    """The names that a label raster brings itself."""
+    """Read the class names that a label raster contains."""
     if isinstance(labels.layer, PolygonLabels):
         return ()
     try:
@@ -224,35 +243,31 @@ def _label_warnings(
     if isinstance(labels.layer, PolygonLabels) and labels.layer.reasons:
         number, why = labels.layer.reasons[0]
         count = len(labels.layer.reasons)
-        found.append(f"{count} label polygons are invalid and were mended; the first is row {number}: {why}")
+        found.append(f"{count} label polygons are invalid and were fixed; the first is row {number}: {why}")
     names = {item.id: item.name for item in class_map.legend}
     differ = [i for i in own if i.id in names and names[i.id].casefold() != i.name.casefold()]
     if request.remap is None:
         found += [
-            f'class {item.id} is "{names[item.id]}" in the map and "{item.name}" in the labels; they were '
-            "taken for the same"
+            f'class {item.id} is "{names[item.id]}" in the map and "{item.name}" in the labels; they are '
+            "compared as one class"
             for item in differ
         ]
     return found
 
 
-def _painter(
-    scene: PathLike | Sequence[PathLike] | None, options: Mapping[str, Any], class_map: ClassMapFile
-) -> tuple[Painter | None, list[str]]:
-    """What draws the scene; a warning instead if it does not fit the map."""
-    if scene is None:
-        return None, []
-    chosen = {key: options[key] for key in _SCENE_OPTIONS if options.get(key) is not None}
-    chosen.pop("bands", None)  # pictures want the scene's own names
+def _renderer(
+    class_map: ClassMapFile, scene: PathLike | Sequence[PathLike], reading: SceneOptions
+) -> tuple[ImageRenderer | None, list[str]]:
+    """Open the scene for pictures; return a warning instead if it does not lie on the map's grid."""
     try:
-        opened = open_scene(scene, **chosen)
+        opened = reading.open_all_bands(scene)
         row, col = class_map.origin
         inside = Window(row, col, *class_map.shape)
-        mine, its = class_map.georeference.transform, opened.georeference.cut(row, col).transform
+        of_map, of_scene = class_map.georeference.transform, opened.georeference.cut(row, col).transform
         is_inside = inside.intersection(Window.from_shape(opened.shape)) == inside
-        if not (is_inside and same_transform(its, mine, class_map.shape)):
+        if not (is_inside and same_transform(of_scene, of_map, class_map.shape)):
             return None, [f"the map does not lie on the grid of {opened.name}, so the report shows no image"]
-        return make_painter(opened, (row, col)), []
+        return make_renderer(opened, (row, col)), []
     except GeosegError as error:
         return None, [f"the report shows no image: {error}"]
 

@@ -1,4 +1,4 @@
-"""Example chips for a report: image, labels, map and errors, chosen by rule and never by hand."""
+"""Example chips of a report: image, labels, map and errors, chosen by their rank of error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
-from geoseg.assess.compare import CHIP, Compared
+from geoseg.assess.compare import CHIP, ComparedMap
 from geoseg.classes import IGNORE, NODATA, LandClass
 from geoseg.grid import Window
 from geoseg.scene.sample import sample_scene
@@ -18,22 +18,22 @@ from geoseg.scene.scene import Scene
 
 Spot = TypeVar("Spot", bound=tuple[int, ...])
 RANKS = (("best", 0.0), ("median", 0.5), ("upper quartile of error", 0.75), ("worst", 1.0))
-"""Which chips are shown: rank among the well-labelled ones, from the fewest errors to the most."""
+"""Title of each chip that is shown, and its rank among well-labelled chips: 0 has the fewest errors."""
 _ENOUGH = 0.75
-"""A chip is shown if it has at least this share of the labelled pixels of the best-labelled one."""
+"""A chip is well labelled if it has at least this share of the most labelled pixels of any chip."""
 _RIGHT, _WRONG, _UNKNOWN = (226, 232, 226), (200, 30, 45), (255, 255, 255)
 _GAMMA = 0.75
-"""Below 1: dark fields are told apart."""
+"""Below 1, so that dark fields can be told apart."""
 _COMPOSITES = (("red", "green", "blue"), ("nir", "red", "green"))
 
 
 @dataclass(frozen=True)
 class Example:
-    """One chip.
+    """One example chip.
 
     Attributes:
-        title: Why it is shown.
-        window: Where it lies in the map.
+        title: Its rank, in words.
+        window: Its pixels in the map.
         accuracy: Share of its compared pixels that are right.
         pictures: Caption -> PNG.
     """
@@ -45,13 +45,13 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Painter:
-    """Turns a scene's values into pictures.
+class ImageRenderer:
+    """Renders windows of a scene as RGB.
 
     Attributes:
-        scene: The scene, its bands those that are shown.
+        scene: The scene with the bands to show.
         low: Value of each band that is shown black.
-        high: Value of each band that is shown full.
+        high: Value of each band that is shown at full brightness.
         offset: Row and column of the map's first pixel in the scene.
     """
 
@@ -60,8 +60,8 @@ class Painter:
     high: tuple[float, ...]
     offset: tuple[int, int]
 
-    def paint(self, window: Window) -> NDArray[np.uint8]:
-        """A window of the map as RGB, uint8 (rows, columns, 3)."""
+    def render(self, window: Window) -> NDArray[np.uint8]:
+        """Render a window of the map, uint8 (rows, columns, 3)."""
         row, col = self.offset
         values, valid = self.scene.read(
             Window(row + window.row, col + window.col, window.height, window.width)
@@ -72,7 +72,7 @@ class Painter:
         return np.broadcast_to(rgb, (3, *window.shape)).transpose(1, 2, 0)
 
 
-def make_painter(scene: Scene, offset: tuple[int, int]) -> Painter:
+def make_renderer(scene: Scene, offset: tuple[int, int]) -> ImageRenderer:
     """Choose bands (natural colour, else infrared, else the first) and stretch (2nd to 98th percentile)."""
     numbers = {band.common_name: band.number for band in reversed(scene.bands) if band.common_name}
     chosen = next(([numbers[n] for n in c] for c in _COMPOSITES if set(c) <= numbers.keys()), None)
@@ -87,17 +87,17 @@ def make_painter(scene: Scene, offset: tuple[int, int]) -> Painter:
         bounds = np.nanpercentile(values, [2, 98]) if values.size else np.array([0.0, 1.0])
         low.append(float(bounds[0]))
         high.append(float(bounds[1]))
-    return Painter(shown, tuple(low), tuple(high), offset)
+    return ImageRenderer(shown, tuple(low), tuple(high), offset)
 
 
 def choose(chips: Mapping[Spot, Sequence[int]]) -> list[tuple[str, Spot, float]]:
-    """Choose chips by their rank; ties go to the upper left.
+    """Choose example chips by their rank of error; of equal ones the first key wins.
 
     Args:
-        chips: (row, column) on the lattice of chips, or more that sorts -> compared pixels, wrong ones.
+        chips: Sortable key of each chip -> compared pixels, wrong ones.
 
     Returns:
-        Title, place and accuracy of each, each chip once.
+        Title, key and accuracy of each chosen chip, each chip once.
     """
     most = max((compared for compared, _ in chips.values()), default=0)
     ranked = sorted(
@@ -114,14 +114,14 @@ def choose(chips: Mapping[Spot, Sequence[int]]) -> list[tuple[str, Spot, float]]
 
 
 def draw_examples(
-    maps: Sequence[Compared], classes: Sequence[LandClass], painters: Sequence[Painter | None]
+    maps: Sequence[ComparedMap], classes: Sequence[LandClass], renderers: Sequence[ImageRenderer | None]
 ) -> list[Example]:
-    """Draw chips of all maps, chosen by their rank among all; a title names its map if there are several.
+    """Draw example chips, ranked over all maps together; titles name the map if there are several.
 
     Args:
-        maps: The maps, compared with their labels.
+        maps: The maps and their counts.
         classes: All classes, for their colours.
-        painters: Draw the scene of each map; None leaves the image out.
+        renderers: Render the scene of each map; None leaves the image out.
     """
     colors = np.full((256, 3), 255, np.uint8)
     for item in classes:
@@ -134,12 +134,12 @@ def draw_examples(
     }
     examples = []
     for title, (number, row, col), accuracy in choose(chips):
-        one, painter = maps[number], painters[number]
+        one, renderer = maps[number], renderers[number]
         whole = Window.from_shape(one.class_map.shape)
         window = Window(row * CHIP, col * CHIP, CHIP, CHIP).intersection(whole)
         assert window is not None  # the lattice begins at the map's first pixel
         truth, shown = one.labels.read(window), one.class_map.read(window)
-        pictures = {} if painter is None else {"Image": encode_png(painter.paint(window))}
+        pictures = {} if renderer is None else {"Image": encode_png(renderer.render(window))}
         pictures |= {"Labels": encode_png(colors[truth]), "Map": encode_png(colors[shown])}
         pictures["Errors"] = encode_png(_errors(truth, shown))
         named = title if len(maps) == 1 else f"{title}, {one.name}"
@@ -156,7 +156,7 @@ def _errors(truth: NDArray[np.uint8], shown: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def encode_png(rgb: NDArray[np.uint8]) -> bytes:
-    """A PNG of uint8 (rows, columns, 3)."""
+    """Encode uint8 (rows, columns, 3) as PNG."""
     height, width, bands = rgb.shape
     with MemoryFile() as file:
         with file.open(driver="PNG", height=height, width=width, count=bands, dtype="uint8") as picture:

@@ -1,4 +1,4 @@
-"""The plots of a report, drawn by matplotlib as SVG that stands in the page: no script, nothing to fetch."""
+"""The plots of a report, drawn by matplotlib as SVG for embedding in the page."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 _INK, _FAINT, _GRID, _ACCENT = "#1f2a24", "#6b756f", "#dfe4e0", "#2f6f4f"
 _INCH = 72
-"""Points an inch: sizes below are in points, which the page shows as 4 / 3 pixels."""
+"""Points an inch. Sizes below are in points; the page shows one as 4 / 3 pixels."""
 _LEAST = 20
-"""Points; a report of nothing still has plots."""
+"""Least width and height of a plot in points, for reports without rows."""
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text, in the page's own font
     "font.family": "sans-serif",
@@ -34,7 +34,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def heat_map(names: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
-    """A confusion matrix; every row in percent of its label.
+    """Draw a confusion matrix, every row in percent of its label.
 
     Args:
         names: Class names.
@@ -66,7 +66,7 @@ def heat_map(names: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
 
 
 def class_bars(rows: Sequence[Mapping[str, Any]], key: str = "iou") -> str:
-    """One bar a class with its interval; rows as in the report's ``classes``."""
+    """Draw one bar a class with its interval; rows as in the report's ``classes``."""
     with _Plot(f"{key.upper()} by class", 330, 20 * len(rows)) as plot:
         axes = plot.rows(rows)
         for y, row in enumerate(rows):
@@ -84,7 +84,7 @@ def class_bars(rows: Sequence[Mapping[str, Any]], key: str = "iou") -> str:
 
 
 def reliability(bins: Sequence[Mapping[str, Any]]) -> str:
-    """A reliability diagram: accuracy by confidence, and how many pixels have that confidence."""
+    """Draw a reliability diagram: accuracy by confidence, and the number of pixels with that confidence."""
     filled = [row for row in bins if row["pixels"]]
     with _Plot("Reliability diagram", 225, 300) as plot:
         upper, lower = plot.axes(2, height_ratios=(5, 1), hspace=0.2)
@@ -106,7 +106,7 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> str:
 
 
 def area_dots(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Mapped area (ring) and estimated area with its interval (dot and line) of each class.
+    """Draw the mapped area (ring) and the estimated area with its interval (dot and line) of each class.
 
     Args:
         rows: ``name``, ``color``, ``mapped``, ``estimated`` and ``interval`` of each class.
@@ -127,7 +127,7 @@ def area_dots(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 class _Plot:
-    """A figure whose axes take so many points, and, after its ``with`` block, its SVG, labels around them."""
+    """A figure whose axes have a size in points; after its ``with`` block ``svg`` holds the picture."""
 
     def __init__(self, title: str, width: float, height: float) -> None:
         self.title, self.svg = title, ""
@@ -149,12 +149,12 @@ class _Plot:
         self._style.__exit__(*error)
 
     def axes(self, rows: int = 1, **options: Any) -> Any:
-        """Empty axes, one above the other."""
+        """Make empty axes, one above the other."""
         inside = {"left": 0, "bottom": 0, "right": 1, "top": 1}
         return self._figure.subplots(rows, 1, gridspec_kw=inside | options, sharex=True)
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> Any:
-        """Axes with a row for each class, the first at the top."""
+        """Make axes with a row for each class, the first at the top."""
         axes = self.axes()
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
         axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
@@ -162,7 +162,7 @@ class _Plot:
         return axes
 
     def tip(self, text: str) -> str:
-        """The id to give to what shows this text when a pointer rests on it."""
+        """Register a tooltip, and return the id of the SVG group that shows it."""
         self._tips.append(text)
         return f"tip-{len(self._tips)}-{self.title.split()[0]}"
 
@@ -185,7 +185,7 @@ def _interval(axes: Any, y: float, bounds: Sequence[float]) -> None:
 
 
 def _shade(share: float, is_right: bool) -> str:
-    """White to green for what is right, white to red for what is not."""
+    """Mix a colour from white to green for correct cells, from white to red for errors."""
     full = (32, 104, 72) if is_right else (178, 40, 46)
     strength = share**0.6
     return "#{:02x}{:02x}{:02x}".format(*(round(255 + (channel - 255) * strength) for channel in full))

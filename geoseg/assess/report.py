@@ -1,4 +1,4 @@
-"""An evaluation report as people read it: plain text in a terminal, or one HTML page, whole in itself."""
+"""Render an evaluation report as plain text for a terminal or as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from geoseg.assess.plots import area_dots, class_bars, heat_map, reliability
 
 
 def render_text(report: Mapping[str, Any]) -> str:
-    """The main figures with their intervals, and a row for each class."""
+    """Render the main figures with their intervals, and a row for each class."""
     summary = report["summary"]
     lines = [_figure("accuracy", summary, "accuracy"), _figure("mean IoU", summary, "miou")]
     lines += [_figure("weighted IoU", summary, "fwiou"), _figure("mean F1", summary, "mean_f1")]
@@ -41,7 +41,7 @@ def render_text(report: Mapping[str, Any]) -> str:
 
 
 def render_drawn(report: Mapping[str, Any]) -> str:
-    """What was drawn, and what to do with it."""
+    """Render what was drawn, and what to do with it."""
     rows = [["class", "", "share", "drawn"]]
     rows += [
         [str(row["id"]), row["name"], f"{100 * row['share']:.1f} %", f"{row['drawn']:,}"]
@@ -78,7 +78,7 @@ def _rounded(value: float | None) -> str:
 
 
 def _align(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Columns of equal width; the first ``left`` flush left, the others right."""
+    """Align columns: the first ``left`` flush left, the others flush right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(
@@ -90,11 +90,11 @@ def _align(rows: Sequence[Sequence[str]], left: int) -> list[str]:
 
 
 def render_page(report: Mapping[str, Any], examples: Sequence[Example] = ()) -> str:
-    """Render a report.
+    """Render a report as HTML.
 
     Args:
-        report: What ``geoseg.evaluate`` reports.
-        examples: Chips to show.
+        report: The report of ``geoseg.evaluate``.
+        examples: Example chips to show.
 
     Returns:
         HTML without scripts and without references to anything outside it.
@@ -110,7 +110,7 @@ def render_page(report: Mapping[str, Any], examples: Sequence[Example] = ()) -> 
 
 
 def _plots(report: Mapping[str, Any]) -> dict[str, Any]:
-    """SVG by name; marked safe because ``plots`` escapes every text itself."""
+    """Draw the plots by name; they are marked safe because ``plots`` escapes every text itself."""
     from markupsafe import Markup
 
     by_id = {row["id"]: row for row in report["classes"]}
@@ -157,7 +157,7 @@ def _interval(value: Sequence[float] | None, digits: int = 3) -> str:
 
 
 def _amount(value: float | None) -> str:
-    """Areas with four significant digits at least, thousands apart."""
+    """Write an area with at least four significant digits and separated thousands."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

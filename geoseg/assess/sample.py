@@ -1,13 +1,13 @@
-"""Stratified random samples of a map: drawn, written for people to label in QGIS, and read back.
+"""Stratified random samples of a map: draw them, write them for labelling in QGIS, and read them back.
 
-Every pixel has a random number that follows from the seed and its place alone, and the sample of a class is
+Every pixel has a random number that depends on the seed and its position alone, and the sample of a class is
 its pixels with the smallest numbers. So the sample does not depend on how the map is cut into windows, needs
-no second pass, and a larger one of the same seed holds the smaller one: points that were labelled are kept.
+no second pass, and a larger sample with the same seed contains the smaller one: labelled points stay in it.
 
-Two layers. ``sample`` holds one point for each sampled pixel with the columns to fill in; ``pixels`` shows
-the outline of what is to be judged. Neither says what the map shows there: who labels should not know it
-(Olofsson et al. 2014, section 4). The strata are in the file's metadata, with a checksum of the map's classes
-at the points, so that a sample cannot be used for another map by mistake.
+The file has two layers. ``sample`` has one point for each sampled pixel, with the columns to fill in;
+``pixels`` has the outlines of these pixels. Neither contains the map's class, because labellers must not know
+it (Olofsson et al. 2014, section 4). The strata are in the file's metadata, with a checksum of the map's
+classes at the points, so that a sample cannot be used for another map by mistake.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
 from geoseg.labels.values import make_table
 from geoseg.maps.class_map_file import ClassMapFile
+from geoseg.progress import Bar, Silent
 
 LAYER = "sample"
 OUTLINES = "pixels"
@@ -40,7 +41,7 @@ VERSION = 1
 METADATA = "GEOSEG_SAMPLE"
 COLUMNS = ("id", "row", "col", "reference", "note")
 _OPEN, _DONE = "230,80,0,255", "90,150,110,255"
-"""Colours of points to label and of labelled ones, as QGIS writes them."""
+"""Colours of points to label and of labelled points, as QGIS writes them."""
 # Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators": the mixer of SplitMix64.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -48,16 +49,16 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """A sample of pixels, in an order that says nothing of their classes.
+class DrawnSample:
+    """A sample of pixels, in an order that does not reveal their classes.
 
     Attributes:
-        rows: Row of each unit, int64.
+        rows: Row of each sampled pixel, int64.
         columns: Its column.
-        classes: Its class in the map: its stratum.
+        classes: Its class in the map, which is its stratum.
         pixels: Pixels of each class id in the map, int64 (256,).
         areas: Hectares of each class id; pixels where the map has no CRS.
-        confidence: Mean confidence of each class id, 0-1, NaN where it is not known.
+        confidence: Mean confidence of each class id, 0-1, NaN where it is unknown.
     """
 
     rows: NDArray[np.int64]
@@ -69,7 +70,7 @@ class Drawn:
 
 
 def random_numbers(seed: int, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """The random number of pixels, uint64, uniform."""
+    """Compute the random numbers of pixels, uint64, uniform."""
     place = (rows.astype(np.uint64) << np.uint64(32)) | columns.astype(np.uint64)
     start = _mix(np.array([seed % 2**64], np.uint64))
     return _mix(_mix(place ^ start) + start)
@@ -114,29 +115,30 @@ def draw_sample(
     *,
     seed: int = 0,
     window_size: int = WINDOW,
-    advance: Callable[[float], None] = lambda _done: None,
-) -> Drawn:
+    bar: Bar | None = None,
+) -> DrawnSample:
     """Draw a sample of a map's pixels, stratified by its classes.
 
     Args:
         class_map: The map.
-        total: Pixels to draw, shared out by ``allocate``.
-        seed: Decides which.
-        window_size: Pixels a side read at once; never changes the sample.
-        advance: Called with the pixels that were done.
+        total: Pixels to draw; ``allocate`` shares them out among the classes.
+        seed: Seed of the random numbers.
+        window_size: Side of the windows that are read, in pixels; never changes the sample.
+        bar: Shows how far it is, in megapixels.
 
     Raises:
-        InputError: If the map is empty, or ``total`` too small.
+        InputError: If the map is empty, or ``total`` is too small.
         RunError: If the map cannot be read.
     """
+    bar = bar or Silent()
     smallest = _Smallest(total)
     pixels = np.zeros(IDS, np.int64)
     areas = np.zeros(IDS)
-    percent, sure = np.zeros(IDS), np.zeros(IDS)
+    percent, with_confidence = np.zeros(IDS), np.zeros(IDS)
     pixel_sizes = class_map.pixel_sizes()
     for window in windows(class_map.shape, window_size):
         classes = class_map.read(window)
-        advance(window.pixels)
+        bar.advance(window.pixels / 1e6)
         flat = classes.ravel()
         if (flat == NODATA).all():
             continue
@@ -148,7 +150,7 @@ def draw_sample(
             values = class_map.read_confidence(window).ravel()
             known = values != NODATA
             percent += np.bincount(flat[known], values[known], IDS)
-            sure += np.bincount(flat[known], minlength=IDS)
+            with_confidence += np.bincount(flat[known], minlength=IDS)
         rows, cols = (np.arange(n, dtype=np.int64) for n in window.shape)
         numbers = random_numbers(seed, rows[:, None] + window.row, cols[None, :] + window.col)
         smallest.add(classes, numbers, window)
@@ -160,8 +162,9 @@ def draw_sample(
     numbers, rows, cols = np.concatenate([part for part, _ in chosen], axis=1)
     classes = np.concatenate([np.full(part.shape[1], value, np.uint8) for part, value in chosen])
     order = np.argsort(_mix(numbers), kind="stable")
-    confidence = np.divide(percent, sure * 100, out=np.full(IDS, np.nan), where=sure > 0)
-    return Drawn(
+    unknown = np.full(IDS, np.nan)
+    confidence = np.divide(percent, with_confidence * 100, out=unknown, where=with_confidence > 0)
+    return DrawnSample(
         rows=rows[order].astype(np.int64),
         columns=cols[order].astype(np.int64),
         classes=classes[order],
@@ -173,14 +176,14 @@ def draw_sample(
 
 @dataclass(frozen=True, eq=False)
 class FilledSample:
-    """A sample that somebody labelled.
+    """A labelled sample.
 
     Attributes:
         path: The file.
         labels: Class id of each labelled point, uint8.
-        classes: The map's class there, uint8.
-        drawn: Points in the file.
-        column: Where the labels are.
+        classes: The map's class at that point, uint8.
+        drawn: Number of points in the file.
+        column: Column with the labels.
         warnings: What the user should know.
     """
 
@@ -192,14 +195,14 @@ class FilledSample:
     warnings: tuple[str, ...] = field(default=())
 
 
-def write_sample(path: Path, drawn: Drawn, class_map: ClassMapFile, seed: int) -> None:
+def write_sample(path: Path, drawn: DrawnSample, class_map: ClassMapFile, seed: int) -> None:
     """Write a drawn sample as a GeoPackage.
 
     Args:
         path: A file that does not exist yet.
         drawn: The sample.
         class_map: The map it was drawn from.
-        seed: What it was drawn with.
+        seed: The seed it was drawn with.
     """
     import geopandas
     import shapely
@@ -238,7 +241,7 @@ def write_sample(path: Path, drawn: Drawn, class_map: ClassMapFile, seed: int) -
     write_styles(path, {LAYER: _points_qml(legend), OUTLINES: _outlines_qml()}, "labelling")
 
 
-def _metadata(drawn: Drawn, class_map: ClassMapFile, seed: int) -> dict[str, Any]:
+def _metadata(drawn: DrawnSample, class_map: ClassMapFile, seed: int) -> dict[str, Any]:
     names = {item.id: item.name for item in class_map.legend}
     counts = np.bincount(drawn.classes, minlength=256)
     return {
@@ -264,7 +267,7 @@ def _checksum(classes: NDArray[np.uint8]) -> str:
 
 
 def is_sample(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a sample that ``write_sample`` wrote, also after it was edited or saved elsewhere."""
+    """Tell whether a file is a sample that ``write_sample`` wrote, also after it was edited or converted."""
     import pyogrio
     import pyogrio.errors
 
@@ -296,13 +299,13 @@ def read_sample(
     Args:
         path: The file.
         class_map: The map it was drawn from.
-        classes: What labels may name, by name or id.
-        column: Where the labels are; default ``reference``.
+        classes: The classes that labels may name, by name or id.
+        column: Column with the labels; default ``reference``.
         remap: Value or name -> class id, as for ``open_labels``.
-        ignore: Labels that say nothing, such as "unsure".
+        ignore: Labels that mean no label, such as "unsure".
 
     Raises:
-        InputError: If nothing is filled in, a label is no class, or the sample is of another map.
+        InputError: If no point is labelled, a label is not a class, or the sample is of another map.
     """
     import pyogrio
 
@@ -335,7 +338,7 @@ def read_sample(
 def _values_at(
     class_map: ClassMapFile, rows: NDArray[np.int64], cols: NDArray[np.int64], name: str
 ) -> NDArray[np.uint8]:
-    """The map's classes at pixels, each file block read once."""
+    """Read the map's classes at pixels, in the order of the file's blocks."""
     height, width = class_map.shape
     if rows.size == 0 or rows.min() < 0 or cols.min() < 0 or rows.max() >= height or cols.max() >= width:
         raise SceneError(f"{name} has points beyond {class_map.path}; give the map it was drawn from")
@@ -346,15 +349,17 @@ def _values_at(
 
 
 def _check_origin(name: str, layer: str, shown: NDArray[np.uint8], class_map: ClassMapFile) -> list[str]:
-    """Warnings; refuses a sample of another map."""
+    """Refuse a sample of another map; return warnings."""
     import pyogrio
 
     found = pyogrio.read_info(name, layer=layer).get("layer_metadata") or {}
     text = found.get(METADATA)
     if text is None:
         if (shown == NODATA).any():
-            raise InputError(f"{name} has points where {class_map.path} is nodata: it is of another map")
-        return [f"{name} no longer says which map it was drawn from; it is taken to be {class_map.path}"]
+            raise InputError(
+                f"{name} was drawn from another map: it has points where {class_map.path} is nodata"
+            )
+        return [f"{name} has lost the record of its map; it is assumed to be drawn from {class_map.path}"]
     if json.loads(text)["checksum"] != _checksum(shown):
         raise InputError(
             f"{name} was drawn from another map ({json.loads(text)['map']}), or points were removed, so its "
@@ -369,7 +374,7 @@ def write_styles(path: Path, styles: Mapping[str, str], name: str) -> None:
     Args:
         path: The GeoPackage, without styles; its geometry columns are named ``geom``.
         styles: Layer -> style as QML.
-        name: What QGIS calls them.
+        name: Name of the styles in QGIS.
     """
     import pandas
     import pyogrio
@@ -395,7 +400,7 @@ def write_styles(path: Path, styles: Mapping[str, str], name: str) -> None:
 
 
 def _points_qml(legend: Sequence[LandClass]) -> str:
-    """Style of the points: a list of classes to choose from, and a colour for what is still to do."""
+    """Build the style of the points: a list of classes to choose from, and a colour for unlabelled points."""
     root = ET.Element("qgis", version="3.22", styleCategories="Symbology|Fields|Forms")
     renderer = ET.SubElement(root, "renderer-v2", type="RuleRenderer", symbollevels="0", enableorderby="0")
     rules = ET.SubElement(renderer, "rules", key="{sample}")
@@ -422,7 +427,7 @@ def _points_qml(legend: Sequence[LandClass]) -> str:
 
 
 def _outlines_qml() -> str:
-    """Style of the pixels: an outline that hides nothing."""
+    """Build the style of the pixels: an outline that hides nothing."""
     root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
     renderer = ET.SubElement(root, "renderer-v2", type="singleSymbol", symbollevels="0", enableorderby="0")
     symbols = ET.SubElement(renderer, "symbols")

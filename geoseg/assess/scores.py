@@ -1,8 +1,8 @@
 """Scores of a confusion matrix; rows are labels, columns are the map.
 
 A class enters a mean if it occurs in the labels or in the map. A class that occurs in neither has no score
-(NaN); one that the map invents, or misses altogether, has IoU 0. So a map that is background everywhere gets
-almost nothing, and a class that is not there spoils nothing.
+(NaN); one that occurs in only one of them has IoU 0. So a map that is background everywhere scores almost
+nothing, and a class that does not occur lowers no score.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Scores:
     """Scores of one confusion matrix, or of many at once.
 
     Attributes:
-        accuracy: Share of pixels that are right, (...).
+        accuracy: Share of correct pixels, (...).
         miou: Mean IoU over the classes that occur, (...).
         fwiou: IoU weighted by the labelled pixels of each class (frequency-weighted IoU), (...).
         mean_f1: Mean F1 over the classes that occur, (...).
         iou: Intersection over union, (..., classes); NaN for a class that occurs in neither.
-        precision: Share of the mapped pixels that are right (user's accuracy), (..., classes); NaN where none
-            is mapped.
+        precision: Share of the mapped pixels that are correct (user's accuracy), (..., classes); NaN where
+            none is mapped.
         recall: Share of the labelled pixels that are found (producer's accuracy), (..., classes); NaN where
             none is labelled.
         f1: Harmonic mean of precision and recall (dice), (..., classes); NaN as for ``iou``.
@@ -45,13 +45,13 @@ class Scores:
 
 
 def score(matrix: NDArray[np.number]) -> Scores:
-    """Scores of confusion matrices.
+    """Compute the scores of confusion matrices.
 
     Args:
         matrix: (..., classes, classes) pixels or weights, label by map class.
 
     Returns:
-        The scores; NaN where nothing is there to be scored.
+        The scores; NaN where there is nothing to score.
     """
     counts = np.asarray(matrix, np.float64)
     hit = np.diagonal(counts, axis1=-2, axis2=-1)
@@ -72,7 +72,7 @@ def score(matrix: NDArray[np.number]) -> Scores:
 
 
 def number(value: Any) -> float | None:
-    """A float for JSON; None for NaN."""
+    """Convert a number for JSON: NaN becomes None."""
     return None if value is None or math.isnan(float(value)) else float(value)
 
 

@@ -1,4 +1,4 @@
-"""The content of an evaluation report: numbers and their intervals as plain JSON values."""
+"""The content of an evaluation report as JSON values: scores and areas with their intervals."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def summarise_labels(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Everything measured by comparing a map with labels, pixel by pixel.
+    """Summarise the comparison of a map with labels.
 
     Args:
-        counts: What was counted.
+        counts: The counts of the comparison.
         classes: All classes that occur or have a name, by ascending id.
-        tolerances: Those of the boundary counts.
+        tolerances: Tolerances of the boundary counts.
         area_unit: Hectares of one unit of the mapped areas; None without a CRS.
-        replicates: Of the bootstrap.
-        seed: Of the bootstrap.
+        replicates: Replicates of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Returns:
         The keys ``pixels``, ``summary``, ``classes``, ``confusion``, ``boundary``, ``calibration``,
@@ -52,7 +52,7 @@ def summarise_labels(
     matrix = counts.confusion()[np.ix_(ids, ids)]
     compared = int(matrix.sum())
     if compared == 0:
-        raise InputError("no pixel has both a label and a class in the map; do the two overlap?")
+        raise InputError("no pixel has both a label and a class in the map; check that the two overlap")
     chosen = np.concatenate([(ids[:, None] * IDS + ids).ravel(), np.arange(JOINT, JOINT + 3 * BINS)])
     blocks = counts.sums.select(chosen)
     mapped = counts.mapped_pixels[ids] if counts.mapped_area is None else counts.mapped_area[ids]
@@ -84,7 +84,7 @@ def _interval(bounds: Floats) -> Interval:
 
 
 def _measure(count: int, mapped: NDArray[np.int64]) -> Any:
-    """From sums of drawn blocks to the scores that get an interval."""
+    """Make the function that computes scores with an interval from the sums of resampled blocks."""
 
     def measure(sums: Floats) -> Mapping[str, Floats]:
         matrix = sums[:, : count * count].reshape(-1, count, count)
@@ -107,7 +107,7 @@ def _measure(count: int, mapped: NDArray[np.int64]) -> Any:
 
 
 def _adjusted(matrix: Floats, mapped: NDArray[np.int64]) -> Floats:
-    """Areas adjusted for the errors of each mapped class (..., classes); NaN if one has no label at all."""
+    """Adjust areas for the errors of each mapped class, (..., classes); NaN if one of them has no label."""
     drawn = matrix.sum(axis=-2)
     shares = matrix / np.where(drawn > 0, drawn, np.nan)[..., None, :]
     areas: Floats = np.where(mapped > 0, shares * mapped, 0.0).sum(axis=-1)
@@ -207,10 +207,14 @@ def _areas_from_labels(
 
 
 def _unseen(classes: Sequence[LandClass], matrix: NDArray[np.int64], mapped: NDArray[np.int64]) -> list[str]:
-    """Says so where areas cannot be estimated."""
+    """Warn of mapped classes without a label, because areas cannot be estimated then."""
     drawn = matrix.sum(axis=0)
     names = [item.name for i, item in enumerate(classes) if mapped[i] and not drawn[i]]
-    return [f"no label lies in mapped {', '.join(names)}, so class areas are not estimated"] if names else []
+    return (
+        [f"no label lies where {', '.join(names)} is mapped, so class areas are not estimated"]
+        if names
+        else []
+    )
 
 
 def _warnings(blocks: BlockSums) -> list[str]:
@@ -219,18 +223,18 @@ def _warnings(blocks: BlockSums) -> list[str]:
         return []
     if count < 2:
         return [
-            f"all labels lie in one block of {blocks.size} pixels, so there are no intervals; smaller "
-            "--blocks give some, but too narrow ones if errors are alike over longer distances"
+            f"all labels lie in one block of {blocks.size} pixels, so there are no intervals; give smaller "
+            "--blocks, but intervals are too narrow if errors are correlated over longer distances"
         ]
     return [
-        f"intervals rest on only {count} blocks of {blocks.size} pixels: they are rough, rather too narrow"
+        f"intervals rest on only {count} blocks of {blocks.size} pixels: they are rough, likely too narrow"
     ]
 
 
 def summarise_sample(
     matrix: NDArray[np.int64], mapped: Floats, classes: Sequence[LandClass], *, in_hectares: bool
 ) -> dict[str, Any]:
-    """Everything estimated from a labelled stratified random sample.
+    """Summarise the estimates from a labelled stratified random sample.
 
     Args:
         matrix: Sampled units by label (row) and map class (column).
@@ -291,7 +295,7 @@ def summarise_sample(
 
 
 def _normal(value: float, error: float, most: float) -> list[float | None] | None:
-    """A 95 % interval of a normal estimate, cut to what is possible."""
+    """Compute the 95 % interval of a normal estimate, clipped to 0 and ``most``."""
     if math.isnan(value) or math.isnan(error):
         return None
     return [max(0.0, float(value - Z * error)), min(most, float(value + Z * error))]

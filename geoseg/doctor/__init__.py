@@ -1,1 +1,1 @@
-"""Whether a scene fits a model, and what to do where it does not."""
+"""The input doctor: check whether a scene fits a model, and suggest fixes where it does not."""

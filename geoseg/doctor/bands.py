@@ -1,4 +1,4 @@
-"""Has the scene the bands that the model reads?"""
+"""Check that the scene has the bands that the model reads."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from geoseg.scene import Scene
 from geoseg.scene.band_names import is_generic
 from geoseg.scene.match import missing_bands
 
-EXPAND = "its pixels are indices of a colour palette: gdal_translate -expand rgb makes three bands of them"
+EXPAND = "its pixels are indices of a colour palette: gdal_translate -expand rgb turns them into three bands"
 
 
 def check_bands(examination: Examination) -> Iterator[Finding]:
-    """Stop where bands are missing; warn where the match is in doubt."""
+    """Stop where bands are missing; warn where the match of bands is uncertain."""
     if examination.match is None:
         message, _, fix = str(examination.mismatch).rpartition("; ")
         fix = EXPAND if has_palette(examination.scene) else fix
@@ -28,7 +28,7 @@ def check_bands(examination: Examination) -> Iterator[Finding]:
 
 
 def has_palette(scene: Scene) -> bool:
-    """Tell whether a scene is a picture whose pixels are indices of a colour palette."""
+    """Tell whether pixels of a scene are indices of a colour palette."""
     return any(band.has_palette for band in scene.bands)
 
 

@@ -1,8 +1,8 @@
-"""Choose the model that maps a scene: the one that was named, else the bundled one that fits.
+"""Choose the model for a scene: the one that the user named, else the bundled one that fits.
 
-Every bundled model is examined by the doctor, from its card and one look at the scene; no weights are read. A
-model fits when the doctor finds nothing that stops it and its pixel size is not known to be more than 4 times
-off. Of several that fit, the one with the fewest warnings is taken, then the one whose pixel size is nearest,
+The doctor examines every bundled model from its card and one sample of the scene's pixels; no weights are
+read. A model fits if no finding stops it and its pixel size is not known to differ by more than a factor of
+4. Of several that fit, the one with the fewest warnings is chosen, then the one with the closest pixel size,
 then the first by name.
 """
 
@@ -30,12 +30,12 @@ _ABOUT_VALUES = {"value-range", "picture-type", "no-valid-pixel"}
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """The model that maps a scene.
+    """The model chosen for a scene.
 
     Attributes:
-        model: What to load: a bundled model's name, or what the user named.
+        model: Reference to load: a bundled model's name, or what the user named.
         card: Its card.
-        diagnosis: What the doctor says of the scene for it.
+        diagnosis: The doctor's findings on the scene for this model.
         reason: Why it was chosen, in one line; None where the user named it.
     """
 
@@ -52,8 +52,8 @@ class Candidate:
     Attributes:
         name: Its name.
         card: Its card.
-        diagnosis: What the doctor says of the scene for it.
-        gsd_ratio: How many times the pixel sizes differ, at least 1; infinite where one is not known.
+        diagnosis: The doctor's findings on the scene for this model.
+        gsd_ratio: Ratio of the pixel sizes, at least 1; infinite where one is unknown.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Candidate:
 
     @property
     def obstacles(self) -> tuple[Finding, ...]:
-        """Why it does not fit: what stops it, or else a pixel size far from an estimate, which only warns."""
+        """The findings that rule it out: those that stop it, else a very different pixel size."""
         findings = self.diagnosis.findings
         stops = tuple(finding for finding in findings if finding.severity == "stop")
         is_far = GSD_STOP < self.gsd_ratio < inf
@@ -76,7 +76,7 @@ class Candidate:
 
     @property
     def warnings(self) -> int:
-        """Number of warnings."""
+        """Number of findings that warn."""
         return sum(finding.severity == "warn" for finding in self.diagnosis.findings)
 
     @property
@@ -93,10 +93,10 @@ class Candidate:
         )
 
     def why_not(self, *, fix: bool = False) -> str:
-        """Say why it does not fit: ``dubai-landcover reads 8-bit pictures, and the scene holds uint16 ...``.
+        """Explain why it does not fit: ``dubai-landcover reads 8-bit pictures, and the scene holds ...``.
 
         Args:
-            fix: Whether to add what makes it fit, where the scene has its bands.
+            fix: Whether to add the fixes, where the scene has its bands.
         """
         has_fix = fix and self.diagnosis.match is not None
         reasons = [
@@ -109,19 +109,19 @@ class Candidate:
 def choose_model(
     scene: Scene, model: PathLike | None, *, bands: Sequence[str | int] | None = None, force: bool = False
 ) -> ModelChoice:
-    """Take the model that was named, or the bundled one that fits the scene.
+    """Choose the model that was named, or the bundled one that fits the scene.
 
     Args:
         scene: The scene as predict would open it.
-        model: What the user named, or None.
-        bands: What ``--bands`` says.
-        force: Without a name: where none fits, take the only one whose bands the scene has.
+        model: The model that the user named, or None.
+        bands: Bands that the user named with ``--bands``, or None.
+        force: If none is named and none fits, choose the only one whose bands the scene has.
 
     Returns:
         The choice. A named model need not fit: see its diagnosis.
 
     Raises:
-        MismatchError: If none is named and none fits, saying for each why not, and what to do.
+        MismatchError: If none is named and none fits, with the reason for each and what to do.
         ModelError: If the model cannot be found, or none is named and none is bundled.
     """
     if model is not None:
@@ -145,7 +145,7 @@ def examine_bundled(scene: Scene, *, bands: Sequence[str | int] | None = None) -
 
     Args:
         scene: The scene.
-        bands: What ``--bands`` says.
+        bands: Bands that the user named with ``--bands``, or None.
 
     Returns:
         The bundled models, the best first.
@@ -153,7 +153,7 @@ def examine_bundled(scene: Scene, *, bands: Sequence[str | int] | None = None) -
     Raises:
         ModelError: If none is bundled.
         RunError: If the scene's pixels cannot be read.
-        SceneError: If ``bands`` names one that the scene lacks, whatever the model.
+        SceneError: If ``bands`` names one that the scene lacks.
     """
     if bands:
         resolve(scene, bands)
@@ -171,7 +171,7 @@ def examine_bundled(scene: Scene, *, bands: Sequence[str | int] | None = None) -
 
 
 def reason_for(scene: Scene, candidates: Sequence[Candidate]) -> str:
-    """Say in one line why the first candidate was chosen, and the others were not."""
+    """Explain in one line why the first candidate was chosen and the others were not."""
     best, *others = candidates
     why = [f"{best.name}: the scene has its bands ({', '.join(best.card.band_names)})"]
     if not {finding.code for finding in best.diagnosis.findings} & _ABOUT_VALUES:
@@ -183,13 +183,13 @@ def reason_for(scene: Scene, candidates: Sequence[Candidate]) -> str:
 
 
 def refusal(scene: Scene, candidates: Sequence[Candidate]) -> str:
-    """Say in one line why no bundled model fits, for each, and what to do."""
+    """Explain in one line why each bundled model does not fit, and what to do."""
     reasons = "; ".join(candidate.why_not(fix=True) for candidate in candidates)
     return f"{scene.name}: no bundled model fits: {reasons}; {ways_out(scene, candidates)}"
 
 
 def ways_out(scene: Scene, candidates: Sequence[Candidate]) -> str:
-    """Say what a user can do where no bundled model fits."""
+    """List what a user can do if no bundled model fits."""
     able = [candidate.diagnosis.match is not None for candidate in candidates]
     ways = {
         EXPAND: has_palette(scene),
@@ -210,7 +210,7 @@ def _why_not_these(best: Candidate, others: Sequence[Candidate]) -> Iterator[str
         elif other.warnings > best.warnings:
             yield f"{other.name} fits with more warnings"
         elif other.gsd_ratio > best.gsd_ratio:
-            yield f"{other.name} fits, but its pixel size is further off"
+            yield f"{other.name} fits, but its pixel size differs more"
         else:
             yield f"{other.name} fits as well, and comes later by name"
 

@@ -1,4 +1,4 @@
-"""What the doctor's checks look at: a scene, a model's card, the bands that match, and sampled pixels."""
+"""The input of the doctor's checks: a scene, a model's card, the matched bands, and sampled pixels."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 _FILL_SHARE = 0.01
 _FILL_SHARE_PICTURE = 0.05
-"""Black shadows and white clouds of 8-bit pictures are measurements too."""
+"""Higher for 8-bit pictures, where black shadows and white clouds are measurements."""
 
 _FILLS: Mapping[str, tuple[float, ...]] = {
     "u": (0, 255, 65535),
     "i": (0, -9999, -999, -32768, 32767),
     "f": (0, -9999, -999, -32768, float(np.finfo(np.float32).min)),
 }
-"""Values that files use for "nothing here" without declaring it, by kind of dtype."""
+"""Values that files use for nodata without declaring it, by kind of dtype."""
 
 
 @dataclass(frozen=True)
 class BandValues:
-    """Sampled valid values of one band, beside what the model knows of it.
+    """Sampled valid values of one band, with the model's description of that band.
 
     Attributes:
         band: The scene's band.
@@ -69,15 +69,15 @@ class Fill:
 
 @dataclass(frozen=True, eq=False)
 class Examination:
-    """A scene and a model, as the checks look at them. Pixels are read when a check first asks for them.
+    """A scene and a model to be checked; pixels are read when a check first needs them.
 
     Attributes:
         scene: The scene as predict would open it, overrides applied.
         card: The model's card.
-        bands: What ``--bands`` says.
+        bands: Bands that the user named with ``--bands``, or None.
         match: The bands to use; None where the scene lacks some.
         mismatch: What the scene lacks; None where there is a match.
-        sampler: Of the scene with at least these bands, where several models share one.
+        sampler: Sampler of the scene with at least these bands, where several models share one.
     """
 
     scene: Scene
@@ -89,7 +89,7 @@ class Examination:
 
     @classmethod
     def begin(cls, scene: Scene, card: ModelCard, bands: Sequence[str | int] | None = None) -> Examination:
-        """Match the bands; the arguments are those of ``examine``."""
+        """Match the scene's bands; the arguments are those of ``examine``."""
         try:
             return cls(scene, card, bands, match_bands(scene, card.band_names, bands), None)
         except SceneError as error:
@@ -116,7 +116,7 @@ class Examination:
 
     @cached_property
     def fill(self) -> Fill | None:
-        """What seems to be an undeclared nodata value, if anything does."""
+        """A value that is probably undeclared nodata; None if there is none."""
         if self.sample is None or not self.sample.pixels:
             return None
         stored = self.sample.stored
@@ -148,6 +148,6 @@ class Examination:
 
 
 def _filled_with(value: float, stored: Sequence[NDArray[np.generic]]) -> NDArray[np.bool_]:
-    """Find the pixels that hold exactly this value in every band, bool (pixels,)."""
+    """Mark the pixels that hold exactly this value in every band, bool (pixels,)."""
     filled: NDArray[np.bool_] = np.all([band == band.dtype.type(value) for band in stored], axis=0)
     return filled

@@ -1,10 +1,10 @@
-"""The input doctor: does this scene fit this model, and if not, what fixes it?
+"""Run all checks of the input doctor: whether a scene fits a model, and what fixes it.
 
 To add a check, write a function in a file of this folder that takes an ``Examination`` and yields findings,
 and add it to ``CHECKS`` below.
 
-Two severities matter. "stop" is for what would surely give a junk map; predict refuses it without
-``--force``. "warn" is for what may make the map worse.
+A finding that stops is for scenes whose map would be useless; predict then needs ``--force``. A finding that
+warns is for what may make the map worse.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def examine(scene: Scene, card: ModelCard, *, bands: Sequence[str | int] | None 
     Args:
         scene: The scene as predict would open it, overrides applied.
         card: The model's card.
-        bands: What ``--bands`` says.
+        bands: Bands that the user named with ``--bands``, or None.
 
     Returns:
         The findings, the gravest first, and the bands to use.

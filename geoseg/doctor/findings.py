@@ -1,4 +1,4 @@
-"""What the input doctor finds."""
+"""Findings of the input doctor."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Severity = Literal["stop", "warn", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, or worth knowing, about a scene for a model.
+    """One finding on a scene for a model.
 
     Attributes:
-        severity: "stop": the map would surely be junk; "warn": it may be worse; "note": nothing is wrong.
+        severity: "stop": the map would be useless; "warn": it may be worse; "note": for information.
         code: Short name that programs can rely on.
-        message: What is wrong, with the numbers measured.
+        message: What was found, with the numbers measured.
         fix: What to do: an option of ``geoseg predict``, or a command to run first; may be empty for a note.
         brief: Why the model does not fit, in a few words that follow its name; may be empty.
     """
@@ -35,7 +35,7 @@ class Diagnosis:
 
     Attributes:
         findings: The findings.
-        match: The bands to use; None where the scene lacks some, which no ``--force`` can fix.
+        match: The bands to use; None where the scene lacks some, which ``--force`` cannot fix.
     """
 
     findings: tuple[Finding, ...]

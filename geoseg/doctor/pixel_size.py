@@ -1,7 +1,8 @@
-"""Do the scene's pixels have the size and shape that the model was trained at?
+"""Check that the scene's pixels have the size and shape that the model was trained on.
 
-A size more than 1.5 times off warns, because networks bear some change of scale. One more than 4 times off
-stops, because fields then have the size of other things. A model's size that is an estimate never stops.
+A pixel size that differs by more than a factor of 1.5 gives a warning, because networks tolerate some change
+of scale; a factor of more than 4 stops, because objects then have the size of other classes. A pixel size
+that the model's card gives as an estimate never stops.
 """
 
 from __future__ import annotations
@@ -43,21 +44,21 @@ def check_pixel_size(examination: Examination) -> Iterator[Finding]:
 
 
 def check_pixel_shape(examination: Examination) -> Iterator[Finding]:
-    """Warn of pixels that are not square on the ground, as in degrees away from the equator."""
+    """Warn if pixels are not square in metres, as in degrees away from the equator."""
     scene = examination.scene
     size = scene.georeference.pixel_size(scene.shape)
     if scene.gsd is None or size is None or max(size) / max(min(size), 1e-12) <= _SHAPE_WARN:
         return
     why = "the CRS is in degrees, and " if scene.is_geographic else ""
     message = (
-        f"{why}pixels are {size[0]:.3g} m high and {size[1]:.3g} m wide on the ground, while the model "
-        "knows square ones"
+        f"{why}pixels are {size[0]:.3g} m high and {size[1]:.3g} m wide, while the model was trained on "
+        "square ones"
     )
     yield Finding("warn", "pixel-shape", message, f"gdalwarp -t_srs {_metric_crs(scene)} first")
 
 
 def gsd_ratio(scene: Scene, card: ModelCard) -> float:
-    """Return how many times the pixel sizes of scene and model differ, at least 1; infinite if not known."""
+    """Return the ratio of the pixel sizes of scene and model, at least 1; infinite if one is unknown."""
     if scene.gsd is None or card.gsd is None:
         return math.inf
     return max(scene.gsd / card.gsd, card.gsd / scene.gsd)
@@ -68,14 +69,14 @@ def _no_pixel_size(scene: Scene, card: ModelCard) -> Iterator[Finding]:
         return
     if card.gsd_estimated:
         trained = f"the model was trained at about {card.gsd:.3g} m (an estimate)"
-        yield Finding("note", "no-crs", f"the scene does not say its pixel size; {trained}")
+        yield Finding("note", "no-crs", f"the scene's pixel size is unknown; {trained}")
         return
-    lacks, fix = "no CRS", "give it one with gdal_edit -a_srs, or make sure of the pixel size yourself"
+    lacks, fix = "no CRS", "set it with gdal_edit -a_srs, or check the pixel size yourself"
     if scene.georeference.crs is not None and scene.georeference.transform is not None:
         lacks = "a CRS that does not tie it to the Earth"
     elif scene.georeference.crs is not None:
         lacks = "a CRS but no usable transform"
-        fix = "give it one with gdal_edit -a_ullr, or make sure of the pixel size yourself"
+        fix = "set it with gdal_edit -a_ullr, or check the pixel size yourself"
     message = (
         f"the scene has {lacks}, so its pixel size cannot be compared with the "
         f"{card.gsd:.3g} m that the model was trained at"

@@ -1,7 +1,7 @@
-"""The -1000 offset of Sentinel-2 products since processing baseline 04.00 (2022-01-25): was it applied?
+"""Check whether the -1000 offset of Sentinel-2 products since processing baseline 04.00 was applied.
 
-Since then ESA stores reflectance * 10000 + 1000 and names the offset (``BOA_ADD_OFFSET``,
-``RADIO_ADD_OFFSET``) only in the product's XML, so that a file alone looks 0.1 too bright
+Since 2022-01-25 ESA stores reflectance * 10000 + 1000 and gives the offset (``BOA_ADD_OFFSET``,
+``RADIO_ADD_OFFSET``) only in the product's XML, so that values of a single file are 0.1 too high
 (https://sentinels.copernicus.eu/web/sentinel/-/copernicus-sentinel-2-major-products-upgrade-upcoming).
 """
 
@@ -26,8 +26,8 @@ _BASELINE = re.compile(r"(?<![A-Za-z0-9])N(\d{2})(\d{2})_R\d{3}_")
 def check_sentinel2_offset(examination: Examination) -> Iterator[Finding]:
     """Look for the offset in metadata and in the darkest pixels.
 
-    Stop where metadata and values agree that it was not applied; warn where only the values say so; note
-    where metadata names a baseline that has it, but the values are free of it.
+    Stop where metadata and values agree that it was not applied; warn where only the values indicate it; note
+    where the baseline has the offset but the values do not.
     """
     scene, values = examination.scene, examination.values
     is_integer = all(band.stored.dtype.kind in "iu" and band.stored.dtype.itemsize >= 2 for band in values)

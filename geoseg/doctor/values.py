@@ -1,9 +1,10 @@
-"""Do the scene's values look like those that the model was trained on?
+"""Check that the scene's values have the range that the model was trained on.
 
-The thresholds are lenient: seasons, soils and clouds move values; only what no season explains is refused.
+The thresholds are lenient, because seasons, soils and clouds change values; only differences that no season
+explains are refused.
 
-For models of 8-bit pictures the range alone does not tell: reflectance stored as whole numbers (0.02 as 200)
-can lie where picture values lie. The data type does, and whether any value exceeds 255.
+For models of 8-bit pictures the range is not enough: reflectance stored as whole numbers (0.02 as 200) can
+lie within 0 to 255. There the data type is checked too, and whether any value exceeds 255.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from geoseg.models.card import ModelBand, ModelCard
 
 _FAR = 8.0
-"""Times by which the values of *all* bands are larger (or smaller) than the model's: no season does that."""
+"""Factor by which the values of *all* bands are larger or smaller than the model's; no season explains it."""
 
 _REFLECTANCE_AT_MOST = 2.0
 
@@ -47,11 +48,11 @@ numbers of Landsat Collection 2 stay far below 65535."""
 
 
 def check_valid_pixels(examination: Examination) -> Iterator[Finding]:
-    """Stop where the whole scene has no valid pixel, warn where a sample found none."""
+    """Stop if the whole scene has no valid pixel; warn if a sample has none."""
     sample = examination.sample
     if sample is None or sample.pixels:
         return
-    fix = "look at the scene's nodata value and mask; --nodata V names another value"
+    fix = "check the scene's nodata value and mask; --nodata V sets another value"
     if sample.is_whole:
         message = "the scene has no valid pixel: all are nodata or masked"
         yield Finding("stop", "no-valid-pixel", message, fix, "finds no valid pixel")
@@ -61,7 +62,7 @@ def check_valid_pixels(examination: Examination) -> Iterator[Finding]:
 
 
 def check_undeclared_nodata(examination: Examination) -> Iterator[Finding]:
-    """Warn of a value that fills all bands of many valid pixels at once."""
+    """Warn if many valid pixels have one and the same typical nodata value in all bands."""
     fill, scene = examination.fill, examination.selected
     if fill is None or scene is None:
         return
@@ -72,15 +73,15 @@ def check_undeclared_nodata(examination: Examination) -> Iterator[Finding]:
         f"scene {says}: they would be mapped as a class"
     )
     yield Finding(
-        "warn", "undeclared-nodata", message, f"--nodata {fill.value:g}, if they are no measurements"
+        "warn", "undeclared-nodata", message, f"--nodata {fill.value:g}, if they are not measurements"
     )
 
 
 def check_values(examination: Examination) -> Iterator[Finding]:
     """Compare robust percentiles of the scene with those of the training data.
 
-    Stop where all bands are out by a factor, all medians lie apart, or a model of 8-bit pictures meets other
-    numbers; warn where half of the bands are mostly outside the model's range.
+    Stop if all bands differ by a large factor, if all medians are outside the model's range, or if a model of
+    8-bit pictures gets other numbers; warn if half of the bands are mostly outside the model's range.
     """
     bands, card = examination.values, examination.card
     if not bands:
@@ -114,7 +115,7 @@ def check_values(examination: Examination) -> Iterator[Finding]:
     wants_reflectance = max(band.high for band in card.bands) <= _REFLECTANCE_AT_MOST
     if wants_reflectance and all(band.stored.dtype == np.uint8 for band in bands):
         message += "; these are 8-bit picture values, not reflectance"
-        fix = "use the product that holds reflectance; no scale turns a picture into it"
+        fix = "use the product with reflectance; no scale turns a picture into reflectance"
     else:
         fix = _picture_fix(bands) if _wants_picture(card) else _rescaling(examination)
     yield Finding(severity, "value-range", message, fix, brief)
@@ -131,8 +132,8 @@ def _check_depth(bands: Sequence[BandValues]) -> Finding | None:
     """Check that the bands hold 8-bit picture values, for a model that reads those.
 
     Returns:
-        A finding that stops where values lie outside 0 to 255; one that warns where they lie inside,
-        unscaled, but in a type that pictures are not stored in; or None.
+        A finding that stops if values lie outside 0 to 255; one that warns if they lie inside, unscaled, but
+        in a data type that is unusual for pictures; or None.
     """
     deep = [band for band in bands if str(band.stored.dtype) != "uint8"]
     if not deep:
@@ -154,13 +155,13 @@ def _check_depth(bands: Sequence[BandValues]) -> Finding | None:
     return Finding(
         "warn",
         "picture-type",
-        f"the model reads 8-bit pictures, and the scene holds {found}: taken for picture values all the same",
+        f"the model reads 8-bit pictures, and the scene holds {found}: they are used as picture values",
         "if they are reflectance, use a model that reads reflectance",
     )
 
 
 def _picture_fix(bands: Sequence[BandValues]) -> str:
-    """Say what makes a picture of other values: the scale of 16-bit and 0-1 pictures, else a conversion."""
+    """Suggest how to get 8-bit values: the scale of 16-bit and 0-1 pictures, else a conversion."""
     top = max(float(band.now().max()) for band in bands)
     for white, scale in ((_WHITE_16, "0.00389105"), (1.0, "255")):
         if _LEAST_WHITE * white <= top <= white:
@@ -172,7 +173,7 @@ def _picture_fix(bands: Sequence[BandValues]) -> str:
 
 
 def _rescaling(examination: Examination) -> str:
-    """Find a scale and offset in use elsewhere that bring most values into the model's range, as options."""
+    """Suggest options with a common scale and offset that bring most values into the model's range."""
     bands, card = examination.values, examination.card
     is_shifted = any(finding.severity != "note" for finding in check_sentinel2_offset(examination))
     tried = [*([(1e-4, -0.1)] if is_shifted else ()), (card.value_scale, card.value_offset), *_SCALINGS]
@@ -184,7 +185,7 @@ def _rescaling(examination: Examination) -> str:
     }
     best = max(scores, key=lambda pair: scores[pair], default=None)
     if best is None or scores[best] < 0.6:
-        return "find the product's scale and offset in its handbook and name them: --scale A --offset B"
+        return "look up the product's scale and offset, and set them with --scale A --offset B"
     scale, offset = best
     flags = f"--scale {scale:.6g}" if current != {(scale, offset)} else ""
     if offset or any(band.band.offset for band in bands):
@@ -193,7 +194,7 @@ def _rescaling(examination: Examination) -> str:
 
 
 def _is_flat(bands: Sequence[BandValues], pair: tuple[float, float]) -> bool:
-    """Tell whether a scaling squeezes values into a corner of the model's range, where anything would fit."""
+    """Tell whether a scaling compresses values into a small part of the model's range, where any fit."""
     spreads = []
     for band in bands:
         low, high = np.percentile(band.scaled(*pair), [1, 99])

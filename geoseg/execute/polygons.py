@@ -20,10 +20,11 @@ from geoseg.files import StagedFile
 from geoseg.maps.class_map_file import open_class_map
 from geoseg.plan.plan import Plan
 from geoseg.polygons.borders.change import change_table
-from geoseg.polygons.stream import PolygonStream, StreamedMap
+from geoseg.polygons.builder import MapToTrace
+from geoseg.polygons.stream import PolygonStream
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.trace.block import BlockValues
-from geoseg.polygons.vectorise import n_blocks, parse_date, trace_class_map
+from geoseg.polygons.vectorise import parse_date, trace_class_map
 from geoseg.polygons.writers.writing import stage_polygons
 from geoseg.progress import Progress
 
@@ -44,7 +45,7 @@ class TracedRun:
         transform = place.transform
         if transform is None and place.crs is not None:
             transform = Affine.identity()  # as the class map's file would say
-        info = StreamedMap(
+        source = MapToTrace(
             shape=run.window.shape,
             crs=place.crs,
             transform=transform,
@@ -52,10 +53,11 @@ class TracedRun:
             classes=tuple(run.model.classes),
             date=parse_date(run.date),
             provenance=tags,
+            bands=[item.id for item in run.model.classes],
         )
         folder = run.outputs.polygons.parent
         self._stream = PolygonStream(
-            info, folder, junctions=bool(run.request.borders), zonal=run.zonal, check=_check_of(plan)
+            source, folder, junctions=bool(run.request.borders), zonal=run.zonal, check=_check_of(plan)
         )
 
     def add(self, block: FinishedBlock) -> None:
@@ -115,10 +117,7 @@ def _trace_rasters(plan: Plan, rasters: Mapping[str, Path], folder: Path, progre
     run = plan.prepared
     tracing = plan.tracing
     assert tracing is not None  # there are polygons
-    with (
-        open_class_map(rasters["classes"], rasters["confidence"], rasters["probabilities"]) as class_map,
-        progress.stage("tracing polygons", n_blocks(class_map.shape, tracing.block_size), "blocks") as bar,
-    ):
+    with open_class_map(rasters["classes"], rasters["confidence"], rasters["probabilities"]) as class_map:
         return trace_class_map(
             class_map,
             legend=run.model.classes,
@@ -128,7 +127,7 @@ def _trace_rasters(plan: Plan, rasters: Mapping[str, Path], folder: Path, progre
             folder=folder,
             junctions=bool(run.request.borders),
             zonal=run.zonal,
-            progress=lambda: bar.advance(1),
+            progress=progress,
         )
 
 

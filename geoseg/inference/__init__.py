@@ -1,1 +1,1 @@
-"""Chips through the network, stitched back into blocks of probabilities."""
+"""Run chips through the network, and stitch their probabilities into blocks."""

@@ -1,6 +1,6 @@
-"""Compute blocks: read them, run their chips through the network, add up the answers; all of it overlaps.
+"""Compute blocks: read pixels, run chips through the network, and sum the probabilities, all overlapping.
 
-Where memory runs out, fewer inferences run at once (``Throttle``), so that the run does not fail.
+If memory runs out, ``Throttle`` lowers the number of concurrent inferences, so that the run does not fail.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ _LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DEVICE_AHEAD = 4
-"""Blocks read ahead of an accelerator, which computes them faster than one thread decodes them."""
+"""Blocks read ahead of an accelerator, which computes a block faster than one thread decodes it."""
 
 _READERS, _MANY_READERS = 2, 4
 _MANY_FORWARDS = 8
-"""Inferences in flight that compute faster than two threads decode."""
+"""Concurrent inferences from which on two reading threads are too slow."""
 
-# How allocators that are not Python's say so; torch, OpenVINO and ONNX Runtime raise RuntimeError.
+# Messages of allocators other than Python's; torch, OpenVINO and ONNX Runtime raise RuntimeError with them.
 _PHRASES = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate", "bad_alloc")
 
 
 @dataclass(frozen=True)
 class ComputedBlock:
-    """A block whose own chips are added up; what its neighbours computed of its core may be missing.
+    """A block with the sums of its own chips; the margins of its neighbours may be missing.
 
     Attributes:
         block: The block.
-        total: The sums over its reach; None when no pixel of the reach is to be mapped.
-        valid: bool (rows, columns) over its core: pixels to be mapped.
-        tally: What it took.
+        total: The sums over its reach; None if no pixel of the reach is to be mapped.
+        valid: bool (rows, columns) over its core: pixels to map.
+        tally: Its counts and busy seconds.
     """
 
     block: Block
@@ -76,16 +76,16 @@ class _Running:
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What blocks are computed of.
+    """What is needed to compute blocks.
 
     Attributes:
-        source: Where pixels come from.
-        backend: What runs the network.
+        source: The source of pixels, a scene.
+        backend: Runs the network.
         grid: The global chip grid.
         normalisation: The package's normalisation.
         classes: Number of classes of the network.
-        area: Gives the mask of pixels to map in a window (an area of interest); None for all.
-        strip_rows: Rows of the scene to read at once: whole tiles of its files.
+        area: Returns the mask of pixels to map in a window (an area of interest); None for all.
+        strip_rows: Rows of the scene to read at once, a multiple of the height of its files' tiles.
     """
 
     source: PixelSource
@@ -98,10 +98,10 @@ class Ingredients:
 
 
 class BlockComputer:
-    """Compute blocks in threads of its own, which end with the context.
+    """Compute blocks in background threads, which end with the context.
 
     Args:
-        ingredients: What blocks are computed of.
+        ingredients: What is needed to compute blocks.
         forwards: Inferences in flight at once; never changes the result. Default: the backend's.
     """
 
@@ -129,16 +129,16 @@ class BlockComputer:
         self.close()
 
     def close(self) -> None:
-        """End the threads; what has not begun never will."""
+        """Stop the threads, and cancel work that has not begun."""
         self._readers.close()
         self._pool.shutdown(cancel_futures=True)
 
     def run(self, blocks: Iterable[Block]) -> Iterator[ComputedBlock]:
         """Compute blocks one after the other.
 
-        Reading runs one block ahead of the network (``DEVICE_AHEAD`` ahead of an accelerator), and the
-        network one block ahead of who takes the blocks, so no more than three blocks (six) are in memory
-        whatever the size of the scene.
+        Reading is one block ahead of the network (``DEVICE_AHEAD`` blocks for an accelerator), and the
+        network is one block ahead of the caller. So at most three blocks (six) are in memory, whatever the
+        size of the scene.
 
         Args:
             blocks: Blocks of the grid.
@@ -147,15 +147,15 @@ class BlockComputer:
             The blocks in the same order.
         """
         reads = _ahead(map(self._readers.begin, blocks), self._ahead)
-        # `map` lets go of a block's pixels before the block is handed out; a loop's variable would not.
+        # `map` keeps no reference to the pixels of a block that it yields; a loop variable would.
         yield from map(_finish, _ahead(map(self._start, reads)))
 
     def compute(self, block: Block) -> ComputedBlock:
-        """Compute one block, read by the calling thread; several threads may do so at once."""
+        """Compute one block, and read it in the calling thread; several threads may call this at once."""
         return _finish(self._start(self._readers.read(block)))
 
     def _start(self, reading: BlockReading) -> _Running:
-        """Begin the inferences of a block, those of its first rows while the others are being read."""
+        """Start the inferences of a block, those of the first rows while the other rows are being read."""
         parts, pixels, tally = self._ingredients, reading.pixels, reading.tally
         every = list(parts.grid.chips(pixels.block))
         total: WeightedSums | None = None
@@ -176,17 +176,17 @@ class BlockComputer:
 
 
 def blocks_ahead(device: str) -> int:
-    """How many blocks are read ahead of the one that a device computes."""
+    """Return how many blocks to read ahead of the one that a device computes."""
     return 1 if device == "cpu" else DEVICE_AHEAD
 
 
 def readers_for(device: str, forwards: int) -> int:
-    """How many strips are read at once."""
+    """Return how many strips to read at once."""
     return _READERS if device == "cpu" and forwards < _MANY_FORWARDS else _MANY_READERS
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of so many items, the last one of what is left, each as soon as it is full."""
+    """Group items into lists of ``size``, each yielded as soon as it is full; the last may be shorter."""
     batch: list[T] = []
     for item in items:
         batch.append(item)
@@ -206,7 +206,7 @@ def _finish(running: _Running) -> ComputedBlock:
 
 
 def _ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
-    """Yield items in order, always having started the next ``depth`` of them."""
+    """Yield items in order, with the next ``depth`` of them already started."""
     started: deque[T] = deque()
     for item in items:
         started.append(item)
@@ -217,15 +217,15 @@ def _ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
 
 
 class Throttle:
-    """Let so many inferences run at once, and one fewer for good each time that memory runs out.
+    """Bound the number of concurrent inferences, and lower the bound by one each time memory runs out.
 
-    How many run at once never changes a result: the shape of a batch stays.
+    The number never changes a result, because the shape of a batch stays.
 
     Args:
-        most: Inferences in flight to begin with.
+        most: Initial bound.
 
     Attributes:
-        allowed: Inferences in flight now.
+        allowed: Current bound.
     """
 
     def __init__(self, most: int) -> None:
@@ -234,14 +234,14 @@ class Throttle:
         self._changed = Condition()
 
     def run(self, work: Callable[[], T], retried: Callable[[], None]) -> T:
-        """Do something that takes the memory of an inference; again where memory ran out.
+        """Run an inference; if memory runs out, run it again with a lower bound.
 
         Args:
-            work: What is done; it can be done again.
-            retried: Called when it is.
+            work: The inference, which can be repeated.
+            retried: Called each time the inference is repeated.
 
         Raises:
-            RunError: If memory runs out although nothing else is in flight.
+            RunError: If memory runs out although no other inference is running.
         """
         while True:
             with self._turn() as allowed:
@@ -271,15 +271,15 @@ class Throttle:
                 self._changed.notify_all()
 
     def _lower(self, failed_with: int) -> None:
-        """Several that fail together count once."""
+        """Lower the bound, once for inferences that fail together."""
         with self._changed:
             if failed_with <= self.allowed:
                 self.allowed = failed_with - 1
-                _LOGGER.warning("memory ran out; going on with %d inferences at once", self.allowed)
+                _LOGGER.warning("memory ran out; continuing with %d concurrent inferences", self.allowed)
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or what it was raised from, says that memory ran out."""
+    """Tell whether an error, or one of its causes, means that memory ran out."""
     while error is not None:
         text = f"{type(error).__name__} {error}".lower()
         if isinstance(error, MemoryError) or any(phrase in text for phrase in _PHRASES):

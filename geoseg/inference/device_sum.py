@@ -1,7 +1,6 @@
-"""Add up weighted probabilities on a torch device: only margins and decisions come back to the host.
+"""Sum weighted probabilities on a torch device; only margins and decisions are copied to the host.
 
-The arithmetic is that of ``sums.HostSums``, in whole numbers too, so where the probabilities are the same
-the sums are the same, bit for bit.
+The integer arithmetic is that of ``sums.HostSums``: equal probabilities give equal sums, bit for bit.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ if TYPE_CHECKING:
 class DeviceSums:
     """The blended probabilities of one block's chips over its reach, on a device; see ``WeightedSums``.
 
-    The block's pixels go to the device once, through page-locked memory on a stream of their own, so that
-    copying one block overlaps the inferences of another. An inference is only begun by ``infer``; ``stitch``
-    waits for it, so each of the threads has one in flight and the device always has the next one waiting.
+    The block's pixels are copied to the device once, through page-locked memory on a separate stream, so that
+    the copy overlaps the inferences of another block. ``infer`` only starts an inference and ``stitch`` waits
+    for it: each thread has one in flight, so the device always has the next one queued.
 
     Args:
         run: The network.
-        device: Where it runs: ``"cuda:0"`` ...
+        device: The device, ``"cuda:0"`` ...
         batch_size: Chips in every batch.
         grid: The global chip grid.
         block: The block.
@@ -53,7 +52,7 @@ class DeviceSums:
         self._lock = Lock()
 
     def infer(self, pixels: BlockPixels, chips: Sequence[Chip]) -> Tensor:
-        """Begin one inference: float32 (batch_size, classes, chip_size, chip_size) on the device."""
+        """Start one inference: float32 (batch_size, classes, chip_size, chip_size) on the device."""
         import torch
 
         with torch.inference_mode():
@@ -74,7 +73,7 @@ class DeviceSums:
         return batch
 
     def stitch(self, chips: Sequence[Chip], answer: Tensor) -> None:
-        """Add the weighted probabilities of one batch; overwrites ``answer``."""
+        """Add the weighted probabilities of one batch; overwrite ``answer``."""
         import torch
 
         with torch.inference_mode():
@@ -91,21 +90,21 @@ class DeviceSums:
             _wait(self._device)
 
     def margin(self, window: Window) -> NDArray[np.int32]:
-        """A copy of the sums of one window of the reach."""
+        """Copy the sums of one window of the reach to the host."""
         import torch
 
         with torch.inference_mode():
             return _to_host(self._part(window))
 
     def add(self, window: Window, sums: NDArray[np.int32]) -> None:
-        """Add what another block computed of a window of this block's reach."""
+        """Add the margin that another block computed for a window of this block's reach."""
         import torch
 
         with torch.inference_mode():
             self._part(window).add_(torch.from_numpy(sums).to(self._device))
 
     def decide(self, window: Window, valid: NDArray[np.bool_], *, with_sums: bool) -> Decision:
-        """Pick the most probable class of every pixel of a window; ties go to the lowest."""
+        """Choose the most probable class of every pixel of a window; ties go to the lowest index."""
         import torch
 
         with torch.inference_mode():
@@ -123,7 +122,7 @@ class DeviceSums:
 
 
 def _upload(values: NDArray[np.float32], device: str) -> Tensor:
-    """A block's pixels on the device; the stream that computes waits for them, the host does not."""
+    """Copy a block's pixels to the device; the computing stream waits for the copy, the host does not."""
     import torch
 
     source = torch.from_numpy(values)
@@ -146,7 +145,7 @@ def _copy_stream(device: str) -> Any:
 
 
 def _wait(device: str) -> None:
-    """Wait until the device has done what this thread has asked for, not what others ask for meanwhile."""
+    """Wait for the work that this thread has queued on the device so far, not for that of other threads."""
     import torch
 
     if device.startswith("cuda"):
@@ -158,13 +157,13 @@ def _wait(device: str) -> None:
 
 @lru_cache(maxsize=64)
 def _weights(chip_size: int, overlap: int, ramps: tuple[bool, bool, bool, bool], device: str) -> Tensor:
-    """Blending weights of a chip, int32 (rows, columns), on the device."""
+    """Return the blending weights of a chip, int32 (rows, columns), on the device."""
     import torch
 
     return torch.from_numpy(blending_weights(chip_size, overlap, ramps).copy()).to(device)
 
 
 def _to_host(tensor: Tensor) -> NDArray[Any]:
-    """A copy on the host, whatever the device."""
+    """Copy a tensor to the host; also if it is there already."""
     array: NDArray[Any] = tensor.contiguous().cpu().numpy()
     return array.copy() if tensor.device.type == "cpu" else array

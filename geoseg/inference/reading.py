@@ -1,8 +1,8 @@
 """Read the pixels of blocks, strip by strip, and normalise them for the network.
 
-The first chips of a block run while its last rows are being read. A strip goes to the thread that reads its
-rows in the blocks beside: the compressed tiles that both need are still in the cache of that thread's handle,
-and are decoded once.
+The first chips of a block run while its last rows are being read. The same rows of neighbouring blocks are
+read by the same thread: the compressed tiles that both need are still in the cache of its GDAL handle, and
+are decoded once.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from geoseg.grid import Block, Chip, Window
 from geoseg.inference.tally import Tally
 
 AreaMask = Callable[[Window], NDArray[np.bool_]]
-"""Gives the mask of pixels to map in a window (an area of interest)."""
+"""Returns the mask of pixels to map in a window (an area of interest)."""
 
 STRIP_ROWS = 512
-"""Rows read at once, where the scene's own tiles do not ask for more."""
+"""Rows read at once, unless the tiles of the scene's files are higher."""
 
 _ROWS = 64
-"""Rows normalised at once: they stay in the processor's cache."""
+"""Rows normalised at once, few enough to stay in the processor's cache."""
 
 
 class PixelSource(Protocol):
-    """What is needed of a scene: pixels in physical units and which of them are valid."""
+    """The part of a scene that inference needs: pixels in physical units, and which of them are valid."""
 
     def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Values float32 (bands, rows, columns), NaN where nodata, and valid bool (rows, columns)."""
+        """Read values, float32 (bands, rows, columns), NaN for nodata; and valid, bool (rows, columns)."""
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """``(value - mean) / std`` for each band: fixed by the model package, never estimated per chip.
+    """Normalisation of each band, ``(value - mean) / std``, fixed by the model package for all chips.
 
     Attributes:
         means: float32 (bands,), physical units.
@@ -58,12 +58,12 @@ class Normalisation:
         """Normalise a window.
 
         Args:
-            values: float32 (bands, rows, columns) in physical units; NaN where a band is nodata. Overwritten.
+            values: float32 (bands, rows, columns) in physical units, NaN where a band is nodata; overwritten.
             valid: bool (rows, columns).
-            out: float32, the shape of ``values``: where the result goes; default ``values``.
+            out: Array for the result, float32 of the shape of ``values``; default ``values``.
 
         Returns:
-            ``out``: 0 at invalid pixels and wherever a band is nodata.
+            ``out``, 0 at invalid pixels and where a band is nodata.
         """
         out = values if out is None else out
         for first in range(0, len(valid), _ROWS):
@@ -86,7 +86,7 @@ class BlockPixels:
     Attributes:
         block: The block; the arrays cover its ``reach``.
         values: float32 (bands, rows, columns), normalised, 0 where invalid.
-        wanted: bool (rows, columns): pixels to be mapped.
+        wanted: bool (rows, columns): pixels to map.
     """
 
     block: Block
@@ -94,7 +94,7 @@ class BlockPixels:
     wanted: NDArray[np.bool_]
 
     def wants(self, chip: Chip) -> bool:
-        """Whether a chip holds a pixel to be mapped."""
+        """Tell whether a chip holds a pixel to map."""
         inside = chip.window.intersection(self.block.reach)
         return inside is not None and bool(self.wanted[inside.slices(self.block.reach)].any())
 
@@ -121,9 +121,9 @@ class BlockReading:
     """A block that is being read.
 
     Attributes:
-        pixels: Its pixels; those of strips that are not done yet are undefined.
-        strips: First row of the scene of every strip that is being read, and its reading; from top to bottom.
-        tally: What reading took.
+        pixels: Its pixels, undefined in strips that are not read yet.
+        strips: First row and future of every strip that is being read, from top to bottom.
+        tally: Busy seconds of reading.
     """
 
     pixels: BlockPixels
@@ -131,7 +131,7 @@ class BlockReading:
     tally: Tally
 
     def chips(self, chips: Sequence[Chip]) -> Iterator[Chip]:
-        """Yield those chips that hold a pixel to be mapped, each as soon as its rows are there.
+        """Yield the chips that hold a pixel to map, each as soon as its rows are read.
 
         Args:
             chips: All chips of the block in row order.
@@ -145,7 +145,7 @@ class BlockReading:
                 waiting.popleft()[1].result()
             if self.pixels.wants(chip):
                 yield chip
-        for _, reading in waiting:  # rows that no chip waited for may be unreadable too
+        for _, reading in waiting:  # raise errors also of rows for which no chip waited
             reading.result()
 
 
@@ -153,11 +153,11 @@ class BlockReaders:
     """Threads that read blocks.
 
     Args:
-        source: Where pixels come from.
+        source: The source of pixels, a scene.
         normalisation: The package's normalisation.
-        area: Gives the mask of pixels to map in a window (an area of interest); None for all.
-        strip_rows: Rows of a strip; strips begin at whole multiples of it.
-        threads: How many strips are read at once.
+        area: Returns the mask of pixels to map in a window (an area of interest); None for all.
+        strip_rows: Rows of a strip; strips begin at multiples of it.
+        threads: Number of threads: strips that are read at once.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class BlockReaders:
         self._threads = [ThreadPoolExecutor(1, "geoseg-read") for _ in range(threads)]
 
     def begin(self, block: Block) -> BlockReading:
-        """Have a block read in the threads."""
+        """Start reading a block in the threads."""
         pixels, tally = self._empty(block), Tally()
         strips = []
         for strip in self._strips(pixels):
@@ -192,7 +192,7 @@ class BlockReaders:
         return BlockReading(pixels, (), tally)
 
     def close(self) -> None:
-        """End the threads; what has not begun never will."""
+        """Stop the threads, and cancel work that has not begun."""
         for thread in self._threads:
             thread.shutdown(wait=False, cancel_futures=True)
         for thread in self._threads:
@@ -205,11 +205,11 @@ class BlockReaders:
         return BlockPixels(block, np.empty((bands, *shape), np.float32), wanted)
 
     def _strips(self, pixels: BlockPixels) -> list[Window]:
-        """What is to be read: nothing where nothing is to be mapped."""
+        """Return the strips to read; none if no pixel is to be mapped."""
         return strips_of(pixels.block.reach, self._rows) if pixels.wanted.any() else []
 
     def _fill(self, pixels: BlockPixels, strip: Window, tally: Tally) -> None:
-        """Read the rows of one strip into their place; pixels that are invalid are wanted no more."""
+        """Read the rows of one strip into their place, and unmark invalid pixels in ``wanted``."""
         rows, _ = strip.slices(pixels.block.reach)
         with tally.spend("read"):
             values, valid = self._source.read(strip)
@@ -218,7 +218,7 @@ class BlockReaders:
 
 
 def strips_of(window: Window, rows: int) -> list[Window]:
-    """Cut a window into strips that end at whole multiples of ``rows``, or with the window."""
+    """Cut a window into strips that end at multiples of ``rows``, or with the window."""
     inside = range((window.row // rows + 1) * rows, window.row_stop, rows)
     edges = [window.row, *inside, window.row_stop]
     return [

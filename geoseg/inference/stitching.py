@@ -1,7 +1,7 @@
 """Join blocks: each sends its margins to the blocks that own their pixels.
 
-A margin is what a block's chips computed of pixels that the blocks to the right and below own. It is sent
-once, so no chip is computed twice.
+A *margin* is the part of a block's sums for pixels that the block to the right, below or at the corner owns.
+It is sent to the owner once, so no chip is computed twice.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Index = tuple[int, int]
 
 @dataclass(frozen=True)
 class Stitcher:
-    """Turn blocks of a scene into blocks of blended probabilities, all in the memory of this process.
+    """Compute and join the blocks of a scene in the memory of this process.
 
     Attributes:
-        ingredients: What blocks are computed of.
+        ingredients: What is needed to compute blocks.
         tally: Counts and seconds, filled while running.
     """
 
@@ -56,9 +56,9 @@ class StitchedBlock:
 
     Attributes:
         block: The block.
-        total: Its sums; None when no pixel is to be mapped.
-        valid: bool (rows, columns) over its core: pixels to be mapped.
-        tally: What it took.
+        total: Its sums; None if no pixel is to be mapped.
+        valid: bool (rows, columns) over its core: pixels to map.
+        tally: Its counts and busy seconds.
     """
 
     block: Block
@@ -67,14 +67,14 @@ class StitchedBlock:
     tally: Tally
 
     def decide(self, window: Window, *, with_sums: bool = False) -> Decision | None:
-        """Decide on a window of the core.
+        """Decide the classes of a window of the core.
 
         Args:
             window: The window.
-            with_sums: Whether the decision shall hold the sums.
+            with_sums: Whether the decision is to hold the sums.
 
         Returns:
-            The decision, or None when no pixel of the block is to be mapped.
+            The decision; None if no pixel of the block is to be mapped.
         """
         if self.total is None:
             return None
@@ -83,12 +83,12 @@ class StitchedBlock:
 
 @dataclass(frozen=True, slots=True)
 class MarginPlace:
-    """Where a margin comes from and goes to.
+    """The source, the owner and the pixels of a margin.
 
     Attributes:
         source: Index of the block that computed it.
         owner: Index of the block that owns its pixels.
-        window: Those pixels.
+        window: Its pixels.
     """
 
     source: Index
@@ -98,10 +98,10 @@ class MarginPlace:
 
 @dataclass(frozen=True)
 class Margin:
-    """Sums on their way to the block that owns their pixels.
+    """Sums that a block computed for pixels of another block.
 
     Attributes:
-        place: Where they come from and go to.
+        place: Source, owner and pixels.
         sums: int32 (classes, rows, columns) in units of ``sums.SUM_ONE``.
     """
 
@@ -110,42 +110,42 @@ class Margin:
 
 
 class MarginTarget(Protocol):
-    """Where margins go."""
+    """Receives margins."""
 
     def send(self, margin: Margin) -> None:
-        """Keep a margin for its owner."""
+        """Store a margin for its owner."""
 
 
 class MarginExchange(MarginTarget, Protocol):
-    """Brings margins from the blocks that computed them to those that own them."""
+    """Passes margins from the blocks that computed them to the blocks that own their pixels."""
 
     def take(self, block: Block) -> list[Margin]:
-        """The margins that were sent to a block; they are handed out once."""
+        """Return the margins that were sent to a block; each is returned once."""
 
 
 @dataclass
 class MarginsInMemory:
-    """Margins on their way within one process; see ``MarginExchange``."""
+    """Margins in the memory of one process; see ``MarginExchange``."""
 
     _waiting: dict[Index, list[Margin]] = field(default_factory=dict)
 
     def send(self, margin: Margin) -> None:
-        """Keep a margin for its owner."""
+        """Store a margin for its owner."""
         self._waiting.setdefault(margin.place.owner, []).append(margin)
 
     def take(self, block: Block) -> list[Margin]:
-        """The margins that were sent to a block."""
+        """Return the margins that were sent to a block, once."""
         return self._waiting.pop(block.index, [])
 
 
 def join(computed: ComputedBlock, margins: MarginExchange) -> StitchedBlock:
-    """Send a block's margins, and complete its core with those it gets.
+    """Send a block's margins, and complete its core with the margins that it receives.
 
-    Only what its own chips computed is sent; so a block can be computed when its neighbours are not.
+    A margin holds only sums of the block's own chips, so blocks can be computed in any order.
 
     Args:
         computed: The block.
-        margins: Where margins go to and come from; those of its neighbours above and to the left are there.
+        margins: Passes margins on; it must hold those of the neighbours above and to the left.
     """
     send_margins(computed, margins)
     total = computed.total
@@ -156,7 +156,7 @@ def join(computed: ComputedBlock, margins: MarginExchange) -> StitchedBlock:
 
 
 def send_margins(computed: ComputedBlock, margins: MarginTarget) -> None:
-    """Send what a block's own chips computed of its neighbours' pixels."""
+    """Send the margins of a block to their owners."""
     if computed.total is None:
         return
     for place in margin_places(computed.block):
@@ -164,7 +164,7 @@ def send_margins(computed: ComputedBlock, margins: MarginTarget) -> None:
 
 
 def margin_places(block: Block) -> tuple[MarginPlace, ...]:
-    """The margins that a block sends: to the right, below and at the corner, as far as there are any."""
+    """Return the margins of a block that have pixels: to the right, below and at the corner."""
     core, reach = block.core, block.reach
     row, col = block.index
     right = Window.from_bounds(core.row, core.col_stop, core.row_stop, reach.col_stop)
@@ -175,24 +175,24 @@ def margin_places(block: Block) -> tuple[MarginPlace, ...]:
 
 
 class BlockGraph:
-    """The blocks of a run and the margins that pass between them.
+    """The blocks of a run, and the margins that pass between them.
 
     Args:
         blocks: All blocks of the run, in row order (``Grid.blocks``).
 
     Attributes:
-        blocks: Index -> block, in the same order.
+        blocks: Index to block, in the same order.
     """
 
     def __init__(self, blocks: Iterable[Block]) -> None:
         self.blocks = {block.index: block for block in blocks}
 
     def sent(self, index: Index) -> tuple[MarginPlace, ...]:
-        """The margins that a block sends to other blocks of the run."""
+        """Return the margins that a block sends to other blocks of the run."""
         return tuple(place for place in margin_places(self.blocks[index]) if place.owner in self.blocks)
 
     def received(self, index: Index) -> tuple[MarginPlace, ...]:
-        """The margins that a block gets from those above and to the left."""
+        """Return the margins that a block receives from the blocks above and to the left."""
         row, col = index
         sources = [(row - 1, col - 1), (row - 1, col), (row, col - 1)]
         return tuple(

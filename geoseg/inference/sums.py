@@ -1,9 +1,8 @@
-"""Add up weighted probabilities in whole numbers, and decide on classes by the sums.
+"""Sum weighted probabilities in fixed point, and choose classes by the sums.
 
-A block's chips go through the network, and their weighted probabilities are added up over the block's reach.
-A probability is rounded to steps of 1/65535 and a weight to steps of 1/32768, so a pixel whose weights sum to
-one reaches at most 65535 * 32768 < 2^31: the sums are exact in int32, whatever the order of adding and
-whatever the device.
+The weighted probabilities of a block's chips are summed over the block's reach. Probabilities are rounded to
+steps of 1/65535 and weights to steps of 1/32768, so a pixel whose weights sum to one reaches at most
+65535 * 32768 < 2^31. The sums are exact in int32, whatever the order of addition and the device.
 """
 
 from __future__ import annotations
@@ -21,25 +20,25 @@ from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.reading import BlockPixels
 
 PROBABILITY_ONE = 65535
-"""The stored probability that stands for 1."""
+"""The integer that represents the probability 1."""
 
 SUM_ONE = PROBABILITY_ONE * WEIGHT_ONE
-"""The blended sum that stands for 1."""
+"""The blended sum that represents the probability 1."""
 
 _ROWS = 32
-"""Rows decided at once: what is compared again and again stays in the processor's cache."""
+"""Rows decided at once, few enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the network says about one window of the scene.
+    """The classes of one window of the scene.
 
     Attributes:
-        winner: uint8 (rows, columns): index of the most probable class; ties go to the lowest.
-        top: int32 (rows, columns): its sum, in units of ``SUM_ONE``.
-        valid: bool (rows, columns): pixels to be mapped.
-        sums: int32 (classes, rows, columns), blended probabilities in the same units; None where nobody
-            asked for them.
+        winner: Index of the most probable class, uint8 (rows, columns); ties go to the lowest.
+        top: Its blended probability in units of ``SUM_ONE``, int32 (rows, columns).
+        valid: Pixels to map, bool (rows, columns).
+        sums: Blended probabilities of all classes in the same units, int32 (classes, rows, columns); None if
+            not requested.
     """
 
     winner: NDArray[np.uint8]
@@ -49,10 +48,10 @@ class Decision:
 
 
 class WeightedSums(Protocol):
-    """The weighted sums of one block's chips over its reach, on whatever device computes them.
+    """The weighted sums of one block's chips over its reach, on the host or on a device.
 
-    ``infer`` and ``stitch`` are called for one batch after the other in each of several threads that
-    ``Backend.prepare_thread`` has prepared; the other methods by one thread, after all batches are stitched.
+    Several threads, each prepared by ``Backend.prepare_thread``, call ``infer`` and then ``stitch`` for one
+    batch after the other. One thread calls the other methods, after all batches are stitched.
     """
 
     @property
@@ -67,15 +66,15 @@ class WeightedSums(Protocol):
             chips: At most ``Backend.batch_size`` chips; the batch is filled up to its fixed shape.
 
         Returns:
-            What ``stitch`` needs of it, wherever that lies.
+            The probabilities for ``stitch``, on the host or the device.
         """
 
     def stitch(self, chips: Sequence[Chip], answer: Any) -> None:
-        """Add the weighted probabilities of one batch, in steps of 1/65535.
+        """Add the weighted probabilities of one batch, rounded to steps of 1/65535.
 
         Args:
-            chips: As given to ``infer``.
-            answer: What that returned; may be overwritten.
+            chips: The chips that were given to ``infer``.
+            answer: What ``infer`` returned; may be overwritten.
         """
 
     def margin(self, window: Window) -> NDArray[np.int32]:
@@ -86,35 +85,35 @@ class WeightedSums(Protocol):
         """
 
     def add(self, window: Window, sums: NDArray[np.int32]) -> None:
-        """Add what another block computed of a window of this block's reach; as ``margin`` returns it."""
+        """Add the margin that another block computed for a window of this block's reach."""
 
     def decide(self, window: Window, valid: NDArray[np.bool_], *, with_sums: bool) -> Decision:
-        """Pick the most probable class of every pixel of a window whose sums are complete.
+        """Choose the most probable class of every pixel of a window whose sums are complete.
 
         Args:
             window: A window of the reach.
-            valid: bool (rows, columns): pixels to be mapped.
-            with_sums: Whether ``Decision.sums`` is wanted; without it they need not leave the device.
+            valid: Pixels to map, bool (rows, columns).
+            with_sums: Whether to return the sums too; without them, they need not leave the device.
         """
 
 
 @runtime_checkable
 class KeepsSums(Protocol):
-    """A backend that keeps a block's sums on its device: only margins and decisions come back to the host."""
+    """A backend that keeps a block's sums on its device."""
 
     def begin_sums(self, grid: Grid, block: Block, classes: int) -> WeightedSums:
-        """Begin a block, all sums zero."""
+        """Begin a block, with all sums zero."""
 
 
 def begin_sums(backend: Backend, grid: Grid, block: Block, classes: int) -> WeightedSums:
-    """Begin a block on the backend's device where it can, else on the host; all sums are zero."""
+    """Begin a block, with all sums zero, on the backend's device if it can keep them, else on the host."""
     if backend.device != "cpu" and isinstance(backend, KeepsSums):
         return backend.begin_sums(grid, block, classes)
     return HostSums(backend, grid, block, classes)
 
 
 class HostSums:
-    """Add up what ``Backend.probabilities`` gives, in the memory of the host; see ``WeightedSums``.
+    """Weighted sums in the memory of the host; see ``WeightedSums``.
 
     Attributes:
         block: The block.
@@ -132,7 +131,7 @@ class HostSums:
         return self._backend.probabilities(pixels.cut(chips, self._backend.batch_size, self._grid.chip_size))
 
     def stitch(self, chips: Sequence[Chip], answer: NDArray[np.float32]) -> None:
-        """Add the weighted probabilities of one batch; overwrites ``answer``."""
+        """Add the weighted probabilities of one batch; overwrite ``answer``."""
         for chip, probabilities in zip(chips, answer, strict=False):
             self._stitch(chip, probabilities)
 
@@ -141,15 +140,15 @@ class HostSums:
         return self.part(window).copy()
 
     def add(self, window: Window, sums: NDArray[np.int32]) -> None:
-        """Add what another block computed of a window of this block's reach."""
+        """Add the margin that another block computed for a window of this block's reach."""
         self.part(window)[...] += sums
 
     def decide(self, window: Window, valid: NDArray[np.bool_], *, with_sums: bool) -> Decision:  # noqa: ARG002
-        """Pick the most probable class of every pixel of a window; the sums are here anyway, as a view."""
+        """Choose the most probable class of every pixel of a window; return the sums always, as a view."""
         return decide(self.part(window), valid)
 
     def part(self, window: Window) -> NDArray[np.int32]:
-        """The sums of one window of the reach, a view."""
+        """Return the sums of one window of the reach, as a view."""
         return self.sums[(slice(None), *window.slices(self.block.reach))]
 
     def _stitch(self, chip: Chip, probabilities: NDArray[np.float32]) -> None:
@@ -160,7 +159,7 @@ class HostSums:
         weights = self._grid.weights(chip)[rows, cols]
         target = self.part(inside)
         weighted = np.empty(inside.shape, np.int32)
-        # Class by class, so that all that is computed in between stays in the processor's cache.
+        # Class by class, so that temporary arrays stay in the processor's cache.
         for plane, sums, lock in zip(probabilities[:, rows, cols], target, self._locks, strict=True):
             np.copyto(weighted, _round(plane), casting="unsafe")
             np.multiply(weighted, weights, out=weighted)
@@ -169,7 +168,7 @@ class HostSums:
 
 
 def decide(sums: NDArray[np.int32], valid: NDArray[np.bool_]) -> Decision:
-    """Pick the most probable class of every pixel from the unrounded sums.
+    """Choose the most probable class of every pixel by the unrounded sums.
 
     Args:
         sums: int32 (classes, rows, columns) in units of ``SUM_ONE``.
@@ -183,7 +182,7 @@ def decide(sums: NDArray[np.int32], valid: NDArray[np.bool_]) -> Decision:
 
 
 def to_steps(probabilities: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Round probabilities of 0 to 1 to steps of 1/65535; overwrites its argument."""
+    """Round probabilities to steps of 1/65535; overwrite the argument."""
     return _round(probabilities).astype(np.uint16)
 
 
@@ -201,6 +200,6 @@ def _pick(sums: NDArray[np.int32], top: NDArray[np.int32], winner: NDArray[np.ui
     for number, plane in enumerate(sums[1:], 1):
         np.greater(plane, top, out=better)
         np.maximum(top, plane, out=top)
-        # Of the classes that were better than all before them the last is the best: no masked copy is needed.
+        # The last class that beats all before it is the best, so a maximum replaces a masked copy.
         np.multiply(index, np.uint8(number), out=index)
         np.maximum(winner, index, out=winner)

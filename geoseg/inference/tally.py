@@ -15,7 +15,7 @@ STAGES = ("read", "forward", "stitch", "write")
 
 @dataclass
 class Tally:
-    """Add up counts and busy seconds; those of several threads add up.
+    """Counts and busy seconds, summed over threads.
 
     Attributes:
         chips: Chips that went through the network.
@@ -38,7 +38,7 @@ class Tally:
 
     @contextmanager
     def spend(self, stage: str) -> Iterator[None]:
-        """Add the seconds until the context ends to a stage."""
+        """Add the seconds until the context ends to those of a stage."""
         since = perf_counter()
         try:
             yield
@@ -57,14 +57,14 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def to_json(self) -> dict[str, float]:
-        """The numbers by name."""
+        """Return the numbers by name."""
         return {name: getattr(self, name) for name in (*COUNTS, *STAGES)}
 
     @classmethod
     def from_json(cls, numbers: Mapping[str, Any]) -> Tally:
-        """The tally that ``to_json`` wrote."""
+        """Read a tally that ``to_json`` returned."""
         return cls(**numbers)
 
     def seconds(self) -> dict[str, float]:
-        """Stage -> busy seconds."""
+        """Return the busy seconds by stage."""
         return {stage: getattr(self, stage) for stage in STAGES}

@@ -1,1 +1,1 @@
-"""Ground truth: label rasters and label polygons on a scene's grid."""
+"""Labels (ground truth): rasters and polygons, read on a scene's grid."""

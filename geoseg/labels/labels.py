@@ -26,7 +26,7 @@ __all__ = ["Labels", "NamedClass", "open_labels"]
 
 
 class _Layer(Protocol):
-    """Where labels come from."""
+    """A source of labels on a grid."""
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Class ids in a window."""
@@ -39,12 +39,12 @@ class _Layer(Protocol):
 class Labels:
     """Labels on a scene's grid, read window by window.
 
-    Holds no open file: a value that can be pickled and read from any thread or process.
+    Holds no open file, so it can be pickled and read from any thread or process.
 
     Attributes:
         path: The label file.
         shape: (rows, columns) of the grid.
-        layer: Where they come from: ``RasterLabels`` or ``PolygonLabels``.
+        layer: The source of the labels: ``RasterLabels`` or ``PolygonLabels``.
     """
 
     path: str
@@ -61,7 +61,7 @@ class Labels:
             uint8 (rows, columns): class ids, ``IGNORE`` (255) where there is no label.
 
         Raises:
-            SceneError: If the window reaches beyond the grid, or a value there is no class.
+            SceneError: If the window reaches beyond the grid, or holds a value that is not a class.
             RunError: If the file cannot be read.
         """
         if window.intersection(Window.from_shape(self.shape)) != window:
@@ -73,7 +73,7 @@ class Labels:
         return replace(self, layer=_Within(self.layer, area))
 
     def close(self) -> None:
-        """Close this process's handles; reading again opens them again."""
+        """Close this process's handles; reading opens them again."""
         self.layer.close()
 
 
@@ -105,27 +105,27 @@ def open_labels(
 ) -> Labels:
     """Open labels on the grid of a scene or raster.
 
-    Not labels are: 255, the raster's nodata and masked pixels, null attributes, everything in ``ignore``, and
-    0 unless it is one of the classes. Every other value must be a class; a raster is refused at the first
-    window that holds one that is not. With ``remap``, only the values in that table are labels.
+    No label are 255, the raster's nodata and masked pixels, null attributes, everything in ``ignore``, and 0
+    unless it is one of the classes. Every other value must be a class; a raster is refused when a window is
+    read that holds one that is not. With ``remap``, only the values in that table are labels.
 
     Args:
         path: A class raster (one band; on another grid or in another CRS it is resampled by nearest
             neighbour), or polygons (GeoPackage, GeoParquet, GeoJSON, Shapefile, FlatGeobuf; a pixel has the
             class of the polygon that holds its centre, and none where polygons of several classes do).
-        grid_of: The scene, or a raster file, on whose grid labels are wanted.
-        classes: The classes there are (anything with ``id`` and ``name``); None: every value from 0 to 254.
-        column: Attribute of polygons that holds the class's id or name; by default the first of
-            ``class_id``, ``class_name``, ``class``, ``label`` ... that is there, or the only one.
+        grid_of: The scene, or a raster file, on whose grid labels are read.
+        classes: The known classes (anything with ``id`` and ``name``); None: every value from 0 to 254.
+        column: Attribute of polygons that holds the class's id or name; by default the first that exists of
+            ``class_id``, ``class_name``, ``class``, ``label`` ..., or the only one.
         remap: Value or name in the file -> class id (255: no label). Numbers may be written as text.
-        ignore: Values or names that are no label.
+        ignore: Values or names that mean no label.
 
     Returns:
         The labels.
 
     Raises:
         SceneError: If the file cannot be opened, or does not lie on the grid.
-        SettingsError: If the column is not there or unclear, or a remapping leads to no class.
+        SettingsError: If the column is missing or ambiguous, or a remapping leads to an unknown class.
     """
     name = os.fspath(path)
     grid = _grid(grid_of)

@@ -1,4 +1,4 @@
-"""Labels from polygons: drawn on a grid, one tile of a fixed lattice at a time."""
+"""Labels from polygons, rasterised on a grid one tile of a fixed lattice at a time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PolygonLabels:
         geometries: Polygons in pixel coordinates, x = column and y = row from the grid's upper left corner.
         ids: Class id of each, uint8.
         column: The attribute that names the class.
-        reasons: Invalid polygons as (number in the file, from 0, and what is wrong); they were made valid.
+        reasons: Number in the file, from 0, of each polygon that was invalid, and what was wrong with it.
     """
 
     geometries: NDArray[Any] = field(repr=False)
@@ -41,7 +41,7 @@ class PolygonLabels:
     reasons: tuple[tuple[int, str], ...] = field(default=(), repr=False)
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Class ids in a window of the grid, uint8 (rows, columns); see ``Labels.read``.
+        """Read class ids in a window of the grid, uint8 (rows, columns); see ``Labels.read``.
 
         Where polygons of different classes overlap there is no label, whatever their order in the file.
         """
@@ -51,7 +51,7 @@ class PolygonLabels:
         return ids
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: polygons are in memory."""
 
 
 @lru_cache(maxsize=16)
@@ -74,6 +74,7 @@ def _draw(labels: PolygonLabels, row: int, col: int) -> NDArray[np.uint8]:
         )
         return drawn
 
+    # Drawn in both orders, pixels with polygons of different classes differ.
     by_id = found[np.argsort(labels.ids[found], kind="stable")]
     highest, lowest = burn(by_id), burn(by_id[::-1])
     highest[highest != lowest] = IGNORE
@@ -121,7 +122,7 @@ def find_column(path: str, columns: list[str], wanted: str | None) -> str:
     """Find the attribute that names the class.
 
     Raises:
-        SettingsError: If the one wanted is not there, or none is known and there are several.
+        SettingsError: If the wanted one is missing, or none has a known name and there are several.
     """
     by_name = {key.casefold(): key for key in reversed(columns)}
     if wanted is not None:
@@ -134,28 +135,28 @@ def find_column(path: str, columns: list[str], wanted: str | None) -> str:
     if len(columns) == 1:
         return columns[0]
     raise SettingsError(
-        f"{path}: which column names the class? Say it with --label-column; "
+        f"{path} has no column with a known name for the class; name it with --label-column; "
         f"it has {', '.join(columns) or 'none'}"
     )
 
 
 def place_polygons(shapes: NDArray[Any], crs: Any, path: str, grid: GridOf) -> NDArray[Any]:
-    """Move geometries to pixels of a grid, x = column and y = row; not finite where its CRS does not reach.
+    """Transform geometries to pixels of a grid, x = column and y = row; not finite outside the CRS's domain.
 
     Args:
         shapes: Geometries of a file.
-        crs: Their CRS; without one they are taken to be in the grid's.
+        crs: Their CRS; without one they are assumed to be in the grid's.
         path: The file, for messages.
         grid: The grid.
 
     Raises:
-        SceneError: If the CRS does not lead to the grid's, or the grid needs warping.
+        SceneError: If the CRS cannot be transformed to the grid's, or the grid needs warping.
     """
     return _to_pixels(_to_crs(path, shapes, crs, grid), path, grid)
 
 
 def _to_crs(path: str, shapes: NDArray[Any], crs: Any, grid: GridOf) -> NDArray[Any]:
-    """Transform geometries to the grid's CRS; those without a CRS are taken to be in it."""
+    """Transform geometries to the grid's CRS; those without a CRS are assumed to be in it."""
     target = grid.georeference.crs
     if crs is None or target is None:
         return shapes
@@ -165,24 +166,24 @@ def _to_crs(path: str, shapes: NDArray[Any], crs: Any, grid: GridOf) -> NDArray[
     try:
         moved = geopandas.GeoSeries(shapes, crs=crs).to_crs(target.to_wkt())
     except ProjError as error:
-        raise SceneError(f"{path}: its CRS does not lead to that of {grid.name}: {error}") from error
+        raise SceneError(f"{path}: its CRS cannot be transformed to that of {grid.name}: {error}") from error
     return np.asarray(moved.values)
 
 
 def _to_pixels(shapes: NDArray[Any], path: str, grid: GridOf) -> NDArray[Any]:
-    """Move geometries to pixels; on a grid without a transform x = column, y = -row, as QGIS draws it."""
+    """Transform geometries to pixels; on a grid without a transform x = column, y = -row, as in QGIS."""
     from rasterio.transform import Affine
 
     if grid.georeference.needs_warp:
         raise SceneError(
-            f"{grid.name} is located by GCPs or RPCs only, so {path} cannot be laid over it; warp it first"
+            f"{grid.name} has only GCPs or RPCs, so {path} cannot be placed on it; warp it first (gdalwarp)"
         )
     moved: NDArray[Any] = to_pixels(shapes, grid.georeference.transform or Affine.scale(1, -1))
     return moved
 
 
 def _areal(shapes: NDArray[Any]) -> NDArray[np.bool_]:
-    """Find the geometries that have an area and finite coordinates."""
+    """Mark the geometries that have an area and finite coordinates."""
     import shapely
 
     bounds = shapely.bounds(shapes)

@@ -1,4 +1,4 @@
-"""Labels from a raster: on the scene's grid, or on any other and resampled by nearest neighbour."""
+"""Labels from a raster on the scene's grid, or on another grid and resampled by nearest neighbour."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class GridOf:
     Attributes:
         name: The file it comes from, for messages.
         shape: (rows, columns).
-        georeference: Where it lies.
+        georeference: Its CRS and transform.
     """
 
     name: str
@@ -37,11 +37,11 @@ class GridOf:
 
 @dataclass(frozen=True)
 class RasterLabels:
-    """A label raster, seen on a grid.
+    """A label raster, read on a grid.
 
     Attributes:
-        source: What is opened.
-        table: What its values mean.
+        source: The raster, warped to the grid if it lies on another.
+        table: The meaning of its values.
     """
 
     source: Source
@@ -57,7 +57,7 @@ class RasterLabels:
         return self.table.to_ids(stored)
 
     def read_stored(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read the values of a window as the file stores them, and where nodata or a mask hides them."""
+        """Read stored values in a window, and a mask that is True where they are nodata or masked."""
         inside = RasterioWindow(window.col, window.row, window.width, window.height)
         try:
             with borrow(self.source) as dataset:
@@ -71,7 +71,7 @@ class RasterLabels:
 
 
 def open_raster(path: str, dataset: Any, grid: GridOf) -> Source:
-    """Say how to read a label raster on a grid.
+    """Choose how to read a label raster on a grid: as it is, or warped.
 
     Args:
         path: The raster.
@@ -79,7 +79,7 @@ def open_raster(path: str, dataset: Any, grid: GridOf) -> Source:
         grid: The grid.
 
     Raises:
-        SceneError: If it has several bands or lies elsewhere.
+        SceneError: If the raster has several bands or does not overlap the grid.
     """
     if dataset.count != 1 and not (dataset.count == 2 and dataset.colorinterp[1].name == "alpha"):
         raise SceneError(
@@ -94,11 +94,11 @@ def open_raster(path: str, dataset: Any, grid: GridOf) -> Source:
         rows, cols = dataset.shape
         raise SceneError(
             f"{path} ({rows} x {cols} pixels) and {grid.name} ({grid.shape[0]} x {grid.shape[1]}) cannot be "
-            "laid over each other: one has no transform, so both must have the same number of pixels"
+            "aligned: one has no transform, so both must have the same number of rows and columns"
         )
     if own.crs is None or target.crs is None:
         bare = path if own.crs is None else grid.name
-        raise SceneError(f"{bare} has no CRS and the two grids differ; set it with gdal_edit -a_srs")
+        raise SceneError(f"{bare} has no CRS and the two grids differ; set the CRS with gdal_edit -a_srs")
     _check_overlap(path, own, dataset.shape, grid)
     return Source(path, Warp(target.crs.to_wkt(), tuple(target.transform)[:6], grid.shape))
 
@@ -116,8 +116,8 @@ def _check_overlap(path: str, own: Georeference, shape: tuple[int, int], grid: G
     try:
         bounds = transform_bounds(own.crs, target.crs, *array_bounds(*shape, own.transform))
     except GDAL_ERRORS:
-        return  # the warp itself decides
+        return  # bounds that cannot be transformed may still warp
     west, south, east, north = array_bounds(*grid.shape, target.transform)
     left, bottom, right, top = bounds
     if min(right, east) <= max(left, west) or min(top, north) <= max(bottom, south):
-        raise SceneError(f"{path} lies elsewhere than {grid.name}; check the CRS and coordinates of both")
+        raise SceneError(f"{path} does not overlap {grid.name}; check the CRS and coordinates of both")

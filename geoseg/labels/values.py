@@ -1,4 +1,4 @@
-"""What a value in a label file means: a class id, no label, or a mistake."""
+"""Map values in label files to class ids, to no label, or to an error."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _SMALL_DTYPES = ("uint8", "int8", "uint16", "int16")
 
 
 class NamedClass(Protocol):
-    """What labels need to know of a class; ``LandClass`` has it."""
+    """A class with an id and a name, such as ``LandClass``."""
 
     @property
     def id(self) -> int:
-        """0 to 254."""
+        """The class id, 0 to 254."""
 
     @property
     def name(self) -> str:
-        """What people read."""
+        """The class name."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class ValueTable:
         path: The label file, for messages.
         ids: Value -> class id, or ``IGNORE``.
         names: Name in lower case -> class id, or ``IGNORE``.
-        otherwise: What becomes of values that are in neither: ``"keep"`` them as ids, ``"ignore"`` them, or
+        otherwise: What to do with values that are in neither: ``"keep"`` them as ids, ``"ignore"`` them, or
             ``"refuse"`` the file.
-        known: The classes as a message lists them.
+        known: The classes, as messages list them.
     """
 
     path: str
@@ -48,7 +48,7 @@ class ValueTable:
     known: str = field(default="", compare=False)
 
     def id_of(self, value: int) -> int:
-        """Map one number to a class id or ``IGNORE``; -1 where the file must be refused."""
+        """Map one number to a class id or ``IGNORE``; -1 if the file must be refused."""
         if value in self.ids:
             return self.ids[value]
         if self.otherwise == "keep":
@@ -59,7 +59,7 @@ class ValueTable:
         """Map an attribute (a name, a number, a number as text, or null) to a class id or ``IGNORE``.
 
         Raises:
-            SceneError: If it is no class.
+            SceneError: If it is not a class.
         """
         if value is None or value != value:  # noqa: PLR0124 -- NaN
             return IGNORE
@@ -70,7 +70,7 @@ class ValueTable:
         if number is None:
             if self.otherwise == "ignore":
                 return IGNORE
-            raise SceneError(f'{self.path}: "{text}" is no class; {self._fix(text)}')
+            raise SceneError(f'{self.path}: "{text}" is not a class; {self._fix(text)}')
         found = self.id_of(number)
         if found == _UNKNOWN:
             raise self._refusal([number])
@@ -86,7 +86,7 @@ class ValueTable:
             uint8 of the same shape, ``IGNORE`` where there is no label.
 
         Raises:
-            SceneError: If a value is no class.
+            SceneError: If a value is not a class.
         """
         if values.dtype.kind == "f":
             values = self._whole(values)
@@ -105,7 +105,7 @@ class ValueTable:
         return answer
 
     def _lookup(self, dtype: np.dtype[Any]) -> NDArray[np.int16]:
-        """Tabulate the ids of every value of a small dtype, in the order of its bits as unsigned."""
+        """Tabulate the id of every value of a small dtype, indexed by its bits read as an unsigned number."""
         values = np.arange(256**dtype.itemsize, dtype=f"uint{8 * dtype.itemsize}").view(dtype)
         default = IGNORE if self.otherwise == "ignore" else _UNKNOWN
         table = np.full(values.size, default, np.int16)
@@ -125,13 +125,13 @@ class ValueTable:
         wrong = ~empty & (whole != values)
         if wrong.any():
             raise SceneError(
-                f"{self.path} holds {float(values[wrong][0]):g}: not a whole number, so not a class id"
+                f"{self.path} holds {float(values[wrong][0]):g}, which is not a class: ids are whole numbers"
             )
         return whole
 
     def _refusal(self, values: Sequence[int]) -> SceneError:
         listed = ", ".join(map(str, values[:5])) + (" ..." if len(values) > 5 else "")
-        what = f"the value {listed}, which is no class" if len(values) == 1 else f"the values {listed}"
+        what = f"the value {listed}, which is not a class" if len(values) == 1 else f"the values {listed}"
         return SceneError(f"{self.path} holds {what}; {self._fix(str(values[0]))}")
 
     def _fix(self, value: str) -> str:
@@ -156,10 +156,10 @@ def make_table(
     ignore: Sequence[int | str] = (),
     nodata: float | None = None,
 ) -> ValueTable:
-    """Decide what the values of a label file mean; see ``open_labels``.
+    """Tabulate what the values of a label file mean; see ``open_labels``.
 
     Raises:
-        SettingsError: If a remapping leads to no class.
+        SettingsError: If a remapping leads to an unknown class.
     """
     listed = None if classes is None else tuple(classes)
     allowed = range(IGNORE) if listed is None else {item.id for item in listed}
@@ -177,7 +177,7 @@ def make_table(
         for key, target in remap.items():
             if target != IGNORE and target not in allowed:
                 raise SettingsError(
-                    f"labels are remapped from {key} to {target}, which is no class; {_list(listed)}"
+                    f"labels are remapped from {key} to {target}, which is not a class; {_list(listed)}"
                 )
         otherwise = "ignore"
     for key, target in [*(remap or {}).items(), *((key, IGNORE) for key in ignore)]:

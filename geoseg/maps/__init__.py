@@ -1,1 +1,1 @@
-"""Class, confidence and probability rasters that open right in QGIS."""
+"""Write and read class, confidence and probability rasters, with names and styles for QGIS."""

@@ -1,4 +1,4 @@
-"""A finished class map, ours or anyone's, and the rasters that belong to it, read window by window."""
+"""An open class map, from geoseg or another program, with its confidence and probability rasters."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ DATE_TAG = "ACQUISITION_DATE"
 
 @dataclass(frozen=True)
 class ClassMapFile:
-    """An open class map, with its confidence and its probabilities where they were given.
+    """An open class map, with its confidence and probability rasters if they were given.
 
-    Every thread that reads it gets handles of its own, opened on first use: GDAL's are not to be shared.
-    Leave its context, or call ``close``, to close them all.
+    Every thread that reads it gets its own GDAL handles, opened on first use, because handles must not be
+    shared. Leave the context, or call ``close``, to close all handles.
 
     Attributes:
         path: The file.
         shape: Rows and columns.
-        georeference: Where it lies.
-        transform: Pixel to CRS; the identity where only a CRS is known, None where nothing is.
+        georeference: Its georeferencing.
+        transform: Pixel to CRS; the identity if only a CRS is known, None if neither is.
         legend: Its named classes by ascending id; empty if it names none.
         colors: Colours by class id, of unnamed classes too.
         tags: Its metadata.
         origin: Row and column of its first pixel on the scene's grid.
-        nodata: The value that is no class beside 255, or None.
+        nodata: The file's nodata value, which is no class, as 255 is not; or None.
         masked: Whether a mask hides pixels.
         confidence: The confidence raster, or None.
         probabilities: The probability raster, or None.
@@ -72,7 +72,7 @@ class ClassMapFile:
     probability_names: tuple[str | None, ...] = ()
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Read class ids, uint8 (rows, columns), 255 for nodata.
+        """Read class ids, uint8 (rows, columns); 255 is nodata.
 
         Raises:
             SceneError: If the file cannot be read, or holds a value that is no class id.
@@ -83,7 +83,7 @@ class ClassMapFile:
         return self._as_ids(values, mask)
 
     def read_confidence(self, window: Window) -> NDArray[np.uint8]:
-        """Read confidence in percent, uint8 (rows, columns), 255 where it is not known.
+        """Read confidence in percent, uint8 (rows, columns); 255 is unknown.
 
         Raises:
             SceneError: If the file cannot be read, or holds a value that is no percentage.
@@ -99,7 +99,7 @@ class ClassMapFile:
         return values
 
     def read_probabilities(self, window: Window) -> NDArray[np.uint8]:
-        """Read probabilities, uint8 (bands, rows, columns), 0-250 for 0-1, 255 where they are not known.
+        """Read probabilities, uint8 (bands, rows, columns), 0-250 for 0-1; 255 is unknown.
 
         Raises:
             SceneError: If the file cannot be read.
@@ -108,14 +108,15 @@ class ClassMapFile:
         return _read(self.probabilities, window)
 
     def band_classes(self, legend: Sequence[LandClass] | None = None) -> tuple[int, ...]:
-        """Give the class of each probability band, ascending; empty without probabilities.
+        """Return the class of each probability band, ascending; empty without probabilities.
+
+        Bands are matched to classes by name, else by order if there are as many bands as classes.
 
         Args:
-            legend: The classes; default the map's own. Bands are matched by name, else by order if there are
-                as many.
+            legend: The classes; default the map's own.
 
         Raises:
-            SceneError: If neither works.
+            SceneError: If the bands cannot be matched.
         """
         if self.probabilities is None:
             return ()
@@ -139,7 +140,7 @@ class ClassMapFile:
         return measure_pixel_sizes(self.georeference.crs, self.transform, self.shape, self.origin)
 
     def close(self) -> None:
-        """Close its files in all threads; reading again opens them again."""
+        """Close the files in all threads; reading opens them again."""
         close({source for source in (Source(self.path), self.confidence, self.probabilities) if source})
 
     def __enter__(self) -> Self:
@@ -151,7 +152,7 @@ class ClassMapFile:
         self.close()
 
     def _as_ids(self, values: NDArray[Any], mask: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-        """Class ids as uint8 with 255 for nodata; refuse everything else."""
+        """Convert values to class ids, uint8 with 255 for nodata; refuse any other value."""
         if values.dtype == np.uint8 and mask is None and self.nodata in (None, NODATA):
             return values
         empty = values == NODATA
@@ -177,15 +178,15 @@ class ClassMapFile:
 def open_class_map(
     path: PathLike, confidence: PathLike | None = None, probabilities: PathLike | None = None
 ) -> ClassMapFile:
-    """Open a class map and what belongs to it; a context manager.
+    """Open a class map and its rasters; use the result as a context manager.
 
     Args:
         path: One band of whole numbers, 0-254, and nodata; they may be stored as floats.
         confidence: uint8, 0-100 percent, 255 unknown, on the same grid.
-        probabilities: uint8, one band a class, 0-250 for 0-1, 255 unknown, on the same grid.
+        probabilities: uint8, one band per class, 0-250 for 0-1, 255 unknown, on the same grid.
 
     Raises:
-        SceneError: If a file cannot be opened or is not such a raster, or the grids differ.
+        SceneError: If a file cannot be opened, is no such raster, or lies on another grid.
     """
     classes = _open(path, "class map", CLASS_DTYPES, one_band=True)
     beside: dict[str, Source] = {}

@@ -1,7 +1,7 @@
-"""The three maps: what their pixels are, how they look, and how they are overviewed.
+"""The three kinds of maps (classes, confidence, probabilities): their pixels, styles and overviews.
 
-From blended sums to bytes all is whole-number arithmetic, so every run rounds alike. What only writing needs
-is imported there: workers render maps and write none.
+Blended sums are converted to bytes in integer arithmetic, so every run rounds alike. Modules that only
+writing needs are imported in functions, because workers render maps and write none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROBABILITY_BYTE_ONE = 250
 """The stored 8-bit probability that stands for 1."""
 
 _ROWS = 32
-"""Rows rounded at once: they stay in the processor's cache."""
+"""Rows rounded at once, few enough to stay in the processor's cache."""
 
 
 class MapKind(Protocol):
@@ -31,15 +31,15 @@ class MapKind(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in reports: ``"classes"``, ``"confidence"``, ``"probabilities"``."""
+        """Name in reports: ``"classes"``, ``"confidence"``, ``"probabilities"``."""
 
     @property
     def overviews(self) -> str:
-        """GDAL's resampling for overviews."""
+        """GDAL's name of the resampling for overviews."""
 
     @property
     def effort(self) -> int:
-        """How hard to compress: a level of deflate, 1 to 9."""
+        """Level of deflate, 1 to 9."""
 
     @property
     def descriptions(self) -> tuple[str, ...]:
@@ -47,19 +47,19 @@ class MapKind(Protocol):
 
     @property
     def scale(self) -> float:
-        """Physical value of one step (TIFF scale tag)."""
+        """Physical value of one stored step (TIFF scale tag)."""
 
     def render(self, decision: Decision) -> NDArray[np.uint8]:
-        """Pixels of one window: uint8 (bands, rows, columns), 255 where not valid."""
+        """Return the pixels of one window, uint8 (bands, rows, columns); 255 if not valid."""
 
     def palette(self) -> dict[int, tuple[int, int, int, int]] | None:
-        """Colour of each pixel value as RGBA, or None."""
+        """Return the colour of each pixel value as RGBA, or None."""
 
     def sidecar(self) -> str | None:
-        """Content of the ``.aux.xml`` beside the raster, or None."""
+        """Return the content of the ``.aux.xml`` beside the raster, or None."""
 
     def style(self) -> str:
-        """Content of the ``.qml`` beside the raster."""
+        """Return the content of the ``.qml`` beside the raster."""
 
 
 @dataclass(frozen=True)
@@ -78,22 +78,22 @@ class ClassMap:
     scale: float = 1.0
 
     def render(self, decision: Decision) -> NDArray[np.uint8]:
-        """Class ids."""
+        """Return class ids."""
         ids = np.array([item.id for item in self.classes], np.uint8)
         return np.where(decision.valid, ids[decision.winner], np.uint8(NODATA))[None]
 
     def palette(self) -> dict[int, tuple[int, int, int, int]]:
-        """The classes' colours; nodata is transparent."""
+        """Return the colours of the classes; nodata is transparent."""
         return {item.id: (*rgb(item.color), 255) for item in self.classes} | {NODATA: (0, 0, 0, 0)}
 
     def sidecar(self) -> str:
-        """Class names and attribute table."""
+        """Return class names and an attribute table."""
         from geoseg.maps.sidecar import class_table_xml
 
         return class_table_xml([(item.id, item.name, rgb(item.color)) for item in self.classes])
 
     def style(self) -> str:
-        """A paletted renderer with names."""
+        """Return a paletted renderer with class names."""
         from geoseg.maps.qml import palette_qml
 
         return palette_qml([(item.id, item.name, item.color) for item in self.classes])
@@ -101,7 +101,7 @@ class ClassMap:
 
 @dataclass(frozen=True)
 class ConfidenceMap:
-    """The blended probability of the class shown, in percent, rounded half up."""
+    """The blended probability of the winning class, in percent, rounded half up."""
 
     name: str = "confidence"
     overviews: str = "AVERAGE"
@@ -110,17 +110,17 @@ class ConfidenceMap:
     scale: float = 1 / CONFIDENCE_ONE
 
     def render(self, decision: Decision) -> NDArray[np.uint8]:
-        """0 to 100 percent."""
+        """Return percent, 0 to 100."""
         return to_bytes(decision.top, CONFIDENCE_ONE, decision.valid)[None]
 
     def palette(self) -> None:
-        """None: values are a measure, not classes."""
+        """Return None: the values are a measure, not classes."""
 
     def sidecar(self) -> None:
-        """None: the scale tag says it all."""
+        """Return None: the scale tag is enough."""
 
     def style(self) -> str:
-        """A ramp from 0 to 100 percent."""
+        """Return a colour ramp from 0 to 100 percent."""
         from geoseg.maps.qml import ramp_qml
 
         return ramp_qml()
@@ -128,7 +128,7 @@ class ConfidenceMap:
 
 @dataclass(frozen=True)
 class ProbabilityMap:
-    """The blended probability of every class, one band a class by ascending id.
+    """The blended probability of every class, one band per class by ascending id.
 
     Attributes:
         classes: The model's classes by ascending id.
@@ -146,18 +146,18 @@ class ProbabilityMap:
         return tuple(item.name for item in self.classes)
 
     def render(self, decision: Decision) -> NDArray[np.uint8]:
-        """0 to 250 for 0 to 1."""
-        assert decision.sums is not None  # who writes this map asks for the sums
+        """Return 0 to 250 for 0 to 1."""
+        assert decision.sums is not None  # runs that write this map keep the sums
         return to_bytes(decision.sums, PROBABILITY_BYTE_ONE, decision.valid)
 
     def palette(self) -> None:
-        """None: values are a measure, not classes."""
+        """Return None: the values are a measure, not classes."""
 
     def sidecar(self) -> None:
-        """None: band names and the scale tag say it all."""
+        """Return None: band names and the scale tag are enough."""
 
     def style(self) -> str:
-        """The first class's probability as a ramp."""
+        """Return a colour ramp for the probability of the first class."""
         from geoseg.maps.qml import ramp_qml
 
         return ramp_qml()
@@ -175,8 +175,8 @@ def to_bytes(sums: NDArray[np.int32], one: int, valid: NDArray[np.bool_]) -> NDA
         uint8, the shape of ``sums``; ``NODATA`` where not valid.
     """
     rounded = np.empty(sums.shape, np.uint8)
-    # With 1/2 added, what is cut off to whole numbers is a multiple of 1 / (2 * SUM_ONE). Half of that more
-    # keeps every value as far from being taken for its neighbour, and float64 errs by a thousandth of it.
+    # Casting truncates, so add 1/2 to round. Values then are multiples of 1 / (2 * SUM_ONE); adding half of
+    # that too keeps each value away from the next integer by far more than the rounding error of float64.
     step, half = one / SUM_ONE, 0.5 + 0.25 / SUM_ONE
     planes = sums.reshape(-1, *valid.shape)
     for plane, target in zip(planes, rounded.reshape(planes.shape), strict=True):
@@ -190,6 +190,6 @@ def to_bytes(sums: NDArray[np.int32], one: int, valid: NDArray[np.bool_]) -> NDA
 
 
 def rgb(color: str) -> tuple[int, int, int]:
-    """Read ``"#rrggbb"`` as three numbers of 0 to 255."""
+    """Parse ``"#rrggbb"`` into three numbers from 0 to 255."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return red, green, blue

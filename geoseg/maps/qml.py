@@ -1,4 +1,4 @@
-"""Write QGIS layer styles (``.qml``) for rasters: QGIS applies the file that has the raster's name."""
+"""QGIS layer styles (``.qml``) of rasters; QGIS applies the file that has the raster's name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _RAMP = ((0.0, "#d7191c"), (0.25, "#fdae61"), (0.5, "#ffffbf"), (0.75, "#a6d96a"
 
 
 def palette_qml(classes: Sequence[tuple[int, str, str]]) -> str:
-    """Write a paletted renderer: one named, coloured entry a class and nothing else.
+    """Return the style of a class map: a paletted renderer with one named, coloured entry per class.
 
     Args:
         classes: (id, name, "#rrggbb").
@@ -23,7 +23,7 @@ def palette_qml(classes: Sequence[tuple[int, str, str]]) -> str:
 
 
 def ramp_qml() -> str:
-    """Write a red-yellow-green ramp from 0 to 1, labelled in percent.
+    """Return the style of a probability: a red-yellow-green ramp from 0 to 1, labelled in percent.
 
     QGIS applies the raster's scale tag before its style, so the ramp is in probabilities, not stored values.
     """
@@ -46,7 +46,7 @@ def ramp_qml() -> str:
         "minimumValue": "0",
         "maximumValue": "1",
     }
-    # The items in the legend, as percent; without this QGIS draws a bar from 0 to 1.
+    # List the items in the legend, in percent; without this QGIS draws a bar from 0 to 1.
     ET.SubElement(shader, "rampLegendSettings", useContinuousLegend="0")
     for share, color in _RAMP:
         ET.SubElement(

@@ -1,4 +1,4 @@
-"""Write the ``.aux.xml`` sidecar (GDAL's PAM): class names and a raster attribute table.
+"""The ``.aux.xml`` sidecar of a class map (GDAL's PAM): class names and a raster attribute table.
 
 GDAL reads category names and attribute tables of a GeoTIFF from this file only; inside the TIFF they are
 ignored. Layout: https://gdal.org/en/stable/user/raster_data_model.html and GDAL's gdalraster attribute table
@@ -21,13 +21,13 @@ _COLUMNS = (
 
 
 def class_table_xml(classes: Sequence[tuple[int, str, tuple[int, int, int]]]) -> str:
-    """Write names and colours of classes as PAM XML.
+    """Return the names and colours of classes as PAM XML.
 
     Args:
         classes: (id, name, (red, green, blue)) by ascending id.
 
     Returns:
-        The XML: category names indexed by id, and a thematic attribute table with one row a class.
+        The XML: category names indexed by id, and a thematic attribute table with one row per class.
     """
     root = ET.Element("PAMDataset")
     band = ET.SubElement(root, "PAMRasterBand", band="1")

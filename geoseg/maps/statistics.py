@@ -1,4 +1,4 @@
-"""Gather pixels, hectares and mean confidence of every class of a map, block by block."""
+"""Class statistics of a map: pixels, hectares and mean confidence, summed block by block."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from geoseg.raster.pixel_sizes import PixelSizes
 
 Counts = Mapping[str, Sequence[int]]
 _ROWS = 64
-"""Rows counted at once."""
+"""Rows counted at once, few enough to stay in the processor's cache."""
 
 
 @dataclass
 class ClassStatistics:
-    """Add up over the pixels of each class.
+    """Sums over the pixels of each class.
 
     Attributes:
         classes: The model's classes by ascending id.
         window: The map's window on the scene's grid.
-        pixel_sizes: Sizes of the map's pixels, or None where hectares mean nothing.
+        pixel_sizes: Sizes of the map's pixels; None if the map has no areas.
     """
 
     classes: Sequence[LandClass]
@@ -40,16 +40,16 @@ class ClassStatistics:
         self._pixels, self._confidence, self._area = np.zeros((3, len(self.classes)), np.int64)
 
     def add(self, window: Window, classes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> None:
-        """Count one window of the map; the sums are whole numbers, so the order does not matter.
+        """Add one window of the map; the sums are integers, so the order does not matter.
 
         Args:
-            window: Its place on the scene's grid.
+            window: The window, on the scene's grid.
             classes: uint8 (rows, columns), class ids, 255 where not valid.
             confidence: uint8 (rows, columns), percent.
         """
         ids = [item.id for item in self.classes]
         both, areas = np.zeros((256, 256), np.int64), np.zeros(256)
-        for first in range(0, window.height, _ROWS):  # what is made of these rows stays in the cache
+        for first in range(0, window.height, _ROWS):
             rows = slice(first, first + _ROWS)
             index = classes[rows].astype(np.intp)
             if self.pixel_sizes is not None:
@@ -69,13 +69,13 @@ class ClassStatistics:
         return self.pixel_sizes.pixel_areas(row + rows.start, col, height, window.width)
 
     def add_counts(self, counts: Counts) -> None:
-        """Add what ``counts`` of another gave for other pixels of the map."""
+        """Add the ``counts`` of another instance for other pixels of the map."""
         self._pixels += np.array(counts["pixels"], np.int64)
         self._confidence += np.array(counts["confidence"], np.int64)
         self._area += np.array(counts["area"], np.int64)
 
     def counts(self) -> Counts:
-        """Give the sums of each class as plain numbers: pixels, percent of confidence, and units of area."""
+        """Return the sums of each class as plain numbers: pixels, percent of confidence, units of area."""
         return {
             "pixels": self._pixels.tolist(),
             "confidence": self._confidence.tolist(),
@@ -84,11 +84,14 @@ class ClassStatistics:
 
     @property
     def pixels_valid(self) -> int:
-        """Pixels that have a class."""
+        """Number of pixels that have a class."""
         return int(self._pixels.sum())
 
     def rows(self) -> list[dict[str, Any]]:
-        """List each class: id, name, pixels, area_ha (None without a CRS), mean_confidence (0-1 or None)."""
+        """Return the rows of the report: id, name, pixels, area_ha and mean_confidence of each class.
+
+        ``area_ha`` is None without areas; ``mean_confidence`` is 0-1, or None without pixels.
+        """
         return [
             {
                 "id": item.id,

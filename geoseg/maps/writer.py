@@ -1,4 +1,4 @@
-"""Write one map window by window: a Cloud Optimized GeoTIFF and its sidecars."""
+"""Write one map, window by window, as a Cloud Optimized GeoTIFF with its sidecars."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ __all__ = ["TILE", "MapWriter"]
 class MapWriter:
     """Write one raster, window by window.
 
-    Tiles are compressed in a thread of their own as soon as they are complete, so a block may begin and end
-    anywhere, and little is left to do at the end. The bytes depend on the pixels and tags alone, not on the
-    order of writing.
+    A background thread compresses tiles as soon as they are complete, so windows may begin and end anywhere,
+    and little is left to do at the end. The bytes depend on the pixels and tags alone, not on the order of
+    writing.
 
     Args:
-        kind: What is written.
-        final: Where the raster will be.
-        scratch: Folder for what is unfinished.
+        kind: The kind of map.
+        final: The final name of the raster.
+        scratch: Folder for unfinished files.
         window: The part of the scene's grid that the raster covers.
-        georeference: The scene's georeferencing; cut to ``window``.
-        tags: Provenance.
-        read_again: Whether the pixels will be read, or changed, before ``finish``: then they wait in an
-            uncompressed raster, and are compressed at the end.
+        georeference: The scene's georeferencing, to be cut to ``window``.
+        tags: Metadata of the raster: its provenance.
+        read_again: Whether pixels will be read or changed before ``finish``. They are then kept in an
+            uncompressed raster, and compressed at the end.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class MapWriter:
         """Write one window.
 
         Args:
-            window: On the scene's grid, inside the map's window; no pixel may come twice.
-            pixels: uint8 (bands, rows, columns) from ``kind.render``, not to be changed afterwards.
+            window: The window, on the scene's grid and inside the map's window; write no pixel twice.
+            pixels: uint8 (bands, rows, columns) from ``kind.render``; must not be changed afterwards.
 
         Raises:
             RunError: If the disk is full.
@@ -89,12 +89,12 @@ class MapWriter:
             raise self._unwritable(self._folder, error) from error
 
     def close(self) -> Path:
-        """End writing what is read again, and return the raster, there until ``finish`` or ``discard``."""
+        """End writing, and return the uncompressed raster; it exists until ``finish`` or ``discard``."""
         assert self._raster is not None
         return self._raster.close()
 
     def finish(self) -> list[StagedFile]:
-        """Complete the raster and its sidecars under temporary names beside their final place.
+        """Complete the raster and its sidecars, under temporary names beside the final ones.
 
         Returns:
             The staged files, sidecars first, the raster last.
@@ -184,17 +184,17 @@ class MapWriter:
 
 
 def _quiet() -> warnings.catch_warnings[None]:
-    """Scenes without georeferencing are fine; rasterio warns of each."""
+    """Suppress rasterio's warning about scenes without georeferencing, which are allowed."""
     return warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
 
 
 class ScratchRaster:
-    """Keep pixels in an uncompressed raster that others read, or change, before they are final.
+    """An uncompressed raster, whose pixels can be read or changed before they are final.
 
     Args:
-        path: The file; made now.
+        path: The file, which is created.
         shape: (rows, columns).
-        bands: Its bands.
+        bands: Number of bands.
         describe: Sets georeferencing, nodata, palette, tags of an open rasterio dataset.
     """
 
@@ -230,7 +230,7 @@ class ScratchRaster:
         return self._path
 
     def strips(self, height: int) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
-        """Read the raster as it is now, in whole rows from top to bottom."""
+        """Read the raster in strips of whole rows, from top to bottom."""
         self.close()
         with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
             dataset = rasterio.open(self._path)

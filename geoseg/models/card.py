@@ -1,6 +1,6 @@
-"""What a model package says about its network: bands, classes, chip, calibration, and where to trust it.
+"""The model card: bands, classes, chips, calibration, measured quality, and where to trust the model.
 
-`ModelCard` is the value; `describe` writes it as text for a person.
+`ModelCard` is the value; `describe` writes it as text.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ModelCard:
         value_scale: physical = stored * value_scale + value_offset, as it was in the training data.
         value_offset: see `value_scale`.
         gsd: metres a pixel of the training data, None if it is not known.
-        gsd_estimated: whether `gsd` was estimated from objects in the scenes: their files do not say it.
+        gsd_estimated: whether `gsd` was estimated from objects in the scenes.
         chip_size: pixels a side of the chips the network is run on.
         overlap: pixels that neighbouring chips share, at most half of `chip_size`.
         invalid_where: a pixel is invalid where "all" or "any" of its bands are nodata.
@@ -90,7 +90,7 @@ class ModelCard:
         trust: plain words on where the model is, and is not, to be trusted.
 
     Raises:
-        ModelError: naming the first field that cannot be right.
+        ModelError: naming the first field that is invalid.
     """
 
     name: str
@@ -255,7 +255,7 @@ def describe(card: ModelCard) -> str:
 
 
 def summary_line(card: ModelCard) -> str:
-    """One line: what a model reads, and how many classes it tells apart."""
+    """Describe in one line what a model reads and how many classes it tells apart."""
     bands = ", ".join(card.band_names)
     about = "about " if card.gsd_estimated else ""
     gsd = "" if card.gsd is None else f" at {about}{card.gsd:.3g} m a pixel"
@@ -265,11 +265,11 @@ def summary_line(card: ModelCard) -> str:
 
 
 def card_to_json(card: ModelCard, size_bytes: int | None = None) -> dict[str, Any]:
-    """What a list of models says of one, as JSON values.
+    """Describe a model for `geoseg models list --json`, as JSON values.
 
     Args:
-        card: of the model.
-        size_bytes: of all files of its package.
+        card: the model's card.
+        size_bytes: size of all files of its package.
     """
     return {
         "name": card.name,
@@ -333,7 +333,7 @@ def _labelled(label: str, text: str) -> list[str]:
 
 
 def _value_lines(values: Mapping[str, Any], depth: int) -> Iterator[str]:
-    """Write one line a value, its 95 % interval behind it, nested mappings indented below their name."""
+    """Write one line a value, with its 95 % interval; nested mappings are indented below their name."""
     indent = "  " * depth
     for key, value in values.items():
         label = str(key).replace("_", " ")

@@ -1,4 +1,4 @@
-"""Names of the architectures, and which encoders fit which.
+"""The catalogue of architectures, and the encoders that fit each of them.
 
 Architectures and encoders come from segmentation-models-pytorch (smp). To add an architecture of our own,
 write one file with a `torch.nn.Module` like `unet_classic.UnetClassic`, and one line in `OWN` below.
@@ -47,7 +47,7 @@ SMP_CLASSES = {
 Written down because `smp.MODEL_ARCHITECTURES_MAPPING` imports torch; a test compares the two.
 """
 
-# smp refuses these by name: their first two feature maps are empty.
+# smp refuses mix transformers for these by name: their first two feature maps are empty.
 _WITHOUT_MIX_TRANSFORMER = {"unetplusplus", "linknet"}
 _DILATED = {"pan", "deeplabv3", "deeplabv3plus"}
 # timm modules whose networks give tokens on one grid at any image size, tried one by one.
@@ -67,8 +67,8 @@ def architectures() -> tuple[str, ...]:
 def encoders_for(architecture: str) -> tuple[str, ...]:
     """List the encoders that fit an architecture.
 
-    For `dpt` these are vision transformers of timm, for the others what smp brings itself. Most feature
-    extractors of timm fit too, as "tu-<timm name>"; `build_network` runs them once to find out.
+    For `dpt` these are vision transformers of timm, for the others the encoders of smp. Most feature
+    extractors of timm fit too, as "tu-<timm name>"; `build_network` runs such a network once to check it.
 
     Args:
         architecture: one of `architectures()`.
@@ -130,8 +130,8 @@ def misfit(architecture: str, encoder: str, reason: str) -> ModelError:
 
     Args:
         architecture: one of `architectures()`.
-        encoder: the name that was asked for.
-        reason: why it does not fit; empty if there is nothing to add.
+        encoder: the name of the encoder.
+        reason: why it does not fit; may be empty.
     """
     fitting = encoders_for(architecture)
     why = f" ({reason})" if reason else ""

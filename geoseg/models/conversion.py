@@ -1,8 +1,8 @@
-"""Networks in other formats than torch's: how they are made, and how a package lists them.
+"""Convert torch networks to ONNX, and list the converted networks of a package.
 
-Torch networks are converted to ONNX only: one graph of all that lies between a normalised chip and its
-probabilities, at one shape. ONNX Runtime runs it; OpenVINO reads it too, and `openvino_ir` turns it into
-OpenVINO's own format (IR) where a package shall hold that. So there is one conversion to test.
+Torch networks are converted to ONNX only: one graph from a normalised chip to its probabilities, at one
+shape. ONNX Runtime runs it; OpenVINO reads it too, and `openvino_ir` converts it to OpenVINO's own format,
+IR, for packages that hold that. So there is one conversion to test.
 
 A package may hold a network as ONNX, as IR, and as IR quantized to int8. `mlm.json` lists them in
 `geoseg:converted`, each with the chips it takes and the SHA-256 of its files; a file that differs is refused.
@@ -26,12 +26,12 @@ from geoseg.models.sources import CONVERTED_FILES, MLM_FILE, ONNX, OPENVINO, Pac
 INPUTS = ("chips", "temperature")
 OUTPUT = "probabilities"
 OPSET = 20
-"""Has antialiased Resize (18) and GELU (20), which encoders use; known since ONNX 1.15."""
+"""The first with antialiased Resize (18) and GELU (20), which encoders use; part of ONNX 1.15."""
 
 CONVERTED_KEY = "geoseg:converted"
 PACKAGES = ("onnx", "onnxscript")
 _TITLES = {ONNX: "Network for ONNX Runtime and OpenVINO", OPENVINO: "Network for OpenVINO"}
-# Bytes of a constant that may be computed while converting: position encodings resized to the chip, say.
+# Largest constant in bytes that is computed while converting, such as position encodings resized to the chip.
 _FOLD_BYTES = 2**26
 
 
@@ -75,14 +75,14 @@ class ListedNetwork:
         """Read the files of the network.
 
         Raises:
-            ModelError: if one is missing, or is not the one that the package was made with.
+            ModelError: if one is missing, or differs from the one that the package was made with.
         """
         files = {}
         for name, listed in self.hashes.items():
             data = package.read(name)
             if hashlib.sha256(data).hexdigest() != listed:
                 raise ModelError(
-                    f"{package.where(name)} is not the file that {MLM_FILE} describes (another SHA-256); "
+                    f"{package.where(name)} is not the file that {MLM_FILE} lists (its SHA-256 differs); "
                     "export or quantize the model again"
                 )
             files[name] = data
@@ -107,7 +107,7 @@ class ConvertedNetwork:
 
     @property
     def listing(self) -> ListedNetwork:
-        """What `mlm.json` says of it."""
+        """Its entry for `mlm.json`."""
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in self.files.items()}
         return ListedNetwork(self.format, self.precision, self.shape, hashes)
 
@@ -146,7 +146,7 @@ def to_onnx(network: Any, shape: ChipShape) -> bytes:
     """
     import torch
 
-    whole = _whole_forward(network, size_divisor(network))
+    whole = _chips_to_probabilities(network, size_divisor(network))
     example = (torch.zeros(shape.dimensions), torch.ones(()))
     try:
         with _quiet(), torch.no_grad():
@@ -168,12 +168,12 @@ def to_onnx(network: Any, shape: ChipShape) -> bytes:
         ) from error
 
 
-def _whole_forward(network: Any, divisor: int) -> Any:
+def _chips_to_probabilities(network: Any, divisor: int) -> Any:
     import torch
     from torch import nn
 
-    class WholeForward(nn.Module):  # type: ignore[misc]
-        """Pads, runs the network, upsamples, cuts, and turns logits into probabilities."""
+    class ChipsToProbabilities(nn.Module):  # type: ignore[misc]
+        """Pads chips, runs the network, upsamples and crops its logits, and applies softmax."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -190,13 +190,13 @@ def _whole_forward(network: Any, divisor: int) -> Any:
                 )
             return torch.softmax(logits[..., :rows, :cols] / temperature, dim=1)
 
-    return WholeForward().eval()
+    return ChipsToProbabilities().eval()
 
 
 def _bytes_of(program: Any) -> bytes:
     from onnxscript import optimizer
 
-    # What depends on weights alone is computed now: runtimes differ in how they resize antialiased.
+    # Values that depend on weights alone are computed now, because runtimes differ in antialiased resizing.
     optimizer.optimize(program.model, input_size_limit=_FOLD_BYTES, output_size_limit=_FOLD_BYTES)
     _forget_sources(program.model)
     buffer = io.BytesIO()
@@ -205,7 +205,7 @@ def _bytes_of(program: Any) -> bytes:
 
 
 def _forget_sources(model: Any) -> None:
-    """Remove the exporter's notes: they name files and lines of the machine that converted."""
+    """Remove the exporter's metadata, which names files and lines of the machine that converted."""
     model.metadata_props.clear()
     for graph in (model.graph, *model.graph.subgraphs()):
         graph.metadata_props.clear()
@@ -219,7 +219,7 @@ def _forget_sources(model: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep torch's exporter from talking about its own deprecations."""
+    """Silence the exporter's warnings about its own deprecations."""
     import logging
 
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]

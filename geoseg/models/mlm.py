@@ -1,7 +1,7 @@
 """Write a model card as `mlm.json`, a STAC item with the MLM extension 1.4.0, and read it back.
 
-What the extension (https://github.com/stac-extensions/mlm/tree/v1.4.0) has a field for is kept there,
-the rest has the prefix `geoseg:`. `card_from_item` is the inverse of `item_from_card`.
+Values for which the extension (https://github.com/stac-extensions/mlm/tree/v1.4.0) has a field are stored
+there, the others in fields with the prefix `geoseg:`. `card_from_item` is the inverse of `item_from_card`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COMMON_NAMES = frozenset(
 
 _LICENSE = re.compile(r"[\w\-.+]+", re.ASCII)
 _MLM_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_. -]+[a-zA-Z0-9]")
-# A model is not tied to a date; this is how the extension's own examples say so.
+# A model has no date; the extension's own examples use this range.
 _ALWAYS = {"datetime": None, "start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z"}
 
 _MLM = f"{_EXTENSIONS}/mlm/v1."
@@ -55,7 +55,7 @@ def item_from_card(card: ModelCard, facts: Mapping[str, Any] | None = None) -> d
 
     Args:
         card: the card.
-        facts: further MLM properties that no card holds, such as `mlm:total_parameters`.
+        facts: further MLM properties that are not on the card, such as `mlm:total_parameters`.
 
     Returns:
         A dictionary of plain JSON values, valid against STAC 1.1.0 and the extensions it lists.

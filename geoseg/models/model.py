@@ -1,4 +1,4 @@
-"""A model in memory; its torch network is built only when it is first used."""
+"""A loaded model; its torch network is built when it is first used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from geoseg.models.networks import assemble, check_config_chip_size, config_stri
 from geoseg.models.sources import CONFIG_FILE, WEIGHTS_FILE, Package
 from geoseg.models.weights import load_weights
 
-# Given to `assemble` by other names, or not for a package to choose: it gives logits and brings its weights.
+# Passed to `assemble` under other names, or fixed: networks return logits and packages contain their weights.
 _LEFT_OUT = (
     "_model_class",
     "encoder_name",
@@ -34,18 +34,18 @@ _LEFT_OUT = (
 class Model:
     """A loaded model.
 
-    It can be pickled and sent to a machine that lacks the files; the pickle holds what was read of the
-    package, not the torch network that was built from it.
+    It can be pickled and sent to a machine without the files. The pickle holds the package's content, not the
+    torch network that was built from it.
 
     Attributes:
-        card: what the package says about it.
+        card: its card.
         path: where it was loaded from.
-        hash: SHA-256, hexadecimal, of all that changes an answer: architecture, weights, converted networks
-            of the package, bands, normalisation, classes, chip size, overlap, nodata rule and calibration.
+        hash: SHA-256, hexadecimal, of all that changes a map: architecture, weights, converted networks of
+            the package, bands, normalisation, classes, chip size, overlap, nodata rule and calibration.
         package: its files.
-        config: `config.json`; None where there is no torch network.
-        weights: `model.safetensors`; empty where there is no torch network.
-        listed: the converted networks that the package holds.
+        config: content of `config.json`; None without a torch network.
+        weights: content of `model.safetensors`; empty without a torch network.
+        listed: the converted networks in the package.
         loaded: the converted networks that were read or made so far, by format, precision and shape.
     """
 
@@ -64,7 +64,7 @@ class Model:
 
     @cached_property
     def network(self) -> Any:
-        """The torch Module in evaluation mode, float32 on the CPU, built when first asked for.
+        """The torch Module in evaluation mode, float32 on the CPU, built on first use.
 
         It maps normalised (N, bands, rows, columns) to logits (N, classes, rows', columns'); index i of the
         classes is `classes[i]`.
@@ -105,7 +105,7 @@ class Model:
 
     @property
     def stride(self) -> int | None:
-        """What sides of chips should be multiples of, told without torch; None if it takes one size only."""
+        """The number that chip sides should be multiples of, known without torch; None for one fixed size."""
         return None if self.config is None else config_stride(self.config)
 
     def check_chip_size(self, chip_size: int) -> None:
@@ -125,12 +125,12 @@ class Model:
             )
 
     def converted(self, form: str, precision: str, shape: ChipShape) -> ConvertedNetwork | None:
-        """Return the converted network of a shape, loaded from the package if need be; None if there is none.
+        """Return the converted network for a shape, loaded from the package if needed; None if there is none.
 
         Args:
             form: "onnx" or "openvino".
             precision: "fp32" or "int8".
-            shape: what it must take.
+            shape: the chips that it takes.
 
         Raises:
             ModelError: if a file is not the one that the package lists.
@@ -145,11 +145,11 @@ class Model:
 def model_hash(
     card: ModelCard, config: Mapping[str, Any] | None, weights: bytes, listed: Iterable[ListedNetwork]
 ) -> str:
-    """Hash all that changes an answer; see `Model.hash`.
+    """Hash everything that changes a map; see `Model.hash`.
 
     Args:
         card: the card.
-        config: `config.json`; None where there is no torch network.
+        config: content of `config.json`; None without a torch network.
         weights: the bytes of `model.safetensors`.
         listed: the converted networks of the package.
     """

@@ -1,4 +1,4 @@
-"""Build a network by name, and say what chips it takes."""
+"""Build networks by name, and check the chip sizes that they take."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from geoseg.models.catalog import (
 DEFAULT_ENCODER = "resnet34"
 DEFAULT_VISION_TRANSFORMER = "tu-vit_small_patch16_224"
 
-# Options of a timm encoder that smp hands on. A closed list: others can make timm read files from elsewhere
-# (`checkpoint_path`, `pretrained_cfg`), and a config.json comes from strangers.
+# Options of a timm encoder that smp passes on. An allow-list, because a config.json is untrusted and other
+# options (`checkpoint_path`, `pretrained_cfg`) make timm read other files.
 _ENCODER_OPTIONS = {"img_size", "dynamic_img_size", "dynamic_img_pad", "strict_img_size", "window_size"}
 _ENCODER_OPTIONS |= {"drop_rate", "drop_path_rate", "proj_drop_rate", "attn_drop_rate"}
-# Names that smp used before and still takes.
+# Names from older versions of smp that it still accepts.
 _FORMER_OPTIONS = {"decoder_use_batchnorm", "psp_use_batchnorm", "upscale_mode"}
-# Given by name, or of no use to a network that gives logits and nothing else.
+# Passed explicitly, or useless for networks that return logits only.
 _RESERVED = {
     "self",
     "kwargs",
@@ -44,9 +44,9 @@ _RESERVED = {
 }
 _PROBE_SIZE = 256
 _USUAL_DEPTH = 5
-# Architectures that halve their input as often as an option says, and no more.
+# Architectures that halve their input exactly as often as an option says.
 _DEPTHS = dict.fromkeys(("unet", "unetplusplus", "manet", "linknet"), "encoder_depth")
-# How smp and timm refuse arguments, and torch shapes.
+# Errors with which smp and timm refuse arguments, and torch refuses shapes.
 _REFUSALS = (ValueError, TypeError, LookupError, AssertionError, RuntimeError, AttributeError)
 
 
@@ -65,10 +65,10 @@ def build_network(
         architecture: one of `architectures()`.
         encoder: one of `encoders_for(architecture)`, or "tu-" and the name of a timm model; None for resnet34
             (`dpt`: a small vision transformer).
-        encoder_weights: None for random weights, or "imagenet" and whatever else smp offers for the encoder;
-            they are downloaded once.
-        bands: input bands; any number.
-        classes: output classes.
+        encoder_weights: None for random weights; "imagenet", or another name that smp offers for the encoder,
+            downloads them once.
+        bands: number of input bands.
+        classes: number of output classes.
         options: further arguments of the architecture, such as `decoder_channels` or `encoder_depth`;
             `unet-classic` takes `depth`, `width` and `norm`; timm encoders also take `img_size` and others.
 
@@ -119,11 +119,11 @@ def assemble(
 
 
 def size_divisor(network: Any) -> int:
-    """Return what the rows and columns of a network's input must be multiples of; pad chips to that.
+    """Return the number that rows and columns of a network's input must be multiples of.
 
-    That is the stride of the deepest feature map, with two exceptions: PAN pools that map three times by 2,
-    so it needs eight times as much; DPT makes a map of stride 32 from whatever the encoder gives. A network
-    built with `img_size` takes only that size.
+    It is the stride of the deepest feature map, with two exceptions: PAN pools that map three times by 2, so
+    it needs eight times that stride; DPT makes a map of stride 32 from any encoder's output. A network built
+    with `img_size` takes only that size.
 
     Args:
         network: what `build_network` or `load_model` returned.
@@ -144,13 +144,13 @@ def size_divisor(network: Any) -> int:
 
 
 def config_stride(config: Mapping[str, Any]) -> int | None:
-    """Return what sides of chips should be multiples of, without building the network; others are padded.
+    """Return the number that chip sides should be multiples of, without building the network.
 
     Args:
         config: a `config.json`.
 
     Returns:
-        A multiple of what `size_divisor` returns for usual encoders; None if the network takes one size only.
+        A multiple of `size_divisor` for the usual encoders; None if the network takes one size only.
     """
     if _fixed_size(config) is not None:
         return None
@@ -163,7 +163,7 @@ def config_stride(config: Mapping[str, Any]) -> int | None:
 
 
 def check_chip_size(network: Any, chip_size: int) -> None:
-    """Refuse chips that a network cannot take even when they are padded to `size_divisor`.
+    """Refuse chip sizes that a network cannot take even after padding to `size_divisor`.
 
     Raises:
         ModelError: with the size to use.
@@ -226,7 +226,7 @@ def _refuse_unknown(architecture: str, options: dict[str, Any], known: set[str])
 
 
 def _smp_network(architecture: str, arguments: dict[str, Any]) -> Any:
-    """Call smp; turn whatever it objects to into one line."""
+    """Build a network of smp; turn its errors into one line."""
     import segmentation_models_pytorch as smp
 
     encoder = str(arguments["encoder_name"])
@@ -247,7 +247,7 @@ def _smp_network(architecture: str, arguments: dict[str, Any]) -> Any:
 
 def _with_pretrained_encoder(architecture: str, arguments: dict[str, Any], encoder_weights: str) -> Any:
     encoder = str(arguments["encoder_name"])
-    # Without weights first, so that what fails below is the download.
+    # Without weights first, so that an error below comes from the download.
     _smp_network(architecture, {**arguments, "encoder_weights": None})
     weights: Any = True if encoder.startswith(TIMM_PREFIX) and architecture != "dpt" else encoder_weights
     try:
@@ -261,7 +261,7 @@ def _with_pretrained_encoder(architecture: str, arguments: dict[str, Any], encod
 
 
 def _probe(network: Any, architecture: str, encoder: str, bands: int) -> None:
-    """Run a network with an encoder of timm once: some can be built, yet run at no size or only at one."""
+    """Run a network with an encoder of timm once, because some can be built but do not run at every size."""
     import torch
 
     size = network.config.get("img_size") or _PROBE_SIZE

@@ -1,4 +1,6 @@
-"""One `.onnx` file as a model: the card that is kept in it, and the check that nothing in it can run.
+"""A single `.onnx` file as a model: its card is stored in its metadata, and its content is checked.
+
+The check refuses files that could run code or read other files.
 
 `geoseg models export` writes the card into the file's own metadata, so that the file alone is a model.
 The check runs before any runtime sees the file.
@@ -83,8 +85,9 @@ def _shape_beside(item: Any, digest: str) -> Any:
 def add_metadata(data: bytes, texts: Mapping[str, str]) -> bytes:
     """Add texts to an ONNX file without parsing its weights.
 
-    Two protocol buffers in a row are their merger (https://protobuf.dev/programming-guides/encoding/#last-one-wins),
-    so a model of nothing but metadata is appended.
+    Concatenated protocol buffers are read as one merged message
+    (https://protobuf.dev/programming-guides/encoding/#last-one-wins), so a model that contains nothing but
+    metadata is appended.
     """
     onnx = _import_onnx("writing the model's card into an ONNX file")
     entries = [onnx.StringStringEntryProto(key=key, value=value) for key, value in texts.items()]
@@ -102,8 +105,8 @@ def read_metadata(data: bytes, where: str) -> dict[str, str]:
         where: the file, as messages name it.
 
     Raises:
-        ModelError: if it is no ONNX model, or holds operators that are not ONNX's own (they need a library of
-            code), functions, or weights in other files (whose path the file names).
+        ModelError: if it is not an ONNX model, or contains operators that are not ONNX's own (they need a
+            library of code), functions, or weights in other files.
         SettingsError: if the package onnx is missing.
     """
     onnx = _import_onnx(f"reading {where}")
@@ -125,7 +128,7 @@ def read_metadata(data: bytes, where: str) -> dict[str, str]:
 
 
 def _messages(message: Any) -> Iterator[Any]:
-    """Walk over all messages of a protocol buffer, so that no branch, loop or attribute hides one."""
+    """Walk over all messages of a protocol buffer, including those in branches, loops and attributes."""
     yield message
     if type(message).__name__ == "TensorProto":
         return  # its fields are numbers, which need not be copied
@@ -153,7 +156,7 @@ def _check_domain(domain: str, where: str) -> None:
 
 def _not_onnx(where: str, reason: str) -> ModelError:
     return ModelError(
-        f"{where} is not a model package: it is damaged or no ONNX model ({reason}); export it again"
+        f"{where} is not a model package: it is damaged or not an ONNX model ({reason}); export it again"
     )
 
 

@@ -1,4 +1,4 @@
-"""OpenVINO and its own format, IR: read a converted network, write it as IR, give it chips of another shape.
+"""OpenVINO and its format, IR: read a converted network, write it as IR, and resize it to other chips.
 
 OpenVINO is imported without its telemetry.
 """
@@ -24,7 +24,7 @@ from geoseg.models.sources import CONVERTED_FILES, ONNX, OPENVINO
 _TELEMETRY = "openvino_telemetry"
 _importing = Lock()
 _MAP = 4
-"""Axes of a batch of feature maps."""
+"""Number of axes of a batch of feature maps."""
 _UPSAMPLES = "Interpolate"
 _OF_ANY_SIZE = {
     *("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData"),
@@ -43,10 +43,9 @@ def import_openvino() -> Any:
 
 @contextmanager
 def without_telemetry() -> Iterator[None]:
-    """Import OpenVINO or nncf inside without the telemetry that they would send to Google Analytics unasked.
+    """Hide the telemetry package while OpenVINO or nncf is imported, so that they send no usage statistics.
 
-    Both do without the telemetry package where it is not installed, so it is hidden while they are imported.
-    A program that has imported it already is left alone.
+    Both work without the package. If the program has imported it already, nothing is changed.
     """
     with _importing:
         hidden = _TELEMETRY not in sys.modules
@@ -69,10 +68,10 @@ def read_network(network: ConvertedNetwork, where: str = "the converted network"
 
     Args:
         network: ONNX or IR.
-        where: the name that messages give it.
+        where: its name in messages.
 
     Raises:
-        ModelError: if OpenVINO cannot read it, or it takes other chips than it says.
+        ModelError: if OpenVINO cannot read it, or it takes other chips than it is listed with.
     """
     openvino = import_openvino()
     core = openvino.Core()
@@ -112,14 +111,14 @@ def to_ir(model: Any, shape: ChipShape, precision: str) -> ConvertedNetwork:
 
 
 def resized(network: ConvertedNetwork, shape: ChipShape) -> ConvertedNetwork:
-    """Give a converted network chips of another shape, so that an int8 network is made only once.
+    """Resize a converted network to chips of another shape, so that an int8 network is made only once.
 
-    A graph is converted at one shape, and some layers may hold it as numbers (windows of attention, encoded
-    positions, pooling over a whole chip). Only networks without such layers are resized.
+    A graph is converted at one shape, and some layers may contain that shape as constants (windows of
+    attention, position encodings, pooling over a whole chip). Only networks without such layers are resized.
 
     Args:
-        network: any that OpenVINO reads.
-        shape: the chips it shall take.
+        network: any network that OpenVINO reads.
+        shape: the new shape of chips.
 
     Returns:
         The network as OpenVINO IR.
@@ -137,7 +136,7 @@ def resized(network: ConvertedNetwork, shape: ChipShape) -> ConvertedNetwork:
         for node in model.get_ordered_ops():
             if node.get_type_name() == _UPSAMPLES:
                 _scale_output(node, network.shape, shape)
-        # `Model.reshape` looks at the model half changed, and fails where upsampling layers hold sizes.
+        # `Model.reshape` validates the model half changed, and fails where upsampling layers hold sizes.
         _chips_of(model).set_partial_shape(import_openvino().PartialShape(list(shape.dimensions)))
         model.validate_nodes_and_infer_types()
     except (RuntimeError, ValueError) as error:
@@ -167,13 +166,13 @@ def _depending_on(start: Any) -> Iterator[Any]:
 
 
 def _sides(layers: Iterable[Any]) -> list[int]:
-    """List rows and columns of all feature maps: they grow as the chip does, or stay one pixel."""
+    """List rows and columns of all feature maps; they scale with the chip, or stay one pixel."""
     shapes = [list(layer.output(0).shape) for layer in layers]
     return [side for shape in shapes if len(shape) == _MAP for side in shape[2:]]
 
 
 def _scale_output(node: Any, old: ChipShape, new: ChipShape) -> None:
-    """Scale the output size that an upsampling layer holds as the chip was scaled."""
+    """Scale the constant output size of an upsampling layer by the ratio of the chips."""
     source = node.input_value(1).get_node()
     if node.get_attributes()["shape_calculation_mode"] != "sizes" or source.get_type_name() != "Constant":
         return

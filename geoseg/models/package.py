@@ -33,13 +33,13 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def open_model(ref: str | os.PathLike[str] | None = None) -> Model:
-    """Read a model package without building its network, so without torch; nothing in it runs.
+    """Read a model package without building its network, so without torch; no code in it runs.
 
     Args:
         ref: as for `load_model`.
 
     Raises:
-        ModelError: naming the file and what is wrong with it; weights that do not fit are found when
+        ModelError: naming the file and what is wrong with it. Weights that do not fit raise one only when
             `Model.network` is first used.
     """
     package = find_package(ref)
@@ -61,7 +61,7 @@ def open_model(ref: str | os.PathLike[str] | None = None) -> Model:
 
 
 def load_model(ref: str | os.PathLike[str] | None = None) -> Model:
-    """Load a model package; nothing in it runs.
+    """Load a model package; no code in it runs.
 
     Args:
         ref: name of a bundled model, a folder, a zip, or "hf://owner/name[@revision]"; None for the default.
@@ -74,18 +74,18 @@ def load_model(ref: str | os.PathLike[str] | None = None) -> Model:
     """
     model = open_model(ref)
     if model.config is not None:
-        _ = model.network  # so that weights that do not fit are found here
+        _ = model.network  # raises here if the weights do not fit
     return model
 
 
 def load_card(ref: str | os.PathLike[str] | None = None) -> ModelCard:
-    """Read only what a package says about its model, without torch and without the weights.
+    """Read only the card of a package, without torch and without the weights.
 
     Args:
         ref: as for `load_model`.
 
     Raises:
-        ModelError: if there is no such package, or naming the key of `mlm.json` that is wrong.
+        ModelError: if there is no such package, or a key of `mlm.json` is wrong, naming it.
     """
     package = find_package(ref)
     if package.path.endswith(ONNX_ENDING):
@@ -100,9 +100,9 @@ def save_model(
 
     Args:
         folder: made if missing; the three files in it are replaced.
-        card: must describe this network.
+        card: the card that describes this network.
         network: from `build_network`, or any segmentation model of smp.
-        precision: of the stored weights, "fp32" or "fp16".
+        precision: precision of the stored weights, "fp32" or "fp16".
 
     Returns:
         The folder.
@@ -134,23 +134,23 @@ def write_package(
     networks: Sequence[ConvertedNetwork],
     quantization: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a model with converted networks; those it has stay, unless a new one is of the same kind.
+    """Write a model with more converted networks; a new one replaces one of the same format and precision.
 
     Args:
-        model: with a torch network.
+        model: a model with a torch network.
         folder: made if missing; files of a package in it are replaced.
         networks: the networks to add.
-        quantization: what was measured of an int8 network among them, for the card.
+        quantization: measured effects of quantizing, for the card; None without an int8 network.
 
     Returns:
         The folder.
 
     Raises:
-        ModelError: if the model is a lone converted network.
+        ModelError: if the model has no torch network.
         OutputError: if the folder cannot be written.
     """
     if model.config is None:
-        raise ModelError(f"{model.path} holds nothing but a converted network; give the package it came from")
+        raise ModelError(f"{model.path} holds only a converted network; give the package it came from")
     kinds = {(network.format, network.precision) for network in networks}
     kept = [old.load(model.package) for old in model.listed if (old.format, old.precision) not in kinds]
     every = [*kept, *networks]
@@ -193,16 +193,14 @@ def _config_of(network: Any) -> dict[str, Any]:
 
 
 def _check_config(card: ModelCard, config: Mapping[str, Any], where: str) -> None:
-    """Refuse a card and a configuration that contradict each other."""
+    """Check that a card agrees with a configuration."""
     name = config.get("_model_class")
     if name not in ARCHITECTURE_OF:
         known = ", ".join(ARCHITECTURE_OF)
         raise ModelError(f"{where}: `_model_class` is {name!r}, not an architecture geoseg knows: {known}")
     for key in ("activation", "aux_params"):
         if config.get(key) is not None:
-            raise ModelError(
-                f"{where}: `{key}` is {config[key]!r}; a network must give logits and nothing else"
-            )
+            raise ModelError(f"{where}: `{key}` is {config[key]!r}; a network must return logits only")
     found = {**config, "architecture": ARCHITECTURE_OF[name]}
     described = {
         "architecture": card.architecture,
@@ -226,7 +224,7 @@ def _card_of(item: Mapping[str, Any], where: str) -> ModelCard:
 
 
 def _open_onnx(package: Package) -> Model:
-    """Open a model of nothing but a converted network, its card in the file or beside it."""
+    """Open a single ONNX file as a model; its card is in the file or beside it."""
     item = read_onnx_item(package)
     card = _card_of(item, package.path)
     listed = listed_networks(item, package.path)

@@ -1,7 +1,7 @@
-"""Post-training quantization: store weights and activations of a converted network in 8 bits, with nncf.
+"""Post-training quantization of a converted network to 8-bit weights and activations, with nncf.
 
 https://docs.openvino.ai/2025/openvino-workflow/model-optimization-guide/quantizing-models-post-training.html.
-Scales of activations come from chips of real scenes; no labels are needed and no weight is trained.
+Scales of activations are computed from chips of scenes; no labels are needed and no weights are trained.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _WITH_WEIGHTS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "
 
 
 def check_can_quantize() -> None:
-    """Refuse early where nncf is not installed.
+    """Check that the packages for quantizing are installed.
 
     Raises:
-        SettingsError: with what to run.
+        SettingsError: if one is missing, with the command that installs it.
     """
     for package in ("openvino", "nncf"):
         if find_spec(package) is None:
@@ -41,7 +41,7 @@ def quantize_network(network: ConvertedNetwork, chips: Sequence[NDArray[np.float
 
     Args:
         network: fp32, ONNX or IR.
-        chips: float32, normalised, each as large as one inference takes.
+        chips: normalised chips, float32, each with the shape of one inference.
 
     Returns:
         The int8 network as OpenVINO IR.
@@ -75,7 +75,7 @@ def _inputs_of(chip: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
 def _kept_exact(model: Any) -> list[str]:
     """Name the layers that stay fp32: those that read the chip, and all that follow the logits.
 
-    Values of a scene reach far from their mean: 8 bits for the first layer lose more agreement than they save
+    Values of a scene have a wide range, so 8 bits in the first layer change many classes and save little
     time. Probabilities in 8 bits would round the confidence.
     """
     read, shown = _reached(model.inputs, _users), _reached(model.outputs, _sources)
@@ -119,7 +119,7 @@ def _import_nncf() -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep nncf from drawing bars on stdout, where results belong, and its dependencies from logging."""
+    """Keep nncf from drawing progress bars on stdout, and its dependencies from logging."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,6 +1,6 @@
-"""Find a model package and read its files: bundled, a folder, a zip, an ONNX file, or on Hugging Face's hub.
+"""Find a model package and read its files: bundled, folder, zip, ONNX file, or on the Hugging Face Hub.
 
-Nothing is unpacked, and nothing but the files named here is ever read.
+Nothing is unpacked, and only the files named here are read.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ CONVERTED_FILES: dict[tuple[str, str], tuple[str, ...]] = {
     (OPENVINO, "fp32"): ("network.xml", "network.bin"),
     (OPENVINO, "int8"): ("network-int8.xml", "network-int8.bin"),
 }
-"""(format, precision) -> files of a converted network: the graph, then its weights where they lie apart."""
+"""(format, precision) -> files of a converted network: the graph, and its weights if they are separate."""
 
 ONNX_FILE = CONVERTED_FILES[ONNX, "fp32"][0]
 ONNX_ENDING = ".onnx"
-"""A lone file with this ending is a model of nothing but a converted network."""
+"""A single file with this ending is a model with only a converted network."""
 
 DEFAULT_MODEL = "dakota-crops"
 BUNDLED = Path(__file__).parent / "bundled"
@@ -50,10 +50,10 @@ _HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 @dataclass(frozen=True)
 class Package:
-    """Where the files of a package are.
+    """The location of a package and its files.
 
     Attributes:
-        path: the name that messages give it: a folder, a zip or a hub address.
+        path: its name in messages: a folder, a zip or a hub address.
         files: file name -> path of the file, or name of the member in the zip.
         zipped: whether `files` are members of the zip at `path`.
     """
@@ -177,7 +177,7 @@ def _from_zip(path: Path) -> Package:
 
 
 def _from_onnx(path: Path) -> Package:
-    """Open a lone converted network, and the card beside it if there is one."""
+    """Open a single ONNX file, and the card beside it if there is one."""
     card = path.with_name(MLM_FILE)
     files = {ONNX_FILE: str(path)} | ({MLM_FILE: str(card)} if card.is_file() else {})
     return Package(str(path), files)
@@ -204,7 +204,7 @@ def _from_hub(address: str) -> Package:
 
 def _check_size(size: int, name: str) -> None:
     if size > _LIMITS[name]:
-        raise ValueError(f"it has {size} bytes, more than the {_LIMITS[name]} that are sensible")
+        raise ValueError(f"it has {size} bytes, more than the limit of {_LIMITS[name]}")
 
 
 def _is_pickle(name: str) -> bool:

@@ -29,8 +29,8 @@ class UnetClassic(nn.Module):  # type: ignore[misc]
         classes: output classes.
         depth: how often the network halves its resolution; 4 in the paper.
         width: channels of the first level, doubled at each level below; 64 in the paper. Or the channels of
-            all `depth + 1` levels, such as [16, 48, 96, 192, 320]: few at full resolution cost little, and
-            keep what is one pixel wide.
+            all `depth + 1` levels, such as [16, 48, 96, 192, 320]: a few at full resolution are cheap, and
+            keep objects that are one pixel wide.
         norm: "batch" or "none" (the paper has none).
 
     Raises:
@@ -76,7 +76,7 @@ class UnetClassic(nn.Module):  # type: ignore[misc]
         self.apply(_initialise)
 
     def forward(self, chips: Tensor) -> Tensor:
-        """Logits (N, classes, rows, columns) of normalised chips (N, bands, rows, columns)."""
+        """Compute logits (N, classes, rows, columns) of normalised chips (N, bands, rows, columns)."""
         skips = []
         features = self.down[0](chips)
         for level in list(self.down)[1:]:
@@ -98,7 +98,7 @@ def _two_convolutions(inputs: int, outputs: int, norm: str) -> nn.Sequential:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Gaussian weights of standard deviation sqrt(2 / fan in), section 3 of the paper."""
+    """Draw Gaussian weights of standard deviation sqrt(2 / fan in), section 3 of the paper."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:

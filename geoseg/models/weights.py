@@ -1,4 +1,4 @@
-"""Weights as safetensors: a header of names and shapes, then numbers; nothing in it can run."""
+"""Read and write weights as safetensors: a header of names and shapes, then numbers, without code."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ PRECISIONS = ("fp32", "fp16")
 
 
 def dump_weights(network: Any, precision: str = "fp32") -> bytes:
-    """Write the weights of a network as the bytes of a safetensors file.
+    """Encode the weights of a network as a safetensors file.
 
     Args:
         network: a torch Module.
         precision: "fp32", or "fp16" for half the size. Vectors (biases, batch statistics) and weights that
-            do not fit into fp16 stay fp32: they take little room, and variances easily leave fp16's range.
+            do not fit into fp16 stay fp32: they are small, and variances often exceed fp16's range.
 
     Raises:
         ModelError: if the precision is unknown or a weight is not finite.
@@ -62,7 +62,7 @@ def load_weights(network: Any, data: bytes, where: str) -> None:
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise ModelError(f"{where} is damaged or no safetensors file ({error}); get it again") from error
+        raise ModelError(f"{where} is damaged or not a safetensors file ({error}); get it again") from error
     _check_finite(tensors, where)
     values = {
         name: tensor.to(torch.float32) if tensor.is_floating_point() else tensor

@@ -1,7 +1,7 @@
-"""What made a table of polygons: the tags of the map, and what was done beyond tracing all of it.
+"""Metadata of a polygon table: the tags of its map, and the options that changed the table.
 
-A key is there only where its step was done, so polygons that ``predict`` writes and those that ``polygonize``
-makes of its rasters say the same.
+A key is present only if its option was used. So ``predict`` and a later ``polygonize`` of its rasters write
+the same metadata.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from geoseg.polygons.zonal.statistics import Zonal, column_names
 from geoseg.units import Area
 
 STATS_TAG = "GEOSEG_STATS"
-"""The columns of statistics, in order."""
+"""Columns of statistics, in order."""
 WITHOUT_TAG = "GEOSEG_WITHOUT"
-"""Rasters that were not at hand: the columns they fill are null."""
+"""Rasters that were not given, so that their columns are null."""
 MIN_AREA_TAG, CLASSES_TAG = "GEOSEG_MIN_AREA", "GEOSEG_CLASSES"
-"""Filters that left rows out."""
+"""Filters that removed rows."""
 FIBOA_TAG = "GEOSEG_FIBOA"
-"""Whether fiboa's columns were added."""
+"""Set if the columns of fiboa were added."""
 
 
 def table_provenance(
     tags: Mapping[str, str], *, zonal: Zonal | None, without: Iterable[str] = ()
 ) -> dict[str, str]:
-    """Make the provenance of all polygons of a map.
+    """Return the metadata of a table that holds all polygons of a map.
 
     Args:
-        tags: The map's.
-        zonal: The statistics that became columns, or None.
-        without: Rasters that the polygons were traced without: ``confidence``, ``probabilities``.
+        tags: Tags of the map.
+        zonal: The statistics that have columns, or None.
+        without: Rasters that were not given: ``confidence``, ``probabilities``.
     """
     found = {VERSION_KEY: SCHEMA_VERSION} | {key: str(tags[key]) for key in sorted(tags)}
     if zonal is not None:
@@ -40,12 +40,12 @@ def table_provenance(
 
 
 def choice_tags(min_area: Area | None, classes: Collection[int] | None, *, fiboa: bool) -> dict[str, str]:
-    """Say what filters and further columns add to the provenance.
+    """Return the metadata that filters and additional columns add.
 
     Args:
-        min_area: Smaller polygons were left out.
-        classes: Only polygons of these class ids were kept.
-        fiboa: Whether fiboa's columns were added.
+        min_area: Polygons smaller than this were removed; None for no limit.
+        classes: Ids of the classes that were kept; None for all.
+        fiboa: Whether the columns of fiboa were added.
     """
     found = {}
     if min_area is not None:

@@ -1,78 +1,44 @@
-"""The polygons of a map whose blocks come one after the other: traced while the next ones are made."""
+"""Trace the polygons of a map in a background thread while its blocks are computed."""
 
 from __future__ import annotations
 
-import datetime
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from geoseg.classes import NODATA, LandClass, complete_legend
-from geoseg.polygons.provenance import table_provenance
-from geoseg.polygons.table.store import PolygonStore
+from geoseg.polygons.builder import MapToTrace, TableBuilder
 from geoseg.polygons.table.table import PolygonTable
-from geoseg.polygons.trace.block import BlockValues, trace_block
-from geoseg.polygons.trace.trace import Tracer
-from geoseg.polygons.zonal.statistics import Zonal, with_steps
-from geoseg.raster.pixel_sizes import measure_pixel_sizes
+from geoseg.polygons.trace.block import BlockValues
+from geoseg.polygons.zonal.statistics import Zonal
 
-if TYPE_CHECKING:
-    from affine import Affine
-
-_WAITING = 2
-"""Blocks that may wait for the thread that traces."""
+_MAX_WAITING = 2
+"""Blocks that may wait for the tracing thread (back-pressure)."""
 STRIP_PIXELS = 2**20
-"""Pixels that are traced at once: a wide block goes through in strips, which takes less memory."""
-
-
-@dataclass(frozen=True)
-class StreamedMap:
-    """What is known of a map before its first block.
-
-    Attributes:
-        shape: Rows and columns.
-        crs: Rasterio CRS, or None.
-        transform: Pixel to CRS, or None.
-        origin: Row and column of its first pixel on the scene's grid.
-        classes: All its classes by ascending id; the probabilities have a band for each.
-        date: Acquisition date, or None.
-        provenance: What made it.
-    """
-
-    shape: tuple[int, int]
-    crs: Any
-    transform: Affine | None
-    origin: tuple[int, int]
-    classes: tuple[LandClass, ...]
-    date: datetime.date | None
-    provenance: Mapping[str, str]
+"""Pixels traced at once: a wide block is traced in strips, which needs less memory."""
 
 
 class PolygonStream:
-    """Traces blocks in a thread of its own; the rows are those of ``trace_class_map``.
+    """Trace blocks in a background thread; the table is the one that ``trace_class_map`` gives.
 
-    Errors of the thread are raised by the next call.
+    The next call raises an error that occurred in the thread.
 
     Args:
-        info: The map.
-        folder: Where polygons wait in nameless temporary files.
-        junctions: Keep what ``change_borders`` needs.
+        source: The map.
+        folder: Where polygons wait in temporary files.
+        junctions: Record at which vertices more than two boundaries meet, which ``change_borders`` needs.
         zonal: Statistics of other rasters to compute over the pixels of every polygon.
-        check: Told the vertices of a large polygon before it is put together; may raise an error.
+        check: Called with the number of vertices of a large polygon before it is assembled; may raise.
 
     Attributes:
-        seconds: Busy time so far.
+        seconds: Time that the thread has spent tracing so far.
     """
 
     def __init__(
         self,
-        info: StreamedMap,
+        source: MapToTrace,
         folder: Path,
         *,
         junctions: bool = False,
@@ -80,68 +46,49 @@ class PolygonStream:
         check: Callable[[int], None] | None = None,
     ) -> None:
         self.seconds = 0.0
-        self._info = info
-        self._junctions = junctions
-        self._zonal = None if zonal is None else with_steps(zonal, info.shape)
-        self._pixel_sizes = measure_pixel_sizes(info.crs, info.transform, info.shape, info.origin)
-        self._store = PolygonStore(np.array([item.id for item in info.classes], np.uint8), folder)
-        self._tracer = Tracer(
-            info.shape, self._pixel_sizes, self._store, junctions=junctions, folder=folder, check=check
-        )
-        self._seen = np.zeros(256, dtype=bool)
+        self._builder = TableBuilder(source, folder, junctions=junctions, zonal=zonal, check=check)
         self._thread = ThreadPoolExecutor(1, "geoseg-trace")
         self._waiting: deque[Future[None]] = deque()
 
     def add(self, block: BlockValues) -> None:
-        """Hand over the next block: from left to right, then the next row of blocks.
+        """Submit the next block, from left to right, then the next row of blocks.
 
         Args:
-            block: Its pixels, not to be changed afterwards; statistics are read when they are needed.
+            block: Its pixels, which must not be changed afterwards; the thread reads the statistics itself.
         """
-        self._settle(_WAITING - 1)
+        self._wait_until(_MAX_WAITING - 1)
         self._waiting.append(self._thread.submit(self._trace, block))
 
     def finish(self) -> PolygonTable:
-        """Finish after the last block: all polygons, ordered by their first pixel."""
-        self._settle(0)
+        """Return all polygons, ordered by their first pixel, after the last block."""
+        self._wait_until(0)
         self.close()
-        info = self._info
-        polygons = self._store.finish_on_disk(self._pixel_sizes, info.transform, info.origin, info.shape)
-        self._seen[NODATA] = False
-        classes = complete_legend(info.classes, np.flatnonzero(self._seen).tolist())
-        provenance = table_provenance(info.provenance, zonal=self._zonal)
-        return PolygonTable(polygons, classes, info.crs, info.date, provenance, self._zonal)
+        return self._builder.finish()
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._thread.shutdown(cancel_futures=True)
 
     def _trace(self, block: BlockValues) -> None:
         since = perf_counter()
         for strip in _strips(block):
-            traced = trace_block(
-                self._with_statistics(strip), self._info.shape, self._pixel_sizes, junctions=self._junctions
-            )
-            self._tracer.add_traced(traced)
-            self._seen[traced.class_ids] = True
+            self._builder.add(self._builder.trace(self._with_statistics(strip)))
         self.seconds += perf_counter() - since
 
-    def _with_statistics(self, block: BlockValues) -> BlockValues:
-        if self._zonal is None:
-            return block
-        values = self._zonal.read(block.row, block.column, *block.classes.shape)
-        return BlockValues(
-            block.row, block.column, block.classes, block.confidence, block.probabilities, values
-        )
+    def _with_statistics(self, strip: BlockValues) -> BlockValues:
+        zonal = self._builder.zonal
+        if zonal is None:
+            return strip
+        return replace(strip, zonal=zonal.read(strip.row, strip.column, *strip.classes.shape))
 
-    def _settle(self, most: int) -> None:
-        """Wait until at most so many blocks wait, and raise what went wrong."""
-        while len(self._waiting) > most:
+    def _wait_until(self, count: int) -> None:
+        """Wait until at most ``count`` blocks are unfinished, and raise what went wrong in the thread."""
+        while len(self._waiting) > count:
             self._waiting.popleft().result()
 
 
 def _strips(block: BlockValues) -> Iterator[BlockValues]:
-    """Cut a block from left to right into parts of about as many pixels."""
+    """Cut a block from left to right into strips of at most ``STRIP_PIXELS``, or of one column."""
     height, width = block.classes.shape
     step = -(-width // max(1, -(-height * width // STRIP_PIXELS)))
     for left in range(0, width, step):

@@ -1,1 +1,1 @@
-"""What all rasters share: where their pixels lie, how large they are, what their values are called."""
+"""Rasters in general: georeference, pixel sizes, legends, connected components, GDAL handles."""

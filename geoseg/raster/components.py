@@ -1,4 +1,4 @@
-"""Connected components of a part of a class map: its runs of pixels, where they touch, sums over them."""
+"""Connected components of a block of a class map, by run-length encoding."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """The runs of a block: pixels of one row that follow each other and have one value.
+    """The runs of a block: adjacent pixels of one row that have the same value.
 
     Attributes:
         starts: Index of each run's first pixel in the flattened block, int64.
         lengths: Pixels in each run, int64.
         values: Class of each run, uint8.
         component: 4-connected component of each run, int32, 0 .. ``n_components - 1``.
-        n_components: How many components the block has, those of nodata included.
+        n_components: Number of components of the block, those of nodata included.
     """
 
     starts: NDArray[np.int64]
@@ -33,8 +33,8 @@ class Contacts:
 
     Attributes:
         first: One run of each pair, int32.
-        second: The other.
-        sides: Sides of pixels that they share there, int64. Two runs have at most one contact.
+        second: The other run, int32.
+        sides: Length of their border in pixel sides, int64. Two runs have at most one contact.
     """
 
     first: NDArray[np.int32]
@@ -43,7 +43,7 @@ class Contacts:
 
 
 def find_runs(values: NDArray[np.uint8]) -> Runs:
-    """Split a block into runs and say which 4-connected component each belongs to.
+    """Split a block into runs, and find the 4-connected component of each.
 
     Args:
         values: Class values, uint8 (rows, columns), at least one pixel.
@@ -56,7 +56,7 @@ def find_runs(values: NDArray[np.uint8]) -> Runs:
 
 
 def find_runs_and_contacts(values: NDArray[np.uint8]) -> tuple[Runs, Contacts]:
-    """Split a block into runs, and find where runs of different values share a border.
+    """Split a block into runs, and find the borders between runs of different values.
 
     Args:
         values: Class values, uint8 (rows, columns), at least one pixel.
@@ -72,7 +72,7 @@ def find_runs_and_contacts(values: NDArray[np.uint8]) -> tuple[Runs, Contacts]:
     sides = np.diff(at, append=(rows - 1) * columns)
     differ = np.flatnonzero(values.ravel()[at] != values.ravel()[at + columns])
     at = at[differ]
-    right = np.flatnonzero(runs.starts % columns).astype(np.int32)  # runs with another on their left
+    right = np.flatnonzero(runs.starts % columns).astype(np.int32)  # runs with another run on their left
     return runs, Contacts(
         np.concatenate([run_of_pixel[at], right - 1]),
         np.concatenate([run_of_pixel[at + columns], right]),
@@ -81,7 +81,7 @@ def find_runs_and_contacts(values: NDArray[np.uint8]) -> tuple[Runs, Contacts]:
 
 
 def _split(values: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int32]]:
-    """Find where runs begin, bool (rows, columns) and as indices, and every pixel's run, int32 (pixels,)."""
+    """Find where runs begin, as bool (rows, columns) and as indices; and the run of each pixel, int32."""
     begins = np.ones(values.shape, dtype=bool)
     np.not_equal(values[:, 1:], values[:, :-1], out=begins[:, 1:])
     starts = np.flatnonzero(begins)
@@ -96,7 +96,7 @@ def _connect(
     starts: NDArray[np.int64],
     run_of_pixel: NDArray[np.int32],
 ) -> Runs:
-    """Connect runs that lie above each other and share a value, where their overlap begins."""
+    """Find the components: link runs of the same value that overlap in adjacent rows."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
@@ -113,29 +113,13 @@ def _connect(
     return Runs(starts, lengths, values.ravel()[starts], component, int(n_components))
 
 
-def spread(starts: NDArray[np.integer], sizes: NDArray[np.integer]) -> NDArray[np.int64]:
-    """List the indices ``start, start + 1, ...`` of every run or group, one after the other.
-
-    Args:
-        starts: First index of each.
-        sizes: How many indices each has.
-
-    Returns:
-        int64 (sum of sizes,).
-    """
-    ends = np.cumsum(sizes, dtype=np.int64)
-    within = np.arange(int(sizes.sum()), dtype=np.int64) - np.repeat(ends - sizes, sizes)
-    indices: NDArray[np.int64] = within + np.repeat(starts, sizes)
-    return indices
-
-
 def sum_by_group(group: NDArray[np.int32], amounts: NDArray[np.int64], n_groups: int) -> NDArray[np.int64]:
-    """Add up integers by group, exactly.
+    """Sum integers by group, exactly.
 
     Args:
         group: Group of each amount, 0 .. ``n_groups - 1``.
         amounts: int64, same length.
-        n_groups: How many groups there are.
+        n_groups: Number of groups.
 
     Returns:
         int64 (n_groups,).
@@ -144,5 +128,5 @@ def sum_by_group(group: NDArray[np.int32], amounts: NDArray[np.int64], n_groups:
         total = np.zeros(n_groups, dtype=np.int64)
         np.add.at(total, group, amounts)
         return total
-    # Below 2^53 every partial sum is a whole number that float64 holds exactly, whatever the order.
+    # Below 2^53 every partial sum is an integer that float64 holds exactly.
     return np.bincount(group, weights=amounts, minlength=n_groups).astype(np.int64)

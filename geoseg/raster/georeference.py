@@ -1,4 +1,4 @@
-"""Where a raster lies on the ground, how large its pixels are there, and whether two lie on one grid."""
+"""Georeferencing of a raster: CRS, transform, GCPs and RPCs; ground size of pixels; comparison of grids."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from geoseg.raster.source import GDAL_ERRORS
 
 _WGS84 = "EPSG:4326"
 _TOLERANCE = 0.01
-"""Pixels that corners of rasters on one grid may be apart: headers are rounded."""
+"""Pixels by which the corners of rasters on one grid may differ, because headers are rounded."""
 
 
 @dataclass(frozen=True)
 class Georeference:
-    """A file's georeferencing, kept as it is, so that an output can carry the identical one.
+    """The georeferencing of a file, unchanged, so that an output can have the identical one.
 
     Attributes:
         crs: Coordinate reference system, or None.
@@ -28,7 +28,7 @@ class Georeference:
         gcps: Ground control points (rasterio ``GroundControlPoint``); empty where the file has none.
         gcps_crs: Coordinate reference system of the ground control points.
         rpcs: Rational polynomial coefficients (rasterio ``RPC``), or None.
-        area_or_point: ``"Area"`` or ``"Point"``: what the file says a pixel's coordinates mean.
+        area_or_point: ``"Area"`` or ``"Point"``: the file's pixel convention; None if it has none.
     """
 
     crs: CRS | None = None
@@ -54,7 +54,7 @@ class Georeference:
 
     @property
     def ground_crs(self) -> CRS | None:
-        """The CRS that pixels are placed in: the file's own, else that of its GCPs, else WGS 84 for RPCs."""
+        """The CRS in which pixels are placed: the file's own, else that of its GCPs, else WGS 84 for RPCs."""
         if self.transform is not None:
             return self.crs
         if self.gcps:
@@ -69,7 +69,7 @@ class Georeference:
 
     @property
     def needs_warp(self) -> bool:
-        """Whether only ground control points or RPCs say where the pixels lie."""
+        """Whether only ground control points or RPCs place the pixels."""
         return self.transform is None and (bool(self.gcps) or self.rpcs is not None)
 
     @property
@@ -81,15 +81,15 @@ class Georeference:
     def pixel_size(self, shape: tuple[int, int]) -> tuple[float, float] | None:
         """Measure the height and width in metres of the pixel at the scene's centre, on the ellipsoid.
 
-        The ends of the pixel's two middle lines are transformed to longitude and latitude, and their geodesic
-        distance is measured (Karney 2013, through pyproj), so that degrees, feet and projections that stretch
-        (Web Mercator) all give metres on the ground.
+        Transform the ends of the pixel's two middle lines to longitude and latitude, and compute their
+        geodesic distance (Karney 2013, through pyproj). So degrees, feet and projections that stretch the
+        ground (Web Mercator) all give metres.
 
         Args:
             shape: (rows, columns) of the scene.
 
         Returns:
-            (height, width) or None without a CRS that leads to the ground.
+            (height, width), or None without a CRS that is tied to the Earth.
         """
         row, col = shape[0] / 2, shape[1] / 2
         points = self._on_ground([row - 0.5, row + 0.5, row, row], [col, col, col - 0.5, col + 0.5])
@@ -101,7 +101,10 @@ class Georeference:
         return None if points is None else points[0]
 
     def gsd(self, shape: tuple[int, int]) -> float | None:
-        """Return the metres a pixel at the scene's centre: the mean of both directions; None if unknown."""
+        """Return the ground sampling distance at the scene's centre, in metres; None if unknown.
+
+        It is the geometric mean of a pixel's height and width.
+        """
         size = self.pixel_size(shape)
         return math.sqrt(size[0] * size[1]) if size else None
 
@@ -129,11 +132,11 @@ class Georeference:
         return places if all(math.isfinite(value) for place in places for value in place) else None
 
     def cut(self, row: int, col: int) -> Georeference:
-        """Return the georeferencing, in all its forms, of a raster that begins at a pixel of this one.
+        """Return the georeferencing of a raster whose first pixel is a given pixel of this one.
 
         Args:
             row: The pixel's row; may be negative.
-            col: Its column.
+            col: The pixel's column; may be negative.
         """
         t, rpcs = self.transform, self.rpcs
         if t is not None:
@@ -148,12 +151,12 @@ class Georeference:
 
 
 def same_transform(one: Affine | None, other: Affine | None, shape: tuple[int, int]) -> bool:
-    """Say whether rasters of one shape lie on each other, up to a hundredth of a pixel.
+    """Tell whether two transforms place a raster alike, up to a hundredth of a pixel.
 
     Args:
-        one: The transform of one; None if it has none.
-        other: The other's.
-        shape: Rows and columns of both.
+        one: A transform, or None.
+        other: Another transform, or None.
+        shape: Rows and columns of the raster.
     """
     if one is None or other is None:
         return one is other
@@ -164,14 +167,14 @@ def same_transform(one: Affine | None, other: Affine | None, shape: tuple[int, i
 
 
 def require_same_grid(classes: Any, other: Any) -> None:
-    """Refuse a raster that does not have every pixel where the class map has it.
+    """Refuse a raster that does not lie on the grid of the class map.
 
     Args:
-        classes: The class map, as rasterio has it open.
-        other: The other raster.
+        classes: The class map, an open rasterio dataset.
+        other: The other raster, an open rasterio dataset.
 
     Raises:
-        SceneError: If it is larger or smaller, or lies elsewhere.
+        SceneError: If its shape, CRS or transform differs.
     """
     if other.shape != classes.shape:
         raise SceneError(
@@ -186,15 +189,15 @@ def require_same_grid(classes: Any, other: Any) -> None:
 
 
 def corner_on(grid: Affine, shape: tuple[int, int], other: Affine) -> tuple[int, int] | None:
-    """Find the row and column, on a raster's grid, of another raster's first pixel.
+    """Find the row and column of a raster's first pixel on the grid of another raster.
 
     Args:
-        grid: The raster's transform.
-        shape: Rows and columns of the other one.
-        other: Its transform.
+        grid: Transform of the grid.
+        shape: Rows and columns of the raster.
+        other: Transform of the raster.
 
     Returns:
-        They may be negative; None if its pixels are not pixels of the grid.
+        (row, column), which may be negative; None if the raster's pixels are not pixels of the grid.
     """
     if grid.determinant == 0:
         return None

@@ -1,6 +1,7 @@
-"""Names and colours of the classes of a raster, from whoever wrote it.
+"""Read the names and colours of classes that GDAL or ArcGIS stored with a raster.
 
-GDAL keeps them in the ``.aux.xml`` beside a raster and in its palette, ArcGIS in a table, ``map.tif.vat.dbf``
+GDAL stores them in the ``.aux.xml`` beside a raster and in its palette, ArcGIS in a table,
+``map.tif.vat.dbf``
 (https://pro.arcgis.com/en/pro-app/latest/help/data/imagery/raster-dataset-attribute-tables.htm); the USDA's
 Cropland Data Layer comes with one, for example.
 """
@@ -37,18 +38,18 @@ _NAME_COLUMNS = (
     "descriptio",
     "description",
 )
-"""What columns of names are called in ArcGIS's tables, in lower case, the surest first."""
+"""Titles of columns of names in ArcGIS's tables, in lower case, the most specific first."""
 _COLOR_COLUMNS = ("red", "green", "blue")
 
 
 def read_legend(dataset: Any) -> tuple[tuple[LandClass, ...], dict[int, str]]:
-    """Read names from the ``.aux.xml`` or ``.vat.dbf`` beside a class map and colours from its palette.
+    """Read names from the ``.aux.xml`` or ``.vat.dbf`` beside a class map, and colours from its palette.
 
     Args:
         dataset: The open class map (rasterio).
 
     Returns:
-        The classes that have a name, by ascending id; and all colours by class id.
+        The named classes by ascending id; and all colours by class id.
     """
     names, colors = read_value_table(Path(dataset.name))
     sidecar = Path(dataset.name + ".aux.xml")
@@ -59,14 +60,14 @@ def read_legend(dataset: Any) -> tuple[tuple[LandClass, ...], dict[int, str]]:
         palette = dataset.colormap(1)
     except ValueError:  # the raster has no palette
         palette = {}
-    # GDAL fills a palette up with opaque black.
+    # GDAL fills unused entries of a palette with opaque black.
     shown = {value: rgba[:3] for value, rgba in palette.items() if rgba[3] and any(rgba[:3])}
     colors |= {value: _hex(rgb) for value, rgb in shown.items()}
     return complete_legend((), names, names, colors), colors
 
 
 def read_value_table(raster: Path) -> NamesAndColors:
-    """Read ArcGIS's table beside a raster; empty where there is none, or none that has names or colours."""
+    """Read the names and colours in ArcGIS's table beside a raster; both empty if there are none."""
     path = raster.with_name(raster.name + ".vat.dbf")
     if not path.is_file():
         return {}, {}
@@ -126,7 +127,7 @@ def _read_attributes(table: ET.Element | None) -> NamesAndColors:
 
 
 def _columns_of(path: Path) -> Mapping[str, NDArray[np.generic]]:
-    """Read all columns of a table by name in lower case; none if the file cannot be read."""
+    """Read the columns of a table by lower-case title; none if the file cannot be read."""
     import pyogrio
 
     try:
@@ -141,7 +142,7 @@ def _is_text(values: NDArray[np.generic]) -> bool:
 
 
 def _colors_in(columns: Mapping[str, NDArray[np.generic]]) -> Iterable[str]:
-    """Read colours, whose channels are whole numbers to 255, or fractions of 1."""
+    """Read colours, whose channels are integers up to 255 or fractions of 1."""
     if not set(_COLOR_COLUMNS) <= set(columns) or any(_is_text(columns[name]) for name in _COLOR_COLUMNS):
         return
     channels = np.stack([columns[name].astype(np.float64) for name in _COLOR_COLUMNS], axis=1)

@@ -1,7 +1,7 @@
-"""Patches: connected pixels of one label, counted and measured one window at a time.
+"""Count and measure the patches of a raster: 4-connected components of one value, found window by window.
 
-A patch that touches no border of its window is complete there. The others get a number, are joined across the
-borders at the end, and are all that is kept, so memory follows the borders of windows and not the scene.
+A patch that touches no border of its window is complete. The parts of the others are numbered, joined across
+the borders at the end, and all that is kept; so memory grows with the borders of windows, not with the scene.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class PatchSizes:
     """The patches of a raster.
 
     Attributes:
-        counts: PatchSizes of each value, int64 (256,); none of 255.
-        sizes: Pixels of the patch that holds each place asked for, int64 (places,).
+        counts: Number of patches of each value, int64 (256,); 0 for 255.
+        sizes: Pixels of the patch at each requested place, int64 (places,).
     """
 
     counts: NDArray[np.int64]
@@ -35,28 +35,28 @@ class PatchSizes:
 
 @dataclass(eq=False)
 class _BorderParts:
-    """Parts of patches that reach the border of a window."""
+    """Parts of patches that touch the border of a window."""
 
     values: list[NDArray[np.uint8]] = field(default_factory=list)
     pixels: list[NDArray[np.int64]] = field(default_factory=list)
     links: list[NDArray[np.int64]] = field(default_factory=list)
     parts: int = 0
 
-    def name(self, runs: Runs, sizes: NDArray[np.int64], at_border: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Number the parts of a window that reach its border; -1 for the others and for no label."""
+    def number(self, runs: Runs, sizes: NDArray[np.int64], at_border: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Number the parts that touch the window's border; return -1 for other parts and for nodata."""
         values = np.empty(runs.n_components, np.uint8)
         values[runs.component] = runs.values
         chosen = at_border & (values != NODATA)
-        names = np.full(runs.n_components, -1, np.int64)
+        numbers = np.full(runs.n_components, -1, np.int64)
         count = int(np.count_nonzero(chosen))
-        names[chosen] = np.arange(self.parts, self.parts + count)
+        numbers[chosen] = np.arange(self.parts, self.parts + count)
         self.parts += count
         self.values.append(values[chosen])
         self.pixels.append(sizes[chosen])
-        return names
+        return numbers
 
     def link(self, one: NDArray[np.int64], other: NDArray[np.int64], same: NDArray[np.bool_]) -> None:
-        """Remember parts that lie beside each other and share a value."""
+        """Record neighbouring parts of the same value."""
         pairs = np.stack([one[same], other[same]])
         if pairs.size:
             self.links.append(np.unique(pairs, axis=1))
@@ -72,14 +72,12 @@ def find_patches(
 ) -> PatchSizes:
     """Count the patches of a raster, and measure those at given places.
 
-    A patch is a set of pixels of one value that are connected over their sides.
-
     Args:
-        read: Gives the values in a window, uint8 (rows, columns), 255 for none.
+        read: Reads the values in a window, uint8 (rows, columns); 255 is nodata.
         shape: (rows, columns) of the raster.
         rows: Row of each place.
-        cols: Its column.
-        window_size: Pixels a side read at once; never changes the answer.
+        cols: Column of each place.
+        window_size: Side of the windows in pixels; never changes the result.
 
     Returns:
         The patches; the size at a place without a value is 0.
@@ -99,19 +97,19 @@ def find_patches(
         sizes = sum_by_group(runs.component, runs.lengths, runs.n_components)
         components = np.repeat(runs.component, runs.lengths).reshape(window.shape)
         at_border = _at_border(components, runs.n_components)
-        names = parts.name(runs, sizes, at_border)
+        numbers = parts.number(runs, sizes, at_border)
         _count_complete(counts, runs, at_border)
         inside = np.flatnonzero(_holds(window, rows, cols))
         here = components[rows[inside] - window.row, cols[inside] - window.col]
         known = values[rows[inside] - window.row, cols[inside] - window.col] != NODATA
         found[inside] = np.where(known, sizes[here], 0)
-        part_of[inside] = names[here]
+        part_of[inside] = numbers[here]
         columns = slice(window.col, window.col_stop)
-        named = names[components[0]], names[components[:, 0]]
+        named = numbers[components[0]], numbers[components[:, 0]]
         parts.link(above[1][columns], named[0], (above[0][columns] == values[0]) & (values[0] != NODATA))
         parts.link(left[1], named[1], (left[0] == values[:, 0]) & (values[:, 0] != NODATA))
-        above[0][columns], above[1][columns] = values[-1], names[components[-1]]
-        left = values[:, -1].copy(), names[components[:, -1]]
+        above[0][columns], above[1][columns] = values[-1], numbers[components[-1]]
+        left = values[:, -1].copy(), numbers[components[:, -1]]
     return _join(parts, counts, found, part_of)
 
 

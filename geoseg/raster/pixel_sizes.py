@@ -1,10 +1,10 @@
-"""How large pixels are on the ellipsoid: areas and lengths that add up exactly.
+"""Areas and lengths of pixels on the ellipsoid, rounded so that they add up exactly.
 
-A map projection stretches the ground by an amount that changes slowly. It is measured on a coarse lattice,
-at most 10 km or 0.1 degrees apart, and interpolated in between. Measured means: the derivatives of the
-position in three-dimensional space with respect to row and column, by central differences of
-pixel -> longitude, latitude -> X, Y, Z. They know neither antimeridian nor poles. The area of a pixel is the
-length of their cross product, the length of its sides that of each derivative.
+A map projection stretches the ground by a factor that changes slowly. It is computed on a coarse lattice, at
+most 10 km or 0.1 degrees apart, and interpolated in between. At each lattice point the derivatives of the
+position in space (X, Y, Z) with respect to row and column are taken by central differences, along pixel ->
+longitude, latitude -> X, Y, Z; the antimeridian and the poles need no special care. The lengths of the two
+derivatives are those of a pixel's sides, the length of their cross product is its area.
 
 Sizes are rounded once, to whole multiples of a power of two, so that sums are exact in any order and do not
 depend on how a raster is cut into blocks.
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 _SPACING_METRES = 10_000.0
 _SPACING_DEGREES = 0.1
 _MAX_LATTICE = 2048
-"""Lattice points an axis at most; only rasters wider than 20,000 km or 200 degrees meet it."""
+"""Most lattice points along an axis; only rasters wider than 20,000 km or 200 degrees reach it."""
 _BITS = 24
 """A pixel's area is a whole number below 2^24: a sum over 2^29 pixels is still exact in float64."""
 _LONG_LINE = 64.0
-"""Lines longer than this many pixels are measured at their ends too (Simpson's rule)."""
+"""Length in pixels above which lines are integrated by Simpson's rule instead of the midpoint rule."""
 _PORTION = 2**18
-"""Lines measured at once."""
+"""Lines processed at once."""
 HECTARE = 10_000.0
 
 
@@ -40,14 +40,14 @@ class PixelSizes:
     """Sizes of the pixels of one raster.
 
     Attributes:
-        step: Pixels between two points of the lattice, a power of two.
-        corner: Row and column of the lattice's first point, in pixels of the raster (may be negative).
+        step: Pixels between two lattice points, a power of two.
+        corner: Row and column of the first lattice point, in pixels of the raster; may be negative.
         areas: Area of a pixel at the lattice points, in ``area_unit``, float64 (lattice rows, columns).
         along_columns: Length of a pixel's upper side, in ``length_unit``.
         along_rows: Length of a pixel's left side, in ``length_unit``.
-        area_unit: Hectares, a power of two.
-        length_unit: Metres, a power of two.
-        skew: Scalar product of a pixel's upper and left side, in ``length_unit`` squared.
+        area_unit: Unit of areas in hectares, a power of two.
+        length_unit: Unit of lengths in metres, a power of two.
+        skew: Dot product of a pixel's upper and left sides, in ``length_unit`` squared.
     """
 
     step: int
@@ -103,7 +103,7 @@ class PixelSizes:
             Whole numbers of ``length_unit``, int64; the same in both directions.
         """
         lengths = np.empty(tails.size, dtype=np.int64)
-        for start in range(0, tails.size, _PORTION):  # keeps what is computed in between small
+        for start in range(0, tails.size, _PORTION):  # bounds the memory of temporary arrays
             part = slice(start, start + _PORTION)
             tail, head = tails[part], heads[part]
             lengths[part] = self._side_lengths(rows[tail], columns[tail], rows[head], columns[head])
@@ -115,8 +115,8 @@ class PixelSizes:
         """Measure on the ellipsoid lines that are straight on the map, in any direction.
 
         Args:
-            tails: Row and column of where each line begins, in pixels, float64 (lines, 2).
-            heads: Where it ends.
+            tails: Row and column of the beginning of each line, in pixels, float64 (lines, 2).
+            heads: Row and column of its end.
 
         Returns:
             Whole numbers of ``length_unit``, int64; the same in both directions.
@@ -134,13 +134,13 @@ class PixelSizes:
         return lengths
 
     def metres_at(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Measure a pixel's left and upper side at some places, in metres.
+        """Return the lengths of a pixel's left and upper sides at some positions, in metres.
 
         Args:
             positions: Row and column in pixels, float64 (positions, 2).
 
         Returns:
-            float64 (positions, 2); outside the CRS's domain 1.
+            float64 (positions, 2); 1 outside the CRS's domain.
         """
         at = _LatticePlaces(self, positions)
         sides = [at.interpolate(lattice) for lattice in (self.along_rows, self.along_columns)]
@@ -168,7 +168,7 @@ class PixelSizes:
     def _side_at(
         self, level: NDArray[np.bool_], rows: NDArray[np.floating], columns: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """Interpolate the length of a pixel side at positions of the raster, along a row where ``level``."""
+        """Interpolate the length of a pixel's side: the upper side where ``level``, else the left one."""
         i, t = self.locate(rows, 0)
         j, u = self.locate(columns, 1)
         width = self.areas.shape[1]
@@ -180,7 +180,7 @@ class PixelSizes:
         return upper * (1.0 - t) + lower * t
 
     def _step_lengths(self, way: NDArray[np.float64], positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Measure steps in any direction where the pixels are as they are at the positions."""
+        """Measure steps in any direction, with the pixel size at the given positions."""
         at = _LatticePlaces(self, positions)
         down = way[:, 0] * at.interpolate(self.along_rows)
         across = way[:, 1] * at.interpolate(self.along_columns)
@@ -190,14 +190,14 @@ class PixelSizes:
     def locate(
         self, position: NDArray[np.floating], axis: int
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """Find the lattice cell of positions along an axis, and how far inside it they are (0 to 1)."""
+        """Find the lattice cell of positions along an axis, and the fraction (0 to 1) inside the cell."""
         cells = (position - self.corner[axis]) / self.step
         index = np.minimum(cells.astype(np.intp), self.areas.shape[axis] - 2)
         return index, cells - index
 
 
 class _LatticePlaces:
-    """Positions on the lattice of pixel sizes."""
+    """Positions located on the lattice, for bilinear interpolation."""
 
     def __init__(self, sizes: PixelSizes, positions: NDArray[np.float64]) -> None:
         row, self._down = sizes.locate(positions[:, 0], 0)
@@ -205,7 +205,7 @@ class _LatticePlaces:
         self._first = row * sizes.areas.shape[1] + column
 
     def interpolate(self, lattice: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Interpolate values between the points of a lattice."""
+        """Interpolate the values of a lattice bilinearly."""
         flat, below = lattice.ravel(), self._first + lattice.shape[1]
         u = self._across
         upper: NDArray[np.float64] = flat[self._first] * (1.0 - u) + flat[self._first + 1] * u
@@ -222,12 +222,12 @@ def measure_pixel_sizes(
         crs: The raster's CRS, anything pyproj understands; None if it has none.
         transform: Pixel to CRS; None if the raster has none.
         shape: Rows and columns.
-        origin: Row and column of the raster's first pixel on the scene's grid. The lattice lies on that
-            grid, so that a raster cut from a scene has the scene's areas.
+        origin: Row and column of the raster's first pixel on the scene's grid. The lattice follows that grid,
+            so that a raster cut from a scene has the scene's areas.
 
     Returns:
-        The sizes, or None where area means nothing: no CRS or transform, or a CRS that is not tied to the
-        Earth (local, engineering).
+        The sizes; None without a CRS or transform, or with a CRS that is not tied to the Earth (local,
+        engineering).
     """
     to_space = _space(crs) if crs and transform is not None else None
     if to_space is None or transform is None:
@@ -286,7 +286,7 @@ def _unit(largest: float) -> float:
 
 
 def _space(crs: Any) -> tuple[Any, float] | None:
-    """Return a function from CRS coordinates to X, Y, Z on the CRS's ellipsoid, and the lattice's spacing."""
+    """Return the function from CRS coordinates to X, Y, Z on the ellipsoid, and the lattice's spacing."""
     import pyproj
     from pyproj.exceptions import ProjError
 
@@ -306,7 +306,7 @@ def _space(crs: Any) -> tuple[Any, float] | None:
     flat = 1.0 - (ellipsoid.semi_minor_metre / semi_major) ** 2  # first eccentricity squared
 
     def locate(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Place points on the ellipsoid (any textbook on geodesy)."""
+        """Convert CRS coordinates to X, Y, Z on the ellipsoid, the standard formula of geodesy."""
         longitude, latitude = to_base.transform(x, y)
         finite = np.isfinite(longitude) & np.isfinite(latitude)
         longitude = np.where(finite, longitude, np.nan) * radians

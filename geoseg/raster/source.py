@@ -1,8 +1,7 @@
-"""One dataset as GDAL opens it: a path, and how it is warped; opened once a thread and a process.
+"""GDAL datasets as values: a ``Source`` can be pickled, and is opened once per thread.
 
-GDAL handles may be used by one thread at a time and do not survive a fork, so none is kept in a scene.
-A ``Source`` is a value that can be pickled; ``borrow`` gives the calling thread's own handle, opened on first
-use.
+A GDAL handle may be used by one thread at a time and does not survive a fork, so a scene holds none.
+``borrow`` lends the calling thread's own handle, which is opened on first use.
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
-"""What rasterio raises when GDAL fails; some of its calls let GDAL's own errors through."""
+"""Exceptions of rasterio when GDAL fails; some calls let GDAL's own errors through."""
 
 _MOST_OPEN = 64
-"""Handles a thread keeps open; the one used longest ago is closed first."""
+"""Handles that a thread keeps open; the least recently used one is closed first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Warp:
-    """How a dataset is resampled while it is read: nearest neighbour, so that no value is made up.
+    """How a dataset is resampled on reading: by nearest neighbour, which creates no new values.
 
-    The transformer is exact. With GDAL's default, which approximates along each requested window, the pixels
-    of a window would depend on how the scene is cut into windows.
+    The transformer is exact. GDAL's default approximates it along each requested window, so the pixels of a
+    window would depend on how the scene is cut into windows.
 
     Attributes:
         crs: Coordinate reference system of the result, as WKT.
-        transform: Affine of the result as its six coefficients; None: chosen by GDAL, north up.
+        transform: Affine of the result as its six coefficients; None if GDAL chooses it, north up.
         shape: (rows, columns) of the result, or None.
-        nodata: Stored value that the source does not declare but that means nodata.
+        nodata: Stored value that means nodata although the source does not declare it.
     """
 
     crs: str
@@ -56,7 +55,7 @@ class Source:
     """A dataset that can be opened again in any thread and process.
 
     Attributes:
-        path: What GDAL opens: a path, URL, ``/vsi`` name, connection string.
+        path: What GDAL opens: a path, URL, ``/vsi`` name or connection string.
         warp: How it is warped, or None to read it as it is.
     """
 
@@ -82,7 +81,7 @@ class Source:
 
 
 def _options(path: str) -> dict[str, str]:
-    """Choose GDAL options: look for sidecars by name on a server instead of listing its folder."""
+    """Choose GDAL options: on a server, look for sidecars by name instead of listing the folder."""
     if not is_remote(path) or "GDAL_DISABLE_READDIR_ON_OPEN" in os.environ:
         return {}
     return {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "1"}
@@ -93,13 +92,13 @@ _REMOTE_NAMES = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss"
 
 
 def is_remote(path: str) -> bool:
-    """Say whether a path leads over the network."""
+    """Tell whether a path leads over the network."""
     return path.startswith(_REMOTE_NAMES) or ("://" in path and not path.startswith(_LOCAL_SCHEMES))
 
 
 _SMALLEST_TOLERANCE = 1e-11
-"""In source pixels. With a given grid rasterio 1.4 makes no transformer at all for 0; GDAL itself moves
-points by 1e-10 before it picks the nearest pixel, so less cannot matter."""
+"""Tolerance in source pixels. For 0 and a given grid, rasterio 1.4 makes no transformer at all; GDAL moves
+points by 1e-10 before it picks the nearest pixel, so a smaller tolerance makes no difference."""
 
 
 def _warped(dataset: Any, warp: Warp) -> Any:
@@ -119,7 +118,7 @@ def _warped(dataset: Any, warp: Warp) -> Any:
 
 
 class _Handle:
-    """An open dataset and the lock that keeps it from being closed while it is read."""
+    """An open dataset, with a lock that keeps it open while it is read."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -135,10 +134,9 @@ class _Handle:
 
 
 class _Handles:
-    """All handles of one process: each thread has its own, and all can be closed.
+    """All handles of one process: each thread has its own, and all can be closed together.
 
-    One dataset is opened at a time, because Python's warning filters, changed meanwhile, belong to all
-    threads.
+    Datasets are opened one at a time, because that changes Python's warning filters, which all threads share.
     """
 
     def __init__(self) -> None:
@@ -174,7 +172,7 @@ _inherited: list[_Handles] = []
 
 
 def _of_process() -> _Handles:
-    """Return this process's handles; after a fork the parent's stay untouched, for they share its files."""
+    """Return this process's handles; after a fork, leave the parent's alone, because they share its files."""
     global _handles  # noqa: PLW0603 -- one registry a process is the point
     if _handles.pid != os.getpid():
         _inherited.append(_handles)
@@ -184,10 +182,10 @@ def _of_process() -> _Handles:
 
 @contextmanager
 def borrow(source: Source) -> Iterator[Any]:
-    """Lend the calling thread's open dataset of a source; it stays open for the next use.
+    """Lend the calling thread's open dataset of a source; it is kept open for the next use.
 
     Yields:
-        A rasterio dataset (or ``WarpedVRT``) that nobody closes meanwhile.
+        A rasterio dataset (or ``WarpedVRT``), which stays open inside the context.
     """
     while True:
         handle = _of_process().of_thread(source)

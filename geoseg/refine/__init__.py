@@ -1,1 +1,1 @@
-"""Clean-up between deciding classes and tracing polygons: optional steps that change the class map."""
+"""Clean up a class map before polygons are traced: smooth, open, close, fill holes, sieve."""

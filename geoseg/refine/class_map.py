@@ -1,4 +1,4 @@
-"""Refine a finished class map, anyone's, into scratch rasters from which polygons are traced."""
+"""Refine the class map given to ``polygonize`` into scratch rasters, from which polygons are traced."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class RefinedClassMap:
-    """A class map from which polygons are traced, refined or as it was given.
+    """The class map from which polygons are traced, refined or as given.
 
     Attributes:
-        file: The class map, open, with its confidence and probabilities.
-        legend: Its classes that have names.
-        writer: Writes the refined map; None where it is not kept.
+        file: The open class map, with its confidence and probabilities.
+        legend: Its named classes.
+        writer: Writer of the refined map; None if the map is not kept.
     """
 
     file: ClassMapFile
@@ -46,10 +46,10 @@ class RefinedClassMap:
 
 
 def refinement_of(options: RefineOptions, class_map: ClassMapFile) -> Refinement | None:
-    """Read what the user wrote for a class map, and see that it can be done there.
+    """Parse the options for a class map, and check them; return None if there is no step.
 
     Raises:
-        SettingsError: If a value cannot be read or used.
+        SettingsError: If a value is wrong, or cannot be used with this map.
     """
     if options == RefineOptions():
         return None
@@ -60,10 +60,10 @@ def refinement_of(options: RefineOptions, class_map: ClassMapFile) -> Refinement
 
 
 def check_refined(refined: PathLike | None, refinement: Refinement | None) -> None:
-    """Refuse to write a refined map where nothing refines it.
+    """Refuse ``--refined`` if no step changes the map.
 
     Raises:
-        SettingsError: Naming the options that do.
+        SettingsError: Naming the options that change it.
     """
     if refined is not None and refinement is None:
         raise SettingsError(
@@ -82,15 +82,15 @@ def refined_class_map(
     overwrite: bool,
     progress: Progress,
 ) -> Iterator[RefinedClassMap]:
-    """Give the map to trace: the one given, or scratch rasters with the refined map, gone afterwards.
+    """Open the map to trace: the given one, or temporary rasters that hold the refined map.
 
     Args:
         class_map: The class map.
         refinement: The steps, or None.
-        output: The polygons; scratch rasters lie beside them.
-        refined: Where the refined map will be; None if it is not kept.
-        overwrite: Whether unfinished work may be replaced.
-        progress: Shows how far it is.
+        output: File for the polygons; temporary rasters lie beside it.
+        refined: File for the refined map; None if it is not kept.
+        overwrite: Whether unfinished work of another run may be replaced.
+        progress: Shows progress.
     """
     if refinement is None:
         yield RefinedClassMap(class_map, class_map.legend)
@@ -112,7 +112,7 @@ def refined_class_map(
 def _refine(
     class_map: ClassMapFile, refinement: Refinement, final: Path, scratch: Path, progress: Progress
 ) -> list[MapWriter]:
-    """Write the refined class map, and its confidence where there is one, into scratch rasters."""
+    """Write the refined class map, and its confidence if there is one, into scratch rasters."""
     shape, bands = class_map.shape, class_map.band_classes()
     given = MapToRefine(
         shape,
@@ -144,7 +144,7 @@ def _refine(
 
 
 def _tags(class_map: ClassMapFile, steps: str) -> dict[str, str]:
-    """The tags of the refined map: those of the map, with these steps after earlier ones."""
+    """Return the tags of the refined map: those of the map, these steps appended to earlier ones."""
     tags = {key: value for key, value in class_map.tags.items() if key.startswith(("GEOSEG_", DATE_TAG))}
     before = tags.get(REFINE_TAG)
     return tags | {REFINE_TAG: steps if before is None else f"{before}; then {steps}"}
@@ -163,7 +163,7 @@ def _rows(
 
 
 def _classes_in(class_map: ClassMapFile) -> list[int]:
-    """The class ids that occur in a map, ascending."""
+    """List the class ids that occur in a map, ascending."""
     rows, columns = class_map.shape
     found = np.zeros(256, dtype=np.int64)
     step = max(1, STRIP_PIXELS // columns)

@@ -1,13 +1,14 @@
-"""``--fill-holes SIZE``: what one class encloses completely and is small takes that class.
+"""Fill small holes (``--fill-holes SIZE``): what one class encloses takes that class.
 
-A hole of a class is a group of pixels of other classes that touch by their sides, with nothing but that class
-around it: what ``scipy.ndimage.binary_fill_holes`` fills, as long as it is smaller than a size and neither
-holds nor touches nodata or the edge of the map. Where holes of several classes overlap, the largest counts,
-small islands of its own class inside included (ties: that of the lowest class id).
+A hole of a class is a group of pixels of other classes, connected over their sides, with only that class
+around
+it: what ``scipy.ndimage.binary_fill_holes`` fills. It is filled if it is smaller than the size, and neither
+holds nor touches nodata or the edge of the map. If holes of several classes overlap, the largest is filled;
+its size includes small islands of its own class. Ties go to the lowest class id.
 
-A patch that is large enough, touches nodata, or touches patches of two classes that are in no hole themselves
-cannot be part of a hole. Most patches are known by that to stay; only groups of patches that one such class
-surrounds are left to be looked at, each as soon as it is seen to its end.
+A patch is certainly in no hole if it is large enough, touches nodata, or touches patches of two classes that
+are in no hole themselves. This settles most patches. What remains are groups of patches that are surrounded
+by one class; each is decided as soon as it is complete.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import NODATA
-from geoseg.raster.components import spread
+from geoseg.raster.ragged import index_ranges
 from geoseg.refine.patches import SETTLED, PatchGraph, group_linked, link_matrix
 from geoseg.refine.step import Change, Strip
 from geoseg.refine.survey import PatchSize, study_patches
@@ -28,11 +29,11 @@ from geoseg.refine.survey import PatchSize, study_patches
 
 @dataclass(frozen=True)
 class FillHoles:
-    """Fill holes below a size.
+    """Fill the holes below a size.
 
     Attributes:
-        size: Holes below it are filled.
-        folder: Where a temporary file is made; None for the system's place.
+        size: Holes smaller than this are filled.
+        folder: Folder for a temporary file; None for the system's.
     """
 
     size: PatchSize
@@ -43,12 +44,12 @@ class FillHoles:
     uses_probabilities: bool = False
 
     def study(self, strips: Iterable[Strip]) -> Change:
-        """Find the holes of all strips."""
+        """Find all holes of the map."""
         return study_patches(strips, self.size, 0, _fill, self.folder)
 
 
 def _fill(graph: PatchGraph) -> None:
-    """Decide on every group of patches that is seen to its end."""
+    """Decide every group of patches that is complete."""
     graph.settle(_in_no_hole(graph))
     if len(graph) == SETTLED:
         return
@@ -61,7 +62,11 @@ def _fill(graph: PatchGraph) -> None:
 
 
 def _in_no_hole(graph: PatchGraph) -> NDArray[np.bool_]:
-    """Patches that touch nodata, or settled patches of two classes, or such as these; bool (nodes,)."""
+    """Find the patches that are certainly in no hole, bool (nodes,).
+
+    Start from settled patches and those at nodata; add patches that touch two classes of these, until none is
+    added.
+    """
     count = len(graph)
     ends = np.concatenate([graph.first, graph.second]), np.concatenate([graph.second, graph.first])
     borders = link_matrix(count, *ends)
@@ -72,7 +77,7 @@ def _in_no_hole(graph: PatchGraph) -> NDArray[np.bool_]:
     found = np.flatnonzero(known)
     while found.size:
         degrees = np.diff(borders.indptr)[found]
-        around = borders.indices[spread(borders.indptr[found], degrees)]
+        around = borders.indices[index_ranges(borders.indptr[found], degrees)]
         classes = np.repeat(graph.classes[found], degrees)
         np.minimum.at(lowest, around, classes)
         np.maximum.at(highest, around, classes)
@@ -82,12 +87,12 @@ def _in_no_hole(graph: PatchGraph) -> NDArray[np.bool_]:
 
 
 def _fill_groups(graph: PatchGraph, complete: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The class of every node once the holes among the complete ones are filled, uint8 (nodes,)."""
+    """Return the class of every node after filling the holes among the complete ones, uint8 (nodes,)."""
     filled = graph.classes.copy()
     largest = np.zeros(len(graph), dtype=np.int64)
     ends = np.stack([graph.first, graph.second])
     ends = ends[:, complete[ends].any(axis=0)]
-    for value in np.unique(graph.classes[ends]):  # ascending, and only a larger hole replaces another
+    for value in np.unique(graph.classes[ends]):  # ascending, so that ties go to the lowest id
         others = complete & (graph.classes != value)
         outside = (ends < SETTLED) & (ends != value)
         leaking = np.zeros(len(graph), dtype=bool)
@@ -106,11 +111,11 @@ def _fill_groups(graph: PatchGraph, complete: NDArray[np.bool_]) -> NDArray[np.u
 
 
 def _groups(graph: PatchGraph, members: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Number the groups of undecided nodes that touch; nodes that are no members are alone.
+    """Group the undecided nodes that touch; every node that is not a member is a group of its own.
 
     Args:
         graph: The graph.
-        members: Which nodes to group, bool (nodes,).
+        members: Nodes to group, bool (nodes,).
 
     Returns:
         Group of each node, int32 (nodes,); size of each group, int64 (groups,).

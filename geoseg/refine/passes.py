@@ -1,27 +1,24 @@
-"""Take a map through refine steps, strip by strip."""
+"""Apply refine steps to a map, strip by strip."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import NODATA
 from geoseg.errors import RunError
+from geoseg.files import scratch_file
+from geoseg.progress import Bar, Progress, Silent
 from geoseg.refine.step import Step, Strip
 
 STRIP_PIXELS = 2**20
-"""Pixels of a strip, about: larger ones are no faster, and need more memory."""
+"""Approximate pixels of a strip: larger strips are not faster, and need more memory."""
 
 ReadRows = Callable[[int, int], NDArray[np.uint8]]
-"""Pixels of whole rows, from a first row and a number of rows."""
-Watch = Callable[[Step], AbstractContextManager[Callable[[int], None]]]
-"""Begins a step; what it gives is told how many more rows are done, in each pass of the step."""
+"""Reads whole rows, given the first row and the number of rows."""
 
 
 def refine_map(
@@ -31,29 +28,31 @@ def refine_map(
     probabilities: ReadRows | None = None,
     folder: Path | None = None,
     rows: int | None = None,
-    watch: Watch | None = None,
+    progress: Progress | None = None,
 ) -> RowFile:
     """Apply steps to a whole map, one after the other.
 
     Args:
         classes: The class map; closed when it is no longer needed.
-        steps: What to do.
+        steps: The steps, in order.
         probabilities: Reads stored probabilities of rows, uint8 (bands, rows, columns); needed by steps that
             use them.
-        folder: Where temporary files are made; None for the system's place.
-        rows: Rows of a strip; never changes the answer, only memory. Default by the width of the map.
-        watch: Shows how far it is.
+        folder: Folder for temporary files; None for the system's.
+        rows: Rows of a strip; changes memory, never the result. Default by the width of the map.
+        progress: Shows the megapixels that are done, one stage for each step.
 
     Returns:
         The refined map.
     """
     rows = rows or max(1, STRIP_PIXELS // classes.shape[1])
+    progress = progress or Silent()
+    megapixels = classes.shape[0] * classes.shape[1] / 1e6
     for step in steps:
         read = probabilities if step.uses_probabilities else None
         refined = RowFile(classes.shape, folder)
-        with (watch or _unwatched)(step) as done:
-            change = step.study(_told(_strips(classes, 0, rows, read), done))
-            for strip in _told(_strips(classes, step.halo, rows, read), done):
+        with progress.stage(f"refining ({step.name})", step.passes * megapixels, "Mpx") as bar:
+            change = step.study(_count(_strips(classes, 0, rows, read), bar))
+            for strip in _count(_strips(classes, step.halo, rows, read), bar):
                 refined.write(strip.row, change(strip))
         classes.close()
         classes = refined
@@ -66,11 +65,11 @@ def refine_array(
     probabilities: NDArray[np.uint8] | None = None,
     rows: int | None = None,
 ) -> NDArray[np.uint8]:
-    """``refine_map`` for a map in memory.
+    """Apply steps to a map in memory; see ``refine_map``.
 
     Args:
         classes: uint8 (rows, columns).
-        steps: What to do.
+        steps: The steps, in order.
         probabilities: uint8 (bands, rows, columns), or None.
         rows: Rows of a strip.
 
@@ -88,22 +87,22 @@ def refine_array(
 
 
 class RowFile:
-    """Keep a class map row after row, one byte a pixel, in a nameless file that is gone when it is closed.
+    """A class map in a temporary file, one byte per pixel; read and written by rows.
 
     Args:
         shape: Rows and columns.
-        folder: Where the file is made; None for the system's place.
+        folder: Folder for the file; None for the system's.
     """
 
     def __init__(self, shape: tuple[int, int], folder: Path | None = None) -> None:
         self.shape = shape
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-")  # noqa: SIM115 - lives on
+        self._file = scratch_file(folder)
 
     def write(self, row: int, classes: NDArray[np.uint8]) -> None:
         """Write rows.
 
         Args:
-            row: The first of them.
+            row: The first row.
             classes: uint8 (rows, columns).
 
         Raises:
@@ -144,11 +143,8 @@ def _strips(classes: RowFile, halo: int, rows: int, probabilities: ReadRows | No
         )
 
 
-def _told(strips: Iterable[Strip], done: Callable[[int], None]) -> Iterator[Strip]:
+def _count(strips: Iterable[Strip], bar: Bar) -> Iterator[Strip]:
+    """Pass strips on, and advance the bar when the step is done with one."""
     for strip in strips:
         yield strip
-        done(strip.core.shape[0])
-
-
-def _unwatched(_step: Step) -> AbstractContextManager[Callable[[int], None]]:
-    return nullcontext(lambda _rows: None)
+        bar.advance(strip.core.size / 1e6)

@@ -1,9 +1,9 @@
-"""Find the patches of each strip, and keep a graph of those that are not decided yet.
+"""Find the patches of each strip, and keep a graph of those whose class is not decided yet.
 
-A patch is a group of 4-connected pixels of one class. The graph is all that stays of earlier strips.
-A patch is *settled* as soon as it is known to keep its class for good; of settled patches only the class is
-remembered, so all those of one class are one node, numbered by the class. Undecided patches have nodes of
-their own. A patch that touches the last row seen so far is *open*: it may still grow.
+A patch is a 4-connected component of one class. The graph is all that is kept of earlier strips.
+A patch is *settled* once it is certain that it keeps its class. Only the class of a settled patch matters, so
+all settled patches of one class share one node, numbered by the class. Each undecided patch has its own node.
+A patch that touches the last row seen so far is *open*: it may still grow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from geoseg.refine.step import Strip
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patches:
-    """Patches of a strip, nodata patches included, as far as the strip shows them.
+    """The patches of a strip, those of nodata included; a patch may continue in other strips.
 
     Attributes:
         runs: The runs of the strip; their components are the patches.
@@ -31,9 +31,9 @@ class Patches:
         at_nodata: Whether it touches nodata or the edge of the map inside this strip, bool.
         first: One patch of each border between two patches, int32.
         second: The other patch.
-        sides: How many sides of pixels the border has, int64. Two patches may have several borders.
-        top: The patch of each pixel of the strip's first row, int32 (columns,).
-        bottom: The patch of each pixel of its last row.
+        sides: Length of the border in pixel sides, int64. Two patches may share several borders.
+        top: Patch of each pixel of the strip's first row, int32 (columns,).
+        bottom: Patch of each pixel of its last row, int32 (columns,).
     """
 
     runs: Runs
@@ -52,7 +52,7 @@ def find_patches(strip: Strip, areas: NDArray[np.float64] | None = None) -> Patc
     """Find the patches of a strip.
 
     Args:
-        strip: The strip; its halo is not looked at.
+        strip: The strip; its halo is ignored.
         areas: Area of each pixel in whole numbers, float64 (rows, columns); None to count pixels.
 
     Returns:
@@ -81,7 +81,7 @@ def find_patches(strip: Strip, areas: NDArray[np.float64] | None = None) -> Patc
 
 
 def _add_probabilities(runs: Runs, probabilities: NDArray[np.uint8] | None) -> NDArray[np.int64]:
-    """Sums over patches, int64 (bands, patches); unknown probabilities count as 0."""
+    """Sum probabilities over patches, int64 (bands, patches); unknown ones count as 0."""
     if probabilities is None:
         return np.zeros((0, runs.n_components), dtype=np.int64)
     sums = np.empty((len(probabilities), runs.n_components), dtype=np.int64)
@@ -95,7 +95,7 @@ def _add_probabilities(runs: Runs, probabilities: NDArray[np.uint8] | None) -> N
 def _touch_nodata(
     strip: Strip, runs: Runs, contacts: Contacts, empty: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Which patches touch nodata or the edge of the map; what lies in other strips is not seen here."""
+    """Tell which patches touch nodata or the edge of the map inside this strip."""
     rows, columns = strip.core.shape
     begins = np.searchsorted(runs.starts, np.arange(rows) * columns)
     ends = np.append(begins[1:], runs.starts.size) - 1
@@ -114,25 +114,27 @@ def _touch_nodata(
 SETTLED = 256
 """Nodes below this number stand for settled patches of the class of that number; 255 is nodata."""
 LARGEST_SIZE = 2**52
-"""Sizes are added up in float64, which is exact this far."""
+"""Sizes are summed in float64, which is exact up to here."""
 
 
 class PatchGraph:
-    """Keep undecided patches while strips come in from top to bottom.
+    """Graph of undecided patches and their neighbours, built strip by strip from top to bottom.
+
+    Each small patch of a strip gets a *ticket*, a number that leads to its class once that is decided.
 
     Args:
         limit: Patches of at least this size are settled.
-        bands: How many probability bands there are.
+        bands: Number of probability bands.
 
     Attributes:
         classes: Class of each node, uint8 (nodes,).
-        sizes: Size, int64; ``limit`` for the settled.
+        sizes: Size, int64; ``limit`` for settled nodes.
         sums: Stored probability of each class, int64 (bands, nodes).
         at_nodata: Whether it touches nodata or the edge of the map, bool.
         is_open: Whether it may still grow, bool.
         first: One node of each border, int32 (borders,).
-        second: The other.
-        sides: Sides of pixels of the border, int64.
+        second: The other node.
+        sides: Length of the border in pixel sides, int64.
     """
 
     def __init__(self, limit: int, bands: int) -> None:
@@ -155,15 +157,15 @@ class PatchGraph:
 
     @property
     def decided(self) -> NDArray[np.uint8]:
-        """The class of every ticket that ``add`` gave out, as far as it is settled; uint8 (tickets,)."""
+        """Class of every ticket that ``add`` gave out, uint8 (tickets,); meaningful once it is settled."""
         return self._decided[: self._tickets]
 
     def add(self, patches: Patches, *, last: bool) -> NDArray[np.int64]:
-        """Take in the next strip.
+        """Add the patches of the next strip.
 
         Args:
             patches: Its patches.
-            last: Whether the map ends with it.
+            last: Whether it is the last strip of the map.
 
         Returns:
             A ticket for each patch that was not settled at once, -1 for the others, int64 (patches,).
@@ -193,35 +195,35 @@ class PatchGraph:
         return tickets
 
     def unite(self, first: NDArray[np.int32], second: NDArray[np.int32]) -> None:
-        """Make one patch of every two nodes given; their classes are the same, and stay the same.
+        """Merge pairs of nodes of the same class.
 
         Args:
-            first: Nodes, int32.
-            second: As many.
+            first: One node of each pair, int32.
+            second: The other node.
         """
         n_groups, group = group_linked(len(self), first, second)
         sizes = np.bincount(group, np.minimum(self.sizes, self.limit), n_groups)
         large = sizes >= self.limit
         classes = np.empty(n_groups, dtype=np.int64)
         classes[group] = self.classes
-        self._rename(group, np.where(large, classes, -1))
+        self._renumber(group, np.where(large, classes, -1))
 
     def settle(self, nodes: NDArray[np.bool_]) -> None:
-        """Let nodes keep their class for good.
+        """Settle nodes with the class that they have.
 
         Args:
-            nodes: Which, bool (nodes,).
+            nodes: Nodes to settle, bool (nodes,).
         """
         settled = np.where(nodes, self.classes.astype(np.int64), -1)
         settled[:SETTLED] = np.arange(SETTLED)
-        self._rename(np.arange(len(self)), settled)
+        self._renumber(np.arange(len(self)), settled)
 
     def decide(self, nodes: NDArray[np.bool_], classes: NDArray[np.uint8]) -> None:
-        """Settle nodes with another class than their own; their neighbours see what they were before.
+        """Settle nodes with a new class; in the graph, neighbours still see the old one.
 
         Args:
-            nodes: Which, bool (nodes,).
-            classes: The class of each node of the graph, uint8 (nodes,).
+            nodes: Nodes to settle, bool (nodes,).
+            classes: New class of each node of the graph, uint8 (nodes,).
         """
         chosen = nodes[self._members[1]]
         self._decided[self._members[0, chosen]] = classes[self._members[1, chosen]]
@@ -229,7 +231,7 @@ class PatchGraph:
         self.settle(nodes)
 
     def _append(self, patches: Patches) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Make nodes for the small patches; give the node of every patch, and its ticket."""
+        """Add nodes for the small patches; return the node and the ticket of every patch."""
         small = (patches.sizes < self.limit) & (patches.classes != NODATA)
         count = int(np.count_nonzero(small))
         nodes = patches.classes.astype(np.int32)
@@ -247,12 +249,12 @@ class PatchGraph:
         self.is_open = np.concatenate([self.is_open, np.zeros(count, dtype=bool)])
         return nodes, tickets
 
-    def _rename(self, group: NDArray[np.integer], settled: NDArray[np.integer]) -> None:
-        """Give nodes new numbers.
+    def _renumber(self, group: NDArray[np.integer], settled: NDArray[np.integer]) -> None:
+        """Merge nodes by group, and renumber them.
 
         Args:
             group: Group of each node.
-            settled: Of each group: the class with which it is settled, -1 while it is not.
+            settled: Class with which each group is settled, -1 if it is not.
         """
         number = np.where(settled < 0, SETTLED - 1 + np.cumsum(settled < 0), settled)
         new = number[group].astype(np.int32)
@@ -288,35 +290,37 @@ class PatchGraph:
 
 
 def link_matrix(count: int, first: NDArray[np.int32], second: NDArray[np.int32]) -> Any:
-    """Give links between nodes as a sparse matrix, from each first node to each second.
+    """Return the directed links from first to second nodes as a sparse matrix.
 
     Args:
         count: Number of nodes.
-        first: Nodes, int32.
-        second: As many.
+        first: First node of each link, int32.
+        second: Its second node.
 
     Returns:
-        scipy CSR array (count, count), links that are given twice stored twice.
+        scipy CSR array (count, count); duplicate links are stored twice.
     """
     from scipy.sparse import coo_array
 
     links = coo_array((np.ones(first.size, dtype=np.uint8), (first, second)), shape=(count, count))
-    links.has_canonical_format = True  # spares sorting them only to add up values that nobody reads
+    links.has_canonical_format = (
+        True  # keeps scipy from sorting and adding up duplicates, whose values are not used
+    )
     return links.tocsr()
 
 
 def group_linked(
     count: int, first: NDArray[np.int32], second: NDArray[np.int32]
 ) -> tuple[int, NDArray[np.int32]]:
-    """Number the groups of nodes that are linked.
+    """Find the connected components of a graph.
 
     Args:
         count: Number of nodes.
-        first: Nodes, int32.
-        second: The node that each is linked to.
+        first: First node of each link, int32.
+        second: Its second node.
 
     Returns:
-        How many groups there are; group of each node, int32 (count,).
+        Number of components; component of each node, int32 (count,).
     """
     from scipy.sparse.csgraph import connected_components
 

@@ -1,4 +1,4 @@
-"""Refine the rasters of a map before polygons are traced from them."""
+"""Refine the class and confidence rasters of a map, rows at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from geoseg.refine.passes import STRIP_PIXELS, ReadRows, RowFile, refine_map
 from geoseg.refine.step import Step
 
 ReadMap = Callable[[int, int], tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]
-"""Class ids and confidence (or None) of whole rows, from a first row and a number of rows."""
+"""Reads class ids and confidence (or None) of whole rows, given the first row and the number of rows."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class RefinedRows:
     """Whole rows of a refined map.
 
     Attributes:
-        row: The first of them.
+        row: The first row.
         classes: Class ids, 255 nodata, uint8 (rows, columns).
         confidence: Percent, 255 unknown, uint8 (rows, columns); None without.
-        changed: Pixels that changed.
+        changed: Number of pixels whose class changed.
     """
 
     row: int
@@ -44,14 +44,14 @@ class RefinedRows:
 
 @dataclass(frozen=True)
 class MapToRefine:
-    """A map to be refined.
+    """A map to refine.
 
     Attributes:
         shape: Rows and columns.
-        read: Reads it as it is.
+        read: Reads the map before it is refined.
         probabilities: Reads stored probabilities of whole rows, uint8 (bands, rows, columns); None without.
         bands: Class of each probability band, ascending.
-        folder: Where temporary files are made.
+        folder: Folder for temporary files.
     """
 
     shape: tuple[int, int]
@@ -61,21 +61,18 @@ class MapToRefine:
     folder: Path
 
     def rows(self, steps: Sequence[Step], progress: Progress) -> Iterator[RefinedRows]:
-        """Run the steps and give the whole map, from top to bottom.
+        """Apply the steps, and yield the whole map from top to bottom.
 
-        The confidence of a pixel that changed is the stored probability of its new class; unknown without it.
+        A pixel that changed gets the stored probability of its new class as confidence, or none (255) without
+        probabilities.
         """
         given = RowFile(self.shape, self.folder)
         for row, height in self._strips():
             given.write(row, self.read(row, height)[0])
 
-        @contextmanager
-        def watch(step: Step) -> Iterator[Callable[[int], None]]:
-            total = step.passes * self.shape[0] * self.shape[1] / 1e6
-            with progress.stage(f"refining ({step.name})", total, "Mpx") as bar:
-                yield lambda rows: bar.advance(rows * self.shape[1] / 1e6)
-
-        refined = refine_map(given, steps, probabilities=self.probabilities, folder=self.folder, watch=watch)
+        refined = refine_map(
+            given, steps, probabilities=self.probabilities, folder=self.folder, progress=progress
+        )
         try:
             for row, height in self._strips():
                 yield self._join(row, refined.read(row, height))
@@ -123,7 +120,7 @@ def read_rows(dataset: Any, row: int, height: int) -> NDArray[Any]:
 
 @contextmanager
 def open_quietly(path: Path, mode: str = "r") -> Iterator[Any]:
-    """Open a raster, georeferenced or not."""
+    """Open a raster without rasterio's warning about missing georeferencing."""
     import warnings
 
     with warnings.catch_warnings():

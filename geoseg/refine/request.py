@@ -1,4 +1,4 @@
-"""Read which refine steps the user wants, keep them with the map, and make them ready to run."""
+"""Refine steps as options: parse them, write them into the map's tags, and create the steps."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ REFINE_TAG = "GEOSEG_REFINE"
 
 @dataclass(frozen=True, kw_only=True)
 class RefineOptions:
-    """The refine steps as the user wrote them; None for those that are not wanted.
+    """The refine options as the user gave them; None for each step that is not requested.
 
     Attributes:
         smooth: Side of the window in pixels, odd.
-        opening: Classes and the side of the square, ``"corn,7:3"``.
-        closing: As ``opening``.
-        fill_holes: Size below which holes are filled, ``"0.5ha"`` or ``"20px"``.
-        sieve: Size below which patches are merged, as ``fill_holes``.
+        opening: Classes and the side of the square, as in ``"corn,7:3"``.
+        closing: Classes and the side of the square.
+        fill_holes: Size below which holes are filled, as in ``"0.5ha"`` or ``"20px"``.
+        sieve: Size below which patches are merged, as in ``"0.5ha"`` or ``"20px"``.
     """
 
     smooth: int | None = None
@@ -42,18 +42,18 @@ class RefineOptions:
     sieve: str | None = None
 
     def read(self, legend: Sequence[LandClass], where: str, *, only_these: bool = False) -> Refinement | None:
-        """Read the steps.
+        """Parse the options.
 
         Args:
-            legend: The map's classes that have names.
-            where: What holds them, for messages.
-            only_these: Whether the map can hold no other classes.
+            legend: The named classes of the map.
+            where: Name of the map or model, for messages.
+            only_these: Whether the map holds no other classes.
 
         Returns:
-            The steps; None where none is wanted.
+            The steps; None if there is none.
 
         Raises:
-            SettingsError: If a value cannot be read.
+            SettingsError: If a value is wrong.
         """
         if self == RefineOptions():
             return None
@@ -75,15 +75,15 @@ class RefineOptions:
         return refinement
 
     def read_for_scene(self, classes: Sequence[LandClass], model: str, scene: Scene) -> Refinement | None:
-        """Read the steps for the map of a scene, and see that they can be taken there.
+        """Parse the options for the map of a scene, and check them.
 
         Args:
             classes: The model's classes.
-            model: Its name.
+            model: The model's name.
             scene: The scene.
 
         Raises:
-            SettingsError: If a value cannot be read or used.
+            SettingsError: If a value is wrong, or cannot be used with this scene.
         """
         refinement = self.read(classes, model, only_these=True)
         if refinement is not None:
@@ -94,7 +94,7 @@ class RefineOptions:
 
 @dataclass(frozen=True)
 class Refinement:
-    """Refine steps in the order in which they run.
+    """The requested refine steps, in the order in which they run.
 
     Attributes:
         smooth: Window of the majority filter, or None.
@@ -111,7 +111,7 @@ class Refinement:
     sieve: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The steps as JSON values."""
+        """Return the steps as JSON values."""
 
         def written(morphology: tuple[tuple[int, ...], int] | None) -> dict[str, Any] | None:
             return None if morphology is None else {"classes": list(morphology[0]), "size": morphology[1]}
@@ -119,7 +119,7 @@ class Refinement:
         return vars(self) | {"opening": written(self.opening), "closing": written(self.closing)}
 
     def text(self, *, by_probability: bool) -> str:
-        """Write the steps in one line, for the tags of what they made."""
+        """Return the steps in one line, for the map's tags."""
         parts = []
         if self.smooth is not None:
             parts.append(f"smooth {self.smooth}")
@@ -141,16 +141,16 @@ class Refinement:
         bands: Sequence[int] = (),
         folder: Path | None = None,
     ) -> list[Step]:
-        """Make the steps, in their order.
+        """Create the steps, in order.
 
         Args:
-            pixel_sizes: Sizes of the map's pixels; None where hectares mean nothing.
+            pixel_sizes: Sizes of the map's pixels; None if the map has no areas.
             width: Columns of the map.
             bands: Class of each probability band, ascending; empty without probabilities.
-            folder: Where temporary files are made.
+            folder: Folder for temporary files.
 
         Raises:
-            SettingsError: If a size cannot be used.
+            SettingsError: If a size is wrong, or is in hectares and the map has no areas.
         """
         known = tuple(int(value) for value in bands)
         steps: list[Step] = []
@@ -180,7 +180,7 @@ def _whole(option: str, value: str | float) -> int:
 
 
 def _split(option: str, value: str | float) -> tuple[str, int]:
-    """``"corn,7:3"`` as classes and the side of the square."""
+    """Split ``"corn,7:3"`` into the classes and the side of the square."""
     classes, colon, size = str(value).rpartition(":")
     if not colon or not classes.strip(" ,"):
         raise SettingsError(

@@ -1,12 +1,13 @@
-"""``--sieve SIZE``: small patches go to their best neighbour (a minimum mapping unit).
+"""Merge small patches into their best neighbour (``--sieve SIZE``, a minimum mapping unit).
 
-The rule: *the smallest patch first; of patches of equal size, those of the highest class id first. It takes
-the best class among its neighbours and is one patch with all neighbours of that class; and so on until no
-patch below the size has a neighbour.* Patches of one class never touch, so of two neighbours it is always
-clear which goes first, and patches that do not touch cannot disturb each other: a patch may go as soon as it
-comes before all its neighbours. So the patches of a whole map that are first among their neighbours go at
-once, again and again, and the answer is that of going one by one. It does not depend on where a patch lies,
-nor on how the map is cut: a neighbour that has not been seen to its end can only become larger.
+The rule: merge the smallest patch first; of patches of equal size, that of the highest class id. A patch
+takes the best class among its neighbours, and becomes one patch with all neighbours of that class. Repeat
+until no patch below the size has a neighbour.
+
+Patches of one class never touch, so the order of two neighbours is always defined; and patches that do not
+touch do not affect each other. So a patch can be merged as soon as it comes before all its neighbours. All
+such patches of the map are merged together, again and again; the result is the same as one by one. It does
+not depend on how the map is cut: a neighbour that is not complete yet can only become larger.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from geoseg.refine.survey import PatchSize, study_patches
 class Sieve:
     """Merge every patch below a size into its best neighbour.
 
-    The best neighbour is the neighbouring class with the highest sum of stored probability over the patch;
-    ties, and without probabilities: the one with which it shares most sides of pixels; ties: the lowest id.
-    Nodata is no neighbour; a patch that has none but nodata stays.
+    The best neighbour is the neighbouring class with the highest sum of stored probability over the patch; in
+    a tie, or without probabilities, the class with which the patch shares the longest border; in a tie, the
+    lowest id. Nodata is no neighbour: a patch surrounded by nodata stays.
 
     Attributes:
-        size: Patches below it are merged.
+        size: Patches smaller than this are merged.
         bands: Class of each probability band, ascending; empty without probabilities.
-        folder: Where a temporary file is made; None for the system's place.
+        folder: Folder for a temporary file; None for the system's.
     """
 
     size: PatchSize
@@ -47,15 +48,15 @@ class Sieve:
 
     @property
     def uses_probabilities(self) -> bool:
-        """Whether there are probabilities."""
+        """Whether the map has probabilities."""
         return bool(self.bands)
 
     def study(self, strips: Iterable[Strip]) -> Change:
-        """Merge the small patches of all strips."""
+        """Merge all small patches of the map."""
         return study_patches(strips, self.size, len(self.bands), self._merge, self.folder)
 
     def _merge(self, graph: PatchGraph) -> None:
-        """Merge as long as a patch that is seen to its end comes before all its neighbours."""
+        """Merge while there is a complete patch that comes before all its neighbours."""
         while True:
             earlier, later = _order(graph)
             going = np.zeros(len(graph), dtype=bool)
@@ -81,14 +82,14 @@ class Sieve:
         other: NDArray[np.int32],
         sides: NDArray[np.int64],
     ) -> NDArray[np.int64]:
-        """The class that each of some nodes takes.
+        """Choose the class that each node takes.
 
         Args:
             graph: The graph.
             nodes: The nodes, ascending, int64.
-            own: Of each of their borders: the node.
-            other: Its neighbour there.
-            sides: How many sides of pixels the border has.
+            own: Node of each of their borders.
+            other: Its neighbour at that border.
+            sides: Length of the border in pixel sides.
         """
         place = np.zeros(len(graph), dtype=np.int64)
         place[nodes] = np.arange(nodes.size)
@@ -105,7 +106,7 @@ class Sieve:
 
 
 def _order(graph: PatchGraph) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """At each border, the patch whose turn comes earlier, and the other; settled ones come last."""
+    """Return, for each border, the patch that is merged earlier, and the other; settled patches come last."""
     turn = graph.sizes * 256 + (NODATA - graph.classes.astype(np.int64))
     turn[:SETTLED] = np.iinfo(np.int64).max
     in_order = turn[graph.first] < turn[graph.second]

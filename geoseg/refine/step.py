@@ -1,4 +1,4 @@
-"""What a refine step is, the part of a map it sees at once, and how it chooses a class."""
+"""The protocol of a refine step, the strip of a map that it processes, and how it chooses a class."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Strip:
-    """Whole rows of a map, with the pixels around them that a step needs.
+    """Whole rows of a map with a halo, the pixels around them that a step needs.
 
     Attributes:
         row: First row of the strip in the map.
         classes: Class ids, uint8 (rows + 2 halo, columns + 2 halo); ``NODATA`` beyond the map.
         halo: Rows and columns of context on every side.
-        is_first: Whether the map begins with it.
-        is_last: Whether the map ends with it.
+        is_first: Whether it is the first strip of the map.
+        is_last: Whether it is the last strip of the map.
         probabilities: Stored probabilities, 0-250 and 255 unknown, uint8 (bands, rows, columns) without the
-            halo; None where there are none or the step does not use them.
+            halo; None if there are none, or the step does not use them.
     """
 
     row: int
@@ -33,52 +33,55 @@ class Strip:
 
     @property
     def core(self) -> NDArray[np.uint8]:
-        """The class ids without the halo, a view."""
+        """The class ids without the halo, as a view."""
         inside = slice(self.halo, -self.halo or None)
         return self.classes[inside, inside]
 
 
 Change = Callable[[Strip], NDArray[np.uint8]]
-"""The new class ids of a strip, uint8 (rows, columns)."""
+"""Returns the new class ids of a strip, uint8 (rows, columns)."""
 
 
 class Step(Protocol):
-    """Change a class map. The answer for the whole map must not depend on how the map is cut into strips."""
+    """Changes a class map; the result must not depend on how the map is cut into strips."""
 
     @property
     def name(self) -> str:
-        """What it is called in progress and errors."""
+        """Name, for progress and errors."""
 
     @property
     def passes(self) -> int:
-        """How often it sees the map: 2 where ``study`` does."""
+        """How often it reads the map: 2 if ``study`` reads it, else 1."""
 
     @property
     def halo(self) -> int:
-        """Pixels around a strip on which the strip's answer depends."""
+        """Pixels around a strip on which its result depends."""
 
     @property
     def uses_probabilities(self) -> bool:
-        """Whether its answer depends on the probabilities."""
+        """Whether its result depends on the probabilities."""
 
     def study(self, strips: Iterable[Strip]) -> Change:
-        """Learn what a strip with its halo cannot tell, and say how strips change.
+        """Gather what a strip with its halo does not show, and return the function that changes strips.
 
         Args:
-            strips: All strips of the map from top to bottom, read when they are asked for. A step that needs
-                nothing but the halo does not touch them.
+            strips: All strips of the map from top to bottom, read on demand. A step for which the halo is
+                enough does not read them.
 
         Returns:
-            What to do with each strip; called once for every strip, in the same order.
+            The function to call once for every strip, in the same order.
         """
 
 
 def choose(likely: NDArray[Any], around: NDArray[Any]) -> NDArray[np.int64]:
-    """Pick one class a row: the most likely that is around; ties: the one most around; ties: the first.
+    """Choose one neighbouring class for each row: the most likely one.
+
+    Ties go to the class with the larger share around, then to the first.
 
     Args:
-        likely: (rows, classes), at least 0.
-        around: (rows, classes): how much of each class is around; 0 is not around. Every row has one.
+        likely: Likelihood, (rows, classes), at least 0.
+        around: How much of each class is around, (rows, classes); 0 for a class that is no neighbour. Every
+            row has at least one neighbour.
 
     Returns:
         Index of the class, int64 (rows,).

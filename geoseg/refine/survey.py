@@ -1,14 +1,12 @@
-"""Decide on the patches of a whole map strip by strip, then paint the strips.
+"""Decide on the patches of a whole map strip by strip, in two passes.
 
-The map is seen twice. The first time patches are found and kept as a graph while they are undecided, and the
-runs of small patches go to a temporary file with a ticket for each patch. The second time the runs are read
-back and painted with the class that their ticket got. So memory holds one strip, what is undecided, and a
-byte a small patch.
+The first pass finds patches, keeps those that are undecided as a graph, and writes the runs of small patches
+to a temporary file, with the ticket of each patch. The second pass reads the runs back and paints them with
+the class of their ticket. So memory holds one strip, the undecided patches, and one byte per small patch.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +15,22 @@ from typing import IO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.raster.components import spread
+from geoseg.files import scratch_file
+from geoseg.raster.ragged import index_ranges
 from geoseg.refine.patches import Patches, PatchGraph, find_patches
 from geoseg.refine.step import Change, Strip
 
 PixelAreas = Callable[[int, int], NDArray[np.float64]]
-"""Areas of the pixels of whole rows, from a first row and a number of rows: whole numbers, float64."""
+"""Returns the areas of the pixels of whole rows, given the first row and the number of rows, float64."""
 
 
 @dataclass(frozen=True)
 class PatchSize:
-    """A size of patches.
+    """A limit on the size of patches.
 
     Attributes:
-        least: The least size that is not small, in pixels or in the unit of ``areas``.
-        areas: Areas of pixels; None to count pixels.
+        least: Smallest size that is not small, in pixels or in the unit of ``areas``.
+        areas: Areas of pixels, whole numbers; None to count pixels.
     """
 
     least: int
@@ -39,29 +38,29 @@ class PatchSize:
 
 
 class Rule(Protocol):
-    """What happens to small patches."""
+    """Decides what happens to small patches."""
 
     def __call__(self, graph: PatchGraph) -> None:
-        """Decide on every node that what is still to come cannot touch; after the last strip on all."""
+        """Decide every node that later strips cannot change; after the last strip, all nodes."""
 
 
 def study_patches(
     strips: Iterable[Strip], size: PatchSize, bands: int, rule: Rule, folder: Path | None
 ) -> Change:
-    """See all strips once, and decide on their small patches.
+    """Read all strips once, and decide on their small patches.
 
     Args:
         strips: The strips of the map, without halo.
         size: Patches of at least this size stay as they are.
-        bands: Probability bands of the strips.
-        rule: What happens to the others.
-        folder: Where the temporary file is made; None for the system's place.
+        bands: Number of probability bands of the strips.
+        rule: Decides on the other patches.
+        folder: Folder for the temporary file; None for the system's.
 
     Returns:
-        Paints the strips, in the same order.
+        The function that paints the strips, in the same order.
     """
     graph = PatchGraph(size.least, bands)
-    notes = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-")  # noqa: SIM115 - read while painting
+    notes = scratch_file(folder)
     for strip in strips:
         rows = strip.core.shape[0]
         patches = find_patches(strip, None if size.areas is None else size.areas(strip.row, rows))
@@ -72,7 +71,7 @@ def study_patches(
 
 
 def _note(notes: IO[bytes], patches: Patches, tickets: NDArray[np.int64]) -> None:
-    """Write down where the patches with a ticket are."""
+    """Write the runs of all patches that have a ticket."""
     ticket = tickets[patches.runs.component]
     small = ticket >= 0
     for column in (patches.runs.starts[small], patches.runs.lengths[small], ticket[small]):
@@ -81,7 +80,7 @@ def _note(notes: IO[bytes], patches: Patches, tickets: NDArray[np.int64]) -> Non
 
 @dataclass(frozen=True)
 class _Painter:
-    """Give small patches the class that was decided."""
+    """Paints small patches with the class that was decided."""
 
     notes: IO[bytes]
     decided: NDArray[np.uint8]
@@ -93,5 +92,5 @@ class _Painter:
         colors = self.decided[tickets]
         changed = colors != flat[starts]
         starts, lengths, colors = starts[changed], lengths[changed], colors[changed]
-        flat[spread(starts, lengths)] = np.repeat(colors, lengths)
+        flat[index_ranges(starts, lengths)] = np.repeat(colors, lengths)
         return new

@@ -1,10 +1,10 @@
-"""Smooth, open and close: steps that look at a square window around each pixel.
+"""Smooth, open and close a class map: steps that look at a square window around each pixel.
 
-``--smooth N`` gives every pixel the class that is most frequent around it. ``--open`` and ``--close`` are the
-morphology of one class with a square of pixels: opening removes the parts of a class into which no N x N
-square fits; closing adds the pixels that no N x N square free of the class can reach (Serra 1982, Image
-Analysis and Mathematical Morphology). Nodata, and what lies beyond the map, never makes a pixel change: it
-counts as the class in an opening, not in a closing.
+``--smooth N`` is a majority filter. ``--open`` and ``--close`` are morphological opening and closing of one
+class with a square of N x N pixels (Serra 1982, Image Analysis and Mathematical Morphology). Opening removes
+the parts of the class into which no such square fits; closing adds the pixels that no such square outside the
+class can cover. Nodata and the outside of the map never change a pixel: they count as the class in an
+opening, and not in a closing.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from geoseg.refine.step import Change, Strip, choose
 
 LARGEST_WINDOW = 255
 _PORTION = 2**16
-"""Removed pixels whose surroundings are counted at once."""
+"""Removed pixels processed at once."""
 
 Operation = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
-"""An operation of two arrays whose order and grouping do not matter: ``np.add``, ``np.logical_and`` ..."""
+"""A commutative and associative operation of two arrays: ``np.add``, ``np.logical_and`` ..."""
 
 
 @dataclass(frozen=True)
 class Smooth:
-    """Give every pixel the class that is most frequent around it: a majority filter.
+    """Give every valid pixel the most frequent class of the window around it: a majority filter.
 
-    Every valid pixel takes the most frequent class of the ``size`` x ``size`` window around it: its own where
-    that is among the most frequent, else the lowest id of these. Nodata neither votes nor changes.
+    In a tie a pixel keeps its own class if that is among the most frequent; else the lowest id wins. Nodata
+    neither votes nor changes.
 
     Attributes:
         size: Side of the window in pixels, odd.
@@ -55,12 +55,12 @@ class Smooth:
         """Half the window."""
         return self.size // 2
 
-    def study(self, strips: Iterable[Strip]) -> Change:  # noqa: ARG002 - the halo is all it needs
-        """Learn nothing."""
+    def study(self, strips: Iterable[Strip]) -> Change:  # noqa: ARG002 - the halo is enough
+        """Read nothing: the halo is enough."""
         return self.apply
 
     def apply(self, strip: Strip) -> NDArray[np.uint8]:
-        """The most frequent class around each pixel, uint8 (rows, columns)."""
+        """Return the most frequent class around each pixel, uint8 (rows, columns)."""
         core = strip.core
         votes = np.uint8 if self.size**2 <= np.iinfo(np.uint8).max else np.uint16
         most = np.zeros(core.shape, votes)
@@ -79,9 +79,10 @@ class Smooth:
 class Open:
     """Remove the narrow parts of one class.
 
-    A pixel is removed from the class if every ``size`` x ``size`` square over it holds a valid pixel of
-    another class. Of the other classes in the window around it, it takes the one with the highest stored
-    probability there (ties, and without probabilities: the most frequent in the window; ties: the lowest id).
+    A pixel is removed from the class if every ``size`` x ``size`` square that covers it holds a valid pixel
+    of another class. Of the other classes in the window around it, it takes the one with the highest stored
+    probability at that pixel; in a tie, or without probabilities, the most frequent one in the window; in a
+    tie, the lowest id.
 
     Attributes:
         class_id: The class.
@@ -103,20 +104,20 @@ class Open:
 
     @property
     def uses_probabilities(self) -> bool:
-        """Whether there are probabilities."""
+        """Whether the map has probabilities."""
         return bool(self.bands)
 
     @property
     def halo(self) -> int:
-        """The reach of an erosion and a dilation."""
+        """Reach of an erosion followed by a dilation."""
         return self.size - 1
 
-    def study(self, strips: Iterable[Strip]) -> Change:  # noqa: ARG002 - the halo is all it needs
-        """Learn nothing."""
+    def study(self, strips: Iterable[Strip]) -> Change:  # noqa: ARG002 - the halo is enough
+        """Read nothing: the halo is enough."""
         return self.apply
 
     def apply(self, strip: Strip) -> NDArray[np.uint8]:
-        """The opened map, uint8 (rows, columns)."""
+        """Return the opened strip, uint8 (rows, columns)."""
         new = strip.core.copy()
         fits = over_squares(np.isin(strip.classes, (self.class_id, NODATA)), self.size, np.logical_and)
         kept = over_squares(fits, self.size, np.logical_or)
@@ -127,7 +128,7 @@ class Open:
         return new
 
     def _others(self, strip: Strip, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The class that each removed pixel takes."""
+        """Choose the class that each removed pixel takes."""
         present = np.flatnonzero(np.bincount(strip.classes.ravel(), minlength=256)[:NODATA])
         present = present[present != self.class_id]
         place = np.full(256, present.size)
@@ -150,7 +151,7 @@ class Open:
         rows: NDArray[np.int64],
         columns: NDArray[np.int64],
     ) -> NDArray[np.int64]:
-        """Stored probability of each class, int64 (pixels, classes); 0 where it is not known."""
+        """Return the stored probability of each class, int64 (pixels, classes); 0 if unknown."""
         likely = np.zeros((rows.size, present.size), np.int64)
         if strip.probabilities is not None:
             for band, value in enumerate(self.bands):
@@ -163,7 +164,8 @@ class Open:
 class Close:
     """Fill narrow gaps in one class.
 
-    A valid pixel becomes the class if every ``size`` x ``size`` square over it holds a pixel of the class.
+    A valid pixel takes the class if every ``size`` x ``size`` square that covers it holds a pixel of the
+    class.
 
     Attributes:
         class_id: The class.
@@ -184,22 +186,22 @@ class Close:
 
     @property
     def halo(self) -> int:
-        """The reach of a dilation and an erosion."""
+        """Reach of a dilation followed by an erosion."""
         return self.size - 1
 
-    def study(self, strips: Iterable[Strip]) -> Change:  # noqa: ARG002 - the halo is all it needs
-        """Learn nothing."""
+    def study(self, strips: Iterable[Strip]) -> Change:  # noqa: ARG002 - the halo is enough
+        """Read nothing: the halo is enough."""
         return self.apply
 
     def apply(self, strip: Strip) -> NDArray[np.uint8]:
-        """The closed map, uint8 (rows, columns)."""
+        """Return the closed strip, uint8 (rows, columns)."""
         grown = over_squares(strip.classes == self.class_id, self.size, np.logical_or)
         closed = over_squares(grown, self.size, np.logical_and)
         return np.where(closed & (strip.core != NODATA), np.uint8(self.class_id), strip.core)
 
 
 def _check_window(option: str, size: int) -> None:
-    """Refuse windows without a middle, or of one pixel.
+    """Refuse a window that has no middle pixel, is too small, or is too large.
 
     Raises:
         SettingsError: Naming the option.
@@ -216,10 +218,10 @@ def over_squares(pixels: NDArray[Any], size: int, operation: Operation) -> NDArr
     Args:
         pixels: (rows, columns), at least ``size`` each way.
         size: Side of the squares, at least 1.
-        operation: How pixels are combined.
+        operation: Combines two pixels.
 
     Returns:
-        (rows - size + 1, columns - size + 1): one value a square, placed by its upper left pixel.
+        (rows - size + 1, columns - size + 1): one value per square, at the place of its upper left pixel.
     """
     down = _over_lines(pixels, size, operation)
     across: NDArray[Any] = _over_lines(down.T, size, operation).T
@@ -227,7 +229,7 @@ def over_squares(pixels: NDArray[Any], size: int, operation: Operation) -> NDArr
 
 
 def _over_lines(pixels: NDArray[Any], size: int, operation: Operation) -> NDArray[Any]:
-    """Combine ``size`` rows that follow each other, by doubling: 13 rows are 1 + 4 + 8."""
+    """Combine every ``size`` adjacent rows, by doubling: 13 rows are 1 + 4 + 8."""
     power, lines = 1, pixels
     covered, total = 0, None
     while True:

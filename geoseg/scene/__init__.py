@@ -1,7 +1,7 @@
 """The scene: one or many raster files, read window by window as physical values and a valid mask.
 
-Names are looked up when they are first used (PEP 562): whoever only reads a scene, as workers do, does not
-import what opens and describes one.
+Names are imported on first use (PEP 562), so that code that only reads a scene, as workers do, does not
+import what opens one.
 """
 
 from __future__ import annotations

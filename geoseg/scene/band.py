@@ -1,4 +1,4 @@
-"""One band of a scene: what its values mean, and where they are stored."""
+"""One band of a scene: the meaning of its values, and where they are stored."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ class Band:
     """One band of a scene.
 
     Attributes:
-        number: 1-based over all files of the scene, as ``gdalinfo`` counts them (alpha bands count too).
-        name: The file's description of the band; for a file of one undescribed band, what its name says.
-        common_name: STAC ``eo`` common name, or None where the file does not say which band it is.
+        number: 1-based number over all files of the scene, alpha bands included.
+        name: The file's description of the band; for a file with one undescribed band, the band's name in the
+            file name; else None.
+        common_name: STAC ``eo`` common name; None if unknown.
         dtype: Data type of the stored values, as numpy names it.
-        nodata: Stored value that stands for "no data", or None.
+        nodata: Stored value that means "no data", or None.
         scale: Physical value = stored value * scale + offset.
         offset: See scale.
         has_palette: Whether its values are indices of a colour palette, not measurements.
@@ -35,21 +36,21 @@ class Band:
     has_palette: bool = False
 
     def __str__(self) -> str:
-        """Name the band as messages do: ``2 (B03, green)``."""
+        """Return the band as messages name it: ``2 (B03, green)``."""
         names = [name for name in (self.name, self.common_name) if name]
         if len(names) == 2 and names[0].lower() == names[1]:
             names.pop()
         return f"{self.number} ({', '.join(names)})" if names else f"{self.number} (unnamed)"
 
     def physical(self, stored: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Convert stored values to physical units; nodata is not looked for.
+        """Convert stored values to physical units; nodata values are converted too.
 
         Args:
             stored: Any shape, in the file's dtype.
 
         Returns:
-            float32, same shape, NaN where the result is not finite. Types that float32 cannot hold
-            exactly are scaled in float64 first.
+            float32, same shape; NaN where a floating-point result is not finite. Types that float32 cannot
+            hold exactly are scaled in float64 first.
         """
         exact_in_float32 = np.can_cast(stored.dtype, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -73,13 +74,13 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Where a band of the scene is stored.
+    """A band of the scene, and where it is stored.
 
     Attributes:
-        band: What its values mean.
-        stack: Which of the scene's stacks of files holds it.
+        band: The band.
+        stack: Index of the stack of files that holds it.
         index: Its 1-based number in each file of that stack.
-        is_alpha: Whether the files mark it as alpha; it masks pixels unless it is asked for by number.
+        is_alpha: Whether the files mark it as alpha; it masks pixels unless it is selected by number.
     """
 
     band: Band
@@ -89,7 +90,7 @@ class Layer:
 
 
 def can_hold(dtype: Any, value: float) -> bool:
-    """Tell whether a stored value of ``dtype`` can equal ``value`` (NaN equals nothing)."""
+    """Tell whether a stored value of ``dtype`` can equal ``value``; NaN equals nothing."""
     dtype = np.dtype(dtype)
     if math.isnan(value):
         return False

@@ -1,6 +1,6 @@
-"""What bands are called: their common names, from band ids, descriptions or colour interpretation.
+"""Common names of bands, derived from band ids, descriptions or colour interpretation.
 
-To add a sensor, add one entry to ``SENSORS``: its band ids, and what its files and metadata look like.
+To add a sensor, add one entry to ``SENSORS``: its band ids, and a pattern for its file names and metadata.
 
 Common names are those of the STAC ``eo`` extension 2.0 (https://github.com/stac-extensions/eo). Band tables:
 Sentinel-2 MSI (ESA user handbook), Landsat 4-9 (USGS, Collection 2 product guides), HLS v2 (LP DAAC user
@@ -25,7 +25,7 @@ STAND_INS: Mapping[str, tuple[str, ...]] = {
     "lwir": ("lwir11",),
     "lwir11": ("lwir",),
 }
-"""Bands that can serve for another when a scene lacks it (nir is 0.75-1.0 um, nir08 0.75-0.9 um)."""
+"""Bands that can replace another one that a scene lacks (nir is 0.75-1.0 um, nir08 0.75-0.9 um)."""
 
 _MSI = {
     "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "rededge071", "6": "rededge075",
@@ -115,7 +115,7 @@ _BY_COLOUR = {"red": "red", "green": "green", "blue": "blue", "pan": "pan", "coa
 }
 
 _ID = r"(?:SUR_REFL_|SR_|ST_)?B\d{1,2}A?(?:_VCID_[12])?"
-"""Band ids of any product, also of those that ``SENSORS`` does not list."""
+"""Pattern of band ids, also of products that ``SENSORS`` does not list."""
 
 _BAND_ID = re.compile(rf"({_ID})(?:, central wavelength \d+ nm)?", re.IGNORECASE)
 
@@ -125,7 +125,7 @@ _LEFT_OUT = re.compile(
 
 
 def band_id(name: str | None) -> str | None:
-    """Read a description that is a provider's band id, in upper case; None if it is none.
+    """Return the provider's band id in a description, in upper case; None if it is no band id.
 
     ``"B4, central wavelength 665 nm"``, as GDAL's Sentinel-2 driver writes it, gives ``"B4"``.
     """
@@ -141,11 +141,11 @@ def possible_sensors(names: Iterable[str | None], evidence: Iterable[str] = ()) 
 
     Args:
         names: Descriptions of all bands of the scene.
-        evidence: File names and metadata values; where they name exactly one sensor, it is that one.
+        evidence: File names and metadata values; if they name exactly one sensor, it is that one.
 
     Returns:
-        One key where it is certain; several where the names alone do not tell; none where no sensor uses
-        these ids together.
+        One key if the sensor is certain, several if the names are ambiguous, none if no sensor uses all of
+        these ids.
     """
     names = list(names)
     ids = {found for name in names if (found := band_id(name))}
@@ -167,11 +167,11 @@ def possible_sensors(names: Iterable[str | None], evidence: Iterable[str] = ()) 
 def common_names(
     descriptions: Sequence[str | None], colours: Sequence[str], sensors: Sequence[str]
 ) -> list[str | None]:
-    """Give a scene's bands their common names; None where the file does not say, or could mean several.
+    """Return the common name of each band of a scene; None if it is unknown or ambiguous.
 
     Args:
-        descriptions: Name of each band.
-        colours: GDAL colour interpretation of each band; counts only where there is no description.
+        descriptions: Description of each band.
+        colours: GDAL colour interpretation of each band, used if there is no description.
         sensors: The possible sensors, from ``possible_sensors``.
     """
     names: list[str | None] = []
@@ -201,7 +201,7 @@ def common_name(description: str | None) -> str | None:
 
 
 def is_generic(name: str | None) -> bool:
-    """Tell whether a description says nothing: none, "Band 1", "layer_2", "3"."""
+    """Tell whether a description carries no information: none, "Band 1", "layer_2", "3"."""
     return not name or bool(re.fullmatch(r"(?:band|layer|channel|image)?[ _.-]?\d*", name.strip(), re.I))
 
 

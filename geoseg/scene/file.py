@@ -1,4 +1,4 @@
-"""Read the files of a scene, one or tiles side by side: stored values, and what is missing."""
+"""Read stored values and masks from the files of a scene, one file or the tiles of a mosaic."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from geoseg.scene.band import Layer
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """What a file holds in a window, masks included.
+    """The stored values and masks of a file in a window.
 
     Attributes:
         stored: (bands, rows, columns) in the file's dtype.
-        hidden: (rows, columns) bool, True where the dataset's mask or alpha is 0; None where it has neither.
+        hidden: (rows, columns) bool, True where the dataset's mask or alpha is 0; None if it has neither.
         hidden_cells: (bands, rows, columns) bool, True where a band's own mask is 0; None without such masks.
     """
 
@@ -38,13 +38,14 @@ class SceneFile:
     """One file of a scene.
 
     Attributes:
-        source: What is opened.
+        source: The dataset to open.
         window: The scene's pixels that this file holds.
         alpha: 1-based number of its alpha band, or None.
-        alpha_is_coverage: Whether a warp made the alpha band. It then only tells where this file has data:
-            elsewhere its own bands are nodata, but bands of other files need not be.
-        mask_of: 1-based number of a band whose mask holds for all (inside the file, or a ``.msk`` beside it).
-        has_band_masks: Whether its bands have masks of their own.
+        alpha_is_coverage: Whether a warp made the alpha band. It then shows where this file has data;
+            elsewhere the bands of this file are nodata, but those of other files may have values.
+        mask_of: 1-based number of a band whose mask holds for all bands (in the file, or a ``.msk`` beside
+            it).
+        has_band_masks: Whether each band has its own mask.
     """
 
     source: Source
@@ -56,7 +57,7 @@ class SceneFile:
 
     @classmethod
     def of(cls, source: Source, dataset: Any) -> SceneFile:
-        """Describe an open dataset as a file that is a scene by itself."""
+        """Describe an open dataset as the only file of a scene."""
         alphas = [i for i, colour in enumerate(dataset.colorinterp, 1) if colour == ColorInterp.alpha]
         colour_bands = [i for i in range(1, dataset.count + 1) if i not in alphas]
         flags = {i: set(dataset.mask_flag_enums[i - 1]) for i in colour_bands}
@@ -71,16 +72,16 @@ class SceneFile:
         )
 
     def at(self, row: int, col: int) -> SceneFile:
-        """Place the file with its first pixel at (row, column) of the scene."""
+        """Return the file placed with its first pixel at (row, column) of the scene."""
         return replace(self, window=Window(row, col, *self.window.shape))
 
     def read(self, indexes: Sequence[int], window: Window, *, use_alpha: bool) -> Pixels:
-        """Read bands in a window of the scene that lies inside this file.
+        """Read bands in a window of the scene, which lies inside this file.
 
         Args:
             indexes: 1-based band numbers in this file, without repeats, all of one dtype.
             window: Window on the scene's grid.
-            use_alpha: Whether the alpha band hides pixels; False when it is read as a band.
+            use_alpha: Whether the alpha band hides pixels; False if it is read as a band.
 
         Raises:
             RunError: If the file cannot be read there.
@@ -112,9 +113,10 @@ class Raw:
     """Stored values of a window, before scale and offset.
 
     Attributes:
-        stored: One array (rows, columns) a band, each in its file's dtype.
-        missing: bool (bands, rows, columns), True where a band is nodata, not finite, or masked on its own.
-        hidden: bool (rows, columns), True where a mask or alpha is 0, or where no tile lies.
+        stored: One array (rows, columns) per band, each in its file's dtype.
+        missing: bool (bands, rows, columns), True where a band is nodata, not finite, or masked by its own
+            mask.
+        hidden: bool (rows, columns), True where a mask or alpha is 0, or outside all tiles.
     """
 
     stored: list[NDArray[np.generic]]
@@ -131,7 +133,7 @@ class Raw:
 def read_stack(files: Sequence[SceneFile], layers: Sequence[Layer], window: Window) -> Raw:
     """Read layers of one stack in a window of the scene.
 
-    Where tiles overlap, the first one named that has any data there gives the pixel, all its bands together.
+    Where tiles overlap, the first tile that has data at a pixel provides all bands of that pixel.
 
     Args:
         files: One file that covers the scene, or the tiles of a mosaic.
@@ -192,7 +194,7 @@ def _read_file(file: SceneFile, layers: Sequence[Layer], window: Window) -> Raw:
 
 
 def reason(error: BaseException) -> str:
-    """Return GDAL's reason: rasterio keeps it in the cause, and its own message only says "see above"."""
+    """Return GDAL's message, which rasterio keeps in the cause of its own "see above"."""
     reason = error.__cause__ or error
     return str(reason).strip().splitlines()[0] if str(reason).strip() else type(error).__name__
 
@@ -200,5 +202,5 @@ def reason(error: BaseException) -> str:
 def stem(path: str) -> str:
     """Return the file name of a path or URL without its extension."""
     if is_remote(path):
-        path = path.split("?", 1)[0]  # a query; in a local file's name it is part of the name
+        path = path.split("?", 1)[0]  # the query of a URL; in a local file name "?" is an ordinary character
     return PurePosixPath(path.replace("\\", "/")).stem or "scene"

@@ -1,7 +1,7 @@
-"""Lay several files out as one scene: stacked on one grid, side by side as a mosaic, or warped to one grid.
+"""Arrange several files as one scene: stacked on one grid, as a mosaic of tiles, or warped to one grid.
 
-Warps resample by nearest neighbour: no value is made up, and no band mixes with nodata. Pixels outside the
-source are transparent, hence invalid.
+Warps resample by nearest neighbour, so no new values arise, and no value mixes with nodata. Pixels outside
+the source are transparent, hence invalid.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from geoseg.scene.file import SceneFile, reason, stem
 from geoseg.scene.probe import FileHeader
 
 _TOLERANCE = 0.01
-"""Pixels by which grids may be off and still count as one (headers are rounded)."""
+"""Pixels by which equal grids may differ, because headers are rounded."""
 
 _LEAST_SHARE = 0.5
-"""Share of the finest file's area that each further band must cover to count as a band of the same scene."""
+"""Least share of the finest file's area that another file must cover to belong to the same scene."""
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """The files of a scene in their places.
+    """The files of a scene, placed on its grid.
 
     Attributes:
         shape: (rows, columns) of the scene.
-        georeference: Where the scene lies.
+        georeference: The georeferencing of the scene.
         stacks: The files of each stack.
-        leaders: For each stack, the position of the file that describes its bands.
+        leaders: Index of the file that describes the bands of each stack.
     """
 
     shape: tuple[int, int]
@@ -46,10 +46,10 @@ class Arrangement:
 
 
 def arrange(files: Sequence[FileHeader]) -> Arrangement:
-    """Stack files that lie on one grid; put aligned tiles with the same bands together.
+    """Stack files that lie on one grid, or join aligned tiles with the same bands as a mosaic.
 
     Raises:
-        SceneError: If the files fit together in neither way.
+        SceneError: If neither is possible.
     """
     first = files[0]
     if all(_same_grid(first, other) for other in files[1:]):
@@ -62,16 +62,16 @@ def arrange(files: Sequence[FileHeader]) -> Arrangement:
 
 
 def warp_files(files: Sequence[FileHeader], nodata: float | None) -> list[FileHeader]:
-    """Warp all files to one north-up grid, that of the finest.
+    """Warp all files to one north-up grid, that of the finest file.
 
-    A file that lies on that grid already is read as it is; so are north-up files that fit together anyway.
+    A file that lies on that grid already is not warped; nor are north-up files that fit together anyway.
 
     Args:
-        files: The files as they are.
-        nodata: Nodata that the user named, or None.
+        files: The files.
+        nodata: Nodata value that the user gave, or None.
 
     Raises:
-        SceneError: If a file has no georeferencing, or lies elsewhere than the others.
+        SceneError: If a file has no georeferencing, or does not overlap the others.
     """
     for file in files:
         _check_warpable(file)
@@ -110,7 +110,7 @@ def _same_grid(a: FileHeader, b: FileHeader) -> bool:
 
 
 def _same_points(a: FileHeader, b: FileHeader) -> bool:
-    """Tell whether two files have the same ground control points and RPCs (or both have none)."""
+    """Tell whether two files have the same ground control points and RPCs, or both have none."""
     points = [[(p.row, p.col, p.x, p.y, p.z) for p in facts.georeference.gcps] for facts in (a, b)]
     return points[0] == points[1] and a.georeference.rpcs == b.georeference.rpcs
 
@@ -142,12 +142,12 @@ def _offset(a: FileHeader, b: FileHeader) -> tuple[int, int]:
 
 
 def _refuse_unless_tile(first: FileHeader, other: FileHeader) -> None:
-    """Refuse files that cannot lie side by side in a mosaic, and say why."""
+    """Refuse two files that cannot be tiles of one mosaic, and say why."""
     pair = f"{first.path} and {other.path} do not fit together"
     if first.georeference.transform is None or other.georeference.transform is None:
         raise SceneError(
-            f"{pair}: {_size(first)} and {_size(other)}, and without a transform nothing says how they lie; "
-            "name files of one size, or one file"
+            f"{pair}: they have {_size(first)} and {_size(other)}, and without a transform their "
+            "place is unknown; name files of one size, or one file"
         )
     if first.georeference.crs != other.georeference.crs:
         raise SceneError(
@@ -191,12 +191,12 @@ def _pixel(facts: FileHeader) -> str:
 
 
 def _bands(facts: FileHeader) -> tuple[object, ...]:
-    """Gather what tiles of a mosaic must share; a file name that ends in a band's name counts."""
+    """Return what all tiles of a mosaic must share; the band's name at the end of a file name counts too."""
     return facts.dtypes, facts.descriptions, facts.colours, name_in_file_name(stem(facts.path))
 
 
 def _values(facts: FileHeader) -> str:
-    """Write nodata, scale and offset of all bands, as text: so NaN equals NaN."""
+    """Return nodata, scale and offset of all bands as text, in which NaN equals NaN."""
     triples = zip(facts.nodata, facts.scales, facts.offsets, strict=True)
     texts = [f"nodata {nodata}, scale {scale:g}, offset {offset:g}" for nodata, scale, offset in triples]
     return " / ".join(dict.fromkeys(texts))
@@ -227,20 +227,20 @@ def _fit_together(files: Sequence[FileHeader]) -> bool:
 
 
 def _turned_up(file: FileHeader, nodata: float | None) -> FileHeader:
-    """Warp a file to a north-up grid of its own."""
+    """Warp a file to a north-up grid that GDAL chooses for it."""
     crs = file.georeference.ground_crs
     assert crs is not None  # files without one were refused
     return _warped(file, Warp(crs.to_wkt(), nodata=_storable(file, nodata)))
 
 
 def _storable(file: FileHeader, nodata: float | None) -> float | None:
-    """Return a nodata value if the file can store it, else None: GDAL refuses others."""
+    """Return the nodata value if the file can store it, else None, because GDAL refuses others."""
     can = nodata is not None and all(can_hold(dtype, nodata) for dtype in file.dtypes)
     return nodata if can else None
 
 
 def _warped(file: FileHeader, warp: Warp) -> FileHeader:
-    """Describe a file as it is seen through a warp."""
+    """Describe a file as it is after a warp."""
     source = Source(file.path, warp)
     try:
         with source.open() as dataset:

@@ -1,4 +1,4 @@
-"""Match a scene's bands with those a model reads, and say where the match is in doubt."""
+"""Match the bands of a scene with those that a model reads, and report doubts about the match."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class BandMatch:
 
     Attributes:
         numbers: Their 1-based numbers in the scene.
-        doubts: What had to be assumed, and could be wrong.
-        notes: What was chosen, is right, and is worth saying.
+        doubts: Assumptions that may be wrong.
+        notes: Choices that are right and worth a line.
     """
 
     numbers: tuple[int, ...]
@@ -36,12 +36,12 @@ class BandMatch:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Bands that a user asked for.
+    """The bands that a user chose.
 
     Attributes:
         numbers: Their 1-based numbers.
-        scene: The scene, its bands renamed where the user said what they are.
-        names_given: Whether the user named the bands of a file that has no names.
+        scene: The scene, its bands renamed if the user named them.
+        names_given: Whether the user named the bands of a file without names.
     """
 
     numbers: tuple[int, ...]
@@ -55,16 +55,16 @@ def match_bands(scene: Scene, wanted: Sequence[str], asked: Sequence[str | int] 
     Args:
         scene: The scene.
         wanted: The common names of the model's bands, in its order.
-        asked: What ``--bands`` says: numbers, names, descriptions or common names in the model's order (the
-            model's own names may come in any order). Where the scene's bands carry no names, common names say
-            what the file's bands are, in file order.
+        asked: The value of ``--bands``: numbers, descriptions or common names in the model's order (the
+            model's own names may come in any order). If the scene's bands have no names, common names name
+            the file's bands in file order.
 
     Returns:
-        The numbers to select. Where no band has a name and the scene has as many as the model reads, bands
+        The numbers to select. If no band has a name and the scene has as many bands as the model reads, they
         are taken in file order, with a doubt.
 
     Raises:
-        SceneError: Naming what is missing, what the scene has, and the flag that says which is which.
+        SceneError: Naming the missing bands, those that the scene has, and the option to use.
     """
     if asked:
         resolved = resolve(scene, asked)
@@ -81,7 +81,7 @@ def match_bands(scene: Scene, wanted: Sequence[str], asked: Sequence[str | int] 
 
 
 def resolve(scene: Scene, asked: Sequence[str | int]) -> Resolved:
-    """Turn numbers, names, descriptions and common names into band numbers.
+    """Convert numbers, descriptions and common names to band numbers.
 
     Raises:
         SceneError: If the scene has no such band, or several.
@@ -97,7 +97,7 @@ def _has_names(scene: Scene) -> bool:
 
 
 def _name_all(scene: Scene, names: Sequence[str]) -> Resolved:
-    """Name a file's unnamed bands as the user says, in file order."""
+    """Name the unnamed bands of a file as the user gave them, in file order."""
     names = [common_name(name) or name.lower() for name in names]
     if len(names) != len(scene.bands):
         raise SceneError(
@@ -121,7 +121,7 @@ def _name_all(scene: Scene, names: Sequence[str]) -> Resolved:
 
 
 def _find(scene: Scene, text: str) -> int:
-    """Find the one band that a number, description, band id or common name stands for."""
+    """Find the one band with this number, description, band id or common name."""
     every = [layer.band for layer in scene.all_layers]
     if text.isdecimal():
         found = [band for band in every if band.number == int(text)]
@@ -145,7 +145,7 @@ def _find(scene: Scene, text: str) -> int:
 
 
 def _as_asked(scene: Scene, wanted: Sequence[str], numbers: tuple[int, ...]) -> BandMatch:
-    """Take the bands that the user chose, in the model's order; doubt those whose names say otherwise."""
+    """Take the bands that the user chose, in the model's order; report those whose names contradict."""
     if len(numbers) != len(wanted):
         raise SceneError(
             f"--bands names {len(numbers)} bands and the model takes {len(wanted)} ({', '.join(wanted)}); "
@@ -187,12 +187,12 @@ def _by_name(scene: Scene, wanted: Sequence[str]) -> BandMatch:
 
 
 def missing_bands(scene: Scene, wanted: Sequence[str]) -> tuple[str, ...]:
-    """List the bands that a model reads and the scene has neither, nor any that can stand in for them."""
+    """List the bands that a model reads for which the scene has neither the band nor a replacement."""
     return tuple(name for name in wanted if not _named(scene.bands, name))
 
 
 def _named(bands: Sequence[Band], name: str) -> list[Band]:
-    """Find the bands with this common name; else with this description; else those that can stand in."""
+    """Find the bands with this common name, else with this description, else possible replacements."""
     exact = [band for band in bands if band.common_name == name]
     exact = exact or [band for band in bands if band.name and band.name.lower() == name.lower()]
     stand_ins = STAND_INS.get(name, ())

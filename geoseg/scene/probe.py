@@ -1,4 +1,4 @@
-"""Open a file for the first time: note what its header says, or why it cannot be a scene, in one line."""
+"""Read the header of a file, or say in one line why it cannot be a scene."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _CONNECTION = re.compile(r"[A-Za-z][A-Za-z0-9_+]+:")
 
 @dataclass(frozen=True)
 class FileHeader:
-    """What the header of one file says.
+    """The header of one file.
 
     Attributes:
-        path: As it was named.
-        file: How it is read.
-        georeference: Where it lies.
+        path: Its path, as given.
+        file: The file as part of a scene.
+        georeference: Its georeferencing.
         dtypes: Data type of each band, alpha bands included.
         descriptions: Description of each band, or None.
         colours: GDAL colour interpretation of each band.
@@ -62,10 +62,10 @@ class FileHeader:
 
 
 def probe(path: str) -> FileHeader:
-    """Open a file and read its header, nothing else.
+    """Open a file and read only its header.
 
     Raises:
-        SceneError: If it is missing, unreadable, no raster, or holds nothing that can be predicted from.
+        SceneError: If it is missing, unreadable, no raster, or has no usable pixels.
     """
     source = Source(path)
     try:
@@ -92,7 +92,7 @@ def probe(path: str) -> FileHeader:
 
 
 def _check(path: str, dataset: Any) -> None:
-    """Refuse a dataset without bands, without pixels, or of complex numbers."""
+    """Refuse a dataset without bands or pixels, or with complex numbers."""
     if dataset.count == 0:
         inside = dataset.subdatasets
         if inside:
@@ -110,7 +110,7 @@ def _check(path: str, dataset: Any) -> None:
 
 
 def _why_not(path: str, error: BaseException) -> str:
-    """Say in one line why a path could not be opened, and what to do."""
+    """Explain in one line why a path cannot be opened, and what to do."""
     if is_remote(path):
         return f"{path}: cannot be opened ({reason(error)}); check the address and the access rights"
     if path.startswith(("/vsi", "<")) or _CONNECTION.match(path):
@@ -119,7 +119,7 @@ def _why_not(path: str, error: BaseException) -> str:
 
 
 def _local_fault(path: str) -> str | None:
-    """Say what is wrong with a local file, and what to do; None if only GDAL knows."""
+    """Explain what is wrong with a local file, and what to do; return None if only GDAL knows."""
     faults = (
         (not os.path.lexists(path), f"there is no such file{_did_you_mean(path)}"),
         (os.path.isdir(path), "is a folder; name the raster file (or files, one a band) in it"),
@@ -132,7 +132,7 @@ def _local_fault(path: str) -> str | None:
 
 
 def _by_first_bytes(path: str) -> str | None:
-    """Say what a file that is no raster is instead, from its first bytes."""
+    """Recognise a file that is no raster by its first bytes."""
     with open(path, "rb") as file:
         start = file.read(256).lstrip().lower()
     if start.startswith((b"ii*\0", b"mm\0*", b"ii+\0", b"mm\0+")):

@@ -1,7 +1,7 @@
-"""Read what a scene's product says: the day of acquisition, the processing, the platform.
+"""Read product metadata of a scene: day of acquisition, processing, platform.
 
-Facts come from the file's own metadata, a STAC item with the same stem, and the product files of
-Landsat (``*_MTL``) and Sentinel-2 (``MTD_*.xml``) beside or above it. File times and dates in file names are
+Sources are the file's own metadata, a STAC item with the same stem, and the product files of Landsat
+(``*_MTL``) and Sentinel-2 (``MTD_*.xml``) beside or above the file. File times and dates in file names are
 not used.
 """
 
@@ -15,7 +15,7 @@ from datetime import date
 from typing import Any
 
 _LARGEST = 16 * 2**20
-"""Bytes of a file that is read; product files are far smaller."""
+"""Largest product file to read, in bytes; real ones are far smaller."""
 
 _KEYS = (
     "DATE_ACQUIRED", "SPACECRAFT_ID", "SPACECRAFT_NAME", "PRODUCT_START_TIME", "DATATAKE_SENSING_START",
@@ -43,7 +43,7 @@ _DAY = re.compile(r"\s*(\d{4})[-:/]?(\d{2})[-:/]?(\d{2})(?!\d)")
 
 
 def product_tags(path: str) -> dict[str, str]:
-    """Read facts from the STAC item and product files beside a local file; none for a remote one."""
+    """Read metadata from the STAC item and product files beside a local file; none for a remote one."""
     if not os.path.isfile(path):
         return {}
     tags: dict[str, str] = {}
@@ -69,7 +69,7 @@ def acquisition_date(tags: Mapping[str, str]) -> str | None:
 
 
 def _product_files(path: str) -> Iterator[str]:
-    """List Landsat's MTL beside the file, Sentinel-2's MTD files beside it or above it in its product."""
+    """List Landsat's MTL files beside a file, and Sentinel-2's MTD files beside it or above it."""
     folder, name = os.path.split(os.path.abspath(path))
     for other in _listed(folder):
         product, marker, _ = other.partition("_MTL.")

@@ -1,4 +1,4 @@
-"""Sample a scene's values: stored values from windows spread over it, so that it need not be read."""
+"""Sample stored values of a scene in windows spread over it, instead of reading all of it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _WINDOWS_REMOTE = 16
 """Fewer, because each is a request over the network."""
 
 _THREADS = 4
-"""Windows read at once: each has its own tiles to decode, or to wait for."""
+"""Windows read at once."""
 
 _READ_WHOLE = 4
-"""A scene of up to this many times the wanted pixels is read as a whole."""
+"""A scene with up to this many times the wanted pixels is read completely."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Sample:
     """Valid pixels of a scene.
 
     Attributes:
-        stored: For each of the scene's bands its stored values, (pixels,) in the file's dtype.
-        missing: bool (bands, pixels): where a band of a valid pixel is nodata.
-        looked_at: Pixels read to find these.
-        is_whole: Whether that was the whole scene.
+        stored: Stored values of each band, (pixels,) in the file's dtype.
+        missing: Whether a band is nodata at a valid pixel, bool (bands, pixels).
+        looked_at: Number of pixels that were read, valid or not.
+        is_whole: Whether these are all pixels of the scene.
     """
 
     stored: tuple[NDArray[np.generic], ...]
@@ -49,23 +49,23 @@ class Sample:
 
 
 class Sampler:
-    """Reads pixels of a scene once, for any number of choices among its bands.
+    """Sample the pixels of a scene once, for any number of selections of its bands.
 
     Args:
         scene: The scene; all its selected bands are read.
-        n_pixels: Pixels to look at.
-        seed: Decides where the windows lie within their cells of a regular lattice.
+        n_pixels: Number of pixels to read.
+        seed: Seed for the places of the windows in the cells of a regular lattice.
     """
 
     def __init__(self, scene: Scene, n_pixels: int = 200_000, seed: int = 0) -> None:
         self._scene, self._n_pixels = scene, n_pixels
         self._rng = np.random.default_rng(seed)
-        self._looks: list[_Look] = []
+        self._samples: list[_SampledWindows] = []
 
     def sample(self, bands: Sequence[int], invalid_where: str = "all") -> Sample:
-        """Return the pixels that are valid under a choice of bands.
+        """Return the pixels that are valid for a selection of bands.
 
-        Where none is valid, four times as many windows are tried once more.
+        If none is valid, read four times as many windows once.
 
         Args:
             bands: 1-based numbers of some of the scene's selected bands.
@@ -77,19 +77,19 @@ class Sampler:
         numbers = [band.number for band in self._scene.bands]
         rows = [numbers.index(band) for band in bands]
         for times in range(2):
-            if times == len(self._looks):
-                self._looks.append(self._look())
-            look = self._looks[times]
-            raw = Raw([look.stored[row] for row in rows], look.missing[rows], look.hidden)
+            if times == len(self._samples):
+                self._samples.append(self._read_windows())
+            sampled = self._samples[times]
+            raw = Raw([sampled.stored[row] for row in rows], sampled.missing[rows], sampled.hidden)
             valid = raw.valid(invalid_where)
             stored = tuple(values[valid] for values in raw.stored)
-            sample = Sample(stored, raw.missing[:, valid], look.hidden.size, look.is_whole)
+            sample = Sample(stored, raw.missing[:, valid], sampled.hidden.size, sampled.is_whole)
             if sample.pixels or sample.is_whole:
                 break
         return sample
 
-    def _look(self) -> _Look:
-        """Read the pixels of the first look, or of the second, which sees more."""
+    def _read_windows(self) -> _SampledWindows:
+        """Read the windows of the first sample, or of the second, which has four times as many."""
         scene = self._scene
         rows, cols = scene.shape
         is_whole = rows * cols <= _READ_WHOLE * self._n_pixels
@@ -97,10 +97,10 @@ class Sampler:
         if not is_whole:
             wanted = _WINDOWS_REMOTE if any(is_remote(path) for path in scene.paths) else _WINDOWS
             side = max(1, round(math.sqrt(self._n_pixels / wanted)))
-            windows = _windows(scene, wanted * 4 ** len(self._looks), side, self._rng)
+            windows = _windows(scene, wanted * 4 ** len(self._samples), side, self._rng)
         with ThreadPoolExecutor(_THREADS) as threads:
             raws = list(threads.map(scene.read_raw, windows))
-        return _Look(
+        return _SampledWindows(
             tuple(np.concatenate([raw.stored[i].ravel() for raw in raws]) for i in range(len(scene.bands))),
             np.concatenate([raw.missing.reshape(len(scene.bands), -1) for raw in raws], axis=1),
             np.concatenate([raw.hidden.ravel() for raw in raws]),
@@ -113,7 +113,7 @@ def sample_scene(scene: Scene, n_pixels: int = 200_000, seed: int = 0) -> Sample
 
     Args:
         scene: The scene; its selected bands are read.
-        n_pixels: Pixels to look at.
+        n_pixels: Number of pixels to read.
         seed: See ``Sampler``.
 
     Raises:
@@ -136,7 +136,7 @@ def _windows(scene: Scene, wanted: int, side: int, rng: np.random.Generator) -> 
 
 
 def _start(cell: int, cells: int, length: int, size: int, block: int, rng: np.random.Generator) -> int:
-    """Choose where a window starts along one axis: in its cell, across no border of blocks if it fits."""
+    """Choose the start of a window along one axis: in its cell, and inside one block if possible."""
     first, last = cell * length // cells, (cell + 1) * length // cells - size
     start = int(rng.integers(first, max(first, last) + 1))
     if block >= size:
@@ -145,14 +145,14 @@ def _start(cell: int, cells: int, length: int, size: int, block: int, rng: np.ra
 
 
 @dataclass(frozen=True)
-class _Look:
+class _SampledWindows:
     """Pixels of some windows, valid or not.
 
     Attributes:
-        stored: For each band its stored values, (pixels,).
-        missing: bool (bands, pixels): where a band is nodata.
-        hidden: bool (pixels,): where a mask or alpha is 0.
-        is_whole: Whether this is the whole scene.
+        stored: Stored values of each band, (pixels,).
+        missing: Whether a band is nodata, bool (bands, pixels).
+        hidden: Whether a mask or alpha is 0, bool (pixels,).
+        is_whole: Whether these are all pixels of the scene.
     """
 
     stored: tuple[NDArray[np.generic], ...]

@@ -1,4 +1,4 @@
-"""The scene: what every later stage reads, whatever files it is stored in."""
+"""The scene: bands of one or many files on one grid, read window by window."""
 
 from __future__ import annotations
 
@@ -19,29 +19,28 @@ from geoseg.scene.file import Raw, SceneFile, read_stack, stem
 INVALID_WHERE = ("all", "any")
 _STRIP_ROWS = 512
 _ROWS = 64
-"""Rows converted to physical units at once: intermediate arrays then stay in the processor's cache."""
+"""Rows converted to physical units at once, few enough that arrays stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
 class Scene:
     """One or many files on one grid, read window by window.
 
-    A scene holds no open file: it is a value that can be pickled and read from any thread or process.
-    Handles are opened on first use, one a thread.
+    A scene holds no open file: it is a value that can be pickled, and read in any thread or process. Handles
+    are opened on first use, one per thread.
 
     Attributes:
-        paths: The files, as they were named.
+        paths: The files, as given.
         shape: (rows, columns).
         layers: The bands to read, in order.
         all_layers: Every band of the files, alpha bands included.
         stacks: The files: each stack holds some of the bands, in one file or in several tiles.
-        georeference: Where the scene lies, exactly as the files say.
+        georeference: The georeferencing of the files, unchanged.
         storage_block_shape: (rows, columns) of the first file's own blocks.
-        invalid_where: A pixel is invalid where the bands are nodata in "all" of them or in "any".
+        invalid_where: Whether a pixel is invalid if "all" of the bands are nodata, or if "any" is.
         date: Day of acquisition as ``YYYY-MM-DD``, or None; never the time of a file or of the run.
         tags: Metadata of the files and of the product files beside them.
-        sensor: Key of the sensor in ``geoseg.scene.band_names.SENSORS`` where the files leave no doubt; else
-            None.
+        sensor: Key of the sensor in ``geoseg.scene.band_names.SENSORS``; None if it is not certain.
     """
 
     paths: tuple[str, ...]
@@ -58,7 +57,7 @@ class Scene:
 
     @property
     def name(self) -> str:
-        """The first file's name without folder and extension: what outputs are named after."""
+        """The first file's name without folder and extension, after which outputs are named."""
         return stem(self.paths[0])
 
     @property
@@ -68,7 +67,7 @@ class Scene:
 
     @cached_property
     def gsd(self) -> float | None:
-        """Metres a pixel at the centre, the geometric mean of both directions; None if unknown."""
+        """Metres per pixel at the centre, the geometric mean of both directions; None if unknown."""
         return self.georeference.gsd(self.shape)
 
     @property
@@ -86,9 +85,9 @@ class Scene:
         """Return a view of the scene with these bands.
 
         Args:
-            bands: 1-based band numbers in the order wanted; repeats are allowed. An alpha band that is
-                asked for is read as a band and no longer masks pixels.
-            invalid_where: "all": a pixel is invalid where all these bands are nodata; "any": where any is.
+            bands: 1-based band numbers in the wanted order; repeats are allowed. An alpha band among them is
+                read as a band and no longer masks pixels.
+            invalid_where: Whether a pixel is invalid if "all" of these bands are nodata, or if "any" is.
 
         Raises:
             SceneError: If the scene has no such band.
@@ -111,8 +110,8 @@ class Scene:
             window: A window inside the scene.
 
         Returns:
-            values: float32 (bands, rows, columns) in physical units (stored * scale + offset), NaN in every
-                band cell that is nodata, not finite, or masked.
+            values: float32 (bands, rows, columns) in physical units (stored * scale + offset); NaN where a
+                band is nodata, not finite, or masked.
             valid: bool (rows, columns).
 
         Raises:
@@ -132,7 +131,7 @@ class Scene:
         return values, raw.valid(self.invalid_where)
 
     def read_raw(self, window: Window) -> Raw:
-        """Read the stored values in a window, unscaled, with what is missing; raises as ``read`` does."""
+        """Read the stored values of a window, unscaled, with masks; raise as ``read`` does."""
         inside = window.intersection(Window.from_shape(self.shape))
         if inside != window:
             rows, cols = self.shape
@@ -156,10 +155,10 @@ class Scene:
         return raw
 
     def close(self) -> None:
-        """Close this process's handles; reading again opens them again."""
+        """Close the handles of this process; reading opens them again."""
         close({file.source for files in self.stacks for file in files})
 
 
 def describe(bands: Sequence[Band]) -> str:
-    """List bands as messages do: ``1 (B02, blue), 2 (B03, green)``."""
+    """Return bands as messages list them: ``1 (B02, blue), 2 (B03, green)``."""
     return ", ".join(str(band) for band in bands) or "no bands"

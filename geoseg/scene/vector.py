@@ -1,4 +1,4 @@
-"""Vector files laid over a raster grid: read them, place them, and use one as an area of interest."""
+"""Vector files on a raster grid: read them, transform them to pixels, use one as an area of interest."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from geoseg.scene import Scene
 
 TILE = 1024
-"""Pixels a side of the tiles of a fixed lattice in which polygons are drawn: so a pixel whose centre is on an
-edge falls on the same side whatever window is read."""
+"""Side in pixels of the fixed tiles in which polygons are rasterised, so that a pixel whose centre lies on an
+edge gets the same value whatever window is read."""
 
 _SUFFIXES = (".gpkg", ".parquet", ".geoparquet", ".geojson", ".json", ".shp", ".fgb")
 
@@ -32,11 +32,11 @@ def is_vector(path: str) -> bool:
 
 
 def read_table(path: str, named_by: str) -> Any:
-    """Read a vector file as a GeoDataFrame; of several layers, the only one of polygons.
+    """Read a vector file as a GeoDataFrame; of several layers, the only one with polygons.
 
     Args:
         path: The file.
-        named_by: The option or key that names it, for messages.
+        named_by: The option or key that gave it, for messages.
 
     Raises:
         SceneError: If it cannot be read.
@@ -54,7 +54,7 @@ def read_table(path: str, named_by: str) -> Any:
 
 
 def _layer(path: str) -> str:
-    """Find the layer of polygons; styles and points beside it are left alone."""
+    """Find the layer with polygons; ignore styles and points beside it."""
     import pyogrio
 
     layers = [(str(name), str(kind)) for name, kind in pyogrio.list_layers(path)]
@@ -70,7 +70,7 @@ def _layer(path: str) -> str:
 
 
 def to_pixels(shapes: Any, transform: Any) -> Any:
-    """Move geometries to pixels, x = column and y = row from the grid's upper left corner.
+    """Transform geometries to pixels: x = column and y = row from the grid's upper left corner.
 
     Args:
         shapes: One shapely geometry or an array of them, in the grid's CRS.
@@ -90,7 +90,7 @@ def to_pixels(shapes: Any, transform: Any) -> Any:
 
 
 def tiles(window: Window) -> Iterator[tuple[Window, Window]]:
-    """List the lattice's tiles that a window touches, each with its part inside the window."""
+    """Yield the fixed tiles that a window touches, each with its part inside the window."""
     for row in range(window.row // TILE * TILE, window.row_stop, TILE):
         for col in range(window.col // TILE * TILE, window.col_stop, TILE):
             tile = Window(row, col, TILE, TILE)
@@ -104,7 +104,7 @@ class AreaOfInterest:
     """An area of interest on a scene's grid.
 
     Attributes:
-        window: The smallest box of whole pixels around it, cut to the scene.
+        window: Its bounding box in whole pixels, cut to the scene.
         geometry: Polygons in pixel coordinates, x = column and y = row from the scene's upper left corner.
         assumed_crs: Whether the file has no CRS, so that the scene's was assumed.
     """
@@ -114,7 +114,7 @@ class AreaOfInterest:
     assumed_crs: bool = False
 
     def mask(self, window: Window) -> NDArray[np.bool_]:
-        """Find the pixels of a window whose centre is inside the area, bool (rows, columns)."""
+        """Tell which pixels of a window have their centre inside the area, bool (rows, columns)."""
         inside = np.zeros(window.shape, bool)
         for tile, common in tiles(window):
             inside[common.slices(window)] = _draw(self, tile.row, tile.col)[common.slices(tile)]
@@ -125,8 +125,8 @@ def read_area(path: str | os.PathLike[str], scene: Scene) -> AreaOfInterest:
     """Read an area of interest and place it on a scene's grid.
 
     Args:
-        path: Any vector file that GDAL reads; its polygons together are the area. Coordinates are
-            transformed to the scene's CRS; a file without a CRS is taken to be in it.
+        path: Any vector file that GDAL reads; the area is the union of its polygons. Coordinates are
+            transformed to the scene's CRS; a file without a CRS is assumed to be in it.
         scene: The scene.
 
     Raises:

@@ -1,1 +1,1 @@
-"""What this machine is and has: processors, memory, threads, a cache folder."""
+"""The machine: processors, memory, allocator, threads, and a cache folder."""

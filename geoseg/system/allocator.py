@@ -1,9 +1,9 @@
-"""Keep glibc's allocator from giving memory back to the system between the layers of a network.
+"""Keep glibc's allocator from returning memory to the system between the layers of a network.
 
-A layer's output is tens of megabytes. glibc maps each such piece afresh and unmaps it when it is freed, so
-the kernel clears the same pages again and again: a third of torch's time on a CPU. Told to keep what it has,
-the allocator hands out the pages of the layer before. The threads share one arena, because the arenas of
-threads cannot hold pieces of more than 64 MiB and would pass them on to the system after all.
+The output of a layer takes tens of megabytes. By default glibc maps each such allocation and unmaps it when
+it is freed, so the kernel clears the same pages again and again: a third of torch's time on a CPU. With these
+settings the allocator reuses the pages of the previous layer. All threads share one arena, because the arenas
+of threads cannot hold allocations above 64 MiB and would map those anyway.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TOP_PAD = 64 * 2**20
 
 
 def environment_that_keeps_memory() -> dict[str, str]:
-    """Return environment variables that tell glibc the same from the first thread of a process on."""
+    """Return environment variables with the same settings, for a process that is still to be started."""
     return {
         "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": str(_LARGEST),
@@ -28,14 +28,14 @@ def environment_that_keeps_memory() -> dict[str, str]:
 
 
 def keep_memory() -> bool:
-    """Set glibc's allocator to keep freed memory for this process; harmless elsewhere, and when repeated.
+    """Set glibc's allocator to keep freed memory in this process; harmless elsewhere, and when repeated.
 
-    It is for processes that are geoseg's own: the command line and its workers call it before torch computes.
-    The Python functions do not, because it would change how the whole host process uses memory (what is freed
-    stays with the process); a program that is willing calls it once, early.
+    The command line and its workers call it before torch computes. The Python functions do not, because it
+    affects the whole host process: memory that is freed stays with it. A program that wants it calls it once,
+    early.
 
     Returns:
-        Whether the allocator is glibc's and was told.
+        Whether the allocator is glibc's and accepted the settings.
     """
     if sys.platform != "linux":
         return False

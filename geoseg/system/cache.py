@@ -1,7 +1,7 @@
-"""A cache of what was made or measured on this machine once: converted networks, and how fast networks run.
+"""A cache on disk for results of this machine: converted networks, and measurements of their speed.
 
-An entry is one file: the SHA-256 of what follows, then that. It is written beside its place and renamed, so a
-reader sees all of it or nothing, and an entry that was damaged counts as none.
+An entry is one file: the SHA-256 of its content, then the content. It is written atomically, and a damaged
+entry counts as missing.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from geoseg.files import write_file
 
 _DIGEST = hashlib.sha256().digest_size
 NETWORKS, MEASURED = "networks", "measured"
-"""Kinds of entries, each in a folder of its own."""
+"""Kinds of entries, each in its own folder."""
 _KEPT = {NETWORKS: 32, MEASURED: 256}
-"""Entries that are kept; the ones not used for longest go first."""
+"""Entries kept of each kind; the least recently used are removed first."""
 _ENDINGS = {NETWORKS: ".network", MEASURED: ".figures"}
 
 
 def cache_folder(kind: str = NETWORKS) -> Path:
-    """Return the folder of this user's entries of a kind; it need not be there."""
+    """Return the folder of this user's entries of a kind; it may not exist."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
@@ -37,11 +37,11 @@ def cache_folder(kind: str = NETWORKS) -> Path:
 
 
 def recall(key: str, kind: str = NETWORKS) -> bytes | None:
-    """Return what was kept under a key; None if nothing was, or if it is damaged.
+    """Return the entry of a key; None if it is missing or damaged.
 
     Args:
         key: Letters, digits and dashes.
-        kind: `NETWORKS` or `MEASURED`.
+        kind: ``NETWORKS`` or ``MEASURED``.
     """
     for folder in _folders(kind):
         path = folder / f"{key}{_ENDINGS[kind]}"
@@ -58,16 +58,16 @@ def recall(key: str, kind: str = NETWORKS) -> bytes | None:
 
 
 def keep(key: str, data: bytes, kind: str = NETWORKS) -> Path | None:
-    """Keep bytes under a key.
+    """Store bytes under a key.
 
     Args:
-        key: letters, digits and dashes.
-        data: Anything.
-        kind: `NETWORKS` or `MEASURED`.
+        key: Letters, digits and dashes.
+        data: The content.
+        kind: ``NETWORKS`` or ``MEASURED``.
 
     Returns:
-        The file, in the cache folder, or in a folder of this user among the temporary files where the cache
-        folder cannot be written; None where neither can.
+        The file, in the cache folder; or, if that cannot be written, in a private folder among the temporary
+        files; None if neither can be written.
     """
     for folder in _folders(kind):
         try:
@@ -90,7 +90,7 @@ def _folders(kind: str) -> Iterator[Path]:
 
 
 def _is_private(folder: Path) -> bool:
-    """Say whether nobody else can put files here: the folder for temporary files belongs to all."""
+    """Tell whether only this user can write to a folder: the folder for temporary files is shared."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         state = folder.lstat()

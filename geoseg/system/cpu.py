@@ -1,4 +1,4 @@
-"""Processors: how many this process may use, and which model they are."""
+"""Processors: how many this process may use, and their model."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def cores() -> int:
-    """Count the processors that this process may use: within its affinity and its quota of time.
+    """Count the processors that this process may use, within its affinity and CPU quota.
 
-    ``docker --cpus 2`` sets a quota.
+    ``docker --cpus 2`` sets such a quota.
     """
     from dask.system import cpu_count  # 0.1 s, because it loads the whole of dask
 
@@ -20,10 +20,10 @@ def cores() -> int:
 
 
 def processor_name(cpuinfo: Path = CPUINFO) -> str:
-    """Return the model of the processor, as far as the system says.
+    """Return the processor's model; its architecture if the model is unknown.
 
     Args:
-        cpuinfo: Where Linux tells about processors; another file in tests.
+        cpuinfo: The kernel's file about processors; another file in tests.
     """
     with suppress(OSError):
         for line in cpuinfo.read_text(encoding="ascii", errors="replace").splitlines():

@@ -1,7 +1,7 @@
-"""How much memory there is to be had, what this process takes, and what GDAL may keep of it.
+"""Memory: how much is free, how much this process uses, and how much GDAL may cache.
 
-psutil says what the machine has. It does not see the limits of control groups, by which Linux tells every
-container how much it may take; these are read here.
+psutil reports the memory of the machine. It does not know the limits of control groups, which bound the
+memory of a container; these are read here.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ import psutil
 from geoseg.units import parse_memory
 
 CGROUPS, PROC = Path("/sys/fs/cgroup"), Path("/proc")
-"""Where Linux tells about control groups and processes."""
+"""The kernel's folders about control groups and processes."""
 _NO_LIMIT = 1 << 60
-"""Version 1 of control groups writes a number as large as this where there is no limit."""
+"""Version 1 of control groups writes at least this number if there is no limit."""
 _SHARE = 0.5
 CACHE_SHARE = 10
 _LEAST_CACHE = 32 * 2**20
 _GDAL_MEGABYTES = 100_000
-"""Numbers below this are megabytes to GDAL, others bytes."""
+"""GDAL takes numbers below this as megabytes, others as bytes."""
 
 
 def default_limit() -> int:
-    """Return the bytes that a run may take where nobody says: half of what is free."""
+    """Return the default memory limit of a run in bytes: half of the free memory."""
     return int(free_memory() * _SHARE)
 
 
 def free_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """Return the bytes that a new process could take: what the system has, within limits of control groups.
+    """Return the bytes available to a new process, within the limits of control groups.
 
-    Pages of files that the system only keeps because nobody needs the memory count as free.
+    Cached pages of files that the system can drop count as free.
 
     Args:
-        proc: Where the kernel tells about processes; another folder in tests.
-        cgroups: Where it tells about control groups.
+        proc: The kernel's folder about processes; another folder in tests.
+        cgroups: The kernel's folder about control groups.
     """
     within = (_free_in(version, folder) for version, folder in _memory_groups(proc, cgroups))
     free = [int(psutil.virtual_memory().available), *(value for value in within if value is not None)]
@@ -47,14 +47,14 @@ def free_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
 
 
 def resident_memory() -> int:
-    """Return the bytes of this process that are in memory now."""
+    """Return the resident memory of this process in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 
 def peak_memory() -> int:
     """Return the largest resident memory of this process so far, in bytes.
 
-    ``getrusage`` counts what the process was forked from on Linux, so its own account comes first.
+    On Linux ``getrusage`` includes the process from which this one was forked, so ``/proc`` is read first.
     """
     with contextlib.suppress(OSError, ValueError, IndexError):
         status = (PROC / "self" / "status").read_text(encoding="ascii", errors="replace")
@@ -68,7 +68,7 @@ def peak_memory() -> int:
 
 
 def gdal_cache() -> int:
-    """Return the bytes that GDAL's block cache may take: ``GDAL_CACHEMAX``, or 5 % of all memory."""
+    """Return the limit of GDAL's block cache in bytes: ``GDAL_CACHEMAX``, or 5 % of all memory."""
     text = os.environ.get("GDAL_CACHEMAX", "5%").strip()
     share, digits = text.endswith("%"), text.rstrip("%MBmb ")
     try:
@@ -81,23 +81,25 @@ def gdal_cache() -> int:
 
 
 def bound_gdal_cache(limit: str | int) -> None:
-    """Keep GDAL's block cache in proportion to a limit; before GDAL reads, in a process of our own.
+    """Set the limit of GDAL's block cache to a share of the memory limit.
+
+    Call it before GDAL reads, and only in a process of geoseg's own.
 
     Args:
-        limit: What ``--max-memory`` says.
+        limit: The memory limit, as given to ``--max-memory``.
 
     Raises:
-        SettingsError: If that is no amount of memory.
+        SettingsError: If it is no amount of memory.
     """
     size = min(max(parse_memory(limit) // CACHE_SHARE, _LEAST_CACHE), gdal_cache())
     os.environ["GDAL_CACHEMAX"] = str(max(1, size // 2**20))
 
 
 def _memory_groups(proc: Path, cgroups: Path) -> Iterator[tuple[int, Path]]:
-    """Walk up the control groups from this process's; each of them may limit memory.
+    """Walk up the control groups of this process; each of them may limit memory.
 
     Yields:
-        The version of control groups, 1 or 2, and a folder; it need not be there.
+        The version of control groups, 1 or 2, and the folder of a group, which may not exist.
     """
     for line in _lines_of(proc / "self" / "cgroup"):
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
@@ -108,13 +110,13 @@ def _memory_groups(proc: Path, cgroups: Path) -> Iterator[tuple[int, Path]]:
         else:
             continue
         parts = [part for part in path.split("/") if part and part != ".."]
-        # In a container the path may be the host's, and its own group the root of what it sees.
+        # In a container the path may be that of the host, while its own group is the root that it sees.
         for depth in range(len(parts), -1, -1):
             yield version, root.joinpath(*parts[:depth])
 
 
 def _free_in(version: int, group: Path) -> int | None:
-    """Return what is left below the limit of a control group; None without a limit."""
+    """Return the bytes left below the limit of a control group; None without a limit."""
     limit, used = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
     most, now = _number_in(group / f"memory.{limit}"), _number_in(group / f"memory.{used}")
     if most is None or now is None or most >= _NO_LIMIT:
@@ -132,7 +134,7 @@ def _number_in(path: Path) -> int | None:
 
 
 def _lines_of(path: Path) -> list[str]:
-    """Read the lines of a file of the kernel's; none where it is missing."""
+    """Read the lines of a file of the kernel; none if it is missing."""
     try:
         return path.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Do independent pieces of work on all cores: numpy lets other threads run while it computes."""
+"""Run independent work in threads on all cores; numpy releases the GIL while it computes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Result = TypeVar("Result")
 def in_order(
     work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
 ) -> Generator[Result]:
-    """Do the same to every item, several at once, and yield the results in the order of the items.
+    """Apply a function to every item in a pool of threads, and yield the results in the order of the items.
 
     Args:
-        work: Must not depend on what it is called with before.
-        items: Taken a few ahead of the result that is asked for.
-        workers: Threads; default one a core. With one nothing is done ahead.
+        work: The function; calls must be independent of each other.
+        items: The items, consumed only a few ahead of the result that is yielded (back-pressure).
+        workers: Number of threads; default one per core. With one, nothing is computed ahead.
     """
     count = workers or cores()
     waiting = iter(items)

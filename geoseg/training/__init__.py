@@ -1,1 +1,1 @@
-"""Training: recipes, spatial folds, losses, augmentation, transfer, and the run on Lightning's Trainer."""
+"""Train models: recipes, spatial folds, augmentation, losses, transfer, and runs on Lightning's Trainer."""

@@ -1,4 +1,4 @@
-"""The card of a trained model: what it reads, what it tells apart, how well, and measured on which ground."""
+"""The model card of a trained model: bands, classes, measured quality, and the split it was measured on."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _FIGURES = ("accuracy", "miou", "fwiou", "mean_f1", "ece")
 
 
 def make_card(data: FoldData, started: StartedNetwork) -> ModelCard:
-    """Make the card of a trained model, without what has to be measured.
+    """Make the card of a trained model, without the quality that is measured later.
 
     Args:
-        data: What it was trained on.
+        data: The data it was trained on.
         started: Its network.
     """
     recipe, first = data.recipe, data.scenes[0].image
@@ -45,12 +45,12 @@ def make_card(data: FoldData, started: StartedNetwork) -> ModelCard:
         license=recipe.model.license,
         citation=recipe.model.citation,
         trust=recipe.model.trust
-        or "It knows the scenes it was trained on; check it against ground truth before using it elsewhere.",
+        or "Trained on these scenes only; compare it with ground truth before using it elsewhere.",
     )
 
 
 def _prediction_chips(data: FoldData, started: StartedNetwork) -> tuple[int, int]:
-    """Choose side and overlap of the chips to predict on: not much larger than those it has learnt on."""
+    """Choose side and overlap of the chips for prediction: at most twice as large as training chips."""
     model, fixed = data.recipe.model, started.options.get("img_size")
     size = model.chip_size or min(_LARGEST_CHIP, 2 * data.chip_size)
     size = int(fixed) if isinstance(fixed, int) else size
@@ -66,20 +66,20 @@ def _trained_on(data: FoldData) -> str:
     return f"{names}{when}: {pixels} labelled pixels"
 
 
-def make_metrics(report: Mapping[str, Any] | None, words: str) -> dict[str, Any]:
-    """Make what the card keeps of an evaluation.
+def make_metrics(report: Mapping[str, Any] | None, split: str) -> dict[str, Any]:
+    """Make the ``metrics`` of a card from an evaluation.
 
     Args:
-        report: As ``geoseg evaluate`` reports; None where no labelled pixel could be scored.
-        words: On which ground it was measured, and how.
+        report: The report of ``geoseg evaluate``; None where no labelled pixel could be scored.
+        split: Where it was measured, and how, in words.
 
     Returns:
-        Scores with their 95 % intervals where there are any.
+        Scores, with their 95 % intervals where there are any.
     """
     if report is None:
-        return {"split": f"{words}; no labelled pixel of it is valid in the scene, so nothing is measured"}
+        return {"split": f"{split}; no labelled pixel of it is valid in the scene, so nothing is measured"}
     summary = report["summary"]
-    found: dict[str, Any] = {"split": words, "pixels": report["pixels"]["compared"]}
+    found: dict[str, Any] = {"split": split, "pixels": report["pixels"]["compared"]}
     for name in _FIGURES:
         if summary[name] is not None:
             found[name] = summary[name]
@@ -90,8 +90,8 @@ def make_metrics(report: Mapping[str, Any] | None, words: str) -> dict[str, Any]
     return found
 
 
-def fold_in_words(split: Split, keep: str, *, fitted: bool) -> str:
-    """Say how a network was measured on the one fold that was held out.
+def describe_fold(split: Split, keep: str, *, fitted: bool) -> str:
+    """Describe how a network was measured on the one fold that was held out.
 
     Args:
         split: The split.
@@ -100,7 +100,7 @@ def fold_in_words(split: Split, keep: str, *, fitted: bool) -> str:
     """
     chosen = ["the epoch was chosen"] if keep == "best" else []
     chosen += ["the temperature was fitted"] if fitted else []
-    caution = f"; {' and '.join(chosen)} on the same ground, so expect a little less elsewhere"
+    caution = f"; {' and '.join(chosen)} on the same fold, so expect slightly lower scores elsewhere"
     how = f"mapped as geoseg predict does{caution if chosen else ''}"
     return (
         f"validation fold {split.fold}: {len(split.validation)} of {len(split.regions)} "
@@ -108,21 +108,21 @@ def fold_in_words(split: Split, keep: str, *, fitted: bool) -> str:
     )
 
 
-def folds_in_words(split: Split, scenes: Sequence[LabelledScene], folds: int) -> str:
-    """Say how a recipe was measured by cross-validation.
+def describe_folds(split: Split, scenes: Sequence[LabelledScene], folds: int) -> str:
+    """Describe how a recipe was measured by cross-validation.
 
     Args:
         split: The split.
         scenes: The scenes.
-        folds: How many there are.
+        folds: Number of folds.
     """
     names = ", ".join(dict.fromkeys(scene.image.name for scene in scenes))
     count = sum(len(split.of(fold)) for fold in split.folds)
     return (
         f"measured by {folds}-fold cross-validation over {count} {_REGIONS[split.method]} of {names}, "
-        f"{_buffer(split)}: each was mapped as geoseg predict does by a network that had not seen it, with "
-        "the weights of its last epoch and a temperature fitted on the other folds; the weights shipped were "
-        "trained on all labelled ground with the same recipe and were not measured themselves"
+        f"{_buffer(split)}: each was mapped as geoseg predict does by a network that was not trained on it, "
+        "with the weights of its last epoch and a temperature fitted on the other folds; the weights in this "
+        "package were trained on all labels with the same recipe and were not measured themselves"
     )
 
 

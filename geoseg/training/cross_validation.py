@@ -1,4 +1,4 @@
-"""Train and measure: one network with a fold held out, or every fold in turn (cross-validation)."""
+"""Train and measure networks with one fold held out, or every fold in turn (cross-validation)."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from geoseg.training.work_folder import (
 def train_one_fold(
     data: TrainingData, output: Path, work: Path, progress: Progress
 ) -> tuple[TrainedNetwork, MeasuredQuality]:
-    """Train a network, or find it finished, and measure it; where nothing validates, nothing is measured.
+    """Train a network, unless its training is finished, and measure it on the fold that validates, if any.
 
     Args:
-        data: The ground; its split says which fold validates.
-        output: What the package will be called.
+        data: The labelled scenes and their split.
+        output: Path of the package to be.
         work: The work folder.
         progress: Shows how far the run is.
     """
@@ -75,17 +75,18 @@ def check_folds(data: TrainingData, wanted: Sequence[int] | None) -> tuple[int, 
 def train_every_fold(
     data: TrainingData, wanted: Sequence[int], output: Path, work: Path, progress: Progress
 ) -> tuple[TrainedNetwork, MeasuredQuality] | None:
-    """Train the networks of some folds; once all are there, measure them and train on all ground.
+    """Train the networks of some folds; when all folds are trained, measure them and train on all labels.
 
     Args:
-        data: The ground.
+        data: The labelled scenes and their split.
         wanted: The folds to train now; finished ones are not trained again.
-        output: What the package will be called.
+        output: Path of the package to be.
         work: The work folder.
         progress: Shows how far the run is.
 
     Returns:
-        The network of all ground, and what the folds' networks say of the recipe; None if folds are missing.
+        The network trained on all labels, and the quality measured of the folds' networks; None if some folds
+        are not trained yet.
     """
     whole = data.split.holding_out(None)
     write_split(work, whole, data.scenes, data.recipe.classes, data.all_cells, data.all_cells)
@@ -102,8 +103,8 @@ def train_every_fold(
     quality = _measure(data, output, work, progress)
     trained = find_trained(work / FINAL)
     if trained is None:
-        progress.say("all folds are measured; now a network of all labelled ground")
-        trained = train_network(hold_out(data, None), work / FINAL, progress, title="training on all ground")
+        progress.say("all folds are measured; training the network on all labels")
+        trained = train_network(hold_out(data, None), work / FINAL, progress, title="training on all labels")
     return trained, quality
 
 
@@ -132,7 +133,7 @@ def _say_scores(quality: MeasuredQuality, progress: Progress) -> None:
 def _write_contradictions(
     data: TrainingData, maps: Sequence[HeldOutMap], work: Path, progress: Progress
 ) -> None:
-    """Write where the networks are sure of another class than the label, a file a scene."""
+    """Write the places where the networks contradict the labels with confidence, one file a scene."""
     for one in maps:
         scene = data.scenes[one.scene]
         name = "contradictions" if len(maps) == 1 else one.classes.name.removesuffix("_classes.tif")

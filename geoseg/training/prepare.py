@@ -1,4 +1,4 @@
-"""From a recipe to scenes, folds, normalisation and chips: everything before the first step."""
+"""Prepare a training run: open the scenes of a recipe, split them, measure bands, and place chips."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _FEWEST, _MOST = 240, 3200
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The ground of a recipe, before it is decided which of it trains.
+    """The labelled scenes of a recipe and their folds, before a fold is held out.
 
     Attributes:
         recipe: The recipe.
-        scenes: Its scenes and labels.
-        all_cells: All labels, counted, by scene.
-        split: The folds; the recipe's validates.
+        scenes: Its labelled scenes.
+        all_cells: Counts of all labels, by scene.
+        split: The folds; the recipe's fold validates.
         chip_size: Side of a training chip in pixels.
     """
 
@@ -59,14 +59,14 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class FoldData:
-    """What one network trains on and validates on: all ground, that of one fold held out.
+    """The data of one network: chips to train on, and chips of the held-out fold to validate on.
 
     Attributes:
         recipe: The recipe.
-        scenes: Its scenes and labels.
-        split: Who reads what.
-        all_cells: All labels, counted, by scene.
-        cells: The labels that train, counted, by scene.
+        scenes: Its labelled scenes.
+        split: The folds, with the one that validates.
+        all_cells: Counts of all labels, by scene.
+        cells: Counts of the labels that train, by scene.
         bands: The bands and their normalisation.
         training: Endless training chips.
         validation: All validation chips.
@@ -88,7 +88,7 @@ class FoldData:
 
     @property
     def per_epoch(self) -> int:
-        """Chips an epoch, the same for every fold: what the recipe says, or about twice all labels."""
+        """Chips an epoch, the same for every fold: as in the recipe, or enough to cover all labels twice."""
         step = self._chips_a_step
         wanted = self.recipe.chips.per_epoch
         if wanted is None:
@@ -121,7 +121,7 @@ class FoldData:
 
 
 def open_training_data(recipe: Recipe) -> TrainingData:
-    """Open the ground, count its labels and split it.
+    """Open the scenes of a recipe, count their labels and split them into folds.
 
     Raises:
         InputError: Naming what is wrong.
@@ -136,11 +136,11 @@ def open_training_data(recipe: Recipe) -> TrainingData:
 
 
 def hold_out(data: TrainingData, fold: int | None) -> FoldData:
-    """Prepare to train on all ground but that of one fold, which validates.
+    """Prepare the data of a network that trains without one fold, which validates.
 
     Args:
-        data: The ground.
-        fold: The fold; None to train on all ground.
+        data: The labelled scenes and their folds.
+        fold: The fold; None to train on all labels.
 
     Raises:
         InputError: Naming what is wrong.
@@ -164,7 +164,7 @@ def hold_out(data: TrainingData, fold: int | None) -> FoldData:
 
 
 def prepare_fold(recipe: Recipe) -> FoldData:
-    """Open the ground, split it, and hold out the recipe's fold.
+    """Open the scenes of a recipe, split them, and hold out the recipe's fold.
 
     Raises:
         InputError: Naming what is wrong.
@@ -176,7 +176,7 @@ def prepare_fold(recipe: Recipe) -> FoldData:
 
 @contextmanager
 def recipe_keys(recipe: Recipe) -> Iterator[None]:
-    """Name the recipe's key where a message about a scene or its labels names an option of other verbs."""
+    """Replace names of options in messages about scenes and labels by keys of the recipe."""
     try:
         yield
     except InputError as error:
@@ -189,5 +189,5 @@ def recipe_keys(recipe: Recipe) -> Iterator[None]:
 
 
 def default_chip_size(scenes: tuple[LabelledScene, ...]) -> int:
-    """Take 256 pixels, or what fits a quarter of the smallest scene, in multiples of 32."""
+    """Choose 256 pixels, or the largest multiple of 32 that fits into a default block."""
     return min(_LARGEST_DEFAULT, max(_MULTIPLE, default_block_size(scenes) // _MULTIPLE * _MULTIPLE))

@@ -1,7 +1,7 @@
-"""The work folder of a training run: what lies in it, and how it becomes a model package.
+"""The work folder of a training run: its files, and how it becomes a model package.
 
-It is whole until the package has its name. Each network is trained in a folder: the work folder itself, or
-with cross-validation ``folds/0``, ``folds/1`` ... and ``final``.
+It stays complete until the package has its final name, so that a run can be resumed. Each network is trained
+in a folder: the work folder itself, or with cross-validation ``folds/0``, ``folds/1`` ... and ``final``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from geoseg.files import remove_folder, write_file
 from geoseg.training.network.history import Epoch
 
 PACKAGE, EPOCHS = "model", "epochs.json"
-"""Of one network: its package, and its history, which is written when its training is finished."""
+"""Package and history of one network; the history is written when its training is finished."""
 FOLDS, FINAL, MEASURED = "folds", "final", "measured.json"
 STAGED, DETAILS = "package", "training"
 _LEFT_BEHIND = shutil.ignore_patterns(PACKAGE, STAGED, FINAL, EPOCHS, MEASURED, "*.ckpt", "kept.*", ".*")
@@ -29,7 +29,7 @@ class TrainedNetwork:
     """A network whose training is finished.
 
     Attributes:
-        package: Its model package, which says nothing yet of how good it is.
+        package: Its model package, whose card has no scores yet.
         history: Every epoch, oldest first.
     """
 
@@ -39,10 +39,10 @@ class TrainedNetwork:
 
 @dataclass(frozen=True)
 class MeasuredQuality:
-    """What was measured of a network on ground that it had not seen, for its card.
+    """Temperatures and scores of a network on held-out regions, for its card.
 
     Attributes:
-        temperatures: By test-time augmentation.
+        temperatures: Temperature by test-time augmentation.
         metrics: Scores, and how they were measured.
     """
 
@@ -51,7 +51,7 @@ class MeasuredQuality:
 
 
 def mark_finished(folder: Path, history: Sequence[Epoch]) -> TrainedNetwork:
-    """Say in a network's folder that its training is finished."""
+    """Mark the training in a network's folder as finished."""
     write_file(folder / EPOCHS, json.dumps([asdict(entry) for entry in history]))
     return TrainedNetwork(folder / PACKAGE, tuple(history))
 
@@ -66,13 +66,13 @@ def find_trained(folder: Path) -> TrainedNetwork | None:
 
 
 def write_card(package: Path, target: Path, precision: str, quality: MeasuredQuality) -> None:
-    """Write a package with what has been found out about its model.
+    """Write a copy of a package with the measured quality on its card.
 
     Args:
-        package: As it was trained; it stays as it is.
-        target: The new package, replaced if it is there.
-        precision: Of the stored weights.
-        quality: Goes into the card.
+        package: The package as it was trained.
+        target: The new package; replaced if it exists.
+        precision: Precision of the stored weights.
+        quality: The measured quality.
     """
     from geoseg.models import load_model, save_model
 
@@ -82,11 +82,11 @@ def write_card(package: Path, target: Path, precision: str, quality: MeasuredQua
 
 
 def publish(work: Path, folder: Path) -> None:
-    """Put the run's details into the staged package, and give it its name.
+    """Copy the run's details into the staged package, and move it to its final name.
 
     Args:
-        work: The work folder, with the package in ``STAGED``; gone afterwards.
-        folder: The package's name; replaced if it is there.
+        work: The work folder, with the package in ``STAGED``; removed afterwards.
+        folder: The final name; replaced if it exists.
     """
     staged, details = work / STAGED, work / STAGED / DETAILS
     shutil.rmtree(details, ignore_errors=True)

@@ -27,6 +27,7 @@ from geoseg.maps.class_map_file import ClassMapFile, open_class_map
 from geoseg.models import bundled_models
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress, Silent
+from geoseg.scene.opening import SceneOptions
 from geoseg.system.memory import peak_memory
 from geoseg.verbs.contradict import check_contradictions, contradict
 
@@ -153,7 +154,13 @@ def evaluate(
         found = against_sample(class_map, labels, request, progress)
         if found is not None and places is not None:
             raise InputError(f"{os.fspath(labels)} is a sample of single pixels, which has no places to rank")
-        content, examples = found or against_labels(class_map, labels, request, progress, scene, further)
+        reading = SceneOptions(
+            nodata=further.get("nodata"),
+            scale=further.get("scale"),
+            offset=further.get("offset"),
+            warp=bool(further.get("warp")),
+        )
+        content, examples = found or against_labels(class_map, labels, request, progress, scene, reading)
         if places is not None:
             content["contradictions"] = contradict(class_map, labels, request, places, progress)
         content = {"report_version": EVALUATION_VERSION} | content

@@ -21,7 +21,7 @@ from geoseg.polygons.borders.change import change_table
 from geoseg.polygons.borders.options import BorderOptions
 from geoseg.polygons.provenance import choice_tags
 from geoseg.polygons.table.table import PolygonTable
-from geoseg.polygons.vectorise import n_blocks, parse_date, require_coordinates, trace_class_map
+from geoseg.polygons.vectorise import parse_date, require_coordinates, trace_class_map
 from geoseg.polygons.writers import WRITERS
 from geoseg.polygons.writers.writing import check_target, stage_polygons
 from geoseg.polygons.zonal.request import paths_of, zonal_of_map, zonal_to_json
@@ -167,19 +167,18 @@ def polygonize(
                 progress=progress,
             )
         )
-        with progress.stage("tracing polygons", n_blocks(given.shape, plan.block_size), "blocks") as bar:
-            table = trace_class_map(
-                traced.file,
-                legend=traced.legend,
-                date=day,
-                block_size=plan.block_size,
-                workers=plan.workers,
-                check=plan.check_largest,
-                folder=output.parent,
-                junctions=bool(borders),
-                zonal=zonal,
-                progress=lambda: bar.advance(1),
-            )
+        table = trace_class_map(
+            traced.file,
+            legend=traced.legend,
+            date=day,
+            block_size=plan.block_size,
+            workers=plan.workers,
+            check=plan.check_largest,
+            folder=output.parent,
+            junctions=bool(borders),
+            zonal=zonal,
+            progress=progress,
+        )
         keep = table.matching(min_area=limit, classes=chosen)
         plan.check_borders(table.polygons, borders)
         new, changed = change_table(table, borders, output.parent, progress)

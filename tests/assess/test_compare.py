@@ -154,7 +154,7 @@ def test_a_mapped_class_without_labels_leaves_areas_open(tmp_path):
     labels, mapped, _ = random_pair(9)
     labels[mapped == 7] = 255
     _, found = report(*prepare(tmp_path, labels, mapped))
-    assert any("no label lies in mapped water" in text for text in found["warnings"])
+    assert any("no label lies where water is mapped" in text for text in found["warnings"])
     assert {row["estimated"] for row in found["areas"]["classes"]} == {None}
     assert found["areas"]["classes"][2]["mapped"] > 0
 

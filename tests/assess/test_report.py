@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from rasterio.io import MemoryFile
 
-from geoseg.assess.compare import Compared
-from geoseg.assess.examples import CHIP, choose, draw_examples, encode_png, make_painter
+from geoseg.assess.compare import ComparedMap
+from geoseg.assess.examples import CHIP, choose, draw_examples, encode_png, make_renderer
 from geoseg.assess.plots import area_dots, class_bars, heat_map, reliability
 from geoseg.assess.report import render_page
 from geoseg.classes import LandClass
@@ -108,7 +108,7 @@ def test_the_page_shows_the_numbers(evaluated):
         assert f"{row['iou']:.3f}" in words
         assert f"{row['labelled_pixels']:,}" in words
     assert '<b>lake & "pond"</b>' in words  # as text, not as a tag
-    for heading in ("Classes", "Confusion", "Can the confidence be believed?", "Areas", "Examples"):
+    for heading in ("Classes", "Confusion", "Calibration of the confidence", "Areas", "Examples"):
         assert heading in words
 
 
@@ -185,11 +185,11 @@ def test_examples_show_what_they_say(tmp_path):
     shown[:10], truth[10:20], shown[20:30] = 2, 255, 255
     classes = (LandClass(1, "a", "#ff0000"), LandClass(2, "b", "#00ff00"))
     scene = open_scene(make_scene(tmp_path / "s.tif", (320, 300), holes=False))
-    painter = make_painter(scene, (12, 7))
+    renderer = make_renderer(scene, (12, 7))
     chips = {(0, 0): [CHIP * CHIP, 10]}
     counts = SimpleNamespace(chips=chips)
-    compared = Compared("map", Raster(shown), Raster(truth), counts)
-    (example,) = draw_examples([compared], classes, [painter])
+    compared = ComparedMap("map", Raster(shown), Raster(truth), counts)
+    (example,) = draw_examples([compared], classes, [renderer])
     assert example.window == Window(0, 0, CHIP, CHIP)
     assert list(example.pictures) == ["Image", "Labels", "Map", "Errors"]
     pixels = {}

@@ -165,11 +165,11 @@ def test_gaps_unsure_points_and_lost_metadata_are_told(sample, class_map, tmp_pa
     truth = draw_sample(class_map, 120).classes.astype(object)
     truth[:10], truth[10:15] = None, "unsure"
     path = fill(sample, tmp_path / "filled.gpkg", truth)
-    with pytest.raises(SceneError, match='"unsure" is no class'):
+    with pytest.raises(SceneError, match='"unsure" is not a class'):
         read_sample(path, class_map, CLASSES)
     found = read_sample(path, class_map, CLASSES, ignore=["unsure"])
     assert found.labels.size == 105
-    assert "no longer says which map" in found.warnings[0]
+    assert "has lost the record of its map" in found.warnings[0]
     assert "15 of 120" in found.warnings[1]
 
 

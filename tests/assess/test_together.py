@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geoseg.assess.compare import CHIP, Compared, add_up, compare
+from geoseg.assess.compare import CHIP, ComparedMap, add_up, compare
 from geoseg.assess.examples import draw_examples
 from geoseg.assess.summary import summarise_labels
 from tests.assess.maps import random_pair
@@ -18,7 +18,9 @@ SHAPES = ((77, 120), (130, 90), (40, 41))
 def compared(folder, arrays, name, **profile):
     (folder / name).mkdir()
     class_map, labels = prepare(folder / name, *arrays, **profile)
-    return Compared(name, class_map, labels, compare(class_map, labels, block=BLOCK, tolerances=TOLERANCES))
+    return ComparedMap(
+        name, class_map, labels, compare(class_map, labels, block=BLOCK, tolerances=TOLERANCES)
+    )
 
 
 def summary(counts, unit):

@@ -248,7 +248,7 @@ class TestTies:
         scene = open_scene(farmland(tmp_path / "a.tif"))
         assert self.names(scene) == ["c", "b", "a"]
         assert self.reason(scene).endswith(
-            "; b fits, but its pixel size is further off; a fits, but its pixel size is further off"
+            "; b fits, but its pixel size differs more; a fits, but its pixel size differs more"
         )
 
     def test_then_the_name(self, empty, tmp_path):

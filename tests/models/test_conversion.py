@@ -114,7 +114,7 @@ def test_a_converted_network_of_the_package_is_at_hand(exported, form):
 def test_a_file_that_is_not_the_promised_one_is_refused(package, name):
     (package / name).write_bytes((package / name).read_bytes() + b" ")
     form = "onnx" if name.endswith("onnx") else "openvino"
-    with pytest.raises(ModelError, match=rf"{name} is not the file that mlm\.json describes"):
+    with pytest.raises(ModelError, match=rf"{name} is not the file that mlm\.json lists"):
         open_model(package).converted(form, "fp32", SHAPE)
 
 
@@ -175,7 +175,7 @@ def test_a_lone_onnx_file_is_a_model(tiny_model, exported, tmp_path):
     model.check_chip_size(64)
     with pytest.raises(ModelError, match="takes chips of 64 pixels, not 32"):
         model.check_chip_size(32)
-    with pytest.raises(ModelError, match="nothing but a converted network"):
+    with pytest.raises(ModelError, match="only a converted network"):
         write_package(model, tmp_path / "package", [])
 
 

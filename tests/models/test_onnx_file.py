@@ -83,7 +83,7 @@ def test_graphs_for_training_are_checked_too():
 
 
 def test_a_file_without_a_graph_is_no_model():
-    with pytest.raises(ModelError, match=r"no ONNX model \(it has no graph\)"):
+    with pytest.raises(ModelError, match=r"not an ONNX model \(it has no graph\)"):
         read_metadata(onnx.ModelProto().SerializeToString(), "m.onnx")
 
 

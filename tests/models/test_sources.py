@@ -81,7 +81,7 @@ def test_a_pickle_in_the_folder_is_never_opened(package, tmp_path, name):
 
 def test_a_pickle_by_another_name_is_no_weights(package, tmp_path):
     plant(package / "model.safetensors", tmp_path / "marker")
-    with pytest.raises(ModelError, match="damaged or no safetensors"):
+    with pytest.raises(ModelError, match="damaged or not a safetensors"):
         load_model(package)
     assert not (tmp_path / "marker").exists()
 
@@ -115,9 +115,11 @@ def test_members_of_other_folders_are_not_mixed_in(tiny_model, tmp_path):
 
 def test_a_member_that_is_too_large_is_not_read(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setitem(sources._LIMITS, "mlm.json", 100)
-    with pytest.raises(ModelError, match=r"mlm\.json cannot be read: it has \d+ bytes, more than the 100"):
+    with pytest.raises(
+        ModelError, match=r"mlm\.json cannot be read: it has \d+ bytes, more than the limit of 100"
+    ):
         load_card(zipped(tiny_model, tmp_path / "tiny.zip"))
-    with pytest.raises(ModelError, match="more than the 100"):
+    with pytest.raises(ModelError, match="more than the limit of 100"):
         load_card(tiny_model)
 
 

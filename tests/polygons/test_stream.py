@@ -10,8 +10,9 @@ import rasterio
 
 from geoseg.classes import LandClass
 from geoseg.errors import RunError
-from geoseg.polygons import stream
-from geoseg.polygons.stream import PolygonStream, StreamedMap
+from geoseg.polygons import builder, stream
+from geoseg.polygons.builder import MapToTrace
+from geoseg.polygons.stream import PolygonStream
 from geoseg.polygons.table.schema import arrow_schema
 from geoseg.polygons.trace import trace
 from geoseg.polygons.trace.block import BlockValues
@@ -22,7 +23,7 @@ from tests.polygons.helpers import trace_files
 
 def begin(small_map, **options) -> PolygonStream:
     with rasterio.open(small_map.class_map) as file:
-        info = StreamedMap(
+        source = MapToTrace(
             shape=file.shape,
             crs=file.crs,
             transform=file.transform,
@@ -30,8 +31,9 @@ def begin(small_map, **options) -> PolygonStream:
             classes=tuple(LandClass(value, name, "#000000") for value, name, _ in CLASSES),
             date=parse_date("2024-07-31"),
             provenance={"GEOSEG_MODEL": "dakota-crops 1.0", "ACQUISITION_DATE": "2024-07-31"},
+            bands=[value for value, _, _ in CLASSES],
         )
-    return PolygonStream(info, small_map.folder, **options)
+    return PolygonStream(source, small_map.folder, **options)
 
 
 def blocks(small_map, height, widths):
@@ -71,18 +73,19 @@ def test_the_table_is_that_of_the_rasters(height, widths, small_map):
 
 @pytest.mark.parametrize("pixels", [1, 100, 700])
 def test_strips_of_a_block_change_nothing(pixels, small_map, monkeypatch):
+    expected = read(trace_files(small_map.class_map, **small_map.rasters))
     monkeypatch.setattr(stream, "STRIP_PIXELS", pixels)
-    seen, trace_block = [], stream.trace_block
+    seen, trace_block = [], builder.trace_block
 
     def remember(block, *given, **options):
         seen.append(block.classes.size)
         return trace_block(block, *given, **options)
 
-    monkeypatch.setattr(stream, "trace_block", remember)
+    monkeypatch.setattr(builder, "trace_block", remember)
     traced = begin(small_map)
     for block in blocks(small_map, 11, [20]):
         traced.add(block)
-    assert read(traced.finish()).equals(read(trace_files(small_map.class_map, **small_map.rasters)))
+    assert read(traced.finish()).equals(expected)
     assert sum(seen) == small_map.classes.size
     assert max(seen) <= max(pixels, 11), "a strip is one column at least"
 
@@ -104,7 +107,7 @@ def test_what_goes_wrong_in_the_thread_is_raised(small_map, monkeypatch):
     def fail(*_args, **_options):
         raise RunError("the disk is full")
 
-    monkeypatch.setattr(stream, "trace_block", fail)
+    monkeypatch.setattr(builder, "trace_block", fail)
     traced = begin(small_map)
     for block in blocks(small_map, 36, []):
         traced.add(block)

@@ -12,10 +12,11 @@ from affine import Affine
 from geoseg.classes import LandClass
 from geoseg.errors import SceneError, SettingsError
 from geoseg.polygons.table.schema import arrow_schema
-from geoseg.polygons.vectorise import n_blocks, parse_date
+from geoseg.polygons.vectorise import parse_date
 from geoseg.units import Area
 from tests.polygons.conftest import UTM, write_raster
 from tests.polygons.helpers import class_areas, trace_files
+from tests.saying import Counting
 
 
 def read(table) -> pa.Table:
@@ -64,12 +65,12 @@ def test_every_column_against_the_pixels(small_map):
 @pytest.mark.parametrize("block_size", [1, 5, 16, 10_000])
 def test_block_size_never_changes_the_table(small_map, block_size):
     expected = read(trace_files(small_map.class_map, **small_map.rasters))
-    seen = []
-    table = trace_files(
-        small_map.class_map, **small_map.rasters, block_size=block_size, progress=lambda: seen.append(1)
-    )
+    progress = Counting()
+    table = trace_files(small_map.class_map, **small_map.rasters, block_size=block_size, progress=progress)
     assert read(table).equals(expected)
-    assert len(seen) == n_blocks(small_map.classes.shape, block_size)
+    rows, cols = small_map.classes.shape
+    blocks = -(-rows // block_size) * -(-cols // block_size)
+    assert progress.stages == [("tracing polygons", blocks, blocks)]
 
 
 def test_classes_add_up_to_the_maps_areas_exactly(small_map):

@@ -14,6 +14,7 @@ from geoseg.refine.survey import PatchSize
 from geoseg.refine.windows import Close, Open, Smooth, over_squares
 from tests.refine.test_contract import MAPS
 from tests.refine.test_sieve import as_map
+from tests.saying import Counting
 
 
 def refine(step, *rows):
@@ -138,22 +139,14 @@ def test_steps_that_use_no_probabilities_do_not_read_them():
 
 
 def test_progress_tells_of_every_pass():
-    from contextlib import contextmanager
-
     from geoseg.refine.passes import refine_map
 
-    seen = []
-
-    @contextmanager
-    def watch(step):
-        rows = []
-        yield rows.append
-        seen.append((step.name, sum(rows), step.passes))
-
+    progress = Counting()
     given = RowFile((10, 4))
     given.write(0, np.ones((10, 4), np.uint8))
-    refine_map(given, [Smooth(3), FillHoles(PatchSize(3))], rows=3, watch=watch).close()
-    assert seen == [("smooth", 10, 1), ("fill holes", 20, 2)]
+    refine_map(given, [Smooth(3), FillHoles(PatchSize(3))], rows=3, progress=progress).close()
+    once, twice = pytest.approx(40e-6), pytest.approx(80e-6)
+    assert progress.stages == [("refining (smooth)", once, once), ("refining (fill holes)", twice, twice)]
 
 
 def test_a_full_disk_is_said(monkeypatch):

@@ -60,7 +60,7 @@ class Keeping(Interrupting):
         self.folder = folder
 
     def stage(self, name, *rest):
-        if name == "mapping held-out ground":
+        if name == "mapping held-out regions":
             for fold in (0, 1):
                 source = self.folder / "model.geoseg-work" / "folds" / str(fold) / "model"
                 shutil.copytree(source, self.folder / f"fold{fold}")
@@ -170,7 +170,7 @@ def test_the_card_says_what_the_folds_say_together(validated):
     assert words.startswith(
         "measured by 2-fold cross-validation over 4 spatial blocks of scene, buffer 4 pixels"
     )
-    assert "trained on all labelled ground with the same recipe and were not measured themselves" in words
+    assert "trained on all labels with the same recipe and were not measured themselves" in words
     assert "epoch was chosen" not in words
 
 
@@ -255,9 +255,9 @@ def test_interrupted_everywhere_it_ends_the_same(validated, tmp_path):
         ("training fold 0", 6),
         ("training fold 1", 1),
         ("training fold 1", 6),
-        ("mapping held-out ground", 2),
+        ("mapping held-out regions", 2),
         ("scoring", 1),
-        ("training on all ground", 5),
+        ("training on all labels", 5),
     ):
         progress = At(stage, after)
         with pytest.raises(KeyboardInterrupt):

@@ -182,7 +182,7 @@ def test_label_values_that_are_no_class_are_named(rasters):
     labels, _, _ = random_pair(0, (200, 240))
     labels[50, 50] = 99
     write(rasters / "odd.tif", labels)
-    with pytest.raises(SceneError, match="value 99, which is no class"):
+    with pytest.raises(SceneError, match="value 99, which is not a class"):
         evaluate(rasters / "map.tif", rasters / "odd.tif")
 
 

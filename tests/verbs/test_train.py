@@ -46,7 +46,7 @@ def test_the_package_says_what_it_is(trained):
     assert card.band_names == ("red", "nir")
     assert [c.id for c in card.classes] == [2, 5, 7]
     assert "validation fold 0" in card.metrics["split"]
-    assert "the epoch was chosen and the temperature was fitted on the same ground" in card.metrics["split"]
+    assert "the epoch was chosen and the temperature was fitted on the same fold" in card.metrics["split"]
     assert 1 <= card.metrics["epoch"] <= card.metrics["epochs"] == 12
     assert set(card.metrics["iou"]) == {"corn", "grass", "water"}
     assert card.value_scale == pytest.approx(0.0001)
@@ -174,8 +174,8 @@ def test_last_weights_can_be_kept(recipe, tmp_path):
     assert all(np.array_equal(last["last"][name], end[name]) for name in end)
     assert not all(np.array_equal(last["best"][name], end[name]) for name in end)
     assert kept["last"].metrics["epoch"] == 4
-    assert "expect a little less" not in kept["last"].metrics["split"]
-    assert "the epoch was chosen on the same ground" in kept["best"].metrics["split"]
+    assert "expect slightly lower" not in kept["last"].metrics["split"]
+    assert "the epoch was chosen on the same fold" in kept["best"].metrics["split"]
     assert load_card(kept["last"].model).temperatures == {}
 
 

@@ -2,14 +2,14 @@
 
     python workflows/scale/schedule.py [--workers 200]
 
-Every block is two tasks. *compute* forwards its chips; *join* adds the margins of its left, upper and upper
-left neighbour and writes the finished block, so it waits for four computes. Blocks are submitted in row
-order, a bounded number ahead of the last one that the main process has assembled, and taken up in that order.
-A worker that dies loses what it was doing, nothing else: finished work lies in the store. What it was doing
-is done again by the next free worker, and another worker takes its place after a while.
+Every block is two tasks. *compute* runs its chips through the network; *join* adds the margins of its left,
+upper and upper left neighbour and writes the finished block, so it waits for four computes. Blocks are
+submitted in row order, a bounded number ahead of the last one that the main process has assembled, and run in
+that order. A worker that dies loses its current task only; finished work is in the store. The next free
+worker repeats that task, and another worker replaces the lost one after a while.
 
-What is counted is what a scheduler does and holds: one step for each task that it takes in, makes ready,
-starts, sees finished or lost, and for each dependency that it ticks off.
+The steps of the scheduler are counted: one for each task that it receives, makes ready, starts, sees finished
+or lost, and one for each dependency that is fulfilled.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Cluster:
 
     Attributes:
         workers: how many, each doing one task at a time.
-        compute_seconds: a block's forwards, on average.
+        compute_seconds: seconds of a block's inferences, on average.
         join_seconds: adding margins, deciding, writing.
         spread: standard deviation of both, as a share.
         ahead: blocks submitted ahead of the assembly, for each worker.

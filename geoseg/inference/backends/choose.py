@@ -1,7 +1,7 @@
-"""Choose the backend that runs a network: the fastest installed, by a fixed rule, so that runs repeat.
+"""Choose the backend that runs a network: the fastest one installed, by a fixed rule.
 
-On a CPU of the x86-64 kind OpenVINO is faster than torch in fp32 and bf16, and alone has int8; ONNX Runtime,
-in fp32 only, comes last (docs/backends.md has the figures). On a GPU it is torch.
+On an x86-64 CPU, OpenVINO is faster than torch in fp32 and bf16, and it alone has int8; ONNX Runtime, in fp32
+only, comes last (docs/backends.md has the figures). On a GPU, torch is chosen.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _X86 = ("x86_64", "AMD64")
 def resolve_backend(
     backend: str, device: str, precision: str, *, has_torch: bool = True, elsewhere: bool = False
 ) -> tuple[str, str, str]:
-    """Choose what runs a network, where, and in which precision.
+    """Choose backend, device and precision.
 
     Args:
         backend: A key of ``BACKENDS``, or ``"auto"``.
         device: As for ``resolve_device``.
         precision: As for ``resolve_precision``.
         has_torch: Whether the model has weights for torch; a lone ONNX file has none.
-        elsewhere: Whether other machines compute: a GPU that is asked for by name is taken to be there, and
-            to compute in bf16.
+        elsewhere: Whether other machines compute: a GPU that is named is then assumed to exist, and to
+            compute in bf16.
 
     Returns:
         Backend, device and precision, none of them ``"auto"``.

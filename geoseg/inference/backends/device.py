@@ -1,8 +1,7 @@
-"""Find out what this machine computes on and in, without torch where that can be known.
+"""Resolve the device and the precision of this machine, without importing torch if possible.
 
-Importing torch takes a second and more; a run with a converted network on a CPU does without it. So the
-system is asked first: where it has no driver of an accelerator at all, or torch was built for none, torch
-could not use one.
+Importing torch takes a second or more, and a run with a converted network on a CPU does not need it. So check
+the system first: without the driver of an accelerator, or with a torch built for CPUs, there is none to use.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def resolve_device(device: str) -> str:
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """Choose a precision: ``"auto"`` is bf16 where the device computes in it natively, else fp32.
+    """Choose a precision: ``"auto"`` is bf16 if the device computes in it natively, else fp32.
 
     Raises:
         SettingsError: If the precision is unknown, or the device cannot run it.
@@ -69,7 +68,7 @@ def resolve_precision(precision: str, device: str) -> str:
 
 
 def has_bf16(device: str) -> bool:
-    """Whether a device computes in bf16 natively."""
+    """Tell whether a device computes in bf16 natively."""
     if device == "cpu" and (flags := _cpu_flags()):
         return bool(flags & _BF16_FLAGS)
     import torch
@@ -88,7 +87,7 @@ def has_bf16(device: str) -> bool:
 
 
 def _may_have_accelerator() -> bool:
-    """Whether torch could find an accelerator; False only where that is sure."""
+    """Tell whether torch may find an accelerator; False only if it certainly cannot."""
     return sys.platform == "darwin" or (_has_driver() and not _torch_is_for_cpus())
 
 
@@ -103,7 +102,7 @@ def _has_driver() -> bool:
 
 
 def _torch_is_for_cpus() -> bool:
-    """Whether the torch that is installed was built without accelerators: the usual one on Windows."""
+    """Tell whether the installed torch was built without accelerators, as is usual on Windows."""
     found = find_spec("torch")
     if found is None or found.origin is None:
         return False
@@ -116,7 +115,7 @@ def _torch_is_for_cpus() -> bool:
 
 @cache
 def _cpu_flags() -> frozenset[str]:
-    """What the processor can, as Linux names it; empty where the system does not say."""
+    """Return the processor's feature flags as Linux names them; empty if unknown."""
     try:
         lines = _CPU_INFO.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

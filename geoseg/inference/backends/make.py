@@ -1,4 +1,4 @@
-"""Make the backend that runs a model's network, at once or while the first pixels are read."""
+"""Create the backend that runs a model's network, at once or in the background."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from geoseg.models.conversion import ChipShape
 
 
 def make_backend(model: Model, settings: BackendSettings) -> Backend:
-    """Make the backend that runs ``model`` as ``settings`` say.
+    """Create the backend that runs a model with given settings.
 
     Raises:
         ModelError: If the backend cannot run the network.
@@ -36,7 +36,7 @@ def make_backend(model: Model, settings: BackendSettings) -> Backend:
 
 
 def begin_backend(model: Model, settings: BackendSettings) -> Backend:
-    """As ``make_backend``; on a CPU it is made in the background, and its first inference waits for it."""
+    """Create a backend; on a CPU do so in the background, and let the first inference wait for it."""
     if settings.device != "cpu":
         return make_backend(model, settings)
     return PendingBackend(
@@ -51,14 +51,14 @@ def begin_backend(model: Model, settings: BackendSettings) -> Backend:
 
 @dataclass(frozen=True)
 class PendingBackend:
-    """Make a backend in a thread of its own, and then be as good as that; see ``Backend``.
+    """A backend that is created in a background thread; see ``Backend``.
 
-    Loading a runtime and a network takes a while, and the first pixels can be read meanwhile. What is wrong
-    with the backend is raised by the first inference.
+    Loading a runtime and a network takes a while, in which the first pixels can be read. The first inference
+    raises an error that occurred in the thread.
 
     Attributes:
-        make: Makes the backend; nobody else may use its runtime meanwhile.
-        name: The backend's, as for all of these; they are known before it is made.
+        make: Creates the backend; no other thread may use its runtime meanwhile.
+        name: Name of the backend; like the other attributes, known before it is created.
         device: See ``name``; a CPU.
         precision: See ``name``.
         batch_size: See ``name``.
@@ -80,7 +80,7 @@ class PendingBackend:
         maker.shutdown(wait=False)
 
     def prepare_thread(self) -> None:
-        """Do nothing yet: the backend prepares each thread when its first inference comes."""
+        """Do nothing: each thread is prepared at its first inference."""
 
     def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network on one batch; shapes as in ``Backend.probabilities``."""

@@ -1,7 +1,7 @@
 """The ONNX Runtime backend: fp32 on a CPU, small to install; needs no torch.
 
-An inference computes on the thread that asks for it, alone: with the shape and the thread count fixed a
-network gives the same bits whatever the number of inferences in flight.
+An inference runs on the calling thread alone. With the shape and the thread count fixed, a network gives the
+same bits whatever the number of concurrent inferences.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class OnnxBackend:
 
     @property
     def batch_size(self) -> int:
-        """What the network was converted for."""
+        """Chips in a batch, as the network was converted."""
         return self.network.shape.batch
 
     def prepare_thread(self) -> None:
-        """Nothing: a session may be used from several threads."""
+        """Do nothing: a session may be used from several threads."""
 
     def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network on one batch; shapes as in ``Backend.probabilities``."""
@@ -64,7 +64,7 @@ class OnnxBackend:
         read_metadata(self.network.graph, "the converted network")
         import onnxruntime
 
-        onnxruntime.disable_telemetry_events()  # the builds for Windows would send some
+        onnxruntime.disable_telemetry_events()  # only the builds for Windows send any
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
@@ -73,7 +73,7 @@ class OnnxBackend:
             session = onnxruntime.InferenceSession(
                 self.network.graph, options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # its errors have no common base but Exception
+        except Exception as error:  # its errors have no other common base class
             reason = str(error).strip().splitlines()[0][:200]
             raise ModelError(
                 f"ONNX Runtime cannot run this network ({reason}); use --backend torch"

@@ -1,7 +1,7 @@
 """The OpenVINO backend: the fastest on a CPU, in fp32, bf16 or int8; needs no torch.
 
-There are as many streams as inferences in flight, each of one thread: with the shape and the thread count
-fixed a network gives the same bits whatever the number of streams.
+There are as many streams as concurrent inferences, each of one thread. With the shape and the thread count
+fixed, a network gives the same bits whatever the number of streams.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from geoseg.models.openvino_ir import import_openvino, read_network, resized
 from geoseg.models.sources import ONNX, OPENVINO
 from geoseg.system.cpu import cores
 
-# What int8 networks compute the rest in: the same everywhere, and faster than turning to bf16 and back.
+# int8 networks compute their other layers in fp32: the same on all machines, and faster than bf16.
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
@@ -54,17 +54,17 @@ class OpenVinoBackend:
         object.__setattr__(self, "_compiled", self._compile())
         object.__setattr__(self, "_tensor", import_openvino().Tensor)
         object.__setattr__(self, "_shape", tuple(self._compiled.output(OUTPUT).shape))
-        # The bindings look numpy up when they first see an array. Two threads that are both the first can
-        # wait for each other for ever, one with Python's lock, one with the bindings'. So it is done here.
+        # The bindings import numpy when they first see an array. Two threads that do so at once can deadlock,
+        # one with the GIL, the other with the lock of the bindings. So do it here.
         self._as_tensor(np.zeros(1, np.float32))
 
     @property
     def batch_size(self) -> int:
-        """What the network was converted for."""
+        """Chips in a batch, as the network was converted."""
         return self.network.shape.batch
 
     def prepare_thread(self) -> None:
-        """Give this thread a request of its own; an inference runs on one thread of OpenVINO's."""
+        """Create a request for this thread; its inferences run on one thread of OpenVINO."""
         self._local.request = self._compiled.create_infer_request()
 
     def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -73,7 +73,7 @@ class OpenVinoBackend:
             self.prepare_thread()
         given = dict(zip(INPUTS, (chips, np.array(self.temperature, np.float32)), strict=True))
         result = np.empty(self._shape, np.float32)
-        # OpenVINO writes into the array that is handed out; one of its own would have to be copied.
+        # OpenVINO writes into this array; an array of its own would have to be copied.
         self._local.request.set_tensor(OUTPUT, self._as_tensor(result))
         self._local.request.infer(given, share_inputs=True, share_outputs=True)
         return result
@@ -92,7 +92,7 @@ class OpenVinoBackend:
             "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
             "INFERENCE_NUM_THREADS": self.forwards,
             "NUM_STREAMS": self.forwards,
-            # Else it has one stream a core, however many are asked for, where a core runs two threads.
+            # Otherwise it limits streams to one per core, also where a core runs two threads.
             "ENABLE_HYPER_THREADING": True,
             # Streams bound to cores would crowd together when several runs share a machine.
             "ENABLE_CPU_PINNING": False,

@@ -21,11 +21,11 @@ class Backend(Protocol):
 
     @property
     def device(self) -> str:
-        """Where it runs: ``"cpu"``, ``"cuda:0"`` ..."""
+        """The device: ``"cpu"``, ``"cuda:0"`` ..."""
 
     @property
     def precision(self) -> str:
-        """What it computes in: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``."""
+        """The precision: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``."""
 
     @property
     def batch_size(self) -> int:
@@ -36,7 +36,7 @@ class Backend(Protocol):
         """How many inferences are worth having in flight at once."""
 
     def prepare_thread(self) -> None:
-        """Called once in each thread that will call ``probabilities``."""
+        """Prepare the calling thread; call it once in each thread that will call ``probabilities``."""
 
     def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network on one batch.

@@ -1,8 +1,7 @@
-"""The torch backend: bf16 where the processor has it, channels-last, one fixed shape of a batch.
+"""The torch backend: bf16 if the processor has it, channels-last, a fixed shape of batches.
 
-On a CPU every inference is one chip on one thread, and several run side by side: with the shape and the
-thread count fixed a network gives the same bits whatever the number of workers, and it is the fastest way as
-well.
+On a CPU every inference is one chip on one thread, and several run side by side. With the shape and the
+thread count fixed, a network gives the same bits whatever the number of workers; it is also the fastest way.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class TorchBackend:
     def __post_init__(self) -> None:
         import torch
 
-        if self.device.startswith("cuda"):  # fp32 means fp32: TF32 keeps ten bits of a number
+        if self.device.startswith("cuda"):  # fp32 is to mean fp32: TF32 keeps only ten bits of the mantissa
             torch.backends.cudnn.allow_tf32 = False
         self.network.eval().to(device=self.device, memory_format=torch.channels_last)
 
@@ -61,7 +60,7 @@ class TorchBackend:
         return cores() if self.device == "cpu" else 2
 
     def prepare_thread(self) -> None:
-        """Let this thread compute alone: the bits of an answer depend on its number of threads."""
+        """Make torch compute on the calling thread alone: results depend on the number of threads."""
         import torch
 
         torch.set_num_threads(1)
@@ -76,7 +75,7 @@ class TorchBackend:
         return result
 
     def on_device(self, chips: Tensor) -> Tensor:
-        """Run the network on one batch where the network is; shapes as in ``Backend.probabilities``.
+        """Run the network on one batch on its device; shapes as in ``Backend.probabilities``.
 
         Raises:
             RunError: If the device runs out of memory.
@@ -91,7 +90,7 @@ class TorchBackend:
         return DeviceSums(self.on_device, self.device, self.batch_size, grid, block, classes)
 
     def logits(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What ``probabilities`` is made of: float32 as large, not divided by the temperature.
+        """Return the logits of one batch, float32 of the same shape, not divided by the temperature.
 
         Raises:
             RunError: If the device runs out of memory.
@@ -108,7 +107,7 @@ class TorchBackend:
         return torch.from_numpy(chips).to(self.device, memory_format=torch.channels_last)
 
     def _infer(self, chips: Tensor) -> Tensor:
-        """Logits float32 (batch, classes, chip_size, chip_size) on the device."""
+        """Compute logits, float32 (batch, classes, chip_size, chip_size), on the device."""
         import torch
 
         rows, cols = chips.shape[-2:]

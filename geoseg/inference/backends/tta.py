@@ -1,7 +1,7 @@
-"""Augment at test time: predict a chip as it is, mirrored and turned, and average the answers.
+"""Test-time augmentation: average the probabilities of a chip over mirrored and rotated views.
 
-A network sees a mirrored field as a field too, but not with the same numbers; the mean over the symmetries of
-the square is steadier than any of them, and costs as many inferences.
+A network gives a mirrored field slightly different probabilities. The mean over the symmetries of the square
+is more stable than any one of them, and costs as many inferences.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ SYMMETRIES: dict[str, tuple[tuple[int, bool], ...]] = {
     "flips": ((0, False), (0, True), (2, False), (2, True)),
     "d4": tuple((turns, mirrored) for turns in range(4) for mirrored in (False, True)),
 }
-"""Name -> (quarter turns, mirrored left to right first): mirror images along both axes are ``flips``; with
-the quarter turns they are all eight symmetries of the square, the dihedral group D4."""
+"""Name to the (quarter turns, mirrored left to right first) of each view. ``flips`` mirrors along both axes;
+``d4`` has all eight symmetries of the square, the dihedral group D4."""
 
 
 @dataclass(frozen=True)
@@ -46,27 +46,27 @@ class SymmetricBackend:
 
     @property
     def name(self) -> str:
-        """The inner backend's."""
+        """That of the inner backend."""
         return self.inner.name
 
     @property
     def device(self) -> str:
-        """The inner backend's."""
+        """That of the inner backend."""
         return self.inner.device
 
     @property
     def precision(self) -> str:
-        """The inner backend's."""
+        """That of the inner backend."""
         return self.inner.precision
 
     @property
     def batch_size(self) -> int:
-        """The inner backend's."""
+        """That of the inner backend."""
         return self.inner.batch_size
 
     @property
     def forwards(self) -> int:
-        """The inner backend's."""
+        """That of the inner backend."""
         return self.inner.forwards
 
     def prepare_thread(self) -> None:
@@ -74,7 +74,7 @@ class SymmetricBackend:
         self.inner.prepare_thread()
 
     def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The mean over the symmetries, always added in the same order; shapes as in ``Backend``."""
+        """Average over the symmetries, summed in a fixed order; shapes as in ``Backend``."""
         total = np.zeros((), np.float32)
         for answer in each_view(self.inner.probabilities, chips, self.tta):
             total = total + answer
@@ -98,7 +98,7 @@ class SymmetricBackend:
 
 
 def _each_view_on_device(run: Callable[[Tensor], Tensor], chips: Tensor, tta: str) -> Iterator[Tensor]:
-    """As ``each_view``, for tensors."""
+    """Do as ``each_view``, for tensors."""
     for turns, mirrored in SYMMETRIES[tta]:
         seen = (chips.flip(-1) if mirrored else chips).rot90(turns, (-2, -1))
         answer = run(seen).rot90(-turns, (-2, -1))
@@ -106,10 +106,10 @@ def _each_view_on_device(run: Callable[[Tensor], Tensor], chips: Tensor, tta: st
 
 
 def each_view(run: Infer, chips: NDArray[np.float32], tta: str) -> Iterator[NDArray[np.float32]]:
-    """Give the answer for every view of a batch, turned and mirrored back.
+    """Yield the probabilities of every view of a batch, rotated and mirrored back.
 
     Args:
-        run: Gives the probabilities of a batch.
+        run: Returns the probabilities of a batch.
         chips: float32 (..., rows, columns), squares.
         tta: A key of ``SYMMETRIES``; the views come in its order.
     """

@@ -1,1 +1,1 @@
-"""A Cloud Optimized GeoTIFF that is compressed while its pixels come."""
+"""Write a Cloud Optimized GeoTIFF as a stream: tiles are compressed while pixels are still computed."""

@@ -1,6 +1,6 @@
-"""Make a Cloud Optimized GeoTIFF while its pixels come: tiles are compressed as soon as they are complete.
+"""Write a Cloud Optimized GeoTIFF as a stream: compress tiles as soon as they are complete.
 
-When the last pixel has come, all that is left to do is to make the header and to copy compressed tiles.
+After the last pixel, only the header has to be made and the compressed tiles have to be copied.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from geoseg.maps.cog.tiff import LEADER, TRAILER, cog_header
 from geoseg.maps.cog.tiles import Spool, directory_of
 
 CLASSIC_LIMIT = 2**32
-"""Bytes from which on a file must be a BigTIFF."""
+"""Size in bytes above which a file must be a BigTIFF."""
 _WAITING = 2
-"""Windows that may wait for the thread that compresses."""
+"""Windows that may wait for the compressing thread (back-pressure)."""
 _BATCH = 16
-"""Tiles that are compressed at once."""
+"""Tiles compressed at once."""
 
 
 class StreamedCog:
-    """Compress one raster in a thread of its own while it is written.
+    """Compress one raster in a background thread while it is written.
 
-    The bytes of the file depend on the pixels and the description alone. Errors of the thread are raised by
-    the next call.
+    The bytes of the file depend on the pixels and the description alone. The next call raises an error that
+    occurred in the thread.
 
     Args:
         shape: (rows, columns).
-        bands: Its bands.
-        halve: Makes overviews.
-        level: Of deflate, 1 to 9.
-        spool: Where compressed tiles wait; a file that is gone when this is closed.
-        describe: Sets georeferencing, nodata, palette, tags of an open rasterio dataset.
-        describe_overview: Sets what overviews have of these.
+        bands: Number of bands.
+        halve: Halves the resolution, for overviews.
+        level: Level of deflate, 1 to 9.
+        spool: File for compressed tiles; removed by ``close``.
+        describe: Sets georeferencing, nodata, palette and tags of an open rasterio dataset.
+        describe_overview: Sets those of them that an overview has too.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class StreamedCog:
         self._waiting: deque[Future[None]] = deque()
 
     def write(self, window: Window, pixels: Bytes) -> None:
-        """Hand over one window; no pixel may come twice.
+        """Submit one window; write no pixel twice.
 
         Args:
-            window: Its place in the raster.
-            pixels: uint8 (bands, rows, columns), not to be changed afterwards.
+            window: The window in the raster.
+            pixels: uint8 (bands, rows, columns); must not be changed afterwards.
 
         Raises:
             OSError: If the disk is full.
@@ -76,7 +76,7 @@ class StreamedCog:
         self._waiting.append(self._thread.submit(self._keep, self._pyramid.add(window, pixels)))
 
     def finish(self, target: Path) -> None:
-        """Write the file; pixels that never came are nodata.
+        """Write the file; pixels that were not written are nodata.
 
         Raises:
             OSError: If the disk is full.
@@ -91,7 +91,7 @@ class StreamedCog:
         self.close()
 
     def close(self) -> None:
-        """Give up: end the thread and remove what waits."""
+        """Stop the thread and remove the spool file."""
         self._thread.shutdown(cancel_futures=True)
         self._spool.close()
 

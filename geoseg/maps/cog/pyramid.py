@@ -1,6 +1,7 @@
-"""Put tiles of a raster and of its overviews together from windows that come in any order.
+"""Assemble the tiles of a raster and of its overviews from windows in any order.
 
-An overview has half the resolution: two by two pixels become one, the most frequent class or the mean value.
+Each overview has half the resolution: two by two pixels become one, the most frequent class or the mean
+value.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Tile:
 
     Attributes:
         level: 0 for the full resolution, then the overviews from large to small.
-        index: Its place in row order among the tiles of its level.
+        index: Its index in row order among the tiles of its level.
         pixels: uint8 (bands, ``TILE``, ``TILE``), nodata beyond the edges of the raster.
     """
 
@@ -39,21 +40,21 @@ class Tile:
 
 @dataclass(slots=True)
 class _Open:
-    """A tile that waits for pixels."""
+    """A tile that is not complete yet, and its number of missing pixels."""
 
     pixels: Bytes
     missing: int
 
 
 class Pyramid:
-    """Take windows of a raster, and give the tiles of all levels as soon as they are complete.
+    """Turn windows of a raster into complete tiles of all levels.
 
-    Only incomplete tiles are held, so that with windows in row order memory holds a row of tiles a level.
+    Only incomplete tiles are kept, so with windows in row order memory holds one row of tiles per level.
 
     Args:
         shape: (rows, columns) of the raster.
-        bands: Its bands.
-        halve: Makes overviews.
+        bands: Number of bands.
+        halve: Halves the resolution, for overviews.
     """
 
     def __init__(self, shape: tuple[int, int], bands: int, halve: Halve) -> None:
@@ -65,7 +66,7 @@ class Pyramid:
 
     @property
     def counts(self) -> list[int]:
-        """How many tiles each level has."""
+        """Number of tiles of each level."""
         return [done.size for done in self._done]
 
     def add(self, window: Window, pixels: Bytes, level: int = 0) -> Iterator[Tile]:
@@ -121,24 +122,24 @@ class Pyramid:
             yield from self.add(Window(place.row // 2, place.col // 2, height, width), half, level + 1)
 
     def _place(self, level: int, row: int, col: int) -> Window:
-        """The pixels of a tile that lie inside its level."""
+        """Return the window of a tile, cut to its level."""
         rows, cols = self.shapes[level]
         stop = min((row + 1) * TILE, rows), min((col + 1) * TILE, cols)
         return Window.from_bounds(row * TILE, col * TILE, *stop)
 
 
 def count_tiles(shape: tuple[int, int]) -> tuple[int, int]:
-    """How many tiles (down, across) cover a level."""
+    """Return how many tiles (down, across) cover a level."""
     return -(-shape[0] // TILE), -(-shape[1] // TILE)
 
 
 def is_empty(pixels: NDArray[np.uint8]) -> bool:
-    """Whether there is nothing but nodata."""
+    """Tell whether all pixels are nodata."""
     return bool(pixels.min() == NODATA)
 
 
 def shapes(shape: tuple[int, int], tile: int) -> list[tuple[int, int]]:
-    """(rows, columns) of a raster and of its overviews, down to the first that fits into one tile."""
+    """Return the shapes of a raster and of its overviews, down to the first that fits into one tile."""
     found = [shape]
     while max(found[-1]) > tile:
         rows, cols = found[-1]
@@ -147,7 +148,7 @@ def shapes(shape: tuple[int, int], tile: int) -> list[tuple[int, int]]:
 
 
 def halve_by_mode(pixels: Bytes) -> Bytes:
-    """The most frequent value of two by two; nodata does not count, the first to get there wins a tie."""
+    """Take the most frequent of two by two values; nodata does not count, and the first value wins a tie."""
     a, b, c, d = _quarters(pixels)
     result = a.copy()
     if pixels.max(initial=0) == NODATA:
@@ -162,7 +163,7 @@ def halve_by_mode(pixels: Bytes) -> Bytes:
 
 
 def halve_by_mean(pixels: Bytes) -> Bytes:
-    """The mean of two by two, rounded half up; nodata does not count."""
+    """Take the mean of two by two values, rounded half up; nodata does not count."""
     quarters = _quarters(pixels)
     total = np.zeros(quarters[0].shape, np.uint16)
     if pixels.max(initial=0) != NODATA:
@@ -181,11 +182,11 @@ def halve_by_mean(pixels: Bytes) -> Bytes:
 
 
 HALVE: dict[str, Halve] = {"MODE": halve_by_mode, "AVERAGE": halve_by_mean}
-"""GDAL's name of a resampling -> how it halves."""
+"""GDAL's name of a resampling to the function that halves the resolution."""
 
 
 def _quarters(pixels: Bytes) -> tuple[Bytes, Bytes, Bytes, Bytes]:
-    """Upper left, upper right, lower left and lower right of every two by two pixels."""
+    """Return the upper left, upper right, lower left and lower right of every two by two pixels."""
     upper, lower = pixels[:, 0::2], pixels[:, 1::2]
     a, b, c, d = (np.ascontiguousarray(row[:, :, i::2]) for row in (upper, lower) for i in (0, 1))
     return a, b, c, d

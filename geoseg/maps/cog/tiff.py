@@ -1,8 +1,8 @@
-"""Read TIFF directories as GDAL wrote them, and write them again with other offsets.
+"""Read the TIFF directories that GDAL wrote, and write them with other tile offsets, in the order of a COG.
 
-GDAL alone decides what the tags of a raster hold (georeferencing, palette, nodata, metadata); their bytes
-are taken over as they are. What a Cloud Optimized GeoTIFF adds is the order of things in the file: first all
-directories, then the tiles of the smallest overview, and so on to those of the full resolution.
+GDAL decides the content of all tags (georeferencing, palette, nodata, metadata); their bytes are copied. A
+Cloud Optimized GeoTIFF differs by its order: first all directories, then the tiles of the smallest overview,
+and so on to those of the full resolution.
 
 Layout of files: TIFF 6.0, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf; BigTIFF,
 https://libtiff.gitlab.io/libtiff/specification/bigtiff.html; what GDAL expects of a COG (the text after the
@@ -54,7 +54,7 @@ class Field:
 
     Attributes:
         kind: TIFF's number of its data type.
-        count: How many values.
+        count: Number of values.
         data: The values, little endian.
     """
 
@@ -63,17 +63,17 @@ class Field:
     data: bytes
 
     def numbers(self) -> NDArray[np.uint64]:
-        """The values of a tag of unsigned integers."""
+        """Return the values of a tag of unsigned integers."""
         return np.frombuffer(self.data, _NUMBERS[self.kind]).astype(np.uint64)
 
 
 Directory = dict[int, Field]
-"""Tag -> value."""
+"""Tag to value."""
 
 
 @dataclass(frozen=True)
 class _Form:
-    """How classic TIFF and BigTIFF differ: struct codes of counts and offsets."""
+    """The differences of classic TIFF and BigTIFF: struct codes of counts and offsets."""
 
     magic: bytes
     n_entries: str
@@ -90,7 +90,7 @@ _BIG = _Form(struct.pack("<2sHHH", b"II", 43, 8, 0), "<Q", "<Q", _LONG8)
 
 
 def read_directory(file: memoryview) -> Directory:
-    """Read the first directory of a little-endian TIFF that is in memory."""
+    """Read the first directory of a little-endian TIFF in memory."""
     form = _BIG if file[2] == 43 else _CLASSIC
     (at,) = struct.unpack_from(form.number, file, len(form.magic))
     (count,) = struct.unpack_from(form.n_entries, file, at)
@@ -107,10 +107,10 @@ def read_directory(file: memoryview) -> Directory:
 
 
 def cog_header(directories: Sequence[Directory], sizes: Sequence[NDArray[np.int64]], *, big: bool) -> bytes:
-    """Write everything of a COG before its tiles.
+    """Build the part of a COG before its tiles.
 
-    The tiles follow from the last directory's to the first one's, in row order, each in its four bytes before
-    and after.
+    The tiles must follow from the last directory's to the first one's, in row order, each between its leader
+    and its trailer of four bytes.
 
     Args:
         directories: The full resolution's, then the overviews' from large to small.
@@ -151,7 +151,7 @@ def _header(
 
 
 def _directory(fields: Directory, at: int, form: _Form, *, last: bool) -> bytes:
-    """A directory that begins at a place of the file, and after it the values that do not fit in."""
+    """Build a directory at an offset of the file, followed by the values that do not fit into its entries."""
     length = struct.calcsize(form.n_entries) + len(fields) * (4 + 2 * form.word) + form.word
     entries, values = [struct.pack(form.n_entries, len(fields))], b""
     for tag in sorted(fields):

@@ -1,8 +1,8 @@
-"""Compress tiles with GDAL, and keep them in a spool file until the file they belong to is written.
+"""Compress tiles with GDAL, and keep them in a spool file until the raster is written.
 
-GDAL compresses with libdeflate, up to three times faster than Python's zlib, but gives compressed bytes only
-as part of a file: one is made in memory, tiles side by side, and they are cut out of it. The bytes of a tile
-depend on its pixels alone, not on its neighbours there.
+GDAL compresses with libdeflate, up to three times faster than Python's zlib, but only into a file. So tiles
+are written side by side into a TIFF in memory, and their compressed bytes are cut out of it. The bytes of a
+tile depend on its pixels alone, not on its neighbours in that file.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _SOMEWHERE = Affine(1, 0, 1, 0, -1, 0)  # rasterio warns of files without a tran
 
 
 def profile(shape: tuple[int, int], bands: int, level: int) -> dict[str, Any]:
-    """Say how GDAL writes a raster of our tiles.
+    """Return the rasterio profile of a raster of our tiles.
 
     Args:
         shape: (rows, columns).
-        bands: Its bands.
-        level: Of deflate, 1 to 9.
+        bands: Number of bands.
+        level: Level of deflate, 1 to 9.
     """
     return {
         "driver": "GTiff",
@@ -50,12 +50,12 @@ def profile(shape: tuple[int, int], bands: int, level: int) -> dict[str, Any]:
 
 
 def directory_of(shape: tuple[int, int], bands: int, describe: Callable[[Any], None]) -> Directory:
-    """Have GDAL write the tags of a raster; nothing but its description is made.
+    """Let GDAL write the tags of a raster without pixels, and read them back.
 
     Args:
         shape: (rows, columns).
-        bands: Its bands.
-        describe: Is given the open rasterio dataset to set georeferencing, palette and the like.
+        bands: Number of bands.
+        describe: Sets georeferencing, palette and so on of the open rasterio dataset.
     """
     with MemoryFile() as memory:
         with memory.open(**profile(shape, bands, 1), sparse_ok=True, bigtiff="no") as dataset:
@@ -69,7 +69,7 @@ def compress(tiles: Sequence[Bytes], level: int) -> list[bytes]:
 
     Args:
         tiles: uint8 (bands, ``TILE``, ``TILE``) each.
-        level: Of deflate, 1 to 9.
+        level: Level of deflate, 1 to 9.
     """
     shape = TILE, TILE * len(tiles)
     with MemoryFile() as memory:
@@ -83,13 +83,13 @@ def compress(tiles: Sequence[Bytes], level: int) -> list[bytes]:
 
 
 class Spool:
-    """Keep compressed tiles of all levels in one file, in the order in which they were finished.
+    """The compressed tiles of all levels in one temporary file, in the order in which they were added.
 
     Args:
-        path: The file; made now.
+        path: The file, which is created.
         bands: Bands of a tile.
-        level: Of deflate, 1 to 9.
-        counts: How many tiles each level of the raster has.
+        level: Level of deflate, 1 to 9.
+        counts: Number of tiles of each level of the raster.
     """
 
     def __init__(self, path: Path, bands: int, level: int, counts: Sequence[int]) -> None:
@@ -99,14 +99,14 @@ class Spool:
         self._end = 0
         self.sizes: list[NDArray[np.int64]] = []
         self._starts: list[NDArray[np.int64]] = []
-        # Tiles without a valid pixel are all alike: kept once, and it stands for those that never come.
+        # All tiles without a valid pixel are equal, so one is stored, also for tiles that are never added.
         size, start = self._append(compress([np.full((bands, TILE, TILE), NODATA, np.uint8)], level)[0])
         for count in counts:
             self.sizes.append(np.full(count, size, np.int64))
             self._starts.append(np.full(count, start, np.int64))
 
     def add(self, tiles: Sequence[Tile]) -> None:
-        """Compress and keep tiles."""
+        """Compress tiles and store them."""
         held = [tile for tile in tiles if not is_empty(tile.pixels)]
         if not held:
             return
@@ -116,7 +116,7 @@ class Spool:
             sizes[tile.index], starts[tile.index] = self._append(data)
 
     def copy(self, target: Path, header: bytes) -> None:
-        """Write a file: a header, then the tiles from the last level's to the first one's, in row order."""
+        """Write the raster: a header, then the tiles from the last level to the first, in row order."""
         self._file.flush()
         with target.open("wb") as file:
             file.write(header)
@@ -132,7 +132,7 @@ class Spool:
         self._path.unlink(missing_ok=True)
 
     def _append(self, data: bytes) -> tuple[int, int]:
-        """Keep a compressed tile; its size, and where it begins with its leader."""
+        """Store a compressed tile; return its size and the offset of its leader."""
         start = self._end
         self._file.write(len(data).to_bytes(LEADER, "little") + data + data[-TRAILER:])
         self._end += len(data) + LEADER + TRAILER
@@ -140,7 +140,7 @@ class Spool:
 
 
 def _runs(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """(start, length) of pieces that follow each other, those that also lie so in the file joined."""
+    """Return (start, length) of the ranges to copy in order, adjacent ranges joined."""
     breaks = np.flatnonzero(starts[1:] != starts[:-1] + lengths[:-1]) + 1
     first = np.concatenate([[0], breaks])
     return list(zip(starts[first].tolist(), np.add.reduceat(lengths, first).tolist(), strict=True))

@@ -1,1 +1,1 @@
-"""Simpler and rounder borders that stay a valid coverage."""
+"""Simplify and smooth the borders between polygons; the polygons stay a valid coverage."""

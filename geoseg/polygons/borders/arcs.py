@@ -1,11 +1,11 @@
-"""The borders of a map, each once: arcs from junction to junction.
+"""Cut the borders of a map into arcs, from junction to junction; two polygons share each arc.
 
-A *junction* is a corner where more than two boundaries meet, or where two patches touch diagonally. Between
-junctions the same two polygons lie left and right of a border all along, so what is done to an arc is done
-to both alike. A ring without a junction (an island in one other polygon) is an arc that ends where it begins.
+A *junction* is a corner where more than two boundaries meet, or where two patches touch diagonally. Along an
+arc the same two polygons lie on the left and right, so a change of the arc changes both alike. A ring without
+a junction (an island in one other polygon) is an arc that ends where it begins.
 
-An arc is known by the half-edges it leaves its two ends by. The lower of the two is its key and says in which
-direction it is read, so nothing about an arc depends on the polygon it was met in, or on blocks.
+The half-edges by which an arc leaves its two ends identify it. The lower one is its key and sets the
+direction in which it is read. So an arc does not depend on the polygon in which it was found, nor on blocks.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts, spread
 from geoseg.polygons.table.rows import Polygons
 from geoseg.polygons.trace.rings import EAST, NORTH, SOUTH, WEST
+from geoseg.raster.ragged import group_starts, index_ranges
 
 _ROW_SHIFT = 33
-"""An end is known by row, column and direction in one integer: row << 33 | column << 2 | direction."""
+"""The key of an end is row << 33 | column << 2 | direction."""
 PORTION = 2**20
-"""Places looked up at once."""
+"""Vertices processed at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lines:
-    """Polylines one after the other.
+    """Polylines, one after the other.
 
     Attributes:
         points: Row and column of the vertices, int32 (vertices, 2).
-        sizes: Vertices of each line, at least two, int64.
+        sizes: Number of vertices of each line, at least two, int64.
     """
 
     points: NDArray[np.int32]
@@ -59,11 +59,11 @@ class Lines:
     def take(self, chosen: NDArray[np.integer]) -> Lines:
         """Keep only the chosen lines, in the order given."""
         sizes = self.sizes[chosen]
-        return Lines(self.points.take(spread(self.starts[chosen], sizes), axis=0), sizes)
+        return Lines(self.points.take(index_ranges(self.starts[chosen], sizes), axis=0), sizes)
 
     @staticmethod
     def join(parts: list[Lines]) -> Lines:
-        """Join the lines of several sets."""
+        """Concatenate several sets of lines."""
         return Lines(
             np.concatenate([part.points for part in parts]), np.concatenate([part.sizes for part in parts])
         )
@@ -71,19 +71,19 @@ class Lines:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arcs:
-    """The arcs of a map, by ascending key, and how its rings are made of them.
+    """The arcs of a map, by ascending key, and the arcs of which each ring consists.
 
     Attributes:
-        tails: Key of the end each arc begins at, int64.
-        heads: Key of the end it leads to, int64; the same as ``tails`` for a ring without a junction.
-        first: Where its first vertex is stored, int64.
-        sizes: Its vertices, int64.
-        last: The last stored vertex of the ring it was met in (equal to that ring's first), int64.
-        loop: Vertices of that ring but for the last, int64.
+        tails: Key of the end at which each arc begins, int64.
+        heads: Key of its other end, int64; equal to ``tails`` for a ring without a junction.
+        first: Index of its first stored vertex, int64.
+        sizes: Number of its vertices, int64.
+        last: Index of the last stored vertex of the ring that holds it (equal to that ring's first), int64.
+        loop: Number of vertices of that ring without the last one, int64.
         backwards: Whether it is stored against its direction.
-        parts: How many arcs each ring has, int64; rings in the order in which they are stored.
-        arc: Arc of each part, ring by ring, int32.
-        against: Whether the ring runs along it against its direction.
+        parts: Number of arcs of each ring, int64; rings in the order in which they are stored.
+        arc: Index of the arc of each part, ring by ring, int32.
+        against: Whether the ring follows that arc against its direction.
         file: The stored vertices, int32 pairs of row and column.
     """
 
@@ -108,13 +108,9 @@ class Arcs:
         return np.asarray(self.tails == self.heads)
 
     def read(self, chosen: NDArray[np.integer]) -> Lines:
-        """Read the chosen arcs as they were traced, in pixels.
-
-        Args:
-            chosen: Indices of arcs.
-        """
+        """Read the chosen arcs as they were traced, in pixels."""
         sizes = self.sizes[chosen]
-        at = spread(self.first[chosen], sizes)
+        at = index_ranges(self.first[chosen], sizes)
         past = at - np.repeat(self.last[chosen], sizes)
         np.subtract(at, np.repeat(self.loop[chosen], sizes), out=at, where=past > 0)
         turned = self.backwards[chosen]
@@ -127,12 +123,12 @@ class Arcs:
 
 
 def stored_vertices(file: IO[bytes]) -> NDArray[np.int32]:
-    """Map the vertices of a file, read when they are looked at: int32 (vertices, 2)."""
+    """Map the vertices of a file into memory, int32 (vertices, 2); pages are read on access."""
     return np.memmap(file, dtype=np.int32, mode="r").reshape(-1, 2)
 
 
 def end_position(keys: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Decode row and column of the ends with these keys, in pixels."""
+    """Decode the keys of ends to rows and columns, in pixels."""
     columns = (keys >> 2) & (2 ** (_ROW_SHIFT - 2) - 1)
     return (keys >> _ROW_SHIFT).astype(np.int32), columns.astype(np.int32)
 
@@ -141,10 +137,10 @@ def cut_arcs(polygons: Polygons) -> Arcs:
     """Cut the rings of all polygons of a map at the junctions.
 
     Args:
-        polygons: All polygons of the map (none left out), traced with junctions, at least one.
+        polygons: All polygons of the map, traced with junctions; at least one.
 
     Returns:
-        Every arc once.
+        Every arc, once.
     """
     sizes = polygons.ring_sizes
     begins = group_starts(sizes)
@@ -155,20 +151,20 @@ def cut_arcs(polygons: Polygons) -> Arcs:
     del flags
     low = np.searchsorted(at, begins)
     counts = np.diff(low, append=at.size)
-    plain = np.flatnonzero(counts == 0)  # rings without a junction are one part that begins where they begin
+    plain = np.flatnonzero(counts == 0)  # a ring without a junction is one part, from its first vertex
     at = np.insert(at, low[plain], begins[plain])
     counts[plain] = 1
     lows = group_starts(counts)
 
     ring = np.repeat(np.arange(sizes.size), counts)
     leaving, arriving = _end_keys(polygons.file, at, begins[ring], ends[ring])
-    following = spread(lows, counts) + 1
+    following = index_ranges(lows, counts) + 1
     following[lows + counts - 1] = lows
     tails, heads = leaving, arriving[following]
     del arriving
     heads[lows[plain]] = tails[lows[plain]] | SOUTH
     backwards = heads < tails
-    backwards[lows[plain]] = (tails[lows[plain]] & 3) != SOUTH  # an island's outline starts to the south
+    backwards[lows[plain]] = (tails[lows[plain]] & 3) != SOUTH  # an island's arc leaves its start southwards
     tails[lows[plain]] |= SOUTH
     lengths = at[following] - at + 1
     del following
@@ -192,7 +188,7 @@ def cut_arcs(polygons: Polygons) -> Arcs:
 
 
 def _first_met(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Find where each key comes first, by ascending key; and which of them each is."""
+    """Find the distinct keys, ascending: the index at which each first occurs, and the number of each key."""
     order = np.argsort(keys, kind="stable")
     new = np.ones(keys.size, dtype=bool)
     new[1:] = np.diff(keys[order]) != 0
@@ -204,13 +200,13 @@ def _first_met(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
 def _end_keys(
     file: IO[bytes], at: NDArray[np.int64], begins: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Keys of the ends at stored vertices: by the way a ring goes on, and by the way it came.
+    """Compute the keys of ends at stored vertices: in the ring's direction, and against it.
 
     Args:
-        file: Stored vertices.
-        at: The vertices, none of them the last of its ring.
-        begins: First vertex of the ring of each.
-        ends: Last vertex of that ring.
+        file: The stored vertices.
+        at: Indices of the vertices at which rings are cut, none of them the last of its ring.
+        begins: Index of the first vertex of the ring of each.
+        ends: Index of the last vertex of that ring.
     """
     vertices = stored_vertices(file)
     leaving = np.empty(at.size, dtype=np.int64)
@@ -226,7 +222,7 @@ def _end_keys(
 
 
 def _directions(way: NDArray[np.int32]) -> NDArray[np.int8]:
-    """Find the direction of steps along rows or columns, given as differences of row and column."""
+    """Return the direction of steps along rows or columns, given as differences of row and column."""
     level = np.where(way[:, 1] > 0, EAST, WEST)
     upright = np.where(way[:, 0] > 0, SOUTH, NORTH)
     return np.where(way[:, 0] == 0, level, upright).astype(np.int8)

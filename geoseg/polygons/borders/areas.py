@@ -1,4 +1,4 @@
-"""Lines moved a little so that what lies on either side of them keeps its area."""
+"""Shift the vertices of lines slightly, so that the areas on both sides of a line are kept."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _ROUNDS = 3
 
 
 def doubled_areas(lines: Lines) -> NDArray[np.int64]:
-    """Compute twice the signed area between each line and the straight way from its end to its beginning.
+    """Compute twice the signed area between each line and the chord from its end to its beginning.
 
-    Exact; the shoelace formula, with rows for x and columns for y.
+    The shoelace formula in integers, exact, with rows for x and columns for y.
     """
     starts, sizes = lines.starts, lines.sizes
     away = lines.points.astype(np.int64)
@@ -27,19 +27,19 @@ def doubled_areas(lines: Lines) -> NDArray[np.int64]:
 def keep_areas(
     lines: Lines, wanted: NDArray[np.int64], fixed: NDArray[np.bool_], limits: NDArray[np.float64]
 ) -> tuple[Lines, NDArray[np.float64]]:
-    """Move the inner vertices of lines, each as little as can be, until the areas beside them are as wanted.
+    """Shift the inner vertices of lines as little as possible, so that the lines enclose given areas.
 
-    Of all moves that change an area by a given amount, those along its derivatives are the shortest.
+    The shortest move that changes an area by a given amount follows the gradient of the area.
 
     Args:
         lines: Lines in steps.
-        wanted: Doubled area beside each.
-        fixed: Vertices that stay where they are, besides the ends of lines.
-        limits: The farthest that a vertex of each line may be moved, in steps; the area is then only
-            approached.
+        wanted: Doubled area that each line is to enclose with its chord.
+        fixed: Vertices to leave in place; the ends of lines always stay.
+        limits: Largest shift allowed for a vertex of each line, in steps; if it is too small, the area is
+            only approached.
 
     Returns:
-        The lines, again in whole steps; how far the vertices of each were moved at most, in steps.
+        The lines, in whole steps; the largest shift of a vertex of each, in steps.
     """
     starts, sizes = lines.starts, lines.sizes
     slopes = _derivatives(lines.points)
@@ -57,7 +57,7 @@ def keep_areas(
     some = total > 0
     divisor = np.where(some, total, 1.0)
     share = np.where(some, missing / divisor, 0.0)
-    for _ in range(_ROUNDS):  # the area is quadratic in the share; the square is small
+    for _ in range(_ROUNDS):  # fixed-point iteration: the quadratic term is small
         share = np.where(some, (missing - share * share * bend) / divisor, 0.0)
     most = np.divide(limits, longest, out=np.zeros_like(longest), where=longest > 0)
     share = np.clip(share, -most, most)
@@ -66,7 +66,7 @@ def keep_areas(
 
 
 def _derivatives(points: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Of the doubled area with respect to row and column of each vertex but the ends."""
+    """Differentiate the doubled area by the row and column of each vertex except the first and last."""
     slopes = np.zeros(points.shape, dtype=np.int64)
     slopes[1:-1, 0] = points[2:, 1].astype(np.int64) - points[:-2, 1]
     slopes[1:-1, 1] = points[:-2, 0].astype(np.int64) - points[2:, 0]

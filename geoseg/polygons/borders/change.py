@@ -1,8 +1,8 @@
-"""Simpler and rounder borders for a whole map: what ``--simplify`` and ``--smooth-borders`` do.
+"""Simplify and smooth the borders of a whole map: ``--simplify`` and ``--smooth-borders``.
 
-Borders are moved, not polygons: a border that two polygons share is changed once, so there is no gap and no
-overlap. Junctions stay where they are. Nothing depends on the order of work or on blocks: positions are
-integers, and every round of changes is decided by the borders as they were before it.
+A border that two polygons share is changed once, so there are no gaps and no overlaps. Junctions stay in
+place. The result does not depend on the order of work or on blocks: positions are integers, and every round
+of changes depends only on the borders before it.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from numpy.typing import NDArray
 
 from geoseg.errors import SettingsError
 from geoseg.polygons.borders.arcs import Arcs, cut_arcs, end_position
-from geoseg.polygons.borders.clashes import Junctions
+from geoseg.polygons.borders.find_clashes import Junctions
 from geoseg.polygons.borders.options import BorderOptions
+from geoseg.polygons.borders.resolve_clashes import change_arcs
 from geoseg.polygons.borders.rings import rebuild
-from geoseg.polygons.borders.rounds import settle
 from geoseg.polygons.borders.simplify_arcs import Simplifier
 from geoseg.polygons.borders.smooth_arcs import Smoother
-from geoseg.polygons.ragged import spread
 from geoseg.polygons.table.rows import Polygons
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.progress import Progress
+from geoseg.raster.ragged import index_ranges
 from geoseg.units import Length
 
 LEAST = Length(0.75, True)
-"""The tolerance by which borders are simplified before they are smoothed, where none is given."""
+"""Tolerance for simplifying borders before smoothing, if none is given."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BorderChange:
-    """What became of the borders of a map.
+    """How the borders of a map were changed.
 
     Attributes:
-        moved: No point of a border was moved farther than this, in pixels or metres.
-        in_pixels: Whether ``moved`` counts pixels; else metres.
-        vertices_before: Vertices of all polygons before.
-        vertices: Vertices of all polygons.
+        moved: Upper bound on how far any point of a border was moved, in pixels or metres.
+        in_pixels: Whether ``moved`` is in pixels; else in metres.
+        vertices_before: Number of vertices of all polygons before the change.
+        vertices: Number of vertices afterwards.
         pixels: Area of every polygon in pixels, float64.
     """
 
@@ -57,12 +57,12 @@ def change_borders(
     """Change the borders of all polygons of a map.
 
     Args:
-        polygons: All polygons of the map, none left out, traced with junctions.
-        borders: What to do.
-        folder: Where vertices wait in a nameless temporary file; None for the system's place.
+        polygons: All polygons of the map, traced with junctions.
+        borders: How to change them.
+        folder: Folder for a temporary file of vertices; None for the system's.
 
     Returns:
-        The same polygons with new borders, areas and perimeters; and what was changed.
+        The same polygons with new borders, areas and perimeters; and a summary of the change.
 
     Raises:
         SettingsError: If the tolerance is in metres and the map has no size on the Earth.
@@ -83,12 +83,12 @@ def change_borders(
     metres = _scale(arcs, polygons)
     scale = np.ones_like(metres) if tolerance.in_pixels else metres
     smaller = _smaller_polygons(arcs, polygons)
-    shapes = settle(Simplifier(arcs, polygons.shape, tolerance.amount, scale, smaller), junctions)
+    shapes = change_arcs(Simplifier(arcs, polygons.shape, tolerance.amount, scale, smaller), junctions)
     moved = shapes.moved
     if borders.rounds:
         reach = max(tolerance.amount, 2.0 * float(scale.max()))
         smoother = Smoother(shapes.lines, arcs.islands, polygons.shape, borders.rounds, reach, scale)
-        shapes = settle(smoother, junctions)
+        shapes = change_arcs(smoother, junctions)
         moved = moved + shapes.moved
     new, pixels = rebuild(polygons, arcs, shapes.lines, folder)
     if tolerance.in_pixels:
@@ -100,16 +100,16 @@ def change_borders(
 def change_table(
     table: PolygonTable, borders: BorderOptions, folder: Path, progress: Progress
 ) -> tuple[PolygonTable, dict[str, Any] | None]:
-    """Change the borders of a map and say what that did.
+    """Change the borders of a map, and summarise the change for the report.
 
     Args:
-        table: All polygons of the map, traced with junctions if ``borders`` ask for a change.
-        borders: What to do.
-        folder: Where vertices wait in a nameless temporary file.
-        progress: Is told one line.
+        table: All polygons of the map; traced with junctions if ``borders`` ask for a change.
+        borders: How to change them.
+        folder: Folder for a temporary file of vertices.
+        progress: Receives a line that sums up the change.
 
     Returns:
-        The table with the new borders; and what the report says of them, None if nothing was done.
+        The table with the new borders; and the report's entry, None if there was nothing to do.
     """
     if not borders:
         return table, None
@@ -122,17 +122,17 @@ def change_table(
 
 
 def _scale(arcs: Arcs, polygons: Polygons) -> NDArray[np.float64]:
-    """Metres a row and a column at each arc; 1 where the map has no size on the Earth."""
+    """Return the metres per row and per column at each arc; 1 if the map has no size on the Earth."""
     if polygons.pixel_sizes is None:
         return np.ones((len(arcs), 2))
     return polygons.pixel_sizes.metres_at(np.stack(end_position(arcs.tails), axis=1).astype(np.float64))
 
 
 def _smaller_polygons(arcs: Arcs, polygons: Polygons) -> NDArray[np.int64]:
-    """Pixels of the smaller polygon beside each arc, int64."""
+    """Return the number of pixels of the smaller polygon beside each arc, int64."""
     columns = polygons.columns
     pixels = np.empty(polygons.ring_sizes.size, dtype=np.int64)
-    pixels[spread(columns.first_ring, columns.rings)] = np.repeat(columns.pixels, columns.rings)
+    pixels[index_ranges(columns.first_ring, columns.rings)] = np.repeat(columns.pixels, columns.rings)
     smaller = np.full(len(arcs), np.iinfo(np.int64).max)
     np.minimum.at(smaller, arcs.arc, np.repeat(pixels, arcs.parts))
     return smaller
@@ -141,7 +141,7 @@ def _smaller_polygons(arcs: Arcs, polygons: Polygons) -> NDArray[np.int64]:
 def _describe(
     table: PolygonTable, new: PolygonTable, borders: BorderOptions, change: BorderChange
 ) -> dict[str, Any]:
-    """Vertices, the farthest move, and what every class gained or lost."""
+    """Summarise the change for the report: vertices, the farthest move, and the area change of each class."""
     columns, before, after = table.polygons.load().columns, table.areas_ha(), new.areas_ha()
     classes: list[dict[str, Any]] = []
     for item in table.legend:
@@ -172,13 +172,13 @@ def _line(content: dict[str, Any]) -> str:
     count, asked = content["vertices"], content["simplify"]
     if 0 < count == content["vertices_before"] and asked and not content["smooth_borders"]:
         return (
-            f"borders: --simplify {asked} leaves all {count:,} vertices; staircases of pixels become lines "
-            "from 0.75 pixels on, as with 2px"
+            f"borders: --simplify {asked} removes none of the {count:,} vertices; to turn staircases of "
+            "pixels into lines, use at least 0.75 pixels, as in 2px"
         )
     unit = "px" if "moved_at_most_px" in content else "m"
     line = (
         f"borders: {content['vertices_before']:,} vertices became {count:,}; "
-        f"no point moved more than {content[f'moved_at_most_{unit}']:.1f} {unit}"
+        f"no point moved by more than {content[f'moved_at_most_{unit}']:.1f} {unit}"
     )
     if not content["classes"]:
         return line

@@ -1,4 +1,4 @@
-"""``BorderOptions``: what ``--simplify`` and ``--smooth-borders`` ask for."""
+"""Options of ``--simplify`` and ``--smooth-borders``: how the borders of polygons are changed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class BorderOptions:
     """How the borders of a map are changed; by default they stay as they are.
 
     Attributes:
-        tolerance: No point of a border is moved farther than this by simplifying; None for no simplifying
-            beyond the middles of the sides of staircases.
-        rounds: How often corners are cut afterwards.
+        tolerance: Farthest that simplifying may move a point of a border; None to replace only the
+            staircases of pixels.
+        rounds: How often to cut corners afterwards.
     """
 
     tolerance: Length | None = None
@@ -30,14 +30,14 @@ class BorderOptions:
 
     @classmethod
     def read(cls, simplify: str | None, smooth_borders: int | None) -> BorderOptions:
-        """Read what the user wrote.
+        """Parse the two options.
 
         Args:
-            simplify: Tolerance: ``"10m"`` or ``"2px"``.
-            smooth_borders: How often corners are cut.
+            simplify: Tolerance, as in ``"10m"`` or ``"2px"``; or None.
+            smooth_borders: How often to cut corners; or None.
 
         Raises:
-            SettingsError: If one of them cannot be used.
+            SettingsError: If a value is wrong.
         """
         rounds = smooth_borders or 0
         if not 0 <= rounds <= MAX_ROUNDS:
@@ -50,18 +50,19 @@ class BorderOptions:
 
     @property
     def in_metres(self) -> bool:
-        """Whether they need a map that has a size on the Earth."""
+        """Whether the tolerance is in metres, so that the map must have a size on the Earth."""
         return self.tolerance is not None and not self.tolerance.in_pixels
 
     def check(self, polygons: Path | None, scene: Scene) -> None:
-        """Refuse before a prediction what could not be done after it.
+        """Check the options before a prediction begins.
 
         Args:
-            polygons: Where the polygons go, if any are asked for.
-            scene: What is mapped.
+            polygons: File for the polygons, or None.
+            scene: The scene to map.
 
         Raises:
-            SettingsError: If no polygons are asked for, or the tolerance is in metres and the scene has none.
+            SettingsError: If there is no file for polygons, or the tolerance is in metres and the scene has
+                no size on the Earth.
         """
         if not self:
             return
@@ -77,14 +78,14 @@ class BorderOptions:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Give the settings as the report holds them."""
+        """Return the report's entry."""
         return {
             "simplify": None if self.tolerance is None else str(self.tolerance),
             "smooth_borders": self.rounds,
         }
 
     def tags(self) -> dict[str, str]:
-        """Give what changed borders add to the provenance of polygons."""
+        """Return the metadata that changed borders add to a table."""
         found = {}
         if self.tolerance is not None:
             found["GEOSEG_SIMPLIFY"] = str(self.tolerance)

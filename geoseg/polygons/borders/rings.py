@@ -1,4 +1,4 @@
-"""From simplified arcs back to polygons: their rings, areas and perimeters."""
+"""Rebuild polygons from changed arcs: their rings, areas and perimeters."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import RunError
+from geoseg.files import scratch_file
 from geoseg.polygons.borders.arcs import Arcs, Lines
 from geoseg.polygons.borders.areas import doubled_areas
 from geoseg.polygons.borders.staircases import STEPS
-from geoseg.polygons.ragged import group_starts, spread
-from geoseg.polygons.table.rows import Polygons, scratch_file
+from geoseg.polygons.table.rows import Polygons
 from geoseg.raster.pixel_sizes import PixelSizes
+from geoseg.raster.ragged import group_starts, index_ranges
 
 PORTION = 2**19
-"""Vertices of rings put together at once."""
+"""Vertices of rings assembled at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rings:
-    """Rings made of arcs, written to a file.
+    """Rings assembled from arcs, in a file.
 
     Attributes:
-        sizes: Vertices of each ring, the first repeated at the end, int64.
-        areas: Doubled area of each in steps, positive for exteriors and negative for holes, int64.
+        sizes: Number of vertices of each ring, the first one repeated at the end, int64.
+        areas: Doubled area of each in squared steps, positive for exteriors, negative for holes, int64.
         file: The vertices in steps, int32 pairs of row and column.
     """
 
@@ -40,16 +41,16 @@ class _Rings:
 def rebuild(
     polygons: Polygons, arcs: Arcs, lines: Lines, folder: Path | None
 ) -> tuple[Polygons, NDArray[np.float64]]:
-    """Build the polygons of a map with other borders.
+    """Rebuild the polygons of a map with changed borders.
 
-    Area becomes the planar area times what a planar pixel of that polygon measured; the perimeter is that of
-    the new exterior, measured where it is.
+    The new area is the planar area times the mean ellipsoidal area of the polygon's pixels. The new perimeter
+    is measured on the ellipsoid along the new exterior.
 
     Args:
         polygons: All polygons of the map.
         arcs: Their arcs.
         lines: The new line of each arc, in steps.
-        folder: Where vertices wait in a nameless temporary file; None for the system's place.
+        folder: Folder for a temporary file of vertices; None for the system's.
 
     Returns:
         The polygons in the same order; and the area of each in planar pixels, float64.
@@ -59,7 +60,7 @@ def rebuild(
     """
     rings = _write_rings(arcs, lines, folder)
     columns = polygons.columns
-    members = spread(columns.first_ring, columns.rings)
+    members = index_ranges(columns.first_ring, columns.rings)
     firsts = group_starts(columns.rings)
     exterior = np.zeros(members.size, dtype=bool)
     exterior[firsts] = True
@@ -88,7 +89,7 @@ def rebuild(
 
 
 def line_lengths(lines: Lines, pixel_sizes: PixelSizes) -> NDArray[np.int64]:
-    """Length of each line in the unit of the pixel sizes."""
+    """Measure each line on the ellipsoid, in the unit of the pixel sizes."""
     heads = np.ones(len(lines.points), dtype=bool)
     heads[lines.starts] = False
     at = np.flatnonzero(heads)
@@ -113,8 +114,8 @@ def _write_rings(arcs: Arcs, lines: Lines, folder: Path | None) -> _Rings:
         parts = slice(first_parts[begin], first_parts[end - 1] + arcs.parts[end - 1])
         arc, against = arcs.arc[parts], arcs.against[parts]
         counts = lines.sizes[arc] - 1
-        # Every part gives all its vertices but the last, in the direction of the ring.
-        at = spread(np.zeros(arc.size, dtype=np.int64), counts)
+        # Take all vertices of every part except the last one, in the direction of the ring.
+        at = index_ranges(np.zeros(arc.size, dtype=np.int64), counts)
         at *= np.repeat(np.where(against, -1, 1), counts)
         at += np.repeat(starts[arc] + np.where(against, counts, 0), counts)
         ends = np.cumsum(sizes[begin:end]) - 1

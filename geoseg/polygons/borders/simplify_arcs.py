@@ -1,10 +1,10 @@
-"""Simplify arcs, many at once, each by itself: from the border of pixels to a line with fewer vertices.
+"""Simplify arcs, many at once, each by itself: remove vertices within a tolerance.
 
-The rule is that of D. Douglas and T. Peucker (1973): a line is replaced by the straight piece between its
-ends; where a vertex lies farther than the tolerance from the piece, the farthest one stays and both halves
-are treated alike. All lines are treated at once, one depth after the other.
+The algorithm is that of D. Douglas and T. Peucker (1973): replace a line by the straight segment between its
+ends; if a vertex lies farther than the tolerance from the segment, keep the farthest one, and treat both
+halves alike. All lines are processed together, one depth of the recursion after the other.
 
-Nothing here looks beyond an arc; ``rounds`` sees to it that lines do not touch each other.
+This module looks at one arc at a time; ``resolve_clashes`` makes sure that lines do not touch each other.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from numpy.typing import NDArray
 
 from geoseg.polygons.borders.arcs import Arcs, Lines, end_position
 from geoseg.polygons.borders.areas import doubled_areas, keep_areas
-from geoseg.polygons.borders.rounds import NewArcs, portions
+from geoseg.polygons.borders.resolve_clashes import NewArcs, portions
 from geoseg.polygons.borders.staircases import SLACK, STEPS, corners_of, staircases
 from geoseg.polygons.borders.sweeps import PointGrid, swept
-from geoseg.polygons.ragged import group_starts, spread
+from geoseg.raster.ragged import group_starts, index_ranges
 
 _SHARE = 0.05
-"""An arc whose line adds or takes a greater share of a polygon gets a vertex more to make up for it."""
+"""Largest share of a polygon that an arc may add or remove; beyond it the arc keeps one more vertex."""
 _LEAST_PIXELS = 0.75
-"""Below this tolerance the corners of pixels are used, not the middles of their sides."""
+"""Below this tolerance lines follow the corners of pixels instead of the middles of their sides."""
 
 
 class Simplifier:
-    """Simplifies arcs by a tolerance.
+    """Simplify arcs within a tolerance: an ``ArcChanger``.
 
     Args:
         arcs: All arcs of the map.
         shape: Rows and columns of the map.
-        tolerance: In pixels or metres.
-        scale: Rows and columns in the unit of the tolerance, at each arc, float64 (arcs, 2).
-        smaller: Pixels of the smaller polygon beside each arc.
+        tolerance: Tolerance in pixels or metres.
+        scale: Height and width of a pixel at each arc, in the unit of the tolerance, float64 (arcs, 2).
+        smaller: Number of pixels of the smaller polygon beside each arc.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Simplifier:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Vertices of each arc before it is simplified."""
+        """Number of vertices of each arc before it is simplified."""
         return self._arcs.sizes
 
     def first(self, chosen: NDArray[np.int64]) -> NewArcs:
@@ -64,10 +64,10 @@ class Simplifier:
         border = self._border(chosen)
         base = border.base
         starts, sizes = base.starts, base.sizes
-        depth = np.where(base.closed, 2, 0)  # four vertices
+        depth = np.where(base.closed, 2, 0)  # halved twice, an island keeps at least four vertices
         kept = simplify_lines(self._plane(chosen, base), starts, sizes, depth, border.fixed)
         shapes = self._finish(chosen, border, kept, np.ones(len(chosen), dtype=bool))
-        return self._make_up(chosen, shapes, doubled_areas(border.raw))
+        return self._add_missing_vertices(chosen, shapes, doubled_areas(border.raw))
 
     def refine(
         self,
@@ -76,14 +76,7 @@ class Simplifier:
         clashing: NDArray[np.int64],
         even: NDArray[np.bool_],
     ) -> NewArcs:
-        """Put a vertex back into each clashing piece.
-
-        Args:
-            chosen: Arcs.
-            shapes: What they are now.
-            clashing: Index of the first vertex of each clashing piece among those of ``shapes``.
-            even: Whether vertices of an arc may be moved to keep areas.
-        """
+        """Restore one vertex of each clashing segment; see ``ArcChanger``."""
         border = self._border(chosen)
         base = border.base
         at = shapes.at + np.repeat(base.starts, shapes.lines.sizes)
@@ -95,12 +88,14 @@ class Simplifier:
             plane = self._plane(chosen, base)
             middle, _ = farthest(plane, tails[long], heads[long])
             kept[middle] = True
-            # A vertex more can take others of the old border out of the tolerance.
+            # With one more vertex, others of the old border may lie outside the tolerance.
             kept = simplify_lines(plane, base.starts, base.sizes, np.zeros(len(base), dtype=np.int64), kept)
         return self._finish(chosen, border, kept, even)
 
-    def _make_up(self, chosen: NDArray[np.int64], shapes: NewArcs, wanted: NDArray[np.int64]) -> NewArcs:
-        """Give a vertex more to arcs whose areas could not be kept: where most old vertices went."""
+    def _add_missing_vertices(
+        self, chosen: NDArray[np.int64], shapes: NewArcs, wanted: NDArray[np.int64]
+    ) -> NewArcs:
+        """Restore one vertex of each arc whose area is not kept, where most old vertices were removed."""
         lacking = np.flatnonzero(self._too_much(chosen, doubled_areas(shapes.lines) - wanted))
         if lacking.size == 0:
             return shapes
@@ -113,7 +108,7 @@ class Simplifier:
         return shapes.with_new(lacking, renewed)
 
     def _fixed_points(self) -> NDArray[np.int32]:
-        """Find what no border may move across: all junctions, and the first point of each island's border."""
+        """Collect the points that no border may cross: all junctions, and one point of each island."""
         islands = self._arcs.islands
         keys = np.concatenate([self._arcs.tails[~islands], self._arcs.heads[~islands]])
         rows, columns = end_position(np.unique(keys >> 2) << 2)
@@ -124,11 +119,11 @@ class Simplifier:
         return np.concatenate(points)
 
     def _too_much(self, chosen: NDArray[np.int64], doubled: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Tell whether areas beside arcs are more than a polygon there can lose or gain."""
+        """Tell which doubled areas are too large a share of the smaller polygon beside the arc."""
         return np.abs(doubled) > 2.0 * STEPS**2 * _SHARE * self._smaller[chosen]
 
     def _plane(self, chosen: NDArray[np.int64], lines: Lines) -> Plane:
-        """Scale positions to multiples of what the tolerance leaves to lines that are not the border."""
+        """Scale positions so that 1 is the tolerance, less the slack of staircase lines."""
         scale = self._scale[chosen]
         slack = SLACK * scale.max(axis=1) if self._slanted else np.zeros(len(scale))
         size = scale / (STEPS * (self._tolerance - slack))[:, None]
@@ -174,13 +169,13 @@ class Simplifier:
     def _distance(
         self, border: _Border, kept: NDArray[np.bool_], at: NDArray[np.int64], scale: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Measure how far no corner of the old border is from the piece that replaces it."""
+        """Measure, for each arc, the largest distance of an old corner from the segment that replaces it."""
         raw, base = border.raw, border.base
-        piece = np.cumsum(kept)[border.before] - 1  # the vertex at or before the corner
+        segment = np.cumsum(kept)[border.before] - 1  # index of the new vertex at or before the corner
         ends = np.repeat(base.starts + base.sizes - 1, raw.sizes)
-        piece -= at[piece] == ends
+        segment -= at[segment] == ends
         stays = base.points[at] / STEPS
-        # Of every piece: where it begins, where it leads, and one over its squared length.
+        # Start, direction and inverse squared length of every segment.
         first = np.searchsorted(at, base.starts)
         line = np.repeat(np.arange(len(base)), np.diff(first, append=at.size))
         row, column = stays[:, 0] * scale[line, 0], stays[:, 1] * scale[line, 1]
@@ -189,13 +184,13 @@ class Simplifier:
         inverse = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
         line = np.repeat(np.arange(len(raw)), raw.sizes)
         r = raw.points[:, 0] * (scale[:, 0] / STEPS)[line]
-        r -= row[piece]
+        r -= row[segment]
         c = raw.points[:, 1] * (scale[:, 1] / STEPS)[line]
-        c -= column[piece]
-        d, a = down[piece], across[piece]
+        c -= column[segment]
+        d, a = down[segment], across[segment]
         along = r * d
         along += c * a
-        along *= inverse[piece]
+        along *= inverse[segment]
         np.clip(along, 0.0, 1.0, out=along)
         r -= d * along
         c -= a * along
@@ -210,10 +205,10 @@ class _Border:
     """Arcs before they are simplified.
 
     Attributes:
-        raw: As they were traced, in steps.
-        base: The vertices that may stay, in steps.
-        before: The vertex of ``base`` at or before each one of ``raw``.
-        fixed: Vertices of ``base`` that must stay and where they are: those on the map's edge.
+        raw: The arcs as they were traced, in steps.
+        base: The vertices to choose from, in steps.
+        before: Index of the vertex of ``base`` at or before each vertex of ``raw``.
+        fixed: Vertices of ``base`` that must stay in place: those on the map's edge.
     """
 
     raw: Lines
@@ -224,7 +219,7 @@ class _Border:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plane:
-    """Positions in which lengths are measured.
+    """Scaled positions, in which distances are measured.
 
     Attributes:
         rows: float64.
@@ -242,18 +237,18 @@ def simplify_lines(
     depth: NDArray[np.int64],
     fixed: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
-    """Tell which vertices of lines stay.
+    """Choose the vertices of lines to keep, by the algorithm of Douglas and Peucker.
 
     Args:
-        plane: Positions of the vertices, in multiples of the tolerance: no vertex that goes is farther than 1
-            from the piece that replaces it.
-        starts: First vertex of each line.
-        sizes: Vertices of each line, at least two.
-        depth: How often each line is halved whatever the distances, if it has the vertices.
-        fixed: Vertices that stay.
+        plane: Positions of the vertices in multiples of the tolerance: every removed vertex is at most 1 from
+            the segment that replaces it.
+        starts: Index of the first vertex of each line.
+        sizes: Number of vertices of each line, at least two.
+        depth: How often to halve each line whatever the distances, if it has enough vertices.
+        fixed: Vertices to keep in any case.
 
     Returns:
-        bool, one a vertex.
+        One bool per vertex.
     """
     kept = fixed.copy()
     kept[starts] = True
@@ -282,33 +277,33 @@ def simplify_lines(
 def farthest(
     plane: Plane, tails: NDArray[np.int64], heads: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Find the vertex that lies farthest from the straight piece between two others, of those between them.
+    """Find the farthest vertex from each segment, among the vertices that the segment would replace.
 
     Args:
         plane: Positions of the vertices.
-        tails: Index of the vertex each piece begins at.
-        heads: Index of the one it ends at, at least ``tails + 2``.
+        tails: Index of the vertex at which each segment begins.
+        heads: Index of the vertex at which it ends, at least ``tails + 2``.
 
     Returns:
-        Index of the first of the farthest vertices, int64; its squared distance, float64.
+        Index of the farthest vertex, the first one of equals, int64; its squared distance, float64.
     """
     counts = heads - tails - 1
     groups = group_starts(counts)
-    inner = spread(tails + 1, counts)
+    inner = index_ranges(tails + 1, counts)
     row, column = plane.rows[tails], plane.columns[tails]
     down, across = plane.rows[heads] - row, plane.columns[heads] - column
     length = down * down + across * across
     inverse = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
 
-    piece = np.repeat(np.arange(tails.size), counts)
+    segment = np.repeat(np.arange(tails.size), counts)
     r = plane.rows[inner]
-    r -= row[piece]
+    r -= row[segment]
     c = plane.columns[inner]
-    c -= column[piece]
-    d, a = down[piece], across[piece]
+    c -= column[segment]
+    d, a = down[segment], across[segment]
     along = r * d
     along += c * a
-    along *= inverse[piece]
+    along *= inverse[segment]
     np.clip(along, 0.0, 1.0, out=along)
     d *= along
     a *= along
@@ -318,6 +313,6 @@ def farthest(
     c *= c
     r += c
     most: NDArray[np.float64] = np.maximum.reduceat(r, groups)
-    hits = np.flatnonzero(r == most[piece])
+    hits = np.flatnonzero(r == most[segment])
     first = hits[np.searchsorted(hits, groups)]
     return inner[first], most

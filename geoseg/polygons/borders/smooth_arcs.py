@@ -1,8 +1,8 @@
-"""Corners of borders cut round: Chaikin's rule on arcs, junctions fixed.
+"""Smooth arcs by Chaikin's corner cutting; junctions stay fixed.
 
-In every round each corner gives way to the points a quarter along the two sides beside it (G. Chaikin, 1974),
-but never farther along than a given length, so that the corner of a large field stays a corner. What is left
-of a corner is then moved a little, so that areas stay as they were.
+In every round each corner is replaced by the points a quarter of the way along the two sides beside it
+(G. Chaikin, 1974), but never farther along than a given length, so that the corner of a large field stays a
+corner. The new vertices are then shifted slightly to keep areas.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 
 from geoseg.polygons.borders.arcs import Lines
 from geoseg.polygons.borders.areas import doubled_areas, keep_areas
-from geoseg.polygons.borders.rounds import NewArcs
+from geoseg.polygons.borders.resolve_clashes import NewArcs
 from geoseg.polygons.borders.staircases import STEPS
 from geoseg.polygons.borders.sweeps import PointGrid, swept
-from geoseg.polygons.ragged import group_starts, spread
+from geoseg.raster.ragged import group_starts, index_ranges
 
 _MOST_MOVE = 0.5
-"""Pixels that a vertex is moved at most to keep areas."""
+"""Largest shift of a vertex to keep areas, in pixels."""
 
 
 class Smoother:
-    """Rounds the corners of lines.
+    """Smooth arcs by cutting corners: an ``ArcChanger``.
 
     Args:
         lines: The line of every arc, in steps.
         islands: Which arcs are rings without a junction.
         shape: Rows and columns of the map; vertices on its edge stay.
-        rounds: How often corners are cut.
-        reach: How far from a corner a side is cut at most, in the unit of ``scale``.
-        scale: Size of rows and columns at each arc in pixels or metres, float64 (arcs, 2).
+        rounds: How often to cut corners.
+        reach: Largest distance of a cut from the corner, in the unit of ``scale``.
+        scale: Height and width of a pixel at each arc, in pixels or metres, float64 (arcs, 2).
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Smoother:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Vertices of each arc before corners are cut."""
+        """Number of vertices of each arc before corners are cut."""
         return self._lines.sizes
 
     def first(self, chosen: NDArray[np.int64]) -> NewArcs:
-        """Cut all corners."""
+        """Cut all corners of the chosen arcs."""
         sizes = self._lines.sizes[chosen]
-        sharp = self._fixed[spread(self._lines.starts[chosen], sizes)]
+        sharp = self._fixed[index_ranges(self._lines.starts[chosen], sizes)]
         return self._cut(chosen, sharp, np.ones(chosen.size, dtype=bool))
 
     def refine(
@@ -73,7 +73,7 @@ class Smoother:
         clashing: NDArray[np.int64],
         even: NDArray[np.bool_],
     ) -> NewArcs:
-        """Put the corners beside each clashing piece back; see ``ArcChanger``."""
+        """Restore the corners beside each clashing segment; see ``ArcChanger``."""
         starts = group_starts(self._lines.sizes[chosen])
         corner = shapes.at + np.repeat(starts, shapes.lines.sizes)
         sharp = np.bincount(corner) == 1
@@ -88,7 +88,7 @@ class Smoother:
         new, _ = keep_areas(new, doubled_areas(old), sharp[corner], room)
         new, corner = _without_repeats(new, corner)
 
-        first = np.flatnonzero(np.diff(corner, prepend=-1))  # of what each corner became
+        first = np.flatnonzero(np.diff(corner, prepend=-1))  # the first new vertex of each old one
         last = np.zeros(sharp.size, dtype=bool)
         last[old.starts + old.sizes - 1] = True
         side = np.flatnonzero(~last)
@@ -106,23 +106,24 @@ class Smoother:
 def cut_corners(
     lines: Lines, sharp: NDArray[np.bool_], rounds: int, reach: NDArray[np.float64]
 ) -> tuple[Lines, NDArray[np.int64]]:
-    """Chaikin's rule, with bounded cuts.
+    """Cut corners by Chaikin's rule, within a bounded distance.
 
     Args:
         lines: Lines in steps.
-        sharp: Vertices that stay; the ends of lines must be among them.
-        rounds: How often corners are cut.
-        reach: How far from a corner a side of each line is cut at most, in steps; half as far every round.
+        sharp: Vertices to leave as they are; the ends of lines must be among them.
+        rounds: How often to cut corners.
+        reach: Largest distance of a cut from the corner for each line, in steps; halved every round.
 
     Returns:
-        The new lines, rounded to steps, and the vertex of the old lines each new one comes from, ascending.
+        The new lines, rounded to steps; and for each new vertex the index of the old one from which it comes,
+        ascending.
     """
     points, sizes, corner = lines.points, lines.sizes, np.arange(len(lines.points))
     most = np.repeat(reach, sizes)
     for _ in range(rounds):
         starts = group_starts(sizes)
         inner = ~sharp
-        # A corner becomes two points: on the side before it, and on the one after it. Sharp ones stay one.
+        # A corner becomes two points, on the side before it and on the side after it; a sharp one stays.
         count = 1 + inner
         place = group_starts(count)
         grown = np.empty((int(count.sum()), 2), dtype=np.int32)
@@ -139,7 +140,7 @@ def cut_corners(
 def _towards(
     points: NDArray[np.int32], others: NDArray[np.int32], most: NDArray[np.float64]
 ) -> NDArray[np.int32]:
-    """Go a quarter of the way from points to others, but no farther than ``most``; rounded to steps."""
+    """Go a quarter of the way from points to others, at most ``most`` far; round to steps."""
     way = (others - points).astype(np.float64)
     length = np.sqrt(way[:, 0] * way[:, 0] + way[:, 1] * way[:, 1])
     share = np.minimum(0.25, np.divide(most, length, out=np.zeros_like(length), where=length > 0))
@@ -147,7 +148,7 @@ def _towards(
 
 
 def _begin_on_sides(lines: Lines, islands: NDArray[np.bool_]) -> Lines:
-    """Let islands begin, and end, in the middle of their first side, so that all their corners are inner."""
+    """Start islands in the middle of their first side, so that all their corners are inner vertices."""
     extra = np.repeat(islands, lines.sizes)
     inner = np.ones(extra.size, dtype=bool)
     inner[lines.starts] = False
@@ -167,7 +168,7 @@ def _begin_on_sides(lines: Lines, islands: NDArray[np.bool_]) -> Lines:
 
 
 def _without_repeats(lines: Lines, corner: NDArray[np.int64]) -> tuple[Lines, NDArray[np.int64]]:
-    """Leave out vertices that rounding put where the one before them is, of one corner."""
+    """Remove vertices that rounding has put onto the previous vertex from the same corner."""
     stay = np.ones(len(corner), dtype=bool)
     stay[1:] = (lines.points[1:] != lines.points[:-1]).any(axis=1) | (corner[1:] != corner[:-1])
     return Lines(lines.points[stay], np.add.reduceat(stay, lines.starts, dtype=np.int64)), corner[stay]

@@ -1,13 +1,13 @@
-"""What a border of pixels most likely stood for: the line through the middles of its sides.
+"""Replace staircases of pixels by the line through the middles of their sides.
 
-A slanted line drawn in pixels becomes a staircase, and the middles of a staircase's sides lie on the line.
-So the corners of its steps give way to the middles of the sides between them. A step is a side of one pixel
-where the border turns to one hand and then to the other; all other corners stay: those of rectangles, of
+A slanted line drawn in pixels becomes a staircase, and the middles of the staircase's sides lie on the line.
+So the corners of its steps are replaced by the middles of the sides between them. A step is a side of one
+pixel at whose ends the border turns in opposite directions. All other corners stay: those of rectangles, of
 single pixels, and junctions.
 
-Such borders are a valid coverage as the pixels are: from the middle of one side to the middle of the next, a
-border stays within half a pixel of the longer one, where nothing else can be, and no corner is farther than
-half a pixel from it.
+The result is a valid coverage, as the pixels are. Between the middles of two adjacent sides, the new border
+stays within half a pixel of the longer side, where no other border can be, and within half a pixel of every
+old corner.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from numpy.typing import NDArray
 from geoseg.polygons.borders.arcs import Lines
 
 STEPS = 32
-"""Positions are whole 32nds of a pixel: what is computed of them in integers is exact."""
+"""Steps per pixel: positions are whole 32nds of a pixel, so that integer arithmetic is exact."""
 SLACK = 0.5
-"""How far from a corner of pixels the line through the middles can be, in pixels."""
+"""Largest distance of the line through the middles from a pixel corner of the border, in pixels."""
 
 
 def staircases(
     lines: Lines, islands: NDArray[np.bool_], stay: NDArray[np.bool_]
 ) -> tuple[Lines, NDArray[np.int64]]:
-    """Lines through the middles of the sides of borders.
+    """Replace the corners of staircases by the middles of the sides between them.
 
     Args:
         lines: Borders along pixels; every inner vertex is a corner.
-        islands: Which are closed and have no junction.
-        stay: Vertices that stay whatever their sides.
+        islands: Which lines are closed and have no junction.
+        stay: Vertices to keep in any case.
 
     Returns:
-        The lines, in 32nds of a pixel; the ends of those that are no islands stay. And the index of the
-        vertex of the new lines at or before each vertex of the old ones.
+        The new lines in steps, in which the ends of lines stay, except those of islands; and for each old
+        vertex the index of the new vertex at or before it.
     """
     starts, sizes = lines.starts, lines.sizes
     ends = starts + sizes - 1
@@ -44,7 +44,8 @@ def staircases(
     corners[starts] |= ~islands
     corners[ends] |= ~islands
 
-    # Every vertex and the middle of the side after it; the last vertex of a line has no side after it.
+    # Interleave the vertices with the middles of the sides that follow them; the last vertex of a line has
+    # none.
     count = 2 * len(lines.points)
     points = np.empty((count, 2), dtype=np.int32)
     points[0::2] = lines.points * STEPS
@@ -53,7 +54,7 @@ def staircases(
     kept[0::2] = corners
     kept[1:-1:2] = ~(corners[1:] & corners[:-1])
     kept[2 * ends + 1] = False
-    turned = np.flatnonzero(islands & ~corners[starts])  # begins, and ends, in the middle of its first side
+    turned = np.flatnonzero(islands & ~corners[starts])  # begin in the middle of a side
     points[2 * ends[turned]] = points[2 * starts[turned] + 1]
     kept[2 * ends[turned]] = True
     new = Lines(points[kept], np.add.reduceat(kept, 2 * starts, dtype=np.int64))
@@ -63,7 +64,7 @@ def staircases(
 
 
 def _steps(lines: Lines, islands: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which vertices are corners of a step: a side of one pixel with opposite turns at its ends."""
+    """Tell which vertices are corners of a step, a side of one pixel with opposite turns at its ends."""
     starts = lines.starts
     ends = starts + lines.sizes - 1
     down, across = np.diff(lines.points[:, 0], append=0), np.diff(lines.points[:, 1], append=0)
@@ -86,5 +87,5 @@ def _steps(lines: Lines, islands: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def corners_of(lines: Lines) -> Lines:
-    """Keep the borders as they are, in 32nds of a pixel."""
+    """Return the borders unchanged, in steps."""
     return Lines(lines.points * STEPS, lines.sizes)

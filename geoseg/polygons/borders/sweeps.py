@@ -1,4 +1,4 @@
-"""Points that a border would be moved across: junctions, and one point of every island."""
+"""Find the segments of a border that a change moves across a fixed point: a junction or an island."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts, spread
+from geoseg.raster.ragged import group_starts, index_ranges
 
 CELL_BITS = 9
-"""Points are looked up by cells of 2^9 steps: sixteen pixels."""
+"""The index has cells of 2^9 steps: sixteen pixels."""
 
 
 class PointGrid:
-    """Points that can be looked up by place.
+    """A spatial index of points: a grid of cells.
 
     Args:
         points: Row and column, int32 (points, 2), not negative.
@@ -31,10 +31,10 @@ class PointGrid:
         np.cumsum(counts, out=self._begins[1:])
 
     def inside(self, boxes: Boxes) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-        """Find the points inside boxes, those on their edges too.
+        """Find the points inside boxes, edges included.
 
         Returns:
-            The box, the row and the column of every point found.
+            Index of the box, row and column of every point found.
         """
         rows, columns = self._shape
         top = np.maximum(boxes.top, 0) >> CELL_BITS
@@ -44,12 +44,12 @@ class PointGrid:
         some = np.flatnonzero((left <= right) & (n_rows > 0))
         n_rows = n_rows[some].astype(np.int64)
         box = np.repeat(some, n_rows)
-        line = spread(top[some].astype(np.int64), n_rows) * columns
+        line = index_ranges(top[some].astype(np.int64), n_rows) * columns
         begin = self._begins[line + left[box]].astype(np.int64)
         count = self._begins[line + right[box] + 1] - begin
         full = np.flatnonzero(count)
         box = np.repeat(box[full], count[full])
-        at = spread(begin[full], count[full])
+        at = index_ranges(begin[full], count[full])
         row, column = self._rows[at], self._columns[at]
         within = (row >= boxes.top[box]) & (row <= boxes.bottom[box])
         within &= (column >= boxes.left[box]) & (column <= boxes.right[box])
@@ -58,7 +58,7 @@ class PointGrid:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boxes:
-    """Rectangles along rows and columns: least and greatest row and column of each, int32."""
+    """Bounding boxes: least and greatest row and column of each, int32."""
 
     top: NDArray[np.int32]
     bottom: NDArray[np.int32]
@@ -74,26 +74,26 @@ def swept(
     new_heads: NDArray[np.int32],
     grid: PointGrid,
 ) -> NDArray[np.int64]:
-    """Find the pieces that would be moved across a point.
+    """Find the segments whose change sweeps over a point.
 
-    A point is crossed if the way along the old border and back along the new one winds around it.
+    A point is crossed if the loop along the old border and back along the new segment winds around it.
 
     Args:
         base: Vertices of the old borders, int32 (vertices, 2).
-        tails: First old vertex of each piece.
-        heads: Its last old vertex; the vertices between them are those of the old border.
-        new_tails: Where the piece that replaces them begins, int32 (pieces, 2).
-        new_heads: Where it ends.
-        grid: The points. Those a piece's old vertices begin or end at do not count.
+        tails: Index of the first old vertex that each segment replaces.
+        heads: Index of the last one.
+        new_tails: Beginning of each new segment, int32 (segments, 2).
+        new_heads: Its end.
+        grid: The points. A point at the first or last old vertex of a segment does not count for it.
 
     Returns:
-        Index of each such piece, ascending.
+        Index of each such segment, ascending.
     """
     if tails.size == 0:
         return tails
     rows, columns = np.ascontiguousarray(base.T)
     counts = heads - tails + 1
-    chain = spread(tails, counts)
+    chain = index_ranges(tails, counts)
     groups = group_starts(counts)
     spans = []
     for axis, line in enumerate((rows, columns)):
@@ -101,32 +101,32 @@ def swept(
         one, other = new_tails[:, axis], new_heads[:, axis]
         spans.append(np.minimum(np.minimum.reduceat(passed, groups), np.minimum(one, other)))
         spans.append(np.maximum(np.maximum.reduceat(passed, groups), np.maximum(one, other)))
-    piece, row, column = grid.inside(Boxes(*spans))
-    tail, head = tails[piece], heads[piece]
+    segment, row, column = grid.inside(Boxes(*spans))
+    tail, head = tails[segment], heads[segment]
     own = (row == rows[tail]) & (column == columns[tail])
     own |= (row == rows[head]) & (column == columns[head])
-    piece, row, column = piece[~own], row[~own], column[~own]
-    if piece.size == 0:
+    segment, row, column = segment[~own], row[~own], column[~own]
+    if segment.size == 0:
         return np.zeros(0, dtype=np.int64)
 
-    # The loop around which it is seen: the old vertices, then the new ones backwards.
-    sizes = counts[piece] + 2
+    # The loop, relative to the point: the old vertices, then the new segment backwards.
+    sizes = counts[segment] + 2
     starts = group_starts(sizes)
-    at = spread(tails[piece], sizes)
-    np.minimum(at, np.repeat(heads[piece], sizes), out=at)
+    at = index_ranges(tails[segment], sizes)
+    np.minimum(at, np.repeat(heads[segment], sizes), out=at)
     loops = []
     for axis, (line, point) in enumerate(((rows, row), (columns, column))):
         loop = line[at].astype(np.int64)
-        loop[starts + sizes - 2] = new_heads[piece, axis]
-        loop[starts + sizes - 1] = new_tails[piece, axis]
+        loop[starts + sizes - 2] = new_heads[segment, axis]
+        loop[starts + sizes - 1] = new_tails[segment, axis]
         loops.append(loop - np.repeat(point, sizes))
-    return np.asarray(np.unique(piece[_windings(loops[0], loops[1], starts, sizes) != 0]))
+    return np.asarray(np.unique(segment[_windings(loops[0], loops[1], starts, sizes) != 0]))
 
 
 def _windings(
     row: NDArray[np.int64], column: NDArray[np.int64], starts: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Count how often closed loops wind around the origin."""
+    """Compute the winding numbers of closed loops around the origin."""
     following = np.arange(1, row.size + 1)
     following[starts + sizes - 1] = starts
     to_row, to_column = row[following], column[following]

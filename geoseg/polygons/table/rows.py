@@ -1,19 +1,17 @@
-"""Polygons of a map, some or all: one value a polygon in memory, their vertices in a temporary file."""
+"""Polygons of a map as arrays: one row per polygon in memory, all vertices in a temporary file."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts, spread
 from geoseg.raster.pixel_sizes import PixelSizes
+from geoseg.raster.ragged import group_starts, index_ranges
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -24,7 +22,7 @@ BATCH_POLYGONS = 2**14
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """One value a polygon; integers as they were added up.
+    """Columns with one value per polygon; sums are integers, not yet in physical units.
 
     Attributes:
         row: Row of the polygon's first pixel in the raster, int32.
@@ -34,13 +32,13 @@ class Columns:
         touches_edge: Borders on nodata or the raster's edge, bool.
         runner_up: Second class, int16, -1 unknown.
         rings: Number of rings, int64.
-        first_ring: Where its rings begin among the sizes of all rings, int64.
+        first_ring: Index of its first ring among all rings, int64.
         vertices: Number of vertices, int64.
-        first_vertex: Where its vertices begin among all vertices, int64.
+        first_vertex: Index of its first vertex among all vertices, int64.
         areas: Area in the unit of the pixel sizes, int64, or None.
         perimeters: Perimeter in the unit of the pixel sizes, int64, or None.
         confidence: Sum of stored confidence, int64, or None.
-        confident: Pixels with a confidence, int64, or None.
+        confident: Number of pixels that have a confidence, int64, or None.
         least: Least stored confidence, uint8, or None.
         zonal: Sums of other rasters, int64 (polygons, measures, 2 or 4), or None; see ``ZonalSums``.
         zonal_least: Least values, int32 (polygons, measures), or None.
@@ -75,7 +73,7 @@ class Columns:
 
     @staticmethod
     def join(parts: list[Columns]) -> Columns:
-        """Join the polygons of all parts."""
+        """Concatenate several sets of polygons."""
         if len(parts) == 1:
             return parts[0]
         present = [part._present() for part in parts]
@@ -83,7 +81,7 @@ class Columns:
 
     @staticmethod
     def none() -> Columns:
-        """No polygons."""
+        """Return columns of length zero."""
         kinds = ("i4", "i4", "u1", "i8", "?", "i2", "i8", "i8", "i8", "i8")
         return Columns(*[np.zeros(0, dtype=kind) for kind in kinds])
 
@@ -92,7 +90,7 @@ class Columns:
         return self.take(np.lexsort((self.column, self.row)))
 
     def to_records(self) -> NDArray[np.void]:
-        """One record a polygon, as files hold them."""
+        """Convert to a structured array, one record per polygon, as it is stored on disk."""
         present = self._present()
         kinds = [(name, column.dtype, column.shape[1:]) for name, column in present.items()]
         records = np.empty(len(self), dtype=kinds)
@@ -102,7 +100,7 @@ class Columns:
 
     @staticmethod
     def of_records(records: NDArray[np.void]) -> Columns:
-        """Read the polygons that ``to_records`` wrote."""
+        """Convert back from what ``to_records`` returned."""
         assert records.dtype.names is not None
         return Columns(**{name: np.ascontiguousarray(records[name]) for name in records.dtype.names})
 
@@ -115,15 +113,15 @@ class Polygons:
     """The polygons of a map, ordered by their first pixel.
 
     Attributes:
-        columns: One value a polygon.
-        ring_sizes: Vertices of every ring, in the order in which polygons were finished, int64.
+        columns: One row per polygon.
+        ring_sizes: Number of vertices of every ring, in the order in which they were stored, int64.
         file: The vertices in that order, int32 pairs of row and column.
         pixel_sizes: Sizes of the raster's pixels, or None.
         transform: Pixel to CRS.
         origin: Row and column of the raster's first pixel on the scene's grid.
         junctions: Whether more than two boundaries meet at each vertex of ``file``, one byte each; or None.
-        steps: What vertices count: 1 for pixels, 32 for 32nds of a pixel.
-        shape: Rows and columns of the raster, or None where nobody asked.
+        steps: Vertex coordinates per pixel: 1 if they count pixels, 32 if they count 32nds of a pixel.
+        shape: Rows and columns of the raster, or None if unknown.
     """
 
     columns: Columns
@@ -141,7 +139,7 @@ class Polygons:
 
     @property
     def vertices(self) -> int:
-        """Vertices of all of them."""
+        """Total number of vertices."""
         return int(self.columns.vertices.sum())
 
     def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Polygons:
@@ -149,39 +147,40 @@ class Polygons:
         return replace(self, columns=self.columns.take(chosen))
 
     def load(self) -> Polygons:
-        """Load all of them into memory."""
+        """Return self: all polygons are in memory already."""
         return self
 
     def portions(self) -> Iterator[Polygons]:
-        """Give all of them at once: they are in memory already."""
+        """Yield all polygons at once: they are in memory already."""
         yield self
 
     def batches(self) -> Iterator[Polygons]:
-        """Yield the polygons in portions of bounded size; only the polygons decide where they are cut."""
+        """Yield the polygons in batches of bounded size; see ``cut_evenly``."""
         return cut_evenly([self])
 
     def coordinates(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
         """Gather the polygons as ragged arrays.
 
         Returns:
-            Coordinates in the CRS, float64 (vertices, 2); where each ring begins, and the end; where each
-            polygon begins among the rings, and the end. Rings are closed, exteriors counter-clockwise.
+            Coordinates in the CRS, float64 (vertices, 2); offsets of the rings, int64 (rings + 1,); offsets
+            of the polygons among the rings, int64 (polygons + 1,). Rings are closed, exteriors
+            counter-clockwise.
         """
         columns = self.columns
-        sizes = self.ring_sizes[spread(columns.first_ring, columns.rings)]
-        at = spread(columns.first_vertex, columns.vertices)
+        sizes = self.ring_sizes[index_ranges(columns.first_ring, columns.rings)]
+        at = index_ranges(columns.first_vertex, columns.vertices)
         t = self.transform
-        if t.a * t.e - t.b * t.d > 0:  # the affine mirrors what is seen on screen, so turn the rings around
+        if t.a * t.e - t.b * t.d > 0:  # the transform mirrors the image, so reverse the rings
             at = at[_reverse_groups(sizes)]
         corners = self._corners(at)
         points = np.empty((len(corners), 2))
         for axis, (across, down, offset) in enumerate(((t.a, t.b, t.c), (t.d, t.e, t.f))):
-            # Steps are a power of two, so dividing the coefficients rounds nothing.
+            # The division is exact, because the number of steps is a power of two.
             points[:, axis] = _affine(corners, across / self.steps, down / self.steps, offset)
         return points, np.append(0, np.cumsum(sizes)), np.append(0, np.cumsum(columns.rings))
 
     def geometries(self) -> NDArray[np.object_]:
-        """Make shapely geometries of the polygons."""
+        """Convert to shapely geometries."""
         import shapely
 
         if len(self) == 0:
@@ -193,28 +192,22 @@ class Polygons:
         return made
 
     def bounds(self) -> tuple[float, float, float, float] | None:
-        """Find the least and greatest coordinates: (x min, y min, x max, y max); None without polygons."""
+        """Return (x min, y min, x max, y max), or None if there are no polygons."""
         return bounds_of(self.batches())
 
     def _corners(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
         if indices.size == 0:
             return np.zeros((0, 2), dtype=np.int32)
-        stored = np.memmap(self.file, dtype=np.int64, mode="r")  # row and column at once
+        stored = np.memmap(self.file, dtype=np.int64, mode="r")  # one int64 holds row and column
         corners: NDArray[np.int32] = np.take(stored, indices).view(np.int32).reshape(-1, 2)
         return corners
 
 
-def scratch_file(folder: Path | None) -> IO[bytes]:
-    """Open a nameless temporary file that is gone when nobody holds it any more."""
-    made: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-")  # noqa: SIM115 - lives on
-    return made
-
-
 def cut_evenly(portions: Iterable[Polygons]) -> Iterator[Polygons]:
-    """Polygons in batches of bounded size; where they are cut depends on the polygons alone.
+    """Cut polygons into batches of bounded size, at places that depend on the polygons alone.
 
     Args:
-        portions: The polygons in order, in portions of any size.
+        portions: The polygons in order, in portions of any size; the portions do not change the batches.
     """
     held: list[Polygons] = []
     vertices = rows = current = 0
@@ -237,11 +230,11 @@ def cut_evenly(portions: Iterable[Polygons]) -> Iterator[Polygons]:
 
 
 def boxes_of(points: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Find the least and greatest coordinates of groups of points.
+    """Compute the bounding box of each group of points.
 
     Args:
         points: float64 (points, 2), group after group.
-        starts: Where each group begins, and the end.
+        starts: Offsets of the groups, int64 (groups + 1,).
 
     Returns:
         x min, y min, x max and y max, float64 (groups, 4).
@@ -251,7 +244,7 @@ def boxes_of(points: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[
 
 
 def bounds_of(batches: Iterable[Polygons]) -> tuple[float, float, float, float] | None:
-    """Find the least and greatest coordinates of polygons: (x min, y min, x max, y max); None without any."""
+    """Return (x min, y min, x max, y max) of polygons, or None if there are none."""
     found = (batch.coordinates()[0] for batch in batches)
     boxes = [boxes_of(points, np.array([0, len(points)])) for points in found]
     if not boxes:
@@ -262,7 +255,7 @@ def bounds_of(batches: Iterable[Polygons]) -> tuple[float, float, float, float] 
 
 
 def _affine(corners: NDArray[np.int32], across: float, down: float, offset: float) -> NDArray[np.float64]:
-    """One coordinate of corners given as row and column."""
+    """Compute one coordinate, x or y, of pixel corners given as row and column."""
     if across == 0.0 or down == 0.0:
         axis, factor = (0, down) if across == 0.0 else (1, across)
         return np.asarray(corners[:, axis] * factor + offset)
@@ -274,7 +267,7 @@ def _joined(parts: list[Polygons]) -> Polygons:
 
 
 def _reverse_groups(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Indices that turn the order inside each group around."""
+    """Return the indices that reverse the order inside each group."""
     starts = group_starts(sizes)
     last = np.repeat(starts + sizes - 1, sizes)
     return last - (np.arange(last.size) - np.repeat(starts, sizes))

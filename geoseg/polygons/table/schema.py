@@ -1,8 +1,8 @@
-"""The polygon table as a published contract: its columns and its version.
+"""Schema of the polygon table, a published contract: its columns and its version.
 
-``docs/polygons.md`` says the same to people, a test keeps the two alike. The version has one or two numbers,
-``MAJOR`` or ``MAJOR.MINOR``: the second grows when columns are added, the first when one goes or changes its
-name, type, unit or meaning. A reader that knows version 1 reads every 1.x and takes columns by name.
+``docs/polygons.md`` documents the same columns; a test compares the two. The version is ``MAJOR`` or
+``MAJOR.MINOR``. Adding a column raises the minor number. Removing one, or changing its name, type, unit or
+meaning, raises the major number. A reader of version 1 reads every 1.x and takes columns by name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "1.1"
 VERSION_KEY = "GEOSEG_POLYGONS_SCHEMA"
-"""Where the version stands in a file's metadata."""
+"""Metadata key of the version."""
 LAYER = "polygons"
 GEOMETRY = "geometry"
 
@@ -29,10 +29,10 @@ class Column:
     """One column.
 
     Attributes:
-        name: What it is called, in every format.
+        name: Its name, the same in every format.
         kind: Arrow's name of its type; geometries are WKB.
-        unit: Of its values; empty where there is none.
-        may_be_null: Whether a row may have no value.
+        unit: Unit of its values; empty if there is none.
+        may_be_null: Whether a value may be null.
     """
 
     name: str
@@ -58,17 +58,17 @@ COLUMNS = (
 
 
 def statistic_column(column: ZonalColumn) -> Column:
-    """Describe the column of a statistic of another raster (version 1.1); tables have it on request."""
+    """Describe the optional column of a statistic of another raster (since version 1.1)."""
     if column.statistic == "count":
         return Column(column.name, "int64", "pixels")
     return Column(column.name, "float64", "its raster's", may_be_null=True)
 
 
 def arrow_schema(statistics: Iterable[ZonalColumn] = ()) -> pa.Schema:
-    """Make the Arrow schema of the columns.
+    """Return the Arrow schema of the table.
 
     Args:
-        statistics: Statistics of other rasters: their columns stand before the geometry.
+        statistics: Statistics of other rasters; their columns come before the geometry.
     """
     import pyarrow as pa
 
@@ -83,14 +83,14 @@ def arrow_schema(statistics: Iterable[ZonalColumn] = ()) -> pa.Schema:
 
 
 def check_version(version: str | None, where: str) -> None:
-    """Refuse a table that a reader of this version may misread.
+    """Refuse a table whose schema this version of geoseg does not know.
 
     Args:
-        version: What the file's metadata says.
+        version: The version in the file's metadata, or None.
         where: The file, for the message.
 
     Raises:
-        InputError: If there is no version, or its first number is another.
+        InputError: If there is no version, or its major number differs.
     """
     if version is None:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Keep the polygons of a map on disk: taken as they come, sorted run by run, read together in order."""
+"""Store the polygons of a map on disk by external sorting: sorted runs, merged when they are read."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts
-from geoseg.polygons.table.rows import Columns, Polygons, bounds_of, cut_evenly, scratch_file
+from geoseg.files import scratch_file
+from geoseg.polygons.table.rows import Columns, Polygons, bounds_of, cut_evenly
 from geoseg.polygons.trace.rings import Traced
 from geoseg.polygons.trace.sums import PolygonSums
 from geoseg.raster.pixel_sizes import PixelSizes
+from geoseg.raster.ragged import group_starts
 
 if TYPE_CHECKING:
     from affine import Affine
 
 PORTION = 2**16
-"""Polygons that are read at once, about; never less than those that begin in one row of pixels."""
+"""Approximate number of polygons read at once; at least all that begin in one row of pixels."""
 _VERTEX = 8
 _MARK = 256
-"""The place of every 256th polygon of a run is kept in memory."""
+"""Memory holds the position of every 256th polygon of a run."""
 RUN = 2**16
-"""Polygons that are sorted and written at once."""
+"""Polygons sorted and written at once."""
 
 
 class PolygonStore:
-    """Collects finished polygons in any order; a ``Sink`` of the tracer.
+    """Collect finished polygons in any order: a ``Sink`` of the tracer.
 
-    Memory holds some thousands of polygons that wait to be sorted; the rest is in nameless temporary files.
+    At most ``RUN`` polygons are in memory, waiting to be sorted; the others are in temporary files.
 
     Args:
         class_ids: Class of each probability band, ascending, uint8; empty without probabilities.
-        folder: Where the temporary files are made; None for the system's place.
+        folder: Folder for the temporary files; None for the system's.
     """
 
     def __init__(self, class_ids: NDArray[np.uint8], folder: Path | None = None) -> None:
@@ -52,8 +53,8 @@ class PolygonStore:
         self._n_rings = 0
         self._n_vertices = 0
 
-    def add(self, traced: Traced, tally: PolygonSums) -> None:
-        """Take polygons and, in the same order, what was added up over them."""
+    def add(self, traced: Traced, sums: PolygonSums) -> None:
+        """Add polygons and, in the same order, the sums over their pixels."""
         first_ring = group_starts(traced.ring_counts)
         vertices = np.add.reduceat(traced.ring_sizes, first_ring)
         first_vertex = group_starts(vertices)
@@ -61,22 +62,22 @@ class PolygonStore:
             Columns(
                 row=traced.vertices[first_vertex, 0],
                 column=traced.vertices[first_vertex, 1],
-                class_ids=tally.class_ids,
-                pixels=tally.pixels,
+                class_ids=sums.class_ids,
+                pixels=sums.pixels,
                 touches_edge=traced.touches_edge,
-                runner_up=tally.runner_up(self._class_ids),
+                runner_up=sums.runner_up(self._class_ids),
                 rings=traced.ring_counts,
                 first_ring=first_ring + self._n_rings,
                 vertices=vertices,
                 first_vertex=first_vertex + self._n_vertices,
-                areas=tally.areas,
+                areas=sums.areas,
                 perimeters=traced.perimeters,
-                confidence=tally.confidence,
-                confident=tally.confident,
-                least=tally.least,
-                zonal=tally.zonal,
-                zonal_least=tally.zonal_least,
-                zonal_most=tally.zonal_most,
+                confidence=sums.confidence,
+                confident=sums.confident,
+                least=sums.least,
+                zonal=sums.zonal,
+                zonal_least=sums.zonal_least,
+                zonal_most=sums.zonal_most,
             )
         )
         self._n_waiting += len(traced)
@@ -93,7 +94,7 @@ class PolygonStore:
     def finish(
         self, pixel_sizes: PixelSizes | None, transform: Affine | None, origin: tuple[int, int] = (0, 0)
     ) -> Polygons:
-        """Finish as ``finish_on_disk`` and load all polygons into memory."""
+        """Finish like ``finish_on_disk``, and load all polygons into memory."""
         return self.finish_on_disk(pixel_sizes, transform, origin).load()
 
     def finish_on_disk(
@@ -103,11 +104,11 @@ class PolygonStore:
         origin: tuple[int, int] = (0, 0),
         shape: tuple[int, int] | None = None,
     ) -> StoredPolygons:
-        """Finish: all polygons taken so far, ordered by their first pixel; the store is used up.
+        """Return all polygons, ordered by their first pixel; add nothing to the store afterwards.
 
         Args:
             pixel_sizes: Sizes of the raster's pixels, or None.
-            transform: Pixel to CRS; None puts x = column, y = -row.
+            transform: Pixel to CRS; None for x = column, y = -row.
             origin: Row and column of the raster's first pixel on the scene's grid.
             shape: Rows and columns of the raster, or None.
         """
@@ -138,18 +139,18 @@ class PolygonStore:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredPolygons:
-    """The polygons of a map, ordered by their first pixel; on disk but for a byte each.
+    """The polygons of a map, ordered by their first pixel, on disk; memory holds one byte per polygon.
 
     Attributes:
-        records: One value a polygon.
-        sizes: Vertices of every ring, in the order in which polygons were finished, int64.
+        records: One record per polygon.
+        sizes: Number of vertices of every ring, in the order in which they were stored, int64.
         file: The vertices in that order, int32 pairs of row and column.
         pixel_sizes: Sizes of the raster's pixels, or None.
         transform: Pixel to CRS.
         origin: Row and column of the raster's first pixel on the scene's grid.
-        kept: Which polygons are meant, bool; None for all.
+        kept: Which polygons are selected, bool; None for all.
         junctions: Whether more than two boundaries meet at each vertex of ``file``, one byte each; or None.
-        shape: Rows and columns of the raster, or None where nobody asked.
+        shape: Rows and columns of the raster, or None if unknown.
     """
 
     records: Records
@@ -167,11 +168,11 @@ class StoredPolygons:
 
     @property
     def vertices(self) -> int:
-        """Vertices of all polygons of the map, also of those that are not meant."""
+        """Number of vertices of all polygons of the map, selected or not."""
         return os.fstat(self.file.fileno()).st_size // _VERTEX
 
     def take(self, chosen: NDArray[np.bool_]) -> StoredPolygons:
-        """Keep only the chosen polygons; one bool for each."""
+        """Keep only the chosen polygons, given as one bool per polygon."""
         if self.kept is None:
             return replace(self, kept=chosen)
         kept = self.kept.copy()
@@ -187,15 +188,15 @@ class StoredPolygons:
             yield self._in_memory(columns if self.kept is None else columns.take(self.kept[part]))
 
     def batches(self) -> Iterator[Polygons]:
-        """Yield the polygons in portions of bounded size; only the polygons decide where they are cut."""
+        """Yield the polygons in batches of bounded size; see ``cut_evenly``."""
         return cut_evenly(self.portions())
 
     def bounds(self) -> tuple[float, float, float, float] | None:
-        """Find the least and greatest coordinates: (x min, y min, x max, y max); None without polygons."""
+        """Return (x min, y min, x max, y max), or None if there are no polygons."""
         return bounds_of(self.batches())
 
     def load(self) -> Polygons:
-        """Load all of them into memory."""
+        """Load all polygons into memory."""
         parts = [portion.columns for portion in self.portions()]
         return self._in_memory(Columns.join(parts) if parts else Columns.none())
 
@@ -240,7 +241,7 @@ class Records:
         self._begin[: begin.size] += begin
 
     def portions(self, size: int = PORTION) -> Iterator[Columns]:
-        """Yield all polygons in order, about so many at a time."""
+        """Merge the runs: yield all polygons in order, about ``size`` at a time."""
         if self._kind is None:
             return
         self._file.flush()
@@ -264,12 +265,12 @@ class Records:
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """Sorted polygons that follow each other in the file.
+    """A sorted run of polygons in the file.
 
     Attributes:
-        first: Number of the first one in the file.
-        count: How many.
-        marks: Row of every 256th one's first pixel.
+        first: Index of its first record in the file.
+        count: Number of polygons.
+        marks: Row of the first pixel of every 256th polygon.
     """
 
     first: int
@@ -277,14 +278,17 @@ class _Run:
     marks: NDArray[np.int32]
 
     def between(self, low: int, high: int) -> tuple[int, int]:
-        """Find where those are that begin in rows ``low`` to ``high - 1``, with some before and after."""
+        """Return a range of records that holds all polygons that begin in rows ``low`` to ``high - 1``.
+
+        It may hold some others before and after them.
+        """
         start = max(int(np.searchsorted(self.marks, low)) - 1, 0) * _MARK
         stop = min(int(np.searchsorted(self.marks, high)) * _MARK, self.count)
         return self.first + start, self.first + stop
 
 
 def _mapped(file: IO[bytes]) -> NDArray[np.int64]:
-    """Whole numbers in a file, read when they are looked at."""
+    """Map the int64 values of a file into memory; pages are read on access."""
     if file.seek(0, 2) == 0:
         return np.zeros(0, dtype=np.int64)
     return np.memmap(file, dtype=np.int64, mode="r")

@@ -1,7 +1,7 @@
-"""The polygons of a map as a table, with the columns of ``schema``.
+"""The polygons of a map as a table: one row per polygon, with the columns of ``schema``.
 
-One row a polygon, ordered by the polygon's first pixel; GeoPackage, FlatGeobuf and GeoParquet have the same
-columns in the same order.
+Rows are ordered by the polygon's first pixel. GeoPackage, FlatGeobuf and GeoParquet have the same columns in
+the same order.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClassSums:
-    """Sums over the polygons of a class.
+    """Totals over the polygons of a class.
 
     Attributes:
         id: Class id.
-        polygons: How many.
-        pixels: Their pixels.
-        area_ha: Their area in hectares; None without one.
-        mean_confidence: Of their pixels, 0-1; None if none has one.
+        polygons: Number of polygons.
+        pixels: Number of their pixels.
+        area_ha: Their area in hectares; None if the map has no areas.
+        mean_confidence: Mean over their pixels, 0-1; None if no pixel has a confidence.
     """
 
     id: int
@@ -49,14 +49,14 @@ class ClassSums:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolygonTable:
-    """The polygons of a map with what their columns need.
+    """The polygons of a map, with what is needed to fill their columns.
 
     Attributes:
         polygons: The polygons, on disk or in memory.
         legend: Every class of the map, by ascending id.
         crs: The map's CRS (anything pyproj understands), or None.
         date: Acquisition date, or None.
-        provenance: What made the map: kept once in a file's metadata.
+        provenance: How the table was made; written once, into the file's metadata.
         zonal: The statistics of other rasters that have columns, or None.
     """
 
@@ -75,18 +75,18 @@ class PolygonTable:
         return replace(self, polygons=self.polygons.take(chosen))
 
     def filter(self, *, min_area: Area | None = None, classes: set[int] | None = None) -> PolygonTable:
-        """Leave rows out; the others stay as they are. See ``matching``."""
+        """Keep only the rows that pass the filters; see ``matching``."""
         return self.take(self.matching(min_area=min_area, classes=classes))
 
     def matching(self, *, min_area: Area | None = None, classes: set[int] | None = None) -> NDArray[np.bool_]:
-        """Tell which rows pass filters.
+        """Tell which rows pass the filters.
 
         Args:
-            min_area: Polygons smaller than this do not.
-            classes: Only polygons of these class ids do.
+            min_area: Smallest area that passes; None for no limit.
+            classes: Class ids that pass; None for all.
 
         Returns:
-            bool, one a row.
+            One bool per row.
 
         Raises:
             SettingsError: If ``min_area`` is in hectares and the map has no areas.
@@ -109,9 +109,9 @@ class PolygonTable:
         return np.concatenate(found)
 
     def areas_ha(self) -> NDArray[np.float64] | None:
-        """Ellipsoidal area of every polygon in hectares, float64; None if the map has none.
+        """Return the ellipsoidal area of every polygon in hectares, float64; None if the map has no areas.
 
-        Areas are whole multiples of a power of two, so sums of them are exact.
+        Areas are whole multiples of a power of two, so their sums are exact.
         """
         if self.polygons.pixel_sizes is None:
             return None
@@ -119,7 +119,7 @@ class PolygonTable:
         return np.concatenate([part for part in parts if part is not None])
 
     def class_sums(self) -> list[ClassSums]:
-        """Sums over the polygons of every class of the legend, in its order."""
+        """Return the totals of every class, in the order of the legend."""
         sums = np.zeros((4, 256), dtype=np.int64)  # polygons, pixels, confidence, pixels with a confidence
         areas = np.zeros(256)
         for portion in self.polygons.portions():
@@ -147,15 +147,15 @@ class PolygonTable:
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns of the rows."""
+        """Arrow schema of the rows."""
         return arrow_schema(() if self.zonal is None else self.zonal.columns)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in order, in portions of bounded size that depend on the polygons alone."""
+        """Yield the rows in order, in batches of bounded size that depend on the polygons alone."""
         return in_order(self._batch, self.polygons.batches())
 
     def batches_with_boxes(self) -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64]]]:
-        """As ``batches``, and of every row x min, y min, x max and y max, float64 (rows, 4)."""
+        """Yield batches with the bounding box of every row: x min, y min, x max, y max, float64 (rows, 4)."""
         return in_order(self._batch_with_boxes, self.polygons.batches())
 
     def _batch(self, portion: Polygons) -> pa.RecordBatch:
@@ -172,7 +172,7 @@ class PolygonTable:
         return pa.record_batch([*self.attributes(portion), shapes], schema=self.schema)
 
     def attributes(self, portion: Polygons) -> list[pa.Array]:
-        """Make the columns of some of the polygons, without the geometry."""
+        """Return the columns of some of the polygons, without the geometry."""
         import pyarrow as pa
 
         columns = portion.columns
@@ -235,7 +235,7 @@ def _perimeters(polygons: Polygons) -> NDArray[np.float64] | None:
 
 
 def _confidence(columns: Columns) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-    """Mean and least confidence, 0 to 1; NaN where no pixel has one."""
+    """Return the mean and the least confidence, 0 to 1; NaN if no pixel has one."""
     if columns.confidence is None or columns.confident is None or columns.least is None:
         return None, None
     unknown = columns.confident == 0

@@ -1,6 +1,6 @@
-"""Polygons as well-known binary in an Arrow column, put together from arrays without an object a polygon.
+"""Encode polygons as well-known binary in an Arrow column, from arrays, without one object per polygon.
 
-Layout: OGC 06-103r4, section 8.2. A polygon is one byte for the order of bytes (1: least first), its type (3)
+Layout: OGC 06-103r4, section 8.2. A polygon is one byte for the byte order (1: little endian), its type (3)
 and the number of its rings; a ring is the number of its points and their coordinates.
 """
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_BYTES = 2**31 - 1
-"""An Arrow column of binary values holds no more."""
+"""Most bytes that an Arrow column of binary values can hold."""
 _HEADER = np.dtype([("order", "u1"), ("type", "<u4"), ("rings", "<u4")])
-_LEAST_FIRST, _POLYGON = 1, 3
+_LITTLE_ENDIAN, _POLYGON = 1, 3
 _POINT = 16
 
 
 def polygons_as_wkb(
     points: NDArray[np.float64], rings: NDArray[np.int64], polygons: NDArray[np.int64]
 ) -> pa.Array:
-    """Polygons in the encoding that files hold them in.
+    """Encode polygons as well-known binary.
 
     Args:
         points: Coordinates, float64 (points, 2), ring after ring.
-        rings: Where each ring begins among them, and the end.
-        polygons: Where each polygon begins among the rings, and the end.
+        rings: Offsets of the rings among the points, int64 (rings + 1,).
+        polygons: Offsets of the polygons among the rings, int64 (polygons + 1,).
 
     Returns:
-        Binary values, one a polygon.
+        One binary value per polygon.
 
     Raises:
-        SettingsError: If they are too large for a column.
+        SettingsError: If they do not fit into one column.
     """
     needed = _POINT * len(points) + 4 * (rings.size - 1) + _HEADER.itemsize * (polygons.size - 1)
     if needed > MAX_BYTES:
@@ -49,18 +49,19 @@ def polygons_as_wkb(
     coordinates = binary_values(_POINT * rings, np.ascontiguousarray(points, dtype="<f8"))
     whole = _joined(counts, coordinates)
     headers = np.empty(polygons.size - 1, dtype=_HEADER)
-    headers["order"], headers["type"], headers["rings"] = _LEAST_FIRST, _POLYGON, np.diff(polygons)
-    # The rings of a polygon follow each other: with fewer ends they are its body, without a copy.
+    headers["order"], headers["type"], headers["rings"] = _LITTLE_ENDIAN, _POLYGON, np.diff(polygons)
+    # The rings of a polygon are adjacent, so their bytes become its body without a copy: drop the inner
+    # offsets.
     ends = np.frombuffer(whole.buffers()[1], dtype=np.int32, count=rings.size)
     return _joined(fixed_values(headers), binary_values(ends[polygons], whole.buffers()[2]))
 
 
 def binary_values(ends: NDArray[np.integer], content: Any) -> pa.Array:
-    """Binary values that follow each other, without a copy.
+    """Wrap adjacent byte strings as Arrow binary values, without a copy.
 
     Args:
-        ends: Where each begins, and the end.
-        content: The bytes.
+        ends: Offsets of the values, (values + 1,).
+        content: All bytes.
     """
     import pyarrow as pa
 
@@ -74,7 +75,7 @@ def fixed_values(items: NDArray[Any]) -> pa.Array:
 
 
 def _joined(first: pa.Array, second: pa.Array) -> pa.Array:
-    """Interleave the two values of every row."""
+    """Concatenate the two values of every row."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

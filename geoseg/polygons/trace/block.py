@@ -1,7 +1,8 @@
-"""Trace what can be traced in one block alone: all of this can be done for many blocks at once.
+"""Trace one block by itself; many blocks can be traced in parallel.
 
-A component that touches no seam (a side of the block that is not the raster's edge) is finished here. Of the
-others the nodes and sums are kept, with labels that count from 1 in this block.
+A *seam* is a side of the block that is not the raster's edge. A component that touches no seam is finished
+here. The nodes and sums of the other components are returned, with labels that count from 1 in this block,
+for ``Tracer`` to join.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import NODATA
-from geoseg.polygons.ragged import repeat_each
 from geoseg.polygons.trace.rings import Nodes, Traced, any_quadrant, link_rings
 from geoseg.polygons.trace.sums import PolygonSums, sum_polygons
 from geoseg.polygons.zonal.statistics import ZonalValues
 from geoseg.raster.components import Runs, find_runs
 from geoseg.raster.pixel_sizes import PixelSizes
+from geoseg.raster.ragged import repeat_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,65 +43,68 @@ class BlockValues:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """Pixels along one side of a block.
+class PixelLine:
+    """One row or column of pixels along a side of a block.
 
     Attributes:
         values: Class values, uint8.
-        labels: Labels, int32: 0 nodata and the outside, -1 a finished polygon, others wait.
+        labels: Component labels, int32: 0 for nodata and outside the raster, -1 for a finished polygon, from
+            1 for a component that is not finished.
     """
 
     values: NDArray[np.uint8]
     labels: NDArray[np.int32]
 
     @staticmethod
-    def outside(size: int) -> Line:
-        """Make a line of so many pixels beyond the raster's edge."""
-        return Line(np.full(size, NODATA, dtype=np.uint8), np.zeros(size, dtype=np.int32))
+    def outside(size: int) -> PixelLine:
+        """Return a line of ``size`` pixels outside the raster."""
+        return PixelLine(np.full(size, NODATA, dtype=np.uint8), np.zeros(size, dtype=np.int32))
 
     @staticmethod
-    def join(one: Line, other: Line) -> Line:
-        """One line after the other."""
-        return Line(np.concatenate([one.values, other.values]), np.concatenate([one.labels, other.labels]))
+    def join(one: PixelLine, other: PixelLine) -> PixelLine:
+        """Concatenate two lines."""
+        return PixelLine(
+            np.concatenate([one.values, other.values]), np.concatenate([one.labels, other.labels])
+        )
 
-    def part(self, start: int, stop: int) -> Line:
-        """Take the pixels from ``start`` to ``stop - 1``."""
-        return Line(self.values[start:stop], self.labels[start:stop])
+    def part(self, start: int, stop: int) -> PixelLine:
+        """Return the pixels from ``start`` to ``stop - 1``."""
+        return PixelLine(self.values[start:stop], self.labels[start:stop])
 
-    def framed(self, before: int, after: int) -> Line:
-        """Put so many pixels of the outside before and after it."""
+    def framed(self, before: int, after: int) -> PixelLine:
+        """Pad with pixels outside the raster, ``before`` and ``after`` the line."""
         frame = (before, after)
-        return Line(np.pad(self.values, frame, constant_values=NODATA), np.pad(self.labels, frame))
+        return PixelLine(np.pad(self.values, frame, constant_values=NODATA), np.pad(self.labels, frame))
 
-    def shifted(self, by: int) -> Line:
-        """Raise the labels that are above 0."""
-        return Line(self.values, np.where(self.labels > 0, self.labels + np.int32(by), self.labels))
+    def shifted(self, by: int) -> PixelLine:
+        """Add a number to the labels above 0."""
+        return PixelLine(self.values, np.where(self.labels > 0, self.labels + np.int32(by), self.labels))
 
 
 @dataclass(frozen=True, slots=True)
 class TracedBlock:
-    """What a block gives.
+    """The result of tracing one block.
 
     Attributes:
         row: First row in the raster.
         column: First column in the raster.
         top: Its first row of pixels.
-        bottom: Its last.
+        bottom: Its last row.
         left: Its first column.
-        right: Its last.
+        right: Its last column.
         finished: The polygons that touch no seam.
-        sums: What was added up over them, in the same order.
-        nodes: The nodes inside the block of components that wait.
-        waiting: What was added up over these, by label.
+        sums: Sums over the pixels of ``finished``, in the same order.
+        nodes: Nodes inside the block of the components that touch a seam.
+        waiting: Sums over the pixels of those components, by label.
         class_ids: Every class of the block, nodata included.
     """
 
     row: int
     column: int
-    top: Line
-    bottom: Line
-    left: Line
-    right: Line
+    top: PixelLine
+    bottom: PixelLine
+    left: PixelLine
+    right: PixelLine
     finished: Traced
     sums: PolygonSums
     nodes: Nodes
@@ -117,19 +121,19 @@ def trace_block(
         block: Its pixels.
         shape: Rows and columns of the whole raster.
         pixel_sizes: Sizes of the pixels, or None.
-        junctions: Also say at which vertices more than two boundaries meet.
+        junctions: Whether to record at which vertices more than two boundaries meet.
     """
     runs = find_runs(block.classes)
     areas = None
     if pixel_sizes is not None:
         areas = pixel_sizes.pixel_areas(block.row, block.column, *block.classes.shape)
-    tally = sum_polygons(runs, areas, block.confidence, block.probabilities, block.zonal)
+    sums = sum_polygons(runs, areas, block.confidence, block.probabilities, block.zonal)
     del areas
-    names, at_seam = _name_components(block, shape, runs, tally)
-    labels = repeat_each(names.take(runs.component), runs.lengths).reshape(block.classes.shape)
+    label, at_seam = _label_components(block, shape, runs, sums)
+    labels = repeat_each(label.take(runs.component), runs.lengths).reshape(block.classes.shape)
     nodes = _inner_nodes(block, labels, shape, junctions=junctions)
     top, bottom, left, right = (
-        Line(block.classes[at].copy(), np.maximum(labels[at], -1))
+        PixelLine(block.classes[at].copy(), np.maximum(labels[at], -1))
         for at in ((0,), (-1,), (slice(None), 0), (slice(None), -1))
     )
     del labels
@@ -146,19 +150,21 @@ def trace_block(
         left=left,
         right=right,
         finished=finished,
-        sums=tally.take(-1 - finished.labels),
+        sums=sums.take(-1 - finished.labels),
         nodes=waiting,
-        waiting=tally.take(at_seam),
-        class_ids=np.unique(tally.class_ids),
+        waiting=sums.take(at_seam),
+        class_ids=np.unique(sums.class_ids),
     )
 
 
-def _name_components(
-    block: BlockValues, shape: tuple[int, int], runs: Runs, tally: PolygonSums
+def _label_components(
+    block: BlockValues, shape: tuple[int, int], runs: Runs, sums: PolygonSums
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Labels of a block's components, and which of them touch a seam.
+    """Label the components of a block.
 
-    Those count 1, 2, ...; component k that does not is -1 - k; nodata is 0.
+    Returns:
+        The label of each component: 1, 2, ... for those that touch a seam, ``-1 - k`` for component ``k``
+        that does not, 0 for nodata; and whether each component touches a seam.
     """
     rows, columns = block.classes.shape
     first = np.searchsorted(runs.starts, np.arange(rows) * columns)
@@ -172,17 +178,17 @@ def _name_components(
         at_seam[runs.component[first]] = True
     if block.column + columns < shape[1]:
         at_seam[runs.component[last]] = True
-    names = -np.arange(1, runs.n_components + 1, dtype=np.int32)
-    names[tally.class_ids == NODATA] = 0
-    at_seam &= names != 0
-    names[at_seam] = np.arange(1, int(np.count_nonzero(at_seam)) + 1)
-    return names, at_seam
+    label = -np.arange(1, runs.n_components + 1, dtype=np.int32)
+    label[sums.class_ids == NODATA] = 0
+    at_seam &= label != 0
+    label[at_seam] = np.arange(1, int(np.count_nonzero(at_seam)) + 1)
+    return label, at_seam
 
 
 def _inner_nodes(
     block: BlockValues, labels: NDArray[np.int32], shape: tuple[int, int], *, junctions: bool
 ) -> Nodes:
-    """Find the nodes between pixels of the block, and on the raster's edge where the block touches it."""
+    """Find the nodes inside the block, and on those of its sides that are the raster's edge."""
     rows, columns = labels.shape
     above, left = int(block.row == 0), int(block.column == 0)
     below, right = int(block.row + rows == shape[0]), int(block.column + columns == shape[1])
@@ -197,14 +203,14 @@ def _inner_nodes(
 def find_nodes(
     values: NDArray[np.uint8], labels: NDArray[np.int32], row: int, column: int, *, junctions: bool
 ) -> Nodes:
-    """Find the nodes among the corners between pixels.
+    """Find the nodes among the inner pixel corners of an array.
 
     Args:
         values: Class values, uint8 (rows, columns).
         labels: Their labels, int32, same shape.
-        row: Row of the first corner, which is that of the second row of pixels.
-        column: Column of the first corner.
-        junctions: Also say where more than two boundaries meet.
+        row: Row of the first inner corner: the upper left corner of pixel (1, 1) of the array.
+        column: Column of that corner.
+        junctions: Whether to record where more than two boundaries meet.
 
     Returns:
         The nodes in row order.
@@ -224,7 +230,7 @@ def find_nodes(
     flat = labels.ravel()
     quadrants = np.stack([flat.take(at + beside) for beside in (1, 0, width, width + 1)], axis=1)
     found = None
-    if junctions:  # a plain corner has two sides of equal pixels, anything else fewer
+    if junctions:  # more than two meet where fewer than two of the four pairs are equal
         alike = level[rows, columns].astype(np.int8)
         for same in (level[rows + 1, columns], upright[rows, columns], upright[rows, columns + 1]):
             alike += same

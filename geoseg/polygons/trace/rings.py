@@ -1,9 +1,9 @@
-"""From nodes of the pixel lattice to the rings of polygons, without a loop over pixels.
+"""Link nodes of the pixel lattice into the rings of polygons, without a loop over pixels.
 
 The corners of pixels form a lattice. A *node* is a corner where the boundary turns or where more than two
-polygons meet; every vertex of every polygon is a node, and every node a polygon passes is one of its
-vertices, so neighbours share their vertices and the polygons of a map are a valid coverage. Between two
-nodes a boundary is straight, with the same two polygons left and right all along.
+polygons meet. Every vertex of a polygon is a node, and every node on its boundary is a vertex. So neighbours
+share their vertices, and the polygons of a map are a valid coverage (a planar subdivision). Between two nodes
+the boundary is straight, with the same two polygons on its left and right.
 
 At a node a boundary can leave in four directions: 0 east, 1 north, 2 west, 3 south. A *half-edge* is a node
 and a direction; it belongs to the polygon on its left. The four pixels around a node are its quadrants,
@@ -18,13 +18,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts, spread
+from geoseg.raster.ragged import group_starts, index_ranges
 
 EAST, NORTH, WEST, SOUTH = range(4)
 
 
 class SideLengths(Protocol):
-    """Knows how long straight boundaries are, in whole numbers of a fixed small unit."""
+    """Measures straight boundaries, in whole numbers of a fixed small unit."""
 
     def side_lengths(
         self,
@@ -33,19 +33,19 @@ class SideLengths(Protocol):
         tails: NDArray[np.int32],
         heads: NDArray[np.int32],
     ) -> NDArray[np.int64]:
-        """Lengths of the straight boundaries from corners ``tails`` to corners ``heads``."""
+        """Measure the straight boundaries from corners ``tails`` to corners ``heads``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """Nodes in row order, or polygon by polygon, each polygon's in row order.
+    """Nodes in row order; or grouped by polygon, in row order inside each.
 
     Attributes:
-        rows: Row of each corner, int32; 0 is the upper edge of the raster.
-        columns: Column of each corner, int32.
-        quadrants: Label of the four pixels around it, int32 (nodes, 4): north-east, north-west, south-west,
-            south-east. 0 is nodata or outside the raster.
-        junctions: Whether more than two boundaries meet there, bool; None if nobody asked.
+        rows: Row of each node, int32; 0 is the upper edge of the raster.
+        columns: Column of each node, int32.
+        quadrants: Labels of the four pixels around each node, int32 (nodes, 4): north-east, north-west,
+            south-west, south-east. 0 is nodata or outside the raster.
+        junctions: Whether more than two boundaries meet there, bool; None if not recorded.
     """
 
     rows: NDArray[np.int32]
@@ -64,7 +64,7 @@ class Nodes:
 
     @staticmethod
     def join(parts: list[Nodes]) -> Nodes:
-        """Join all nodes of several sets, one set after the other."""
+        """Concatenate several sets of nodes."""
         flags = [part.junctions for part in parts if part.junctions is not None]
         return Nodes(
             np.concatenate([part.rows for part in parts]),
@@ -80,14 +80,15 @@ class Traced:
 
     Attributes:
         labels: Label of each polygon, int32.
-        ring_counts: Rings of each polygon, the exterior first, holes by their first corner; int64.
-        ring_sizes: Vertices of each ring, the first repeated at the end; int64.
-        vertices: Row and column of the vertices, int32 (vertices, 2). Exteriors run counter-clockwise and
-            holes clockwise as seen on a screen with row 0 on top; every ring starts at its first corner in
-            row order. An exterior's start is the upper left corner of the polygon's first pixel.
+        ring_counts: Number of rings of each polygon, int64. The exterior comes first, then the holes, ordered
+            by their first corner.
+        ring_sizes: Number of vertices of each ring, the first one repeated at the end, int64.
+        vertices: Row and column of the vertices, int32 (vertices, 2). With row 0 on top, exteriors run
+            counter-clockwise and holes clockwise. Every ring starts at its first corner in row order; for an
+            exterior that is the upper left corner of the polygon's first pixel.
         perimeters: Length of the exterior in the unit of ``SideLengths``, int64; None without one.
         touches_edge: Whether a side of the polygon borders on label 0, bool.
-        junctions: Whether more than two boundaries meet at a vertex, bool; None if nobody asked.
+        junctions: Whether more than two boundaries meet at a vertex, bool; None if not recorded.
     """
 
     labels: NDArray[np.int32]
@@ -103,33 +104,33 @@ class Traced:
 
 
 def any_quadrant(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell whether any of the four quadrants of a node is marked; bool (nodes,) of bool (nodes, 4)."""
+    """Tell for each node whether any of its four quadrants is marked: bool (nodes, 4) to bool (nodes,)."""
     four = np.ascontiguousarray(marked).view(np.uint32).ravel()  # much faster than any()
     found: NDArray[np.bool_] = four != 0
     return found
 
 
 def link_rings(nodes: Nodes, ready: NDArray[np.bool_], lengths: SideLengths | None) -> Traced:
-    """Trace the polygons that are ready.
+    """Trace the complete polygons.
 
     Args:
-        nodes: Every node of every polygon that is ready (others may be there too).
-        ready: Whether the polygon of a quadrant is to be traced, bool (nodes, 4).
-        lengths: Measures perimeters; None leaves them out.
+        nodes: All nodes of every polygon to trace; nodes of other polygons may be among them.
+        ready: Whether to trace the polygon of a quadrant, bool (nodes, 4).
+        lengths: Measures perimeters; None for no perimeters.
 
     Returns:
         The traced polygons.
     """
     edges = _half_edges(nodes, ready)
     if edges.node.size == 0:
-        return _nothing(lengths is not None)
+        return _no_polygons(lengths is not None)
     order, ring_starts = _cycles(edges.following, edges.starts)
     ring_sizes = np.diff(ring_starts, append=order.size)
     start = order[ring_starts]
     ring_label = nodes.quadrants[edges.node[start], edges.direction[start]]
     ring_order, ring_counts, labels = _group_rings(ring_label, edges.direction[start] == SOUTH)
 
-    order = order.take(spread(ring_starts[ring_order], ring_sizes[ring_order]))
+    order = order.take(index_ranges(ring_starts[ring_order], ring_sizes[ring_order]))
     ring_sizes = ring_sizes[ring_order]
     first_rings = group_starts(ring_counts)
     polygon_starts = group_starts(np.add.reduceat(ring_sizes, first_rings))
@@ -139,7 +140,7 @@ def link_rings(nodes: Nodes, ready: NDArray[np.bool_], lengths: SideLengths | No
     if lengths is not None:
         measured = lengths.side_lengths(nodes.rows, nodes.columns, edges.node, edges.head)
         perimeters = np.add.reduceat(measured.take(order), group_starts(ring_sizes))[first_rings]
-    corner = edges.node.take(order.take(spread(group_starts(ring_sizes), ring_sizes + 1, close=True)))
+    corner = edges.node.take(order.take(index_ranges(group_starts(ring_sizes), ring_sizes + 1, close=True)))
     return Traced(
         labels=labels,
         ring_counts=ring_counts,
@@ -156,11 +157,11 @@ class _HalfEdges:
     """The half-edges of the polygons that are traced, ordered by node and direction.
 
     Attributes:
-        node: Where each begins, int32.
-        direction: Where it leads, int8.
-        head: The node where it ends, int32.
-        following: The half-edge that comes after it in its ring, int32.
-        starts: Those at which a ring may begin, ascending, int32.
+        node: Node at which each begins, int32.
+        direction: Its direction, int8.
+        head: Node at which it ends, int32.
+        following: Index of the next half-edge in its ring, int32.
+        starts: Indices of half-edges at which a ring may begin, ascending, int32.
     """
 
     node: NDArray[np.int32]
@@ -186,7 +187,7 @@ def _half_edges(nodes: Nodes, ready: NDArray[np.bool_]) -> _HalfEdges:
 
 
 def _differ(quadrants: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Tell whether the pixel left of each direction is of another polygon than the one right of it."""
+    """Tell for each direction whether the pixels on its left and right belong to different polygons."""
     differ = np.empty(quadrants.shape, dtype=bool)
     flat = quadrants.ravel()
     np.not_equal(flat[1:], flat[:-1], out=differ.ravel()[1:])
@@ -194,7 +195,7 @@ def _differ(quadrants: NDArray[np.int32]) -> NDArray[np.bool_]:
     return differ
 
 
-def _nothing(measured: bool) -> Traced:
+def _no_polygons(measured: bool) -> Traced:
     none = np.zeros(0, dtype=np.int64)
     return Traced(
         none.astype(np.int32),
@@ -209,7 +210,7 @@ def _nothing(measured: bool) -> Traced:
 def _heads(nodes: Nodes, node: NDArray[np.int32], direction: NDArray[np.int8]) -> NDArray[np.int32]:
     """Find the node at which each half-edge ends: the next one in its row or column.
 
-    Of nodes polygon by polygon a stable sort leaves those of one polygon together in every column.
+    If nodes are grouped by polygon, the stable sort by column keeps those of one polygon together.
     """
     count = len(nodes)
     columns: NDArray[np.integer] = nodes.columns
@@ -230,7 +231,7 @@ _ALONG_COLUMN = np.array([0, -1, 0, 1], dtype=np.int32)
 
 
 def _patterns(quadrants: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Tell which of the four pixels around each node belong together, six bits, one a pair of pixels."""
+    """Encode which of the four pixels around each node belong together: six bits, one for each pair."""
     pattern = np.zeros(len(quadrants), dtype=np.uint8)
     columns = [np.ascontiguousarray(quadrants[:, place]) for place in range(4)]
     for bit, (one, other) in enumerate(_PAIRS):
@@ -244,9 +245,9 @@ _PAIRS = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 def _turns() -> NDArray[np.int8]:
     """Tabulate the direction in which a boundary leaves a node, by pattern and by the direction of arrival.
 
-    Right if the pixel ahead on the right belongs to the polygon, else straight on if the one ahead on the
-    left does, else left. Where a polygon touches itself at a corner, turning right splits the ring there, so
-    that no ring ever passes a corner twice: what it encloses becomes a hole that touches the exterior.
+    Turn right if the pixel ahead on the right belongs to the polygon, go straight on if only the one ahead on
+    the left does, else turn left. At a corner where a polygon touches itself, turning right splits the ring,
+    so that no ring passes a corner twice; what the polygon encloses becomes a hole that touches the exterior.
     """
     turns = np.empty((64, 4), dtype=np.int8)
     for pattern in range(64):
@@ -268,18 +269,19 @@ def _cycles(
     """Order the elements of a permutation by its cycles.
 
     Args:
-        following: The permutation: what comes after each element.
-        starts: Where cycles may begin, ascending; holds at least the least element of every cycle.
+        following: The permutation: the successor of each element.
+        starts: Elements at which cycles may begin, ascending; among them the least of every cycle.
 
     Returns:
-        The elements, cycle after cycle, and where in that list each cycle begins. A cycle begins with its
-        least start; cycles are ordered by it.
+        The elements, cycle after cycle; and the offset of each cycle among them. A cycle begins with its
+        least start, and the cycles are ordered by it.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import depth_first_order
 
-    # A depth-first walk along a chain of extra nodes, each of which leads first into one start and then to
-    # the next extra node, visits one cycle after the other, in compiled code and linear time.
+    # scipy has no cycle finder, but its depth-first search runs in compiled code and linear time. Add a chain
+    # of extra nodes, each linked first to one start and then to the next extra node: the search then visits
+    # one cycle after the other.
     size, extra = following.size, starts.size
     indices = np.empty(size + 2 * extra, dtype=np.int32)
     indices[:size] = following
@@ -300,7 +302,7 @@ def _cycles(
 def _group_rings(
     ring_label: NDArray[np.int32], exterior: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-    """Sort rings by polygon; an exterior begins before its holes, so a stable sort keeps it first."""
+    """Sort rings by polygon, the exterior first: it begins before its holes, and the sort is stable."""
     labels = ring_label[exterior]
     least = int(ring_label.min())
     rank = np.zeros(int(ring_label.max()) - least + 1, dtype=np.int64)

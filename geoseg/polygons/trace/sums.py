@@ -1,8 +1,8 @@
-"""Add up over the pixels of polygons: exact integers, so that any order gives one answer.
+"""Sums over the pixels of polygons: exact integers, which do not depend on the order of addition.
 
-Bytes are added up over runs three planes at once, in the fields of one whole number: a run is no longer than
-the block is wide, so the sum of a plane fits into 21 bits, and three of them into the 63 bits of a positive
-int64. Adding the packed numbers adds each field, exactly.
+Three planes of bytes are summed over runs at once, packed into the fields of one integer. A run is no longer
+than the block is wide, so the sum of a plane fits into 21 bits, and three of them into the 63 bits of a
+positive int64. Adding packed integers adds each field exactly.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ _BITS = 21
 _FIELDS = 3
 _MOST = (1 << _BITS) - 1
 _ROWS = 64
-"""Rows packed at once: they stay in the processor's cache."""
+"""Rows packed at once, few enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolygonSums:
-    """Sums over the pixels of polygons or of parts of polygons.
+    """Sums over the pixels of polygons, or of parts of polygons.
 
     Attributes:
         class_ids: Class, uint8.
         pixels: Number of pixels, int64.
         areas: Area in the unit of the pixel sizes, int64; None without one.
         confidence: Sum of the stored confidence, int64; None without a confidence raster, like the next two.
-        confident: Pixels that have a confidence, int64.
-        least: Least stored confidence, uint8; 255 where no pixel has one.
+        confident: Number of pixels that have a confidence, int64.
+        least: Least stored confidence, uint8; 255 if no pixel has one.
         probabilities: Sums of the stored probability, int64 (parts, classes); None without them.
-        zonal: Sums of other rasters, int64 (parts, measures, 2 or 4); see ``ZonalSums``, as for the next two.
-        zonal_least: int32 (parts, measures).
-        zonal_most: int32 (parts, measures).
+        zonal: Sums of other rasters, int64 (parts, measures, 2 or 4), or None; see ``ZonalSums``.
+        zonal_least: Their least values, int32 (parts, measures), or None.
+        zonal_most: Their greatest values, int32 (parts, measures), or None.
     """
 
     class_ids: NDArray[np.uint8]
@@ -62,20 +62,20 @@ class PolygonSums:
 
     @staticmethod
     def join(parts: list[PolygonSums]) -> PolygonSums:
-        """Join the parts of several sums, one after the other."""
+        """Concatenate several sets of parts."""
         columns = [part._columns() for part in parts]
         joined = {name: np.concatenate([column[name] for column in columns]) for name in columns[0]}
         return replace(parts[0], **joined)
 
     def merge(self, group: NDArray[np.int32], n_groups: int) -> PolygonSums:
-        """Add up the parts that belong together.
+        """Merge the parts that belong to one polygon.
 
         Args:
             group: Group of each part, 0 .. ``n_groups - 1``; parts of a group share their class.
-            n_groups: How many groups there are; each has at least one part.
+            n_groups: Number of groups; each has at least one part.
 
         Returns:
-            One part a group.
+            One part per group.
         """
         merged: dict[str, NDArray[Any]] = {}
         for name, column in self._columns().items():
@@ -95,7 +95,9 @@ class PolygonSums:
         return replace(self, **merged)
 
     def runner_up(self, class_ids: NDArray[np.uint8]) -> NDArray[np.int16]:
-        """Find the class other than its own with the highest sum of probability, ties to the lowest id.
+        """Find the second most probable class: that with the highest sum of probability beside its own.
+
+        Ties go to the lowest id.
 
         Args:
             class_ids: Class of each column of ``probabilities``, ascending.
@@ -121,7 +123,7 @@ def sum_polygons(
     probabilities: NDArray[np.uint8] | None,
     zonal: ZonalValues | None = None,
 ) -> PolygonSums:
-    """Add up over the components of a block.
+    """Sum over the components of a block.
 
     Args:
         runs: The block's runs.
@@ -131,7 +133,7 @@ def sum_polygons(
         zonal: Values of other rasters, or None.
 
     Returns:
-        One part a component, those of nodata included.
+        One part per component, those of nodata included.
     """
     count = runs.n_components
 
@@ -160,10 +162,10 @@ def sum_polygons(
 
 
 def sum_runs(planes: Sequence[NDArray[np.uint8]], runs: Runs) -> list[NDArray[np.int64]]:
-    """Add up over every run of a block.
+    """Sum over every run of a block.
 
     Args:
-        planes: uint8 (rows, columns) each; 255 is unknown and adds nothing.
+        planes: uint8 (rows, columns) each; 255 means unknown and counts as 0.
         runs: The block's runs.
 
     Returns:

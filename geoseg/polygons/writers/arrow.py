@@ -1,4 +1,4 @@
-"""What the formats that GDAL writes have in common."""
+"""Write a table with GDAL through pyogrio and Arrow, for all formats that GDAL writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FIXED_TIME = "2000-01-01T00:00:00.000Z"
-"""Stands in files where the format demands a time: when a file was written says nothing about its content."""
+"""Time written where a format demands one, so that equal tables give equal files."""
 
 
 def write_with_gdal(
@@ -24,10 +24,11 @@ def write_with_gdal(
     """Stream a table into one GDAL layer, batch by batch.
 
     Args:
-        table: The rows.
+        table: The table.
         path: A file that does not exist yet.
         driver: GDAL's name of the format.
-        days_as_text: Write days as text, ``2024-07-31``: JSON has no days, and GDAL would write slashes.
+        days_as_text: Whether to write dates as text, ``2024-07-31``: JSON has no dates, and GDAL would write
+            slashes.
         options: Further arguments of ``pyogrio.write_arrow``.
     """
     import pyarrow as pa
@@ -37,8 +38,8 @@ def write_with_gdal(
     crs = None if table.crs is None else pyproj.CRS.from_user_input(table.crs).to_wkt()
     failed: list[Exception] = []
     schema = _with_text_for_days(table.schema) if days_as_text else table.schema
-    reader = pa.RecordBatchReader.from_batches(schema, _watched(table, schema, failed))
-    with _fixed_clock(), _told_apart(failed), warnings.catch_warnings():
+    reader = pa.RecordBatchReader.from_batches(schema, _record_errors(table, schema, failed))
+    with _fixed_clock(), _raise_recorded(failed), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")
         warnings.filterwarnings("ignore", message="At least one tile exceeded")  # docs/polygons.md says so
         pyogrio.write_arrow(
@@ -54,7 +55,7 @@ def write_with_gdal(
 
 
 def as_metadata(provenance: Mapping[str, str]) -> dict[str, str]:
-    """Give provenance as GDAL metadata, in a fixed order."""
+    """Return provenance as GDAL metadata, in a fixed order."""
     return {key: provenance[key] for key in sorted(provenance)}
 
 
@@ -66,8 +67,10 @@ def _with_text_for_days(schema: pa.Schema) -> pa.Schema:
     )
 
 
-def _watched(table: PolygonTable, schema: pa.Schema, failed: list[Exception]) -> Iterator[pa.RecordBatch]:
-    """Yield the table's batches; an error in them is remembered, since GDAL only says that there was one."""
+def _record_errors(
+    table: PolygonTable, schema: pa.Schema, failed: list[Exception]
+) -> Iterator[pa.RecordBatch]:
+    """Yield the table's batches, and record an error in them: GDAL only reports that there was one."""
     import pyarrow as pa
 
     try:
@@ -80,8 +83,8 @@ def _watched(table: PolygonTable, schema: pa.Schema, failed: list[Exception]) ->
 
 
 @contextmanager
-def _told_apart(failed: list[Exception]) -> Iterator[None]:
-    """Raise the error that made the rows end instead of GDAL's."""
+def _raise_recorded(failed: list[Exception]) -> Iterator[None]:
+    """Raise the recorded error instead of GDAL's."""
     try:
         yield
     except RuntimeError:
@@ -92,7 +95,7 @@ def _told_apart(failed: list[Exception]) -> Iterator[None]:
 
 @contextmanager
 def _fixed_clock() -> Iterator[None]:
-    """Let GDAL write a fixed time instead of now, so that equal tables give equal files."""
+    """Make GDAL write a fixed time instead of the current one."""
     import pyogrio
 
     before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")

@@ -1,4 +1,4 @@
-"""Formats that know only longitude and latitude: may a map be written to them, and where does it lie?"""
+"""Longitude and latitude of a map, and its zoom levels, for formats that know no other CRS."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import pyproj
 
 UNITS_A_PIXEL = 8
-"""Steps that a pixel of the map is wide, at least, in the most detailed tiles: corners are 1/16 pixel off."""
+"""Least width of a map pixel in the most detailed tiles, in tile units: corners are off by 1/16 pixel."""
 MERCATOR_SIDE = 2 * math.pi * 6_378_137.0
-"""Side of Web Mercator's square in its own metres (EPSG:3857)."""
+"""Side of Web Mercator's square, in metres of EPSG:3857."""
 MERCATOR_LATITUDE = 85.0
 MAX_ZOOM = 22
 
@@ -32,10 +32,10 @@ def is_on_earth(crs: Any) -> bool:
 
 
 def zoom_range(table: PolygonTable) -> tuple[int, int]:
-    """Zoom levels of web map tiles that suit a map.
+    """Choose the zoom levels of web map tiles for a map.
 
-    The lowest shows the whole map in about one tile; in the highest a pixel is 8 to 16 tile units wide, and
-    viewers enlarge from there.
+    The lowest level shows the whole map in about one tile. In the highest a pixel is 8 to 16 tile units wide;
+    viewers magnify it for higher zooms.
 
     Args:
         table: Polygons of a map on Earth.
@@ -51,9 +51,9 @@ def zoom_range(table: PolygonTable) -> tuple[int, int]:
 
 
 def lonlat_bounds(table: PolygonTable) -> tuple[float, float, float, float]:
-    """Longitudes and latitudes that a map lies within: (west, south, east, north).
+    """Return the bounding box of a map in degrees: (west, south, east, north).
 
-    Across the antimeridian west is greater than east.
+    West is greater than east if the map crosses the antimeridian.
     """
     found: tuple[float, float, float, float] = _to_lonlat(table).transform_bounds(*_box(table))
     return found
@@ -81,13 +81,13 @@ def _in_mercator(table: PolygonTable) -> tuple[float, float, float]:
 
 
 def _northing(latitude: float) -> float:
-    """Web Mercator's y; beyond 85 degrees as at 85."""
+    """Compute Web Mercator's y of a latitude, which is clipped to 85 degrees."""
     phi = math.radians(max(min(latitude, MERCATOR_LATITUDE), -MERCATOR_LATITUDE))
     return MERCATOR_SIDE / (2 * math.pi) * math.asinh(math.tan(phi))
 
 
 def _box(table: PolygonTable) -> tuple[float, float, float, float]:
-    """Find the raster's box in the map's CRS; without its shape, that of the polygons."""
+    """Return the raster's bounding box in the map's CRS; without its shape, that of the polygons."""
     shape, t = table.polygons.shape, table.polygons.transform
     if shape is None:
         return table.polygons.bounds() or (t.c, t.f, t.c + t.a, t.f + t.e)

@@ -1,4 +1,4 @@
-"""fiboa 0.3: GeoParquet whose columns other programs know as those of crop fields.
+"""Write fiboa 0.3: GeoParquet with the standard columns of crop fields.
 
 Specifications: https://github.com/fiboa/specification/tree/v0.3.0 (columns, their units and limits) and
 https://github.com/vecorel/specification/tree/v0.1.0 (the collection in the file's metadata).
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 VECOREL = "https://vecorel.org/specification/v0.1.0/schema.yaml"
 FIBOA = "https://fiboa.org/specification/v0.3.0/schema.yaml"
 METHOD = "auto-imagery"
-"""fiboa's word for boundaries that a program found in imagery."""
+"""fiboa's term for boundaries that a program found in imagery."""
 MAX_AREA = 1e9
-"""Square metres that a field may have at most, by fiboa's schema."""
+"""Largest area of a field in fiboa's schema, in square metres."""
 _HECTARE = 10_000.0
 _KINDS = {"float64": "double", "bool": "boolean", "date32": "date"}  # Arrow's name -> Vecorel's
 
@@ -39,7 +39,7 @@ class Fiboa:
     """Writes GeoParquet with fiboa's columns before the geometry.
 
     Attributes:
-        collection: Identifier of the collection; with ``id`` it names a field.
+        collection: Identifier of the collection; together with ``id`` it identifies a field.
     """
 
     collection: str
@@ -52,7 +52,7 @@ class Fiboa:
         """Write all rows, in order.
 
         Raises:
-            SettingsError: If a polygon is larger than a field may be.
+            SettingsError: If a polygon is larger than fiboa allows.
         """
         _check_sizes(table)
         write_geoparquet(
@@ -61,7 +61,7 @@ class Fiboa:
             schema=_schema(table),
             batches=_batches(table),
             metadata={"collection": json.dumps(_collection(self.collection, table))},
-            bbox_may_be_null=True,  # as fiboa has it; it never is
+            bbox_may_be_null=True,  # fiboa's schema says so; the values are never null
         )
 
 
@@ -78,7 +78,7 @@ def _check_sizes(table: PolygonTable) -> None:
 
 
 def _schema(table: PolygonTable) -> pa.Schema:
-    """Put fiboa's columns before the geometry."""
+    """Return the schema with fiboa's columns before the geometry."""
     import pyarrow as pa
 
     added = [
@@ -112,7 +112,7 @@ def _batches(table: PolygonTable) -> Iterator[tuple[pa.RecordBatch, NDArray[np.f
 
 
 def _positive(values: pa.Array, factor: float) -> pa.Array:
-    """Multiply values as float32; null where they are not above 0, which fiboa does not allow."""
+    """Multiply values, as float32; values that are not positive become null, as fiboa demands."""
     import pyarrow as pa
 
     numbers = values.to_numpy(zero_copy_only=False) * factor
@@ -120,7 +120,7 @@ def _positive(values: pa.Array, factor: float) -> pa.Array:
 
 
 def _collection(name: str, table: PolygonTable) -> dict[str, Any]:
-    """Describe the collection: its schemas, and what our own columns hold."""
+    """Describe the collection: its schemas, and the types of our own columns."""
     added = () if table.zonal is None else map(statistic_column, table.zonal.columns)
     ours = [column for column in (*COLUMNS, *added) if column.name not in ("id", GEOMETRY)]
     return {

@@ -1,7 +1,7 @@
-"""FlatGeobuf: one file that can be read by region over HTTP.
+"""Write FlatGeobuf: one file that can be read by region over HTTP.
 
-Its spatial index sorts the rows along a Hilbert curve, so they are not in the order of the other formats;
-``id`` finds a row.
+Its spatial index sorts the rows along a Hilbert curve, so they are not in the order of the other formats; use
+``id`` to find a row.
 """
 
 from __future__ import annotations

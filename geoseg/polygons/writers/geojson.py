@@ -1,9 +1,9 @@
-"""GeoJSON text sequences: one feature a line, for programs and web pages that read as it comes.
+"""Write GeoJSON text sequences: one feature per line, for programs that read a file as a stream.
 
-``.geojsons`` is RFC 8142 to the letter: a record separator (0x1E) before every feature. ``.geojsonl`` leaves
-it out ("newline-delimited GeoJSON"), which is what most tools on the web read. The endings are those of GDAL.
-Geometry follows RFC 7946: longitude and latitude on WGS 84 with seven decimals (1 cm), outer rings
-counter-clockwise, polygons across the antimeridian cut in two. Neither has a place for metadata.
+``.geojsons`` follows RFC 8142: a record separator (0x1E) before every feature. ``.geojsonl`` leaves it out
+("newline-delimited GeoJSON"), as most web tools expect. The endings are those of GDAL. Geometry follows RFC
+7946: longitude and latitude on WGS 84 with seven decimals (1 cm), outer rings counter-clockwise, polygons
+    across the antimeridian cut in two. Neither format has a place for metadata.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ DECIMALS = 7
 
 @dataclass(frozen=True, slots=True)
 class GeoJsonSequence:
-    """Writes one feature a line, in order.
+    """Writes one feature per line, in order.
 
     Attributes:
-        name: What people call it.
-        suffix: Ending of its files.
+        name: Name of the format, for messages.
+        suffix: File name ending.
         separated: Whether a record separator precedes every feature.
     """
 
@@ -34,7 +34,7 @@ class GeoJsonSequence:
     on_earth: bool = True
 
     def write(self, table: PolygonTable, path: Path) -> None:
-        """Write all rows, in order; provenance has no place in the format."""
+        """Write all rows, in order; the format has no place for provenance."""
         write_with_gdal(
             table,
             path,

@@ -1,4 +1,4 @@
-"""GeoPackage 1.3 with a default style that QGIS picks up: every class in its colour."""
+"""Write GeoPackage 1.3 with a default style for QGIS: every class in its colour."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from geoseg.polygons.table.schema import GEOMETRY, LAYER
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers.arrow import FIXED_TIME, as_metadata, write_with_gdal
 
-# The table QGIS itself makes when a style is saved into a GeoPackage.
+# The table that QGIS creates when a style is saved into a GeoPackage.
 _STYLES = """
 CREATE TABLE layer_styles (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
@@ -72,13 +72,13 @@ GEOPACKAGE = GeoPackage()
 
 
 def categories_qml(legend: Iterable[LandClass]) -> str:
-    """Make a categorised renderer: one named, coloured fill a class.
+    """Return a categorised renderer with one named, coloured fill per class.
 
     Args:
         legend: The classes.
 
     Returns:
-        The style as QML, the XML that QGIS keeps layer styles in.
+        The style as QML, the XML of QGIS layer styles.
     """
     root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
     renderer = ET.SubElement(
@@ -110,7 +110,7 @@ def categories_qml(legend: Iterable[LandClass]) -> str:
 
 
 def _fill(color: str) -> dict[str, str]:
-    """Make a solid fill with a hairline of the same colour, darker, so that neighbours of one class show."""
+    """Return a solid fill with a darker hairline outline, which separates neighbours of similar colour."""
     rgb = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
     darker = [round(channel * 0.6) for channel in rgb]
     return {

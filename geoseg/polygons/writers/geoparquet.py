@@ -1,4 +1,4 @@
-"""GeoParquet 1.1: a column of WKB, a bbox column that readers can filter by, and the geo metadata.
+"""Write GeoParquet 1.1: a column of WKB, a bbox column by which readers can filter, and the geo metadata.
 
 Specification: https://geoparquet.org/releases/v1.1.0/
 """
@@ -50,14 +50,14 @@ def write_geoparquet(
     metadata: Mapping[str, str] | None = None,
     bbox_may_be_null: bool = False,
 ) -> None:
-    """Stream rows into a file, one row group a batch: a strip of the map from its top to its bottom.
+    """Stream rows into a file, one row group per batch, which covers a strip of the map.
 
     Args:
-        table: What the rows come from.
+        table: The table from which the rows come.
         path: A file that does not exist yet.
-        schema: Columns of the rows; one is the geometry.
-        batches: The rows, and their boxes; see ``PolygonTable.batches_with_boxes``.
-        metadata: Put into the file besides the provenance.
+        schema: Schema of the rows, the geometry included.
+        batches: The rows and their bounding boxes; see ``PolygonTable.batches_with_boxes``.
+        metadata: Metadata of the file besides the provenance.
         bbox_may_be_null: Whether the schema allows null in the bbox column.
     """
     import pyarrow as pa
@@ -72,7 +72,7 @@ def write_geoparquet(
 
 
 def _geo(table: PolygonTable) -> dict[str, Any]:
-    """Make the file's geo metadata."""
+    """Return the geo metadata of the file."""
     import pyproj
 
     crs = None if table.crs is None else pyproj.CRS.from_user_input(table.crs).to_json_dict()
@@ -97,7 +97,7 @@ def _bbox_type() -> pa.DataType:
 
 
 def _bboxes(boxes: NDArray[np.float64]) -> pa.Array:
-    """Find the least and greatest coordinates of every polygon."""
+    """Convert bounding boxes to the values of the bbox column."""
     import pyarrow as pa
 
     return pa.StructArray.from_arrays([pa.array(side) for side in boxes.T], fields=list(_bbox_type()))

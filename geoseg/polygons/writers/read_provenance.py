@@ -1,4 +1,4 @@
-"""Reads from a file of polygons what made it, where its format has a place for that."""
+"""Read the provenance in the metadata of a polygon file, if its format has a place for it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from geoseg.maps.class_map_file import DATE_TAG
 from geoseg.polygons.table.schema import LAYER
 
 OURS = ("GEOSEG_", DATE_TAG)
-"""How the keys of provenance begin; formats keep other things beside them."""
+"""Prefixes of the keys of provenance; formats store other metadata beside them."""
 
 
 def read_provenance(path: Path) -> dict[str, str] | None:
-    """Read from the metadata of a file of polygons what made it.
+    """Read the provenance of a polygon file.
 
     Args:
-        path: A file in one of the formats that polygons are written to.
+        path: A file in one of the formats of ``WRITERS``.
 
     Returns:
-        Key -> text, empty where it says nothing; None where the format has no place for it.
+        Key to text, empty if there is none; None if the format has no place for it.
 
     Raises:
         OutputError: If the file cannot be read.

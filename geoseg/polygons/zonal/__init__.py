@@ -1,1 +1,1 @@
-"""Statistics of a scene's bands over the pixels of polygons."""
+"""Zonal statistics: bands and spectral indices of a scene, summarised over the pixels of polygons."""

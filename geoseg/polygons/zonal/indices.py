@@ -1,4 +1,4 @@
-"""Spectral indices by name: what bands they need and how they are computed."""
+"""Spectral indices by name: the bands that each needs, and its formula."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 LARGEST = 1000.0
-"""An index beyond this, where its denominator is next to nothing, is no value."""
+"""Largest magnitude of an index; beyond it, where the denominator is almost zero, there is no value."""
 
 
 def _difference(a: Values, b: Values) -> Values:
@@ -39,11 +39,11 @@ def compute(index: Index, bands: list[Values]) -> Values:
     """Compute the index of every pixel.
 
     Args:
-        index: Which one.
+        index: The index.
         bands: float64 arrays of one shape in the order of ``index.bands``, NaN where there is no value.
 
     Returns:
-        float64, same shape; NaN where a band has no value or a denominator is (next to) nothing.
+        float64, same shape; NaN where a band has no value or the denominator is almost zero.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         values = index.formula(*bands)
@@ -94,4 +94,4 @@ INDICES: dict[str, Index] = {
         ("nir", "red"), "Qi et al. 1994, Remote Sensing of Environment 48 (MSAVI2)", _msavi, reflectance=True
     ),
 }
-"""What ``--stats`` knows by name. Normalised differences are (first - second) / (first + second)."""
+"""The indices of ``--stats``. Normalised differences are (first - second) / (first + second)."""

@@ -1,4 +1,4 @@
-"""``--stats``: which bands or indices of a scene become columns of polygons, and which statistics of them."""
+"""Read ``--stats`` and ``--stats-from``: which statistics of which bands and indices become columns."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def zonal_of_map(
     stats_from: PathLike | Sequence[PathLike] | None,
     class_map: ClassMapFile,
 ) -> Zonal | None:
-    """Read which statistics the polygons of a class map get; None if nobody asked.
+    """Read the statistics for the polygons of a class map; return None if there are none.
 
     Args:
-        stats: What was asked for: ``"ndvi"``, ``"B8:std"``, ``"3:max"``.
+        stats: The statistics, as in ``"ndvi"``, ``"B8:std"``, ``"3:max"``.
         stats_from: The files that hold the bands.
         class_map: The class map.
 
@@ -68,13 +68,13 @@ def zonal_of_run(
 
     Args:
         stats: See ``zonal_of_map``.
-        polygons: Where the polygons go.
+        polygons: File for the polygons, or None.
         scene: The scene, its bands in the network's order.
-        bands: What the network calls these bands.
-        window: The part of the scene that is mapped.
+        bands: The network's names of these bands.
+        window: The part of the scene to map.
 
     Raises:
-        SettingsError: If no polygons are asked for, or a statistic cannot be understood.
+        SettingsError: If there is no file for polygons, or a statistic cannot be understood.
         SceneError: If a band is missing.
     """
     if polygons is None:
@@ -83,15 +83,15 @@ def zonal_of_run(
 
 
 def zonal_of_scene(stats: Sequence[str], scene: Scene, corner: tuple[int, int]) -> Zonal:
-    """Read which statistics to compute of a scene.
+    """Read the statistics to compute from a scene.
 
     Args:
         stats: See ``zonal_of_map``.
-        scene: Holds the bands.
+        scene: The scene that holds the bands.
         corner: Row and column of the map's first pixel in the scene.
 
     Raises:
-        SettingsError: If a statistic cannot be understood, or a column would be there twice.
+        SettingsError: If a statistic cannot be understood, or two columns would have the same name.
         SceneError: If a band is missing.
     """
     measures: dict[str, Measure] = {}
@@ -118,17 +118,17 @@ def paths_of(stats_from: PathLike | Sequence[PathLike] | None) -> list[str]:
 
 
 def zonal_to_json(zonal: Zonal | None) -> dict[str, Any]:
-    """Give the settings as the report holds them."""
+    """Return the report's entry."""
     return {"stats": stats_asked(zonal), "stats_from": None if zonal is None else list(zonal.scene.paths)}
 
 
 def stats_asked(zonal: Zonal | None) -> list[str] | None:
-    """Name the columns that were asked for."""
+    """Return the names of the requested columns; None if there are none."""
     return None if zonal is None else list(column_names(zonal.columns))
 
 
 def named_as(scene: Scene, names: Sequence[str]) -> Scene:
-    """Name the bands of a scene that have no name as the network takes them.
+    """Give the bands of a scene that have no common name the names of the network's bands.
 
     Args:
         scene: The scene, its bands in the network's order.
@@ -160,13 +160,13 @@ def _parse(text: str) -> tuple[str, str]:
 
 
 def _plain(name: str) -> str:
-    """Make a name that columns can have."""
+    """Convert a name to one that a column can have."""
     plain = re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_")
     return f"band{plain}" if plain[:1].isdecimal() or not plain else plain
 
 
 def _measure(scene: Scene, name: str) -> Measure:
-    """Find a band of this name or number, else an index."""
+    """Return the band of this name or number, else the index of this name."""
     try:
         (number,) = resolve(scene, [name]).numbers
     except SceneError as error:
@@ -186,7 +186,7 @@ def _index(scene: Scene, name: str, index: Index) -> Measure:
     has = describe([layer.band for layer in scene.all_layers])
     if missing:
         raise SceneError(
-            f"{scene.paths[0]}: {name} is made of {', '.join(index.bands)}, and there is no "
+            f"{scene.paths[0]}: {name} needs {', '.join(index.bands)}, and there is no "
             f"{' and no '.join(missing)} among its bands {has}; leave {name} out, or describe the bands in "
             "the file by these names"
         )

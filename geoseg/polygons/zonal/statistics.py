@@ -1,10 +1,11 @@
-"""Compute statistics of other rasters over the pixels of polygons: ``--stats``.
+"""Zonal statistics (``--stats``): mean, std, min, max and count of other rasters over polygons.
 
-``Zonal`` says which ones, ``sum_block`` adds up over the pixels of a block, ``zonal_arrays`` makes columns of
-the sums. Polygons follow pixels, so a statistic over the pixels of a polygon is exact up to its border.
-Values are whole numbers of a fixed step, so that sums are exact in any order and no answer depends on
-blocks: the stored numbers of a band of 8 or 16 bits, else physical values in steps of 2^-30 of the largest
-one.
+``Zonal`` says which statistics of which rasters, ``sum_block`` sums over the pixels of a block,
+``zonal_arrays`` turns the sums into columns. Polygons follow pixels, so each statistic covers exactly the
+polygon's pixels.
+
+Values are integers times a fixed step, so that sums are exact in any order and do not depend on blocks: the
+stored numbers of a band of 8 or 16 bits, else physical values in steps of 2^-30 of the largest one.
 """
 
 from __future__ import annotations
@@ -27,26 +28,26 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MISSING = np.iinfo(np.int32).min
-"""Stands for no value."""
+"""Marks a pixel without a value."""
 STATISTICS = ("mean", "std", "min", "max", "count")
 _BITS = 30
 _LARGEST_VALUE = 1e30
-"""Larger numbers are fill values that nobody declared."""
+"""Larger numbers are undeclared fill values."""
 _PORTION = 2**20
 _HALF = 30
-"""Squares of numbers below 2^30 are added up in two halves of 30 bits: neither sum leaves 64 bits."""
+"""Squares of numbers below 2^30 are summed in two halves of 30 bits, so that both sums fit into 64 bits."""
 _MOST = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True, slots=True)
 class Zonal:
-    """What is to be computed over the pixels of every polygon, and from what.
+    """The statistics to compute over the pixels of every polygon, and their source.
 
     Attributes:
-        scene: Holds the bands, on the grid of the map.
+        scene: The scene that holds the bands, on the grid of the map.
         corner: Row and column of the map's first pixel in the scene; may lie outside of it.
-        measures: The values.
-        columns: The statistics of them.
+        measures: The bands and indices.
+        columns: The statistics of the measures.
     """
 
     scene: Scene
@@ -55,7 +56,7 @@ class Zonal:
     columns: tuple[ZonalColumn, ...]
 
     def read(self, row: int, column: int, height: int, width: int) -> ZonalValues:
-        """Read the values in a window of the map; nothing where the scene does not reach.
+        """Read the values in a window of the map; ``MISSING`` where the scene does not reach.
 
         Raises:
             RunError: If a file cannot be read.
@@ -98,15 +99,15 @@ class Zonal:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One value a pixel: a band or an index.
+    """One value per pixel: a band or an index.
 
     Attributes:
-        name: As it was asked for.
+        name: Its name, as requested.
         numbers: 1-based numbers of its bands in the scene; one for a band.
         index: The index; None for a band.
         step: Physical value = whole number * step + offset.
         offset: See ``step``.
-        exact: Whether the whole numbers are the stored ones; else they are physical values in steps.
+        exact: Whether the whole numbers are the stored numbers; else they are rounded physical values.
     """
 
     name: str
@@ -122,8 +123,8 @@ class ZonalColumn:
     """A statistic that becomes a column.
 
     Attributes:
-        name: Of the column.
-        measure: Which measure, by its place.
+        name: Name of the column.
+        measure: Index of the measure.
         statistic: One of ``STATISTICS``.
     """
 
@@ -134,12 +135,12 @@ class ZonalColumn:
 
 @dataclass(frozen=True, slots=True)
 class ZonalValues:
-    """The values of a block, and what is to be added up.
+    """The values of a block, and which sums are needed.
 
     Attributes:
-        values: Whole numbers, int32 (measures, rows, columns), ``MISSING`` where there is no value.
-        squares: Whether squares have to be added up.
-        extremes: Whether least and greatest values have to be found.
+        values: Whole numbers, int32 (measures, rows, columns); ``MISSING`` where there is no value.
+        squares: Whether sums of squares are needed.
+        extremes: Whether least and greatest values are needed.
     """
 
     values: NDArray[np.int32]
@@ -148,7 +149,7 @@ class ZonalValues:
 
 
 def band_measure(scene: Scene, name: str, number: int) -> Measure:
-    """Make a measure of a band; with more than 16 bits its step is still to be found (``with_steps``)."""
+    """Return the measure of a band; ``with_steps`` finds the step of bands with more than 16 bits."""
     band = next(layer.band for layer in scene.all_layers if layer.band.number == number)
     dtype = np.dtype(band.dtype)
     if dtype.kind == "c":
@@ -159,15 +160,15 @@ def band_measure(scene: Scene, name: str, number: int) -> Measure:
 
 
 def index_measure(name: str, numbers: tuple[int, ...], index: Index) -> Measure:
-    """Make a measure of an index of bands."""
+    """Return the measure of a spectral index."""
     return Measure(name, numbers, index, _step(LARGEST), 0.0, exact=False)
 
 
 def with_steps(zonal: Zonal, shape: tuple[int, int]) -> Zonal:
-    """Give bands of more than 16 bits their steps; reads those bands once.
+    """Find the steps of bands with more than 16 bits; read those bands once.
 
     Args:
-        zonal: What is asked for.
+        zonal: The statistics.
         shape: Rows and columns of the map.
     """
     wide = [measure for measure in zonal.measures if math.isnan(measure.step)]
@@ -181,7 +182,7 @@ def with_steps(zonal: Zonal, shape: tuple[int, int]) -> Zonal:
 
 
 def column_names(columns: Sequence[ZonalColumn]) -> tuple[str, ...]:
-    """Name the columns, in order."""
+    """Return the names of the columns, in order."""
     return tuple(column.name for column in columns)
 
 
@@ -190,10 +191,10 @@ class ZonalSums:
     """Sums over the pixels of polygons, or of parts of them.
 
     Attributes:
-        sums: int64 (parts, measures, 2 or 4): pixels with a value, their sum and, if asked for, the upper and
-            the lower half of the sum of squares.
-        least: Least value, int32 (parts, measures); None if nobody asked.
-        most: Greatest value, int32 (parts, measures); None if nobody asked.
+        sums: int64 (parts, measures, 2 or 4): number of pixels with a value, sum of the values and, if
+            needed, sums of the upper and of the lower halves of the squares.
+        least: Least value, int32 (parts, measures); None if not needed.
+        most: Greatest value, int32 (parts, measures); None if not needed.
     """
 
     sums: NDArray[np.int64]
@@ -202,7 +203,7 @@ class ZonalSums:
 
 
 def sum_block(runs: Runs, zonal: ZonalValues) -> ZonalSums:
-    """Add up over the components of a block.
+    """Sum over the components of a block.
 
     Args:
         runs: The block's runs.
@@ -236,7 +237,7 @@ def sum_block(runs: Runs, zonal: ZonalValues) -> ZonalSums:
 
 
 def zonal_arrays(zonal: Zonal, sums: ZonalSums) -> list[pa.Array]:
-    """Make the columns, in order; null where no pixel of a polygon has a value."""
+    """Compute the columns, in order; null if no pixel of a polygon has a value."""
     import pyarrow as pa
 
     made = []
@@ -255,7 +256,7 @@ def _round(values: NDArray[np.float64], measure: Measure, target: NDArray[np.int
 
 
 def _largest(scene: Scene, corner: tuple[int, int], shape: tuple[int, int]) -> list[float]:
-    """Find the largest magnitude of every band on the map."""
+    """Find the largest magnitude of every band inside the map."""
     largest = np.zeros(len(scene.bands))
     whole = Window(*corner, *shape).intersection(Window.from_shape(scene.shape))
     if whole is None:
@@ -270,7 +271,7 @@ def _largest(scene: Scene, corner: tuple[int, int], shape: tuple[int, int]) -> l
 
 
 def _step(largest: float) -> float:
-    """Choose a power of two by which values up to the largest are whole numbers below 2^30."""
+    """Return the power of two in whose multiples values up to the largest are whole numbers below 2^30."""
     return 2.0 ** (math.ceil(math.log2(largest)) - _BITS) if largest > 0 else 1.0
 
 
@@ -285,7 +286,7 @@ def _values(zonal: Zonal, column: ZonalColumn, found: ZonalSums) -> NDArray[np.f
     elif column.statistic == "std":
         values = abs(measure.step) * _deviation(counts, sums)
     else:
-        # A negative scale turns the order around.
+        # A negative scale swaps least and greatest.
         is_least = (column.statistic == "min") == (measure.step > 0)
         extreme = found.least if is_least else found.most
         assert extreme is not None
@@ -295,10 +296,10 @@ def _values(zonal: Zonal, column: ZonalColumn, found: ZonalSums) -> NDArray[np.f
 
 
 def _deviation(counts: NDArray[np.int64], sums: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Standard deviation of all values of a polygon, in steps, without loss by cancellation.
+    """Compute the population standard deviation over each polygon, in steps, without cancellation.
 
-    With m the mean rounded down and r what is left of the sum, the sum of (q - m)^2 is that of q^2 less
-    m (sum + r); both halves of the difference fit into 64 bits.
+    With the mean m rounded down and the remainder r = sum - n m, the sum of (q - m)^2 equals the sum of q^2
+    minus m (sum + r). Both halves of this difference fit into 64 bits.
     """
     mean, rest = np.divmod(sums[:, 1], counts)
     other = sums[:, 1] + rest

@@ -1,4 +1,4 @@
-"""Training and validation chips; what a chip holds depends on its number and the seed alone."""
+"""Training and validation chips; the content of a chip depends on its number and the seed alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GOOD_SHARE = 0.5
 
 @dataclass(frozen=True)
 class ChipPlace:
-    """Where a chip lies.
+    """The position of a chip.
 
     Attributes:
         scene: Index of the scene.
@@ -43,8 +43,8 @@ class ChipReader:
 
     Attributes:
         scenes: The scenes.
-        split: Who reads what.
-        bands: Their normalisation.
+        split: Marks the pixels that training and validation chips may read.
+        bands: The bands and their normalisation.
         size: Side of a chip in pixels.
     """
 
@@ -57,9 +57,9 @@ class ChipReader:
         """Read a chip.
 
         Args:
-            place: Where.
-            region: Read as a validation chip of this region; None as a training chip. Pixels that it may not
-                read are invalid, and their labels ignored.
+            place: The position.
+            region: Read it as a validation chip of this region; None: as a training chip. Pixels that such a
+                chip may not read are invalid, and their labels are ignored.
         """
         scene, window = self.scenes[place.scene], place.window
         values = np.full((len(self.bands), *window.shape), np.nan, np.float32)
@@ -89,15 +89,16 @@ class ChipReader:
 
 
 class ChipPlacer:
-    """Draws places for training chips where labels are.
+    """Draws positions for training chips where there are labels.
 
-    A share of the chips is placed on a class drawn with equal chances, so that rare classes are seen; the
-    others on any label. Of some tries the first that is half labelled is taken, else the best.
+    A share of the chips is placed on a class that is drawn with equal chances, so that rare classes occur;
+    the others are placed on any label. Of several draws the first with half of its pixels labelled is taken,
+    else the one with the most labels.
 
     Args:
-        cells: Labels that train, counted, by scene.
+        cells: Counts of the labels that train, by scene.
         size: Side of a chip in pixels.
-        rare_share: See above.
+        rare_share: Share of chips placed by class.
 
     Raises:
         SettingsError: If nothing is labelled.
@@ -110,12 +111,12 @@ class ChipPlacer:
         counts = np.concatenate(flat)
         self.present = np.flatnonzero(counts.any(axis=0))
         if not self.present.size:
-            raise SettingsError("no label is left to train on: all lie in validation ground or its buffer")
+            raise SettingsError("no label is left to train on: all lie in validation regions or their buffer")
         self._any = _Weighted(counts.sum(axis=1))
         self._by_class = {int(index): _Weighted(counts[:, index]) for index in self.present}
 
     def draw(self, rng: np.random.Generator) -> ChipPlace:
-        """Draw the place of one chip."""
+        """Draw the position of one chip."""
         best, most = None, -1.0
         for _ in range(_TRIES):
             place = self._try(rng)
@@ -140,7 +141,7 @@ class ChipPlacer:
 
 
 class _Weighted:
-    """Draws indices as often as their weights say."""
+    """Draws indices with probabilities proportional to their weights."""
 
     def __init__(self, weights: NDArray[np.integer]) -> None:
         self.where = np.flatnonzero(weights)
@@ -155,10 +156,10 @@ class TrainingChips:
     """Endless training chips: number n is always the same chip.
 
     Attributes:
-        reader: Reads them.
-        placer: Places them.
-        augmentations: Change them.
-        seed: Of everything random.
+        reader: Reads the chips.
+        placer: Draws their positions.
+        augmentations: The augmentations.
+        seed: Seed of everything random.
     """
 
     reader: ChipReader
@@ -169,7 +170,7 @@ class TrainingChips:
     def chip(self, number: int) -> TrainingChip:
         """Read and augment a chip; it is not normalised."""
         rng = np.random.default_rng((self.seed, number))
-        for _ in range(_TRIES):  # a cell with few labels may give a chip without any
+        for _ in range(_TRIES):  # a chip drawn from a cell with few labels may contain none
             chip = self.reader.read(self._inside(self.placer.draw(rng)))
             if (chip.labels != IGNORE).any():
                 break
@@ -179,7 +180,7 @@ class TrainingChips:
         return self.reader.normalise(self.chip(number))
 
     def _inside(self, place: ChipPlace) -> ChipPlace:
-        """Move a chip into the scene where it fits: what lies beyond the edge teaches nothing."""
+        """Move a chip inside the scene if it fits, because pixels beyond the edge have no labels."""
         window, shape = place.window, self.reader.scenes[place.scene].shape
         row = min(max(window.row, 0), max(shape[0] - window.height, 0))
         col = min(max(window.col, 0), max(shape[1] - window.width, 0))
@@ -187,11 +188,11 @@ class TrainingChips:
 
 
 class ValidationChips:
-    """All labelled chips of the ground that validates; every labelled pixel of it is in one of them.
+    """All labelled chips of the validation regions; every labelled pixel there is scored in exactly one.
 
     Args:
-        reader: Reads them.
-        cells: All labels, counted, by scene.
+        reader: Reads the chips.
+        cells: Counts of all labels, by scene.
     """
 
     def __init__(self, reader: ChipReader, cells: Sequence[LabelCells]) -> None:
@@ -221,8 +222,8 @@ def cut_region(
 
     Args:
         region: The region.
-        split: For its buffer: the context that a validation chip may read.
-        shape: Of the scene.
+        split: Its buffer is the context that a validation chip may read.
+        shape: Rows and columns of the scene.
         chip_size: Side of a chip.
 
     Returns:

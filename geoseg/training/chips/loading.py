@@ -1,4 +1,4 @@
-"""Batches for the training run: epoch and step alone decide which chip goes where, whatever the workers."""
+"""Batches for the training run; their content depends on epoch and step, not on the number of workers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from geoseg.training.chips.chips import TrainingChips, ValidationChips
 
 
 class EpochSampler:
-    """The numbers of the chips of an epoch, those of this process alone.
+    """Numbers of the chips that this process trains on in an epoch.
 
     Lightning calls ``set_epoch`` before every epoch, also after resuming.
 
     Args:
         per_epoch: Chips an epoch, over all processes.
-        rank: Of this process.
+        rank: Rank of this process.
         world: Number of processes.
     """
 
@@ -42,7 +42,7 @@ class EpochSampler:
 
 
 class _AsDataset(Dataset):  # type: ignore[misc]
-    """Chips as torch wants them."""
+    """Chips as a torch dataset."""
 
     def __init__(self, chips: TrainingChips | ValidationChips) -> None:
         self.chips = chips
@@ -109,7 +109,7 @@ class ChipDataModule(LightningDataModule):  # type: ignore[misc]
 
 
 def _start_method() -> str:
-    """Choose how readers start: forked, but from a clean process where a runtime has threads."""
+    """Choose how reading processes start: by fork, or by forkserver where a runtime has started threads."""
     runtimes = {kind.package for kind in map(backend_kind, BACKENDS) if kind.formats} | {"nncf"}
     has_threads = not runtimes.isdisjoint(sys.modules)
     methods = multiprocessing.get_all_start_methods()

@@ -1,4 +1,4 @@
-"""A contact sheet: what the network will see of the training ground, augmented, beside its labels."""
+"""A contact sheet of augmented training chips beside their labels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_preview(
         path: The PNG.
         chips: Training chips.
         classes: For the colours of the labels; no label is black, invalid pixels are magenta.
-        count: How many chips.
+        count: Number of chips.
 
     Returns:
         The path.
@@ -55,7 +55,7 @@ def write_preview(
 
 
 def _shown_bands(bands: Sequence[ModelBand]) -> tuple[list[int], str]:
-    """Choose the bands shown as red, green and blue: natural colours if they are there, else what is near."""
+    """Choose the bands shown as red, green and blue: natural colours, else a false-colour composite."""
     names = [band.name for band in bands]
     for composite in _COMPOSITES:
         if set(composite) <= set(names):

@@ -1,10 +1,10 @@
 """A ranked list of the places where a confident prediction contradicts the label, to review in QGIS.
 
-Made for predictions on ground that the network has not trained on: the blocks that were held out in a
-cross-validated run, or another year's labels. What a network has learnt by heart contradicts nothing.
+Meant for predictions on pixels that the network was not trained on: the held-out blocks of a cross-validated
+run, or another year's labels. A network reproduces the labels it was trained on, wrong ones too.
 
 A place is a connected set of pixels with one label and one other predicted class, after a morphological
-opening, so that the thin rims along borders, which every map has, are left out and join no places.
+opening that removes the thin rims along borders, which occur in every map and would connect places.
 
 A pixel of a place counts if its confidence reaches the threshold of the class it is mapped as: the mean
 confidence of the pixels where map and label agree on that class (see ``disagreement``). The score is
@@ -12,7 +12,7 @@ confidence of the pixels where map and label agree on that class (see ``disagree
     score = sum over the pixels that count of confidence,
 
 confidence from 0 to 1: about the number of pixels of the place whose label is wrong, if the confidence is
-calibrated. Large places of which the network is sure come first.
+calibrated. Large places with a high confidence come first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from geoseg.errors import SettingsError
 from geoseg.grid import Window
 from geoseg.labels.labels import Labels
 from geoseg.maps.class_map_file import ClassMapFile, open_class_map
-from geoseg.polygons.ragged import group_starts
 from geoseg.polygons.table.rows import Polygons
 from geoseg.polygons.table.store import PolygonStore
 from geoseg.polygons.trace.block import BlockValues
@@ -41,6 +40,7 @@ from geoseg.polygons.trace.trace import Tracer
 from geoseg.progress import Bar, Progress, Silent
 from geoseg.raster.patches import find_patches
 from geoseg.raster.pixel_sizes import PixelSizes
+from geoseg.raster.ragged import group_starts
 from geoseg.training.contradictions.disagreement import (
     PERCENT,
     Disagreement,
@@ -53,20 +53,20 @@ from geoseg.training.ground.labelled_scene import grow
 PathLike = str | os.PathLike[str]
 BORDER, MIN_PIXELS, MOST = 1, 25, 1000
 _CODES = 254
-"""Pairs of classes that one pass can tell apart in uint8."""
+"""Pairs of classes that one pass can number in uint8."""
 
 
 @dataclass(frozen=True)
 class Contradictions:
-    """What was found.
+    """The result of a search for contradictions.
 
     Attributes:
         path: The GeoPackage.
         places: Its rows, rank 1 first.
-        found: Places found, also those beyond the most that are written.
+        found: Number of places, including those that were not written.
         contradicted: Pixels whose class differs from their label, inside places or not.
         compared: Pixels with a label and a class.
-        thresholds: Confidence from which a pixel counts, 0 to 1, by class id.
+        thresholds: Least confidence of a pixel that counts, 0 to 1, by class id.
     """
 
     path: Path
@@ -93,23 +93,23 @@ def write_contradictions(
 ) -> Contradictions:
     """Rank the places where a map contradicts labels, and write them as a GeoPackage with a QGIS style.
 
-    The rasters are read three times, one window at a time; memory follows the number of places.
+    The rasters are read three times, one window at a time; memory grows with the number of places.
 
     Args:
-        path: The GeoPackage (layer ``contradictions``); replaced if it is there, complete or not at all.
+        path: The GeoPackage (layer ``contradictions``); replaced as a whole if it exists.
         predicted: Class map, or one that is open with its confidence; 255 where nothing was predicted.
-        confidence: Its confidence raster, uint8 percent, 255 unknown.
+        confidence: Its confidence raster, uint8 percent, 255 where it is unknown.
         labels: The labels, on the map's grid or on that of the scene the map was cut from.
         classes: Names and colours.
-        border: Places nowhere wider than twice this and one pixel are none, and parts as thin are cut off.
-        min_pixels: Smaller places are left out, and those of which fewer pixels count.
-        most: Rows to write at most.
-        window_size: Pixels a side read at once; never changes the answer.
-        provenance: Kept in the file's metadata; default the map's tags that geoseg wrote.
+        border: Places, and parts of places, that are nowhere wider than 2 x ``border`` pixels are left out.
+        min_pixels: Places with fewer pixels, or fewer pixels that count, are left out.
+        most: Largest number of rows to write.
+        window_size: Side of the windows that are read, in pixels; never changes the answer.
+        provenance: Metadata of the file; default the map's tags that geoseg wrote.
         progress: Shows how far it is.
 
     Returns:
-        The places and what they were found in.
+        The places, and what was compared.
 
     Raises:
         InputError: If a raster cannot be used, or a number is too small.
@@ -152,7 +152,7 @@ def write_contradictions(
 
 
 def _best(places: list[Contradiction], most: int) -> list[Contradiction]:
-    """Keep the first by score; of equal ones those whose first pixel comes first."""
+    """Keep the places with the highest scores; of equal ones those whose first pixel comes first."""
     ordered = sorted(places, key=lambda place: (-place.score, place.row, place.col))
     return [replace(place, rank=rank) for rank, place in enumerate(ordered[:most], start=1)]
 
@@ -172,7 +172,7 @@ def _measure_patches(
 
 
 class _Collector:
-    """A sink of the tracer that keeps two sums more than a store does."""
+    """Collects traced polygons with two sums that a ``PolygonStore`` does not keep."""
 
     def __init__(self) -> None:
         self.store = PolygonStore(np.zeros(0, np.uint8))
@@ -203,8 +203,8 @@ class _Finder:
         pair: Map and labels.
         disagreement: Their counts.
         group: (label, map class) of each pair, int64 (pairs, 2).
-        border: Of the opening.
-        window_size: Pixels a side read at once.
+        border: Half-width of the opening in pixels.
+        window_size: Side of the windows that are read, in pixels.
     """
 
     pair: MapAndLabels
@@ -261,7 +261,7 @@ class _Finder:
         return codes
 
     def _counts(self) -> NDArray[np.bool_]:
-        """Say whether a percentage counts for a class, bool (256, 256)."""
+        """Tabulate whether a pixel of a class with a percentage of confidence counts, bool (256, 256)."""
         counts = np.arange(IDS) >= self.disagreement.thresholds()[:, None]
         counts[:, PERCENT:] = False
         return counts
@@ -279,11 +279,11 @@ class _Finder:
 
 
 def open_each_value(codes: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
-    """Keep of every value what a square of its pixels covers: an opening of each value by itself.
+    """Open each value by itself (morphology): keep the pixels that a square of one value covers.
 
     Args:
-        codes: uint8 (rows, columns), 255 for none.
-        border: The square's side is twice this and one pixel.
+        codes: uint8 (rows, columns), 255 for no value.
+        border: The square's side is 2 x ``border`` + 1 pixels.
 
     Returns:
         The same, 255 where no such square of one value fits into the array.
@@ -295,5 +295,5 @@ def open_each_value(codes: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
     side, beyond = 2 * border + 1, {"mode": "constant", "cval": NODATA}
     centres = minimum_filter(codes, side, **beyond) == maximum_filter(codes, side, **beyond)
     covered = maximum_filter(centres, side, mode="constant", cval=0)
-    # A square that covers a pixel is all of that pixel's value, so nothing says which value it was.
+    # All squares that cover a pixel have that pixel's value, so one mask serves all values.
     return np.where(covered, codes, np.uint8(NODATA))

@@ -1,9 +1,8 @@
-"""Where a map and labels disagree, counted once: what is confident for each class, and which classes clash.
+"""Count where a map and labels disagree: pixels by label and map class, and a threshold for each class.
 
-What counts as confident follows confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning:
-Estimating Uncertainty in Dataset Labels", J. Artif. Intell. Res. 70): the threshold of a class is the mean
-confidence of the pixels that are mapped as it and labelled as it. So a class that the network is never sure
-of is not held to the confidence of an easy one.
+Thresholds follow confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating
+Uncertainty in Dataset Labels", J. Artif. Intell. Res. 70): the threshold of a class is the mean confidence of
+the pixels that are mapped and labelled as it. So difficult classes have lower thresholds than easy ones.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ class MapAndLabels:
 
 @dataclass(frozen=True, eq=False)
 class Disagreement:
-    """What was counted.
+    """Counts of agreement and disagreement.
 
     Attributes:
         joint: Pixels by label (row) and map class (column), int64 (256, 256).
@@ -81,20 +80,20 @@ class Disagreement:
 
     @property
     def contradicted(self) -> int:
-        """Those where they differ."""
+        """Compared pixels whose label and class differ."""
         return self.compared - int(np.trace(self.joint))
 
     def pairs(self) -> NDArray[np.int64]:
         """List the pairs (label, map class) that differ somewhere, int64 (pairs, 2), frequent ones first."""
-        clashes = self.joint.copy()
-        np.fill_diagonal(clashes, 0)
-        order = np.argsort(-clashes, axis=None, kind="stable")[: np.count_nonzero(clashes)]
-        return np.stack(np.unravel_index(order, clashes.shape), axis=1)
+        different = self.joint.copy()
+        np.fill_diagonal(different, 0)
+        order = np.argsort(-different, axis=None, kind="stable")[: np.count_nonzero(different)]
+        return np.stack(np.unravel_index(order, different.shape), axis=1)
 
     def thresholds(self) -> NDArray[np.float64]:
-        """Compute the percentage from which a pixel mapped as a class counts, float64 (256,).
+        """Compute the least percentage of confidence with which a pixel counts, by map class, float64 (256,).
 
-        A class that no label ever confirms has the threshold of all classes together; 0 where nothing agrees.
+        A class that no label confirms has the threshold of all classes together; 0 where nothing agrees.
         """
         percent = np.arange(PERCENT)
         count = self.agreed.sum(axis=1)
@@ -106,12 +105,12 @@ def count_disagreement(pair: MapAndLabels, bar: Bar, *, window_size: int = WINDO
     """Count where a map and labels agree and differ.
 
     Args:
-        pair: Both.
+        pair: The map and the labels.
         bar: Shows how far it is, in megapixels.
-        window_size: Pixels a side read at once; never changes the answer.
+        window_size: Side of the windows that are read, in pixels; never changes the counts.
 
     Raises:
-        SceneError: If a file holds a value that cannot be.
+        SceneError: If a file holds a value that is not a class.
         RunError: If a file cannot be read.
     """
     joint, agreed = np.zeros(IDS * IDS, np.int64), np.zeros(IDS * PERCENT, np.int64)

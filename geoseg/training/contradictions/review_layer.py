@@ -63,10 +63,10 @@ def write_layer(
     """Write the places, ordered by rank, with a default style.
 
     Args:
-        path: The GeoPackage; replaced, complete or not at all.
+        path: The GeoPackage; replaced as a whole if it exists.
         places: The rows.
         class_map: The map they were found in.
-        classes: Names.
+        classes: Classes, for their names.
         provenance: Metadata of the layer.
 
     Raises:

@@ -1,1 +1,1 @@
-"""The ground to train on: scenes with labels, and which fold each part belongs to."""
+"""Labelled scenes, their split into spatial folds, and the statistics of their bands."""

@@ -1,4 +1,4 @@
-"""One pass over the training ground: the constants of the normalisation."""
+"""Measure the constants of the normalisation in one pass over the training pixels."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ def measure_bands(scenes: Sequence[LabelledScene], split: Split) -> tuple[ModelB
         empty = [name for name, count in zip(names, moments.count, strict=True) if not count]
         raise SceneError(f"{scenes[0].image.name}: no valid pixel to train on in band {', '.join(empty)}")
     low, high = np.nanpercentile(np.concatenate(kept, axis=1), [1, 99], axis=1)
-    stds = np.where(
-        moments.std > 0, moments.std, 1.0
-    )  # a band that never changes tells nothing, and harms nothing
+    stds = np.where(moments.std > 0, moments.std, 1.0)  # a constant band becomes 0 instead of NaN
     return tuple(
         ModelBand(name, *(float(np.float32(x)) for x in numbers))
         for name, *numbers in zip(names, moments.mean, stds, low, high, strict=True)

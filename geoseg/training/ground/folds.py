@@ -1,8 +1,8 @@
-"""Spatial folds: which ground validates, which trains, and the buffer between them that nobody trains on.
+"""Spatial folds: regions that validate, pixels that train, and a buffer between them that is not used.
 
-A chip may lie across a border, but what it may not read enters it as nodata does: invalid, 0, without a
-label. So any chip size works with blocks and polygons of any shape, and still no chip of one fold reads a
-pixel of another fold's ground or of the buffer around it.
+A chip may lie across the border of a region. Pixels that it may not read enter it as nodata: invalid, 0,
+without a label. So chips of any size work with regions of any shape, and no training chip reads a pixel of a
+validation region or of the buffer around it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from geoseg.training.recipe.settings import SplitSettings
 from geoseg.units import parse_length
 
 NO_FOLD = -1
-"""Ground that trains in every fold."""
+"""Fold of regions that train in every fold."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ def _area(region: Region, buffer: int) -> AreaOfInterest:
 
 @dataclass(frozen=True)
 class Split:
-    """Who reads what.
+    """The regions of all folds, and the fold that validates.
 
     Attributes:
-        regions: Everything that belongs to a fold.
-        fold: The fold that validates; None if all ground trains.
-        buffers: Pixels around validation regions that no training chip reads, by scene.
+        regions: Regions that belong to a fold.
+        fold: The fold that validates; None if all labels train.
+        buffers: Width in pixels of the buffer around validation regions, by scene.
         method: "blocks", "scenes", "polygons" or "none".
     """
 
@@ -89,7 +89,7 @@ class Split:
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """All folds that have ground, ascending."""
+        """All folds that have regions, ascending."""
         return tuple(sorted({region.fold for region in self.regions} - {NO_FOLD}))
 
     def of(self, fold: int) -> tuple[Region, ...]:
@@ -97,7 +97,7 @@ class Split:
         return tuple(region for region in self.regions if region.fold == fold)
 
     def holding_out(self, fold: int | None) -> Split:
-        """Return the same folds with another one that validates, or none."""
+        """Return the same folds with another fold that validates, or none."""
         return replace(self, fold=fold)
 
     def trains(self, scene: int, window: Window) -> NDArray[np.bool_]:
@@ -117,20 +117,20 @@ def make_split(
     chip_size: int,
     seed: int,
 ) -> Split:
-    """Cut the ground into folds.
+    """Split scenes into folds.
 
     Args:
-        settings: The recipe's.
+        settings: The recipe's ``[split]`` table.
         scenes: The scenes.
-        cells: Their labels, counted.
-        chip_size: Of training chips, for the default buffer.
-        seed: Breaks ties between blocks alike.
+        cells: Counts of their labels.
+        chip_size: Side of training chips, for the default buffer.
+        seed: Breaks ties between equal blocks.
 
     Returns:
-        The split: same input, same split.
+        The split; the same arguments give the same split.
 
     Raises:
-        SettingsError: If there is not enough labelled ground for the folds.
+        SettingsError: If there are not enough labels for the folds.
     """
     if settings.method == "none":
         return Split((), None, (0,) * len(scenes), settings.method)
@@ -146,7 +146,7 @@ def make_split(
         regions = _blocks(settings, scenes, cells, seed)
     split = Split(tuple(regions), settings.fold, buffers, settings.method)
     if not split.validation:
-        raise SettingsError(f"[split] nothing belongs to fold {settings.fold}, so nothing would validate")
+        raise SettingsError(f"[split] fold {settings.fold} has no region, so nothing would validate")
     return split
 
 
@@ -154,14 +154,14 @@ def in_pixels(text: str, key: str, scene: LabelledScene) -> int:
     """Turn "64px", "640m" or "2km" into pixels of a scene.
 
     Raises:
-        SettingsError: If it is not a length, or the scene does not know its pixel size.
+        SettingsError: If it is not a length, or the scene's pixel size is unknown.
     """
     length = parse_length(text, f"[split] {key}", zero=True)
     if length.in_pixels:
         return round(length.amount)
     if scene.image.gsd is None:
         raise SettingsError(
-            f"[split] {key} is {text}, and {scene.image.name} does not say how large its pixels are; give px"
+            f"[split] {key} is {text}, and the pixel size of {scene.image.name} is unknown; give pixels (px)"
         )
     return round(length.amount / scene.image.gsd)
 
@@ -217,7 +217,7 @@ def cut(shape: tuple[int, int], size: int) -> list[Window]:
 def _assign(
     windows: Sequence[tuple[int, Window]], folds: int, cells: Sequence[LabelCells], seed: int, lacking: str
 ) -> list[Region]:
-    """Give every window with labels a fold; windows without are nobody's."""
+    """Assign every window with labels to a fold; windows without labels belong to none."""
     counted = [(scene, window, _count(cells[scene], window)) for scene, window in windows]
     filled = [entry for entry in counted if entry[2].any()]
     if len(filled) < folds:
@@ -238,13 +238,14 @@ def _count(cells: LabelCells, window: Window) -> NDArray[np.int64]:
 
 
 def balance(counts: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
-    """Share blocks out so that every fold gets its part of every class.
+    """Assign blocks to folds so that every fold gets an equal share of every class.
 
-    Greedy: blocks with most of something rare come first, and each goes to the fold where the squares of all
-    classes' shortfalls against an equal share fall most. The number of blocks counts like one more class.
+    Greedy: blocks with the largest share of any class come first, and each goes to the fold where it reduces
+    most the sum over the classes of squared differences from an equal share. The number of blocks counts as
+    one more class.
 
     Args:
-        counts: int64 (blocks, classes).
+        counts: Labelled pixels, int64 (blocks, classes).
         folds: Number of folds, at most the number of blocks.
         seed: Breaks ties.
 
@@ -260,7 +261,7 @@ def balance(counts: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int6
     for rank, block in enumerate(order):
         gain = ((1 / folds - held) ** 2 - (1 / folds - held - shares[block]) ** 2).sum(axis=1)
         empty = ~held.any(axis=1)
-        if empty.sum() >= len(order) - rank:  # every block left is needed to fill a fold
+        if empty.sum() >= len(order) - rank:  # the remaining blocks only just suffice for the empty folds
             gain = np.where(empty, gain, -np.inf)
         chosen[block] = np.argmax(gain)
         held[chosen[block]] += shares[block]
@@ -271,11 +272,11 @@ def read_fold_polygons(settings: SplitSettings, scenes: Sequence[LabelledScene])
     """Read the polygons of every fold and place them on every scene's grid.
 
     Args:
-        settings: Names the layer and the column with the fold's number.
+        settings: The recipe's ``[split]`` table; it names the layer and the column with the fold's number.
         scenes: The scenes.
 
     Raises:
-        SettingsError: If the column is missing or holds something else than whole numbers.
+        SettingsError: If the column is missing or holds other values than whole numbers.
         InputError: If the layer cannot be read, or a scene has no transform.
     """
     table = _read(settings)

@@ -1,4 +1,4 @@
-"""The ground to train on: scenes, their labels as class indices, and counts of labels in small cells."""
+"""Labelled scenes: a scene with its labels as class indices, and counts of its labels in small cells."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from geoseg.scene.match import resolve
 from geoseg.training.recipe.recipe import Recipe
 
 STREAM = 1024
-"""Scenes are read through in windows of this many pixels a side; a multiple of every cell size."""
+"""Side of the windows in which scenes are read, in pixels; a multiple of every cell size."""
 _SMALLEST_CELL = 16
 _MOST_CELLS = 2**21
 
@@ -34,7 +34,7 @@ class LabelledScene:
         image: The scene's bands, in the network's order.
         labels: Its labels on its grid.
         class_ids: Class ids by index, ascending.
-        rim: Labels within this many pixels of another label are ignored.
+        rim: Labels within this many pixels of a different label are ignored.
     """
 
     image: Scene
@@ -57,14 +57,14 @@ class LabelledScene:
         """Read class indices in a window inside the scene, uint8 (rows, columns), ``IGNORE`` for no label.
 
         Raises:
-            InputError: If a label is no class, naming the file.
+            InputError: If a label is not a class, naming the file.
         """
         grown = grow(window, self.rim, self.shape)
         ids = self.labels.read(grown)
         indices = self._index_of[ids]
         if ((indices == IGNORE) & (ids != IGNORE)).any():
-            strange = sorted(set(np.unique(ids).tolist()) - {IGNORE, *self.class_ids})
-            raise InputError(f"{self.labels.path}: label {strange[0]} is not a class of the recipe")
+            unknown = sorted(set(np.unique(ids).tolist()) - {IGNORE, *self.class_ids})
+            raise InputError(f"{self.labels.path}: label {unknown[0]} is not a class of the recipe")
         if self.rim:
             indices[_near_borders(indices, self.rim)] = IGNORE
         return indices[window.slices(grown)]
@@ -81,7 +81,7 @@ def open_labelled_scenes(recipe: Recipe) -> tuple[LabelledScene, ...]:
     """Open the scenes and labels of a recipe; only headers are read.
 
     Raises:
-        InputError: If a file cannot be opened, bands are missing, or scenes do not agree.
+        InputError: If a file cannot be opened, or a scene lacks bands of the others.
     """
     reading, values = recipe.reading, recipe.label_values
     remap = cast("Mapping[int | str, int]", values.remap)
@@ -129,7 +129,7 @@ def grow(window: Window, pixels: int, shape: tuple[int, int]) -> Window:
 
 @dataclass(frozen=True)
 class LabelCells:
-    """How many labels of each class lie in each cell of a regular lattice over a scene.
+    """Counts of the labels of each class in the cells of a regular lattice over a scene.
 
     Attributes:
         size: Side of a cell in pixels.
@@ -151,7 +151,7 @@ class LabelCells:
         return np.pad(sums, ((1, 0), (1, 0)))
 
     def around(self, window: Window) -> int:
-        """Count labelled pixels in the cells that touch the window: at least those in the window."""
+        """Count labelled pixels in the cells that touch the window; an upper bound of those in the window."""
         rows, cols = self.counts.shape[:2]
         top, left = max(0, window.row // self.size), max(0, window.col // self.size)
         bottom, right = (
@@ -169,10 +169,10 @@ def count_labels(scene: LabelledScene, mask: Mask | None = None) -> LabelCells:
 
     Args:
         scene: The scene.
-        mask: Count only where it is True.
+        mask: Marks the pixels to count in a window; None for all.
 
     Raises:
-        InputError: If a label is no class.
+        InputError: If a label is not a class.
         RunError: If a file cannot be read.
     """
     size = _cell_size(scene.shape)
@@ -206,7 +206,7 @@ def _sum_cells(hits: NDArray[np.bool_], size: int) -> NDArray[np.uint32]:
 
 
 def _near_borders(indices: NDArray[np.uint8], rim: int) -> NDArray[np.bool_]:
-    """Mark pixels with two different labels within ``rim`` pixels; no label is not a different one."""
+    """Mark pixels with two different labels within ``rim`` pixels; a missing label is not a different one."""
     from scipy.ndimage import maximum_filter, minimum_filter
 
     known = indices != IGNORE
@@ -217,5 +217,5 @@ def _near_borders(indices: NDArray[np.uint8], rim: int) -> NDArray[np.bool_]:
 
 
 def class_table(classes: Sequence[LandClass], counts: NDArray[np.int64]) -> dict[str, int]:
-    """Name counts by their classes."""
+    """Key counts by the names of their classes."""
     return {land_class.name: int(count) for land_class, count in zip(classes, counts, strict=True)}

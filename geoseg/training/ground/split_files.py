@@ -1,4 +1,4 @@
-"""The split as files beside the model: JSON for programs, a GeoPackage to look at."""
+"""Write the split beside the model: as JSON for programs, as a GeoPackage for QGIS."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def write_split(
     """Write the split as JSON and as a GeoPackage.
 
     Args:
-        folder: Where.
+        folder: Folder of the two files.
         split: The split.
         scenes: The scenes.
         classes: The classes, by index.
-        every: All labels.
-        training: The labels that train.
+        every: Counts of all labels.
+        training: Counts of the labels that train.
 
     Returns:
         The content of the JSON file.

@@ -1,1 +1,1 @@
-"""What a trained network says of ground that it has not seen."""
+"""Measure trained networks on regions that they were not trained on."""

@@ -1,4 +1,4 @@
-"""Maps of held-out ground: each part of it by a network that has not seen it, just as ``predict`` maps it."""
+"""Map held-out regions, each with a network that was not trained on it, as ``predict`` maps scenes."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from geoseg.training.ground.folds import Region
 from geoseg.training.ground.labelled_scene import LabelledScene
 
 BLOCK_SIZE = 1024
-"""Side of the blocks that are predicted at once, in pixels; never changes the maps."""
+"""Side of the blocks that are predicted, in pixels; never changes the maps."""
 _STRIPE = 4 * TILE
 
 
 @dataclass(frozen=True)
 class HeldOutPart:
-    """LabelledScene, and the model that maps it.
+    """A model, and the regions that it maps.
 
     Attributes:
         model: The model.
-        regions: Ground that it was not trained on.
+        regions: Regions that it was not trained on.
     """
 
     model: Model
@@ -45,7 +45,7 @@ class HeldOutPart:
 
 @dataclass(frozen=True)
 class HeldOutMap:
-    """The maps of one scene; what was not held out is nodata.
+    """The maps of one scene; pixels outside held-out regions are nodata.
 
     Attributes:
         scene: Index of the scene.
@@ -74,16 +74,17 @@ def map_held_out(
     device: str,
     tags: Mapping[str, str],
 ) -> list[HeldOutMap]:
-    """Map every scene that has held-out ground.
+    """Map every scene that has held-out regions.
 
-    Chips lie where ``predict`` puts them and see all that surrounds them; pixels of the regions are kept.
+    Chips lie on the grid of ``predict`` and read pixels outside the regions too, as in ``predict``; only
+    pixels inside the regions are kept.
 
     Args:
         scenes: The scenes.
-        parts: Who maps what; regions of different parts share no pixel.
-        folder: Where the maps go, named after their scenes; made if need be.
+        parts: Models and the regions they map; regions of different parts share no pixel.
+        folder: Folder of the maps, which are named after their scenes; made if it does not exist.
         progress: Shows how far the run is.
-        device: Where to compute.
+        device: The device to compute on.
         tags: Provenance of the maps.
 
     Raises:
@@ -93,7 +94,7 @@ def map_held_out(
     numbers = sorted({region.scene for part in parts for region in part.regions})
     total = sum(region.window.pixels for part in parts for region in part.regions)
     maps = []
-    with progress.stage("mapping held-out ground", total / 1e6, "Mpx") as bar:
+    with progress.stage("mapping held-out regions", total / 1e6, "Mpx") as bar:
         for number in numbers:
             with _open_layers(folder, scenes[number].shape) as layers:
                 for part in parts:
@@ -116,7 +117,7 @@ def _name(scenes: Sequence[LabelledScene], number: int) -> str:
 
 @contextmanager
 def _open_layers(folder: Path, shape: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
-    """Hold classes and confidence of a scene on disk, as distances from nodata: an empty file is nodata."""
+    """Keep classes and confidence of a scene on disk as 255 - value, so that an empty file is nodata."""
     path = folder / ".layers"
     try:
         yield np.memmap(path, np.uint8, "w+", shape=(2, *shape))

@@ -1,7 +1,7 @@
-"""How good a trained network is: its temperature, maps of what it has not seen, and their scores.
+"""Measure a trained network: fit its temperature, map held-out regions, and score the maps.
 
-Done with the finished package, by the inference that will be used with it, so that what the card says is what
-``predict`` gives.
+The finished package is measured, with the inference of ``predict``, so that the scores on the card hold for
+the maps that ``predict`` makes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from geoseg._version import __version__
 from geoseg.models import Model, load_model
 from geoseg.progress import Progress
-from geoseg.training.cards import fold_in_words, folds_in_words, make_metrics
+from geoseg.training.cards import describe_fold, describe_folds, make_metrics
 from geoseg.training.ground.folds import Region
 from geoseg.training.held_out.maps import HeldOutMap, HeldOutPart, map_held_out
 from geoseg.training.held_out.sample import draw_sample
@@ -37,47 +37,48 @@ def measure_fold(
     """Measure a network on the fold that validated, and write the evaluation.
 
     Args:
-        data: The ground; its split says which fold validated.
+        data: The labelled scenes; their split says which fold validated.
         package: The package as it was trained.
-        output: What it will be called.
-        work: For the maps and the evaluation.
+        output: Path of the final package.
+        work: Folder for the maps and the evaluation.
         progress: Shows how far the run is.
     """
     since, recipe, split = perf_counter(), data.recipe, data.split
-    progress.say("calibrating on the validation ground")
+    progress.say("calibrating on the validation fold")
     temperatures = {
         tta: fit_temperature(_sample(load_model(package), data, split.validation, tta))
         for tta in recipe.run.calibrate
     }
     write_card(package, work / STAGED, recipe.model.precision, MeasuredQuality(temperatures))
     model = load_model(work / STAGED)
-    words = fold_in_words(split, recipe.run.keep, fitted=bool(temperatures))
+    description = describe_fold(split, recipe.run.keep, fitted=bool(temperatures))
     maps = _maps(data, [HeldOutPart(model, split.validation)], work, progress, f"fold {split.fold}")
-    report = _evaluate(data, maps, split.validation, work, progress, since, words, _names(model, output))
+    names = _names(model, output)
+    report = _evaluate(data, maps, split.validation, work, progress, since, description, names)
     shutil.rmtree(work / MAPS)
-    return MeasuredQuality(temperatures, make_metrics(report, words))
+    return MeasuredQuality(temperatures, make_metrics(report, description))
 
 
 def measure_folds(
     data: TrainingData, packages: Mapping[int, Path], output: Path, work: Path, progress: Progress
 ) -> tuple[MeasuredQuality, list[HeldOutMap]]:
-    """Measure a recipe by what each fold's network says of the ground that it has not seen.
+    """Measure a recipe by mapping each fold with the network that was trained without it.
 
-    The temperatures are fitted on all folds; but the maps that are scored use, for each fold, the one that
-    was fitted on the others, so that the calibration error is measured where nothing was fitted.
+    The final temperatures are fitted on all folds. The maps that are scored use, for each fold, a temperature
+    fitted on the other folds, so that the calibration error is measured on pixels that were not fitted.
 
     Args:
-        data: The ground.
+        data: The labelled scenes and their split.
         packages: Fold -> the package of the network that was trained without it.
-        output: What the final package will be called.
-        work: For the maps and the evaluation.
+        output: Path of the final package.
+        work: Folder for the maps and the evaluation.
         progress: Shows how far the run is.
 
     Returns:
-        What the folds' networks say, and the maps.
+        The measured quality, and the maps.
     """
     since, recipe, split = perf_counter(), data.recipe, data.split
-    progress.say("calibrating on the held-out ground of all folds")
+    progress.say("calibrating on the held-out regions of all folds")
     models = {fold: load_model(package) for fold, package in packages.items()}
     temperatures: dict[str, float] = {}
     own = dict.fromkeys(models, 1.0)
@@ -105,11 +106,12 @@ def measure_folds(
     for row in rows:
         text = json.dumps(row, indent=1, ensure_ascii=False)
         (packages[row["fold"]].parent / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
-    words = folds_in_words(split, data.scenes, len(models))
+    description = describe_folds(split, data.scenes, len(models))
     names = _names(None, output) | {"model": f"{len(models)} networks of {recipe.path.name}"}
     spread = _spread(rows)
-    report = _evaluate(data, maps, regions, work, progress, since, words, names, {"folds": rows} | spread)
-    return MeasuredQuality(temperatures, make_metrics(report, words) | {"folds": spread}), maps
+    more = {"folds": rows} | spread
+    report = _evaluate(data, maps, regions, work, progress, since, description, names, more)
+    return MeasuredQuality(temperatures, make_metrics(report, description) | {"folds": spread}), maps
 
 
 def _sample(
@@ -150,19 +152,19 @@ def _evaluate(
     work: Path,
     progress: Progress,
     since: float,
-    words: str,
+    description: str,
     names: Mapping[str, Any],
     more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
-    """Score, and write the evaluation; None where nothing can be scored."""
+    """Score the maps and write the evaluation; None where nothing can be scored."""
     found = score_held_out(maps, data.scenes, regions, data.recipe.classes, progress)
     if found is None:
-        progress.say("warning: no labelled pixel of the held-out ground is valid, so nothing is measured")
+        progress.say("warning: no labelled pixel of the held-out regions is valid, so nothing is measured")
         return None
     content, examples = found
     described = describe(data.scenes, maps, names)
     return write_evaluation(
-        work, described | {"held_out": {"split": words, **(more or {})}} | content, examples, since
+        work, described | {"held_out": {"split": description, **(more or {})}} | content, examples, since
     )
 
 

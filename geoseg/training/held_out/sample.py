@@ -1,7 +1,7 @@
-"""Logits of a sample of held-out pixels, from every chip and view that reaches them.
+"""Sample the logits of held-out pixels, from every chip and view that reaches them.
 
-The sample is drawn from whole tiles of ground, spread evenly over all of it, so that its pixels are blended
-as those of a map are. Its size is bounded by inferences, by pixels and by bytes.
+The sample is drawn from whole tiles, spread evenly over the regions, so that its pixels can be blended as
+those of a map are. Its size is bounded by inferences, pixels and bytes.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from geoseg.training.held_out.maps import held_out_settings
 from geoseg.training.held_out.temperature import ChipLogits, LogitSample
 
 TILE = 1024
-"""Side of the tiles of ground that are sampled, in pixels."""
-MOST_FORWARDS = 512
+"""Side of the tiles that are sampled, in pixels."""
+MOST_INFERENCES = 512
 MOST_PIXELS = 1_000_000
 MOST_BYTES = 256 * 2**20
-"""All logits of a sample together stay below this."""
+"""Bound on the size of all logits of a sample."""
 _CHIPS_A_PIXEL = 4
 _GOLDEN = 0.6180339887498949
 
@@ -47,17 +47,17 @@ def draw_sample(
     seed: int,
     share: float = 1.0,
 ) -> LogitSample:
-    """Draw logits of held-out ground, from the inferences that ``predict`` would run.
+    """Sample logits of held-out regions, from the inferences that ``predict`` would run.
 
     Args:
         model: The model.
         scenes: The scenes.
-        cells: All labels, counted, by scene.
-        regions: Ground that the model was not trained on.
-        tta: The test-time augmentation to fit for.
-        device: Where to compute.
-        seed: Decides which pixels are drawn.
-        share: How much of the bounds of a sample this one may take.
+        cells: Counts of all labels, by scene.
+        regions: Regions that the model was not trained on.
+        tta: The test-time augmentation to fit a temperature for.
+        device: The device to compute on.
+        seed: Seed of the draw.
+        share: Share of the bounds of a sample that this one may use.
     """
     settings = held_out_settings(model, device, tta)
     backend = TorchBackend(
@@ -89,17 +89,17 @@ class LogitsBackend(Backend, Protocol):
 
 @dataclass(frozen=True)
 class LogitSampler:
-    """Draws samples.
+    """Draws samples of logits.
 
     Attributes:
         scenes: The scenes.
-        cells: All labels, counted, by scene.
-        normalisation: The model's.
+        cells: Counts of all labels, by scene.
+        normalisation: The model's normalisation.
         classes: Number of classes.
-        chip_size: The model's.
-        overlap: The model's.
-        seed: Decides which pixels are drawn.
-        share: How much of the bounds this sample may take, where several are joined.
+        chip_size: The model's chip size.
+        overlap: The model's overlap.
+        seed: Seed of the draw.
+        share: Share of the bounds that this sample may use, where several are joined.
     """
 
     scenes: Sequence[LabelledScene]
@@ -116,12 +116,12 @@ class LogitSampler:
 
         Args:
             backend: Runs the network.
-            regions: Ground that the network was not trained on.
-            tta: Whose views to keep, a key of ``SYMMETRIES``.
+            regions: Regions that the network was not trained on.
+            tta: Test-time augmentation whose views are kept, a key of ``SYMMETRIES``.
 
         Returns:
-            At most ``MOST_PIXELS`` labelled pixels, from at most ``MOST_FORWARDS`` inferences if one tile of
-            ground does not need more.
+            At most ``MOST_PIXELS`` labelled pixels, from at most ``MOST_INFERENCES`` inferences, or those of
+            one tile if it needs more.
 
         Raises:
             RunError: If a file cannot be read.
@@ -132,7 +132,7 @@ class LogitSampler:
         drawn_share = most / max(1, sum(int((one != IGNORE).sum()) for one in labels))
         rng = np.random.default_rng(self.seed)
         kept: list[NDArray[np.uint8]] = []
-        shares: list[ChipLogits] = []
+        logits: list[ChipLogits] = []
         start = 0
         workers = ThreadPoolExecutor(backend.forwards, initializer=backend.prepare_thread)
         with workers:
@@ -145,8 +145,8 @@ class LogitSampler:
                 numbers[truth != IGNORE] = np.arange(start, start + count)
                 start += count
                 kept.append(truth[truth != IGNORE])
-                shares += self._run(tile, numbers, backend, tta, workers)
-        return LogitSample(np.concatenate([np.zeros(0, np.uint8), *kept]), self.classes, tuple(shares))
+                logits += self._run(tile, numbers, backend, tta, workers)
+        return LogitSample(np.concatenate([np.zeros(0, np.uint8), *kept]), self.classes, tuple(logits))
 
     def _most_pixels(self, views: int) -> int:
         by_memory = MOST_BYTES // (views * self.classes * 4 * _CHIPS_A_PIXEL)
@@ -156,7 +156,7 @@ class LogitSampler:
         """Choose tiles spread evenly, as many as the bound on inferences allows; at least one."""
         tiles = [tile for region in regions for tile in self._cut(region)]
         order = np.argsort(np.arange(len(tiles)) * _GOLDEN % 1)
-        left = self.share * MOST_FORWARDS / views
+        left = self.share * MOST_INFERENCES / views
         chosen: list[int] = []
         for number in order:
             left -= len(tiles[number].chips)
@@ -195,7 +195,7 @@ class LogitSampler:
             tile: The tile.
             numbers: intp (rows, columns): number of each sampled pixel, -1 elsewhere.
             backend: Runs the network.
-            tta: Whose views to keep.
+            tta: Test-time augmentation whose views are kept.
             workers: Threads of the backend.
         """
         sampled = [_SampledPixels.of(chip, tile, numbers) for chip in tile.chips]
@@ -216,8 +216,8 @@ class LogitSampler:
                 for part, answers in zip(batch, zip(*views, strict=True), strict=True)
             ]
 
-        for shares in workers.map(run, [sampled[i : i + size] for i in range(0, len(sampled), size)]):
-            yield from shares
+        for logits in workers.map(run, [sampled[i : i + size] for i in range(0, len(sampled), size)]):
+            yield from logits
 
     def _read(self, tile: _Tile, chip: Chip, slot: NDArray[np.float32]) -> None:
         """Fill in a chip's normalised values; beyond the scene it stays 0."""

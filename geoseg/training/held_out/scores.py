@@ -1,4 +1,4 @@
-"""How good maps of held-out ground are: the report and the page of ``geoseg evaluate``, over all scenes."""
+"""Score maps of held-out regions over all scenes, and write the report and page of ``geoseg evaluate``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from geoseg.assess.bootstrap import block_size
 from geoseg.assess.boundary import read_tolerance
 from geoseg.assess.calibration import calibration_errors
-from geoseg.assess.compare import IDS, Compared, add_up, compare
+from geoseg.assess.compare import IDS, ComparedMap, add_up, compare
 from geoseg.assess.evaluation import EVALUATION_VERSION, TOLERANCES
-from geoseg.assess.examples import Example, draw_examples, make_painter
+from geoseg.assess.examples import Example, draw_examples, make_renderer
 from geoseg.assess.report import render_page
 from geoseg.assess.scores import number, score
 from geoseg.assess.summary import summarise_labels
@@ -36,7 +36,7 @@ JSON_FILE, PAGE_FILE = "evaluation.json", "evaluation.html"
 
 @dataclass(frozen=True)
 class RegionLabels:
-    """The labels of a scene inside some regions, as the training run read them: class ids.
+    """The labels of a scene inside some regions, read as the training run reads them.
 
     Attributes:
         scene: The scene.
@@ -70,7 +70,7 @@ def score_held_out(
     Args:
         maps: The maps.
         scenes: The scenes.
-        regions: What is scored; ground beside it is not.
+        regions: The regions to score.
         classes: All classes.
         progress: Shows how far the run is.
 
@@ -93,8 +93,8 @@ def score_held_out(
         content["warnings"].append(
             f"pixels within {max(rims)} of a label border are not scored ([label_values] rim)"
         )
-    painters = [make_painter(scenes[one.scene].image, (0, 0)) for one in maps]
-    return content, draw_examples(parts, classes, painters)
+    renderers = [make_renderer(scenes[one.scene].image, (0, 0)) for one in maps]
+    return content, draw_examples(parts, classes, renderers)
 
 
 def score_fold(
@@ -127,7 +127,7 @@ def _compare(
     progress: Progress,
     *,
     boundaries: bool = True,
-) -> list[Compared]:
+) -> list[ComparedMap]:
     opened = [(one.scene, open_class_map(one.classes, one.confidence)) for one in maps]
     block = max(block_size(None, item.georeference, item.shape) for _, item in opened)
     parts = []
@@ -142,16 +142,16 @@ def _compare(
                 labels,
                 block=block,
                 tolerances=reach if boundaries else (),
-                advance=lambda pixels: bar.advance(pixels / 1e6),
+                bar=bar,
             )
-            parts.append(Compared(scene.image.name, item, labels, counts))
+            parts.append(ComparedMap(scene.image.name, item, labels, counts))
     return parts
 
 
 def describe(
     scenes: Sequence[LabelledScene], maps: Sequence[HeldOutMap], model: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Say what was compared with what: the keys ``kind``, ``map`` and ``labels`` of the report.
+    """Describe the maps and labels: the keys ``kind``, ``map`` and ``labels`` of the report.
 
     Args:
         scenes: The scenes.
@@ -183,13 +183,13 @@ def describe(
 def write_evaluation(
     folder: Path, content: Mapping[str, Any], examples: Sequence[Example], since: float
 ) -> dict[str, Any]:
-    """Write ``evaluation.json`` and the page that holds everything it shows.
+    """Write ``evaluation.json`` and the self-contained page ``evaluation.html``.
 
     Args:
-        folder: Where.
+        folder: Folder of the two files.
         content: The report, without versions and seconds.
-        examples: Chips to show.
-        since: When scoring began (``perf_counter``).
+        examples: Example chips to show.
+        since: When measuring began (``perf_counter``).
 
     Returns:
         The whole report.

@@ -1,9 +1,9 @@
-"""One temperature for all logits, chosen so that the blended confidence can be believed.
+"""Fit the temperature at which the blended confidence of a map is calibrated.
 
-A temperature divides the logits of a chip before the softmax (Guo et al. 2017), but what a map shows is
-blended from several chips and, with test-time augmentation, several views of each; blending makes confidence
-smaller. So the logits of a sample of pixels are kept from every chip and view that reaches them, and are
-blended again at each trial temperature exactly as a run blends them.
+A temperature divides the logits of a chip before the softmax (Guo et al. 2017). The confidence of a map is
+blended from several chips and, with test-time augmentation, several views of each, which lowers it. So the
+logits of a sample of pixels are kept from every chip and view that reaches them, and are blended again at
+each trial temperature exactly as ``predict`` blends them.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from geoseg.assess.calibration import bin_sums
 from geoseg.inference.sums import decide, to_steps
 from geoseg.maps.kinds import CONFIDENCE_ONE, to_bytes
 
-COLDEST, HOTTEST = 0.1, 10.0
+LOWEST, HIGHEST = 0.1, 10.0
 _TRIALS = 25
-_FINE = 0.005
-"""The temperature is found to half a percent."""
+_PRECISION = 0.005
+"""Relative precision of the temperature."""
 
 
 @dataclass(frozen=True)
 class ChipLogits:
-    """What one chip says of the sampled pixels that it reaches.
+    """Logits of one chip at the sampled pixels that it reaches.
 
     Attributes:
-        pixels: intp (pixels,): which of the sample; each once.
+        pixels: intp (pixels,): their numbers in the sample, each once.
         weights: int32 (pixels,): the chip's blending weights there.
         logits: float32 (views, classes, pixels).
     """
@@ -40,7 +40,7 @@ class ChipLogits:
     logits: NDArray[np.float32]
 
     def steps(self, temperature: float) -> NDArray[np.uint16]:
-        """Compute probabilities (classes, pixels), the mean of all views, as a run rounds them."""
+        """Compute probabilities (classes, pixels), the mean of all views, rounded as in ``predict``."""
         import torch
 
         total = np.zeros((), np.float32)
@@ -56,35 +56,35 @@ class LogitSample:
     Attributes:
         labels: uint8 (pixels,): class indices.
         classes: Number of classes.
-        shares: What every chip says of them.
+        logits: The logits of every chip that reaches them.
     """
 
     labels: NDArray[np.uint8]
     classes: int
-    shares: tuple[ChipLogits, ...]
+    logits: tuple[ChipLogits, ...]
 
     def blend(self, temperature: float) -> NDArray[np.int32]:
         """Blend the chips at a temperature: int32 (classes, pixels) in units of ``sums.SUM_ONE``."""
         sums = np.zeros((self.classes, self.labels.size), np.int32)
-        for share in self.shares:
-            sums[:, share.pixels] += share.steps(temperature).astype(np.int32) * share.weights
+        for chip in self.logits:
+            sums[:, chip.pixels] += chip.steps(temperature).astype(np.int32) * chip.weights
         return sums
 
 
 def join(samples: Sequence[LogitSample]) -> LogitSample:
-    """Join several samples to one.
+    """Join several samples into one.
 
     Args:
-        samples: At least one, of the same classes.
+        samples: At least one sample; all of the same classes.
     """
     starts = np.cumsum([0, *(sample.labels.size for sample in samples)])
     return LogitSample(
         np.concatenate([sample.labels for sample in samples]),
         samples[0].classes,
         tuple(
-            replace(share, pixels=share.pixels + start)
+            replace(chip, pixels=chip.pixels + start)
             for sample, start in zip(samples, starts, strict=False)
-            for share in sample.shares
+            for chip in sample.logits
         ),
     )
 
@@ -92,8 +92,8 @@ def join(samples: Sequence[LogitSample]) -> LogitSample:
 def miscalibration(sums: NDArray[np.int32], labels: NDArray[np.uint8]) -> float:
     """Compute the root mean squared gap between confidence and accuracy over 15 bins of confidence.
 
-    On held-out blocks it chose temperatures with as little expected calibration error as that error itself
-    did, in the worst case less, and it changes more smoothly; the likelihood of the labels chose worse ones.
+    Minimising it gave as small an expected calibration error on held-out blocks as minimising that error
+    itself, and it is smoother; minimising the negative log-likelihood gave a larger one (docs/train.md).
 
     Args:
         sums: int32 (classes, pixels), blended, in units of ``sums.SUM_ONE``.
@@ -109,14 +109,14 @@ def miscalibration(sums: NDArray[np.int32], labels: NDArray[np.uint8]) -> float:
 def fit_temperature(sample: LogitSample) -> float:
     """Fit the temperature at which blended confidence is calibrated best.
 
-    Tried at equal steps of its logarithm first, then by golden-section search between the neighbours of the
-    best (Kiefer 1953): one number is sought, and no gradient has to go through the blending.
+    Equal steps of its logarithm are tried first, then a golden-section search (Kiefer 1953) runs between the
+    neighbours of the best; for a single number this needs no gradient through the blending.
 
     Args:
         sample: Pixels that the network was not trained on.
 
     Returns:
-        What logits are to be divided by, 0.1 to 10; 1 without pixels.
+        The temperature, 0.1 to 10; 1 for a sample without pixels.
     """
     if not sample.labels.size:
         return 1.0
@@ -124,7 +124,7 @@ def fit_temperature(sample: LogitSample) -> float:
     def cost(logarithm: float) -> float:
         return miscalibration(sample.blend(math.exp(logarithm)), sample.labels)
 
-    trials = np.linspace(math.log(COLDEST), math.log(HOTTEST), _TRIALS)
+    trials = np.linspace(math.log(LOWEST), math.log(HIGHEST), _TRIALS)
     best = int(np.argmin([cost(trial) for trial in trials]))
     low, high = trials[max(best - 1, 0)], trials[min(best + 1, _TRIALS - 1)]
     return round(math.exp(_golden_section(cost, float(low), float(high))), 4)
@@ -134,7 +134,7 @@ def _golden_section(cost: Callable[[float], float], low: float, high: float) -> 
     ratio = (math.sqrt(5) - 1) / 2
     left, right = high - ratio * (high - low), low + ratio * (high - low)
     at_left, at_right = cost(left), cost(right)
-    while high - low > _FINE:
+    while high - low > _PRECISION:
         if at_left < at_right:
             high, right, at_right = right, left, at_left
             left = high - ratio * (high - low)

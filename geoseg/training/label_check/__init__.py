@@ -1,1 +1,1 @@
-"""What can be known about labels before a network sees them."""
+"""Check labels before training: their values, classes, polygons, and their shift against the image."""

@@ -1,4 +1,4 @@
-"""``geoseg train RECIPE --check``: look at labels before a network does."""
+"""``geoseg train RECIPE --check``: check the labels of a recipe without training."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def check_labels(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> LabelCheck:
-    """Read the labels and scenes of a recipe as training would, and say what is wrong with them.
+    """Read the labels and scenes of a recipe as training would, and report what is wrong with them.
 
     Args:
         recipe: TOML file.
-        report: Write what was found here too, JSON.
-        overwrite: Replace the report if it is there.
+        report: File for the findings as JSON.
+        overwrite: Replace the report if it exists.
         progress: Shows how far the check is.
 
     Returns:
@@ -109,7 +109,7 @@ def _check(recipe: Recipe, progress: Progress) -> LabelCheck:
 
 
 def _values(recipe: Recipe) -> tuple[ValueSurvey, ...]:
-    """Read the values of all label files, also of those that training would refuse for them."""
+    """Read the values of all label files, including values that training would refuse."""
     reading = recipe.reading
     surveys = []
     for paths, labels in zip(recipe.scenes, recipe.labels, strict=True):
@@ -123,7 +123,7 @@ def _values(recipe: Recipe) -> tuple[ValueSurvey, ...]:
 def _split(
     recipe: Recipe, scenes: tuple[LabelledScene, ...], cells: tuple[LabelCells, ...]
 ) -> tuple[Split | None, list[LabelFinding]]:
-    """Make the split that training would use, or say why there is none."""
+    """Make the split that training would use; None and the reason if there is none."""
     size = recipe.chips.size or default_chip_size(scenes)
     try:
         return make_split(recipe.split, scenes, cells, chip_size=size, seed=recipe.seed), []

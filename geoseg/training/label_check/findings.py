@@ -1,7 +1,7 @@
-"""From what was counted and measured on labels to what a person should do about it.
+"""Findings on labels: each says what was measured, how grave it is, and what to do.
 
-Levels: "stop" is what training refuses; "warn" makes a worse model; "note" is worth knowing; "ok" was checked
-and is as it should be.
+Levels: "stop" means that training refuses; "warn", that the model will be worse; "note" is for information;
+"ok", that a check found nothing wrong.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from geoseg.training.label_check.values import LabelValue, ValueSurvey
 Level = Literal["stop", "warn", "note", "ok"]
 LEVELS: tuple[Level, ...] = ("stop", "warn", "note", "ok")
 FEWEST_PIXELS, FEWEST_PATCHES = 500, 5
-"""A class with less than this that trains is too rare to learn."""
+"""A class with fewer training pixels or patches is too rare to learn."""
 RARE_SHARE = 0.005
 SHIFT_NOTE, SHIFT_WARN = 0.5, 1.0
-"""Pixels of shift between labels and image that are noted, and that are warned of."""
+"""Shift between labels and image, in pixels, that gives a note, and that gives a warning."""
 ON_NODATA_WARN = 0.01
 SPARSE = 0.5
 _LISTED = 5
@@ -32,13 +32,13 @@ _LISTED = 5
 
 @dataclass(frozen=True)
 class LabelFinding:
-    """One thing found out about labels.
+    """One finding on labels.
 
     Attributes:
         level: How grave it is.
         code: Short name that programs can rely on.
-        message: What is the matter, with the numbers measured.
-        fix: What to do; may be empty where nothing must be done.
+        message: What was found, with the numbers measured.
+        fix: What to do; empty where nothing must be done.
     """
 
     level: Level
@@ -48,7 +48,7 @@ class LabelFinding:
 
 
 def of_values(survey: ValueSurvey) -> list[LabelFinding]:
-    """Say what the values of a label file mean."""
+    """Report values that are not a class, and values that are ignored."""
     unit = "pixels" if survey.kind == "raster" else "polygons"
     found = []
     if survey.unknown:
@@ -56,7 +56,7 @@ def of_values(survey: ValueSurvey) -> list[LabelFinding]:
         fix = "add them to [classes], or name them in [label_values] ignore or remap"
         found.append(LabelFinding("stop", "label-values", message, fix))
     if survey.ignored:
-        message = f"values that mean no label: {_list_values(survey.ignored, unit)}"
+        message = f"these values mean no label: {_list_values(survey.ignored, unit)}"
         found.append(LabelFinding("note", "labels-ignored", message))
     return found
 
@@ -68,11 +68,11 @@ def _list_values(values: Sequence[LabelValue], unit: str) -> str:
 
 
 def of_statistics(statistics: LabelStatistics, *, rim: int) -> list[LabelFinding]:
-    """Say how much is labelled, and what of it is lost."""
+    """Report how much is labelled, and how many labels are not used."""
     found = []
     unlabelled = 1 - statistics.labelled / max(statistics.valid, 1)
     if not statistics.valid:
-        message, fix = "the scenes have no valid pixel", "look at their nodata value: [reading] nodata"
+        message, fix = "the scenes have no valid pixel", "check their nodata value: [reading] nodata"
         found.append(LabelFinding("stop", "no-valid-pixel", message, fix))
     elif unlabelled > SPARSE:
         message = f"{unlabelled:.1%} of the valid pixels have no label; they change nothing in training"
@@ -88,7 +88,7 @@ def of_statistics(statistics: LabelStatistics, *, rim: int) -> list[LabelFinding
             f"{statistics.on_nodata:,} labelled pixels ({share:.1%}) lie on nodata of the scene and are not "
             "used"
         )
-        fix = "" if share < ON_NODATA_WARN else "is the nodata value right ([reading] nodata), and the place?"
+        fix = "" if share < ON_NODATA_WARN else "check the nodata value ([reading] nodata) and the CRS"
         found.append(
             LabelFinding("note" if share < ON_NODATA_WARN else "warn", "labels-on-nodata", message, fix)
         )
@@ -102,24 +102,24 @@ def of_statistics(statistics: LabelStatistics, *, rim: int) -> list[LabelFinding
 
 
 def of_training(statistics: LabelStatistics, bands: Sequence[str]) -> list[LabelFinding]:
-    """Say whether anything is left to train on and to validate with."""
+    """Report a lack of labels, or of valid pixels, to train on or to validate on."""
     found = []
     if not statistics.training.any():
-        message = "no label is left to train on: all lie in validation ground or its buffer, or on nodata"
+        message = "no label is left to train on: all lie in validation regions or their buffer, or on nodata"
         fix = "make [split] buffer or block_size smaller, or choose another fold"
         found.append(LabelFinding("stop", "nothing-trains", message, fix))
     if not statistics.validation.any():
         fix = "choose another [split] fold, or a larger block_size"
         found.append(LabelFinding("stop", "nothing-validates", "the validation fold holds no label", fix))
     for index in statistics.empty_bands:
-        message = f"band {bands[index]} has no valid pixel on the ground that trains"
+        message = f"band {bands[index]} has no valid pixel among those that train"
         fix = "leave it out of `bands`, or fix the scene's nodata"
         found.append(LabelFinding("stop", "band-empty", message, fix))
     return found
 
 
 def of_classes(statistics: LabelStatistics, classes: Sequence[LandClass], folds: int) -> list[LabelFinding]:
-    """Find classes that are missing somewhere, or too rare to learn."""
+    """Report classes that are absent, too rare to learn, or in need of care."""
     findings = []
     for index, item in enumerate(classes):
         name = f"class {item.id} ({item.name})"
@@ -139,7 +139,7 @@ def of_classes(statistics: LabelStatistics, classes: Sequence[LandClass], folds:
 
 
 def _missing(statistics: LabelStatistics, index: int, name: str) -> LabelFinding | None:
-    """Report a class that is nowhere, or not where it is needed."""
+    """Report a class without a label, or without one that trains or validates."""
     pixels = int(statistics.pixels[index])
     if not pixels:
         fix = "label some, or take it out of [classes]"
@@ -148,36 +148,36 @@ def _missing(statistics: LabelStatistics, index: int, name: str) -> LabelFinding
         message = (
             f"{name} is absent from the part that trains: its {pixels:,} pixels validate or lie in the buffer"
         )
-        fix = "it cannot be learnt; use smaller [split] blocks or another fold, or label more of it"
+        fix = "use smaller [split] blocks or another fold, or label more of it; it cannot be learnt otherwise"
         return LabelFinding("warn", "class-not-trained", message, fix)
     if not statistics.validation[index]:
-        message = f"{name} is absent from the part that validates, so nobody will know how well it is mapped"
+        message = f"{name} is absent from the part that validates, so its scores cannot be measured"
         fix = "use smaller [split] blocks or another fold"
         return LabelFinding("warn", "class-not-validated", message, fix)
     return None
 
 
 def _rare(statistics: LabelStatistics, index: int, name: str) -> LabelFinding | None:
-    """Report a class with too little that trains."""
+    """Report a class with too few training pixels or patches."""
     trains, patches = int(statistics.training[index]), int(statistics.patches[index])
     lacks = []
     if trains < FEWEST_PIXELS:
-        lacks.append(f"{trains:,} pixels that train (fewer than {FEWEST_PIXELS})")
+        lacks.append(f"{trains:,} training pixels (fewer than {FEWEST_PIXELS})")
     if patches < FEWEST_PATCHES:
         lacks.append(f"{patches:,} patches (fewer than {FEWEST_PATCHES})")
     if not lacks:
         return None
-    fix = "label more of it, or merge it with a class that it resembles ([label_values] remap)"
+    fix = "label more of it, or merge it with a similar class ([label_values] remap)"
     message = f"{name} has only {' and '.join(lacks)}: too rare to learn"
     return LabelFinding("warn", "class-rare", message, fix)
 
 
 def _scarce(statistics: LabelStatistics, index: int, name: str, folds: int) -> LabelFinding | None:
-    """Report a class that can be learnt, but needs care."""
+    """Report a class that is in few parts of the split, or rare."""
     parts, share = int(statistics.regions[index]), int(statistics.pixels[index]) / max(statistics.labelled, 1)
     if parts < folds:
         message = f"{name} lies in {parts} parts of the split, fewer than the {folds} folds"
-        fix = "some folds hold none of it; smaller [split] blocks spread it"
+        fix = "use smaller [split] blocks, so that every fold has some of it"
         return LabelFinding("note", "class-in-few-parts", message, fix)
     if share < RARE_SHARE:
         fix = "[chips] rare_share and [loss] class_weights help rare classes"
@@ -186,42 +186,42 @@ def _scarce(statistics: LabelStatistics, index: int, name: str, folds: int) -> L
 
 
 def of_shift(shift: Shift, scene: LabelledScene) -> LabelFinding:
-    """Say whether labels lie on the image."""
+    """Report the shift between labels and image."""
     name, offset = scene.image.name, shift.offset
     if offset is None:
         message = f"{name}: the shift between labels and image cannot be estimated: {shift.reason}"
-        fix = "look at labels over the image in QGIS, or at --preview"
+        fix = "compare labels and image in QGIS, or with --preview"
         return LabelFinding("note", "shift-unknown", message, fix)
     far = max(abs(offset.rows), abs(offset.cols))
     where = describe_offset(offset, scene)
     if far < max(SHIFT_NOTE, offset.error):
-        return LabelFinding("ok", "shift", f"{name}: labels lie on the image: {where}")
+        return LabelFinding("ok", "shift", f"{name}: labels and image are aligned: {where}")
     rim = math.ceil(round(far, 1))
     return LabelFinding(
         "warn" if far >= SHIFT_WARN else "note",
         "shift",
-        f"{name}: labels lie beside the image: {where}",
+        f"{name}: labels are shifted against the image: {where}",
         f"move the labels {_way_back(offset, scene)}, or leave borders out: [label_values] rim = {rim}",
     )
 
 
 def describe_offset(offset: Offset, scene: LabelledScene) -> str:
-    """Write ``2.0 rows down and 1.0 columns left (60 m and 30 m), give or take 0.1 pixels``."""
+    """Write ``2.0 rows down and 1.0 columns left (60 m and 30 m), standard error 0.1 pixels``."""
     rows = f"{abs(offset.rows):.1f} rows {'down' if offset.rows > 0 else 'up'}"
     cols = f"{abs(offset.cols):.1f} columns {'right' if offset.cols > 0 else 'left'}"
     metres = in_metres(_rounded(offset), scene)
     on_ground = "" if metres is None else f" ({abs(metres[0]):.3g} m and {abs(metres[1]):.3g} m)"
-    return f"{rows} and {cols}{on_ground}, give or take {max(offset.error, 0.1):.1f} pixels"
+    return f"{rows} and {cols}{on_ground}, standard error {max(offset.error, 0.1):.1f} pixels"
 
 
 def in_metres(offset: Offset, scene: LabelledScene) -> tuple[float, float] | None:
-    """Convert the offset to metres, down and right; None where the size of pixels is not known."""
+    """Convert the offset to metres, down and right; None where the pixel size is unknown."""
     size = scene.image.georeference.pixel_size(scene.shape)
     return None if size is None else (offset.rows * size[0], offset.cols * size[1])
 
 
 def _rounded(offset: Offset) -> Offset:
-    """Round to tenths of a pixel; the estimate is no finer."""
+    """Round to tenths of a pixel, the precision of the estimate."""
     return Offset(round(offset.rows, 1), round(offset.cols, 1), offset.error)
 
 
@@ -235,7 +235,7 @@ def _way_back(offset: Offset, scene: LabelledScene) -> str:
 
 
 def of_polygon_faults(path: str, found: PolygonFaults) -> list[LabelFinding]:
-    """Say what is wrong with one layer of label polygons, and what to do."""
+    """Report what is wrong with a layer of label polygons."""
     findings = [
         one
         for one in (
@@ -249,7 +249,7 @@ def of_polygon_faults(path: str, found: PolygonFaults) -> list[LabelFinding]:
     if found.doubled:
         findings.append(_doubled(path, found))
     if found.overlapping:
-        message = f"{path}: {found.overlapping:,} pairs of polygons of one class overlap, which does no harm"
+        message = f"{path}: {found.overlapping:,} pairs of polygons of one class overlap, which is harmless"
         findings.append(LabelFinding("note", "polygons-overlap", message))
     if found.no_area:
         message = f"{path}: {found.no_area:,} rows are not polygons and are left out"
@@ -266,7 +266,7 @@ def _contradicting(path: str, found: PolygonFaults) -> LabelFinding | None:
     area = "" if found.contradicted_ha is None else f", {found.contradicted_ha:,.2f} ha"
     message = (
         f"{path}: {found.contradicting:,} pairs of polygons of different classes overlap on "
-        f"{found.contradicted:,.0f} pixels{area}; that ground gets no label (first: rows {found.first[0]} "
+        f"{found.contradicted:,.0f} pixels{area}; these get no label (first: rows {found.first[0]} "
         f"and {found.first[1]})"
     )
     return LabelFinding(

@@ -1,6 +1,6 @@
-"""What is wrong with label polygons: broken, outside, tiny, doubled, or lying over each other.
+"""Find faults of label polygons: invalid, outside the scene, tiny, duplicate, or overlapping.
 
-Everything is measured in pixels of the scene, so that it says what a network would meet.
+Everything is measured in pixels of the scene, because training reads polygons as pixels.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from geoseg.scene.vector import read_table
 from geoseg.training.recipe.recipe import Recipe
 
 _AT_ONCE = 20_000
-"""Polygons whose neighbours are looked for at once."""
+"""Polygons whose neighbours are searched at once, to bound memory."""
 _TOUCHES = 1e-6
 """Overlaps below this share of a pixel come from rounded coordinates."""
 
 
 @dataclass(frozen=True)
 class PolygonFaults:
-    """What was found in a layer of label polygons; numbers of polygons count from 1, as QGIS shows them.
+    """Faults of a layer of label polygons; polygons are numbered from 1, as in QGIS.
 
     Attributes:
         count: Polygons with a class.
-        no_area: Rows that are no polygon: without a geometry, empty, points, lines.
+        no_area: Rows that are not polygons: no geometry, empty, points, lines.
         unlabelled: Polygons that mean no label.
-        invalid: Number and what is wrong.
-        outside: Numbers of polygons beyond the scene.
+        invalid: Number of each invalid polygon, and what is wrong with it.
+        outside: Numbers of polygons outside the scene.
         tiny: Numbers of polygons smaller than a pixel.
         doubled: Polygons that repeat another one exactly.
-        doubled_otherwise: Those of them that give another class.
-        overlapping: Pairs that overlap and have one class.
-        contradicting: Pairs that overlap and have different classes.
-        contradicted: Pixels in which classes contradict each other; they get no label.
+        doubled_otherwise: Those of them with another class.
+        overlapping: Overlapping pairs of one class.
+        contradicting: Overlapping pairs of different classes.
+        contradicted: Area in pixels where polygons of different classes overlap; it gets no label.
         contradicted_ha: The same in hectares; None without a CRS.
-        first: Two polygons that contradict each other, as an example; None without.
+        first: An example of a pair of different classes; None if there is none.
     """
 
     count: int
@@ -67,11 +67,11 @@ def find_polygon_faults(path: str, scene: Scene, recipe: Recipe) -> PolygonFault
 
     Args:
         path: The vector file.
-        scene: The scene they belong to.
-        recipe: Says what their attributes mean.
+        scene: The scene that they label.
+        recipe: The recipe; its ``[label_values]`` say what attributes mean.
 
     Raises:
-        InputError: If the file cannot be read, or an attribute is no class.
+        InputError: If the file cannot be read, or an attribute is not a class.
     """
     import shapely
 
@@ -141,7 +141,7 @@ def _doubled(shapes: NDArray[Any], ids: NDArray[np.uint8]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Polygons that overlap."""
+    """Counts of overlapping polygons."""
 
     same: int
     different: int
@@ -151,7 +151,7 @@ class _Pairs:
 
 
 def _overlaps(shapes: NDArray[Any], ids: NDArray[np.uint8], scene: Scene) -> _Pairs:
-    """Find overlaps; where three polygons lie on each other the ground counts once."""
+    """Find overlaps; an area where three polygons overlap counts once."""
     import shapely
 
     tree = shapely.STRtree(shapes)
@@ -187,7 +187,7 @@ def _pixel_sizes(scene: Scene) -> PixelSizes | None:
 
 
 def _hectares(parts: NDArray[Any], pixel_sizes: PixelSizes | None, scene: Scene) -> float | None:
-    """Compute the ellipsoidal area of shapes in pixels: their size times their central pixel's area."""
+    """Compute the ellipsoidal area of shapes in pixels: size times the central pixel's area."""
     import shapely
 
     if pixel_sizes is None:

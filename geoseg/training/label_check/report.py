@@ -1,4 +1,4 @@
-"""What a label check found, as people and as programs read it."""
+"""The result of a label check, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _COLUMNS = ("class", "pixels", "area ha", "share", "patches", "parts", "train", 
 
 @dataclass(frozen=True)
 class LabelCheck:
-    """What was found out about the labels of a recipe.
+    """The result of checking the labels of a recipe.
 
     Attributes:
         recipe: The recipe.
         values: The values of each label file.
-        findings: What is wrong and what is well, the gravest first.
-        scenes: Scenes and labels; empty, like all that follows, where a label value is no class.
-        polygon_faults: What polygons are like, by scene; None for rasters.
+        findings: The findings, the gravest first.
+        scenes: Scenes and labels; empty, like all fields below, where a label value is not a class.
+        polygon_faults: Faults of polygons, by scene; None for rasters.
         shifts: The shift between labels and image, by scene.
         statistics: The counts.
     """
@@ -45,11 +45,11 @@ class LabelCheck:
 
     @property
     def can_train(self) -> bool:
-        """Whether training would take these labels."""
+        """Whether training would accept these labels."""
         return all(finding.level != "stop" for finding in self.findings)
 
     def text(self) -> str:
-        """Write the check as a person reads it."""
+        """Write the check as text for a terminal."""
         return _text(self)
 
     def to_json(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class LabelCheck:
 
 
 def _text(check: LabelCheck) -> str:
-    """Write what was read, a row a class, a line a finding, and the verdict."""
+    """Write the files, a row a class, a line a finding, and the verdict."""
     lines = [f"recipe    {check.recipe.path}", *_files(check)]
     if check.statistics is not None:
         lines += ["", *_table(check.recipe, check.statistics), ""]

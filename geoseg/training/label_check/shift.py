@@ -1,12 +1,12 @@
-"""How far labels lie beside their image: where label borders meet the steepest changes of the image.
+"""Estimate the shift between labels and image: where label borders lie on the steepest changes of the image.
 
-Borders are taken between neighbouring pixels, and so is the image's change across the same side: the length
-of the difference of all bands, each divided by its typical difference. Laid over the image with every shift
-of a search window, borders collect the mean change below them; where labels fit the image, that is most.
+A border is a side between two pixels of different labels. The image's change across a side is the length of
+the vector of band differences, each divided by that band's mean difference. For every shift within a search
+window, the change is averaged over the shifted borders; the mean is largest where labels fit the image.
 
-Whether the peak means anything is tested on the ground itself: the scene is cut into tiles, tiles are drawn
-again with replacement (Efron 1979, the bootstrap), and an estimate is given only if the peak stays where it
-is and stands out. Its spread is the estimate's standard error.
+The significance of the peak is tested by a bootstrap (Efron 1979): the scene is cut into tiles, tiles are
+drawn with replacement, and an estimate is given only if the peak stands out and stays where it is. The
+standard deviation of the resampled peaks is the estimate's standard error.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from geoseg.scene import Scene
 from geoseg.training.ground.labelled_scene import LabelCells, grow
 
 REACH = 8
-"""Shifts up to this many pixels are looked for."""
+"""Largest shift that is searched, in pixels."""
 WINDOW = 512
 MOST_WINDOWS = 48
-"""A scene is looked at in at most so many windows, spread over its labels."""
+"""Largest number of windows of a scene that are read; they are spread over its labels."""
 _TILE = 64
 _MOST_BORDERS = 40_000
 _FEWEST_BORDERS = 200
 _REPLICATES = 200
 _LOUDEST = 95
-"""Changes beyond this percentile of a window count as much as it: clouds and roofs do not outvote fields."""
+"""Percentile at which changes in a window are clipped, so that clouds and roofs do not dominate."""
 _SURE = 0.9
 _STANDS_OUT = 0.08
 _NEAR = 4
-"""A peak may be this wide: labels drawn on coarser pixels meet the image less sharply."""
+"""Half-width of a peak in pixels; labels drawn on coarser pixels have a wider one."""
 
 
 @dataclass(frozen=True)
 class Offset:
-    """Where labels lie, seen from the image.
+    """Offset of the labels from the image.
 
     Attributes:
-        rows: Pixels that labels lie too far down.
-        cols: Pixels that labels lie too far right.
-        error: Standard error of both, in pixels: the larger one.
+        rows: Pixels by which labels lie too far down.
+        cols: Pixels by which labels lie too far right.
+        error: The larger of the standard errors of both, in pixels.
     """
 
     rows: float
@@ -56,13 +56,12 @@ class Offset:
 
 @dataclass(frozen=True)
 class Shift:
-    """What was found out about the shift between labels and image.
+    """The estimate of the shift between labels and image.
 
     Attributes:
         offset: The estimate; None if there is none.
-        contrast: How much larger the change below borders is at the peak than anywhere not near it, as a
-            share of that.
-        borders: Pixel sides along label borders that were looked at.
+        contrast: Excess of the peak over the highest value away from it, as a share of that value.
+        borders: Pixel sides along label borders that were used.
         reason: Why there is no estimate; empty where there is one.
     """
 
@@ -78,11 +77,11 @@ def estimate_shift(scene: Scene, labels: Labels, cells: LabelCells, *, seed: int
     Args:
         scene: The scene.
         labels: Its labels, on its grid.
-        cells: The labels, counted: says where to look.
-        seed: Of the resampling.
+        cells: Counts of the labels, which say where labels are.
+        seed: Seed of the resampling.
 
     Returns:
-        The estimate, or why there is none.
+        The estimate, or the reason why there is none.
 
     Raises:
         RunError: If a file cannot be read.
@@ -111,12 +110,15 @@ def border_windows(cells: LabelCells, shape: tuple[int, int]) -> list[Window]:
 
 
 def fit_shift(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int) -> Shift:
-    """Fit a shift to the change below the borders, or say why there is none.
+    """Fit a shift to the change along the borders.
 
     Args:
-        sums: Change below the borders of each tile at each shift, (tiles, shifts, shifts).
-        counts: Borders with a known change, in the same shape.
-        seed: Of the resampling.
+        sums: Sum of the change along the borders of each tile at each shift, (tiles, shifts, shifts).
+        counts: Number of borders with a known change, in the same shape.
+        seed: Seed of the resampling.
+
+    Returns:
+        The estimate, or the reason why there is none.
     """
     borders = int(counts.max(axis=(1, 2)).sum())
     surface = _mean(sums.sum(axis=0), counts.sum(axis=0))
@@ -133,11 +135,11 @@ def fit_shift(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int)
     stays = float((np.abs(again - peak).max(axis=1) <= 1).mean())
     reason = ""
     if max(abs(round(x)) for x in peak) >= REACH:
-        reason = f"the best fit is at the end of what was looked at, {REACH} pixels"
+        reason = f"the best fit is at the edge of the search window, {REACH} pixels"
     elif contrast < _STANDS_OUT:
-        reason = "label borders meet no more change in the image than other places"
+        reason = "the image changes no more at label borders than elsewhere"
     elif stays < _SURE:
-        reason = "parts of the scene disagree about where labels fit best"
+        reason = "parts of the scene have different best fits"
     if reason:
         return Shift(None, contrast, borders, reason)
     error = float(again.std(axis=0).max())
@@ -168,7 +170,7 @@ def _vertex(line: NDArray[np.float64], at: int) -> float:
 
 
 def _contrast(surface: NDArray[np.float64]) -> float:
-    """Compute how far the peak rises over the highest point that is not near it, as a share of that."""
+    """Compute the excess of the peak over the highest point that is not near it, as a share of that point."""
     row, col = np.unravel_index(int(np.argmax(surface)), surface.shape)
     far = np.ones(surface.shape, bool)
     far[max(0, row - _NEAR) : row + _NEAR + 1, max(0, col - _NEAR) : col + _NEAR + 1] = False
@@ -179,7 +181,7 @@ def _contrast(surface: NDArray[np.float64]) -> float:
 def _sum_below_borders(
     scene: Scene, labels: Labels, window: Window
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Sum the change below each tile's borders at every shift, and count the borders with a value."""
+    """Sum the change along each tile's borders at every shift, and count the borders with a known change."""
     wide = grow(window, REACH + 1, scene.shape)
     values, _ = scene.read(wide)  # NaN where a band has none, which leaves the change there unknown
     ids = labels.read(wide)

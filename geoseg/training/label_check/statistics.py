@@ -1,4 +1,4 @@
-"""How much of each class there is, where, and who gets to see it: one pass over scenes and labels."""
+"""Count labels by class, and by whether they train or validate, in one pass over scenes and labels."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from geoseg.training.ground.labelled_scene import LabelledScene
 
 @dataclass(frozen=True, eq=False)
 class LabelStatistics:
-    """What was counted; arrays have one number a class, by index, int64.
+    """Counts of labels; arrays have one number a class, by index, int64.
 
-    Labels on nodata teach nothing and are counted apart.
+    Labels on nodata are not used in training and are counted separately.
 
     Attributes:
         pixels: Labelled pixels.
@@ -34,8 +34,8 @@ class LabelStatistics:
         validation: Pixels that validate.
         valid: Valid pixels of the scenes.
         on_nodata: Labelled pixels that are not valid.
-        in_rim: Labels that the rim takes away.
-        empty_bands: Bands without any value on the ground that trains, by index.
+        in_rim: Labels that are ignored because of the rim.
+        empty_bands: Indices of bands without a valid pixel that trains.
     """
 
     pixels: NDArray[np.int64]
@@ -61,15 +61,15 @@ def measure_statistics(
     split: Split | None,
     bar: Bar,
 ) -> LabelStatistics:
-    """Count labels by class and by what they are for.
+    """Count labels by class, and by whether they train or validate.
 
     Args:
         scenes: Scenes and labels.
-        split: The split; None where there is none: then nothing trains or validates.
+        split: The split; None if there is none, and then no pixel trains or validates.
         bar: Shows how far it is, in megapixels.
 
     Raises:
-        InputError: If a label is no class.
+        InputError: If a label is not a class.
         RunError: If a file cannot be read.
     """
     parts = []
@@ -169,5 +169,5 @@ class _SceneStatistics:
         return self.split is not None and self.here[region].fold != self.split.fold
 
     def patches(self) -> NDArray[np.int64]:
-        """Count the patches of each class, those on nodata too."""
+        """Count the patches of each class, including those on nodata."""
         return find_patches(self.scene.read_labels, self.scene.shape).counts[: self.classes]

@@ -1,4 +1,4 @@
-"""The values that stand in label files, and what becomes of each: a class, no label, or a refusal."""
+"""List the values in label files, and what each means: a class, no label, or an unknown value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from geoseg.training.ground.labelled_scene import STREAM
 from geoseg.training.recipe.recipe import Recipe
 
 MOST_VALUES = 1000
-"""A raster with more values than this holds no classes."""
+"""A raster with more values than this is not a class raster."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class LabelValue:
     """One value of a label file.
 
     Attributes:
-        value: As it stands there.
-        count: Pixels of the scene that have it, or polygons.
-        class_id: What it means; None for no label.
+        value: The value as text.
+        count: Pixels of the scene, or polygons, that have it.
+        class_id: The class it means; None for no label.
         is_known: False where training refuses it.
     """
 
@@ -50,7 +50,7 @@ class ValueSurvey:
         path: The file.
         kind: "raster" or "polygons".
         column: The attribute that holds the class of polygons.
-        values: What stands there, the frequent ones first; nodata, masked pixels and empty attributes apart.
+        values: The values, the most frequent first, without nodata, masked pixels and empty attributes.
         empty: Pixels that are nodata, masked or 255, or polygons without a class.
     """
 
@@ -62,22 +62,22 @@ class ValueSurvey:
 
     @property
     def unknown(self) -> tuple[LabelValue, ...]:
-        """Those that training refuses."""
+        """The values that training refuses."""
         return tuple(value for value in self.values if not value.is_known)
 
     @property
     def ignored(self) -> tuple[LabelValue, ...]:
-        """Those that mean no label."""
+        """The values that mean no label."""
         return tuple(value for value in self.values if value.is_known and value.class_id is None)
 
 
 def survey_values(path: str, scene: Scene, recipe: Recipe) -> ValueSurvey:
-    """Read a label file's values.
+    """List the values of a label file.
 
     Args:
         path: The file.
-        scene: The scene it belongs to: of a raster, only what lies on its grid is counted.
-        recipe: Says what values mean.
+        scene: The scene that it labels; pixels of a raster outside its grid are not counted.
+        recipe: The recipe; its ``[label_values]`` say what values mean.
 
     Raises:
         InputError: If the file cannot be opened, or does not lie on the scene.
@@ -104,7 +104,7 @@ def _of_polygons(path: str, recipe: Recipe) -> ValueSurvey:
 def _of_raster(path: str, scene: Scene, recipe: Recipe) -> ValueSurvey:
     settings = recipe.label_values
     layer = open_labels(path, scene, recipe.classes, remap=_remap(recipe), ignore=settings.ignore).layer
-    assert isinstance(layer, RasterLabels)  # polygons went another way
+    assert isinstance(layer, RasterLabels)  # polygons are handled by _of_polygons
     counts: Counter[float] = Counter()
     empty = 0
     rows, cols = scene.shape

@@ -1,1 +1,1 @@
-"""The network that is trained: how it starts, what it minimises, how it is run."""
+"""Train a network: initial weights, losses, learning rates, averaging, and the training loop."""

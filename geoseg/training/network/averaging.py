@@ -1,4 +1,4 @@
-"""Averaged weights: they score better, and steadier, than those of the last step."""
+"""Running averages of a network's weights, which score better and more steadily than the last step's."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class AveragedWeights:
     averaged like weights, not computed again.
 
     Args:
-        network: What is averaged.
+        network: The network.
         method: "ema" or "swa".
-        decay: Of "ema".
+        decay: Largest decay of "ema".
     """
 
     def __init__(self, network: nn.Module, method: str, decay: float) -> None:
@@ -32,7 +32,7 @@ class AveragedWeights:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def update(self, network: nn.Module, done: float) -> None:
-        """Take in the weights after a step.
+        """Add the weights after a step to the average.
 
         Args:
             network: The network.
@@ -48,7 +48,7 @@ class AveragedWeights:
             self.state[name].copy_(newest[name])
 
     def _share(self, done: float) -> float:
-        """Compute how much the newest weights count."""
+        """Compute the weight of the newest weights in the average."""
         if self.method == "swa" and done < SWA_FROM:
             return 1.0
         self.updates += 1
@@ -58,7 +58,7 @@ class AveragedWeights:
 
     @contextmanager
     def applied(self, network: nn.Module) -> Iterator[None]:
-        """Put the averages into the network; its own weights are back afterwards."""
+        """Put the averages into the network, and restore its own weights afterwards."""
         own: dict[str, Tensor] = {name: value.clone() for name, value in network.state_dict().items()}
         network.load_state_dict(self.state)
         try:
@@ -67,7 +67,7 @@ class AveragedWeights:
             network.load_state_dict(own)
 
     def state_dict(self) -> dict[str, object]:
-        """Return what a checkpoint keeps."""
+        """Return the state for a checkpoint."""
         return {"updates": self.updates, "state": self.state}
 
     def load_state_dict(self, saved: dict[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""The loop itself: Lightning's Trainer, its checkpoints, logs and early stopping."""
+"""The training loop: Lightning's Trainer with its checkpoints, logs and early stopping."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from geoseg.progress import Bar
 from geoseg.training.chips.loading import ChipDataModule
 from geoseg.training.network.history import Epoch
 from geoseg.training.network.module import SCORE, TrainingModule
@@ -30,23 +31,23 @@ _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 class ProgressCallback(Callback):  # type: ignore[misc]
-    """Says how far the run is.
+    """Shows the progress of a run.
 
     Args:
-        on_batch: Called after every batch.
-        on_epoch: Called with every finished epoch.
+        bar: Shows how many batches are done.
+        on_epoch: Called after every epoch and its validation; None for nothing.
     """
 
-    def __init__(self, on_batch: Callable[[], None], on_epoch: Callable[[TrainingModule], None]) -> None:
-        self.on_batch, self.on_epoch = on_batch, on_epoch
+    def __init__(self, bar: Bar, on_epoch: Callable[[TrainingModule], None] | None) -> None:
+        self.bar, self.on_epoch = bar, on_epoch
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Tell that a batch is done."""
-        self.on_batch()
+        """Show that a batch is done."""
+        self.bar.advance(1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: TrainingModule) -> None:
-        """Tell that an epoch is done, its validation too."""
-        if trainer.is_global_zero:
+        """Report an epoch, in the first process only."""
+        if trainer.is_global_zero and self.on_epoch is not None:
             self.on_epoch(pl_module)
 
 
@@ -64,22 +65,22 @@ def fit(
 ) -> tuple[list[Epoch], list[list[float]]]:
     """Train, from the last checkpoint in the folder if there is one.
 
-    Only a checkpoint that this run wrote into its own folder is ever read, and as plain tensors and numbers:
-    nothing in it can run.
+    Only a checkpoint that this run wrote into its own folder is read, as plain tensors and numbers without
+    any code.
 
     Args:
         module: What is trained.
         data: Its batches.
         folder: For checkpoints, logs and weights.
-        settings: The recipe's.
+        settings: The recipe's ``[run]`` table.
         device: "cpu", "cuda:0" or "mps".
         precision: "fp32", "bf16" or "fp16".
-        freezes: Whether some weights get no gradient for a while.
-        validates: Whether there is ground to validate on after each epoch.
-        callback: Says how far the run is; with several devices it must be picklable.
+        freezes: Whether some weights get no gradient in the first epochs.
+        validates: Whether there are chips to validate on after each epoch.
+        callback: Shows the progress; with several devices it must be picklable.
 
     Returns:
-        All epochs, those before an interruption too, and the IoU of every class after each.
+        All epochs, those before an interruption included, and the IoU of every class after each.
 
     Raises:
         KeyboardInterrupt: If the run was interrupted; it can be resumed.

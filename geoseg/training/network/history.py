@@ -1,4 +1,4 @@
-"""The history of a training run: what each epoch scored, which one is kept, and learning curves."""
+"""The history of a training run: scores of every epoch, the epoch that is kept, and learning curves."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ CSV_FILE, PNG_FILE = "history.csv", "curves.png"
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is known of an epoch when it is over.
+    """Scores and timing of a finished epoch.
 
     Attributes:
         epoch: From 0.
         step: Optimiser steps done.
         rate: Learning rate of its last step.
         train_loss: Mean loss of its batches.
-        val_loss: Mean cross-entropy of labelled validation pixels; NaN where nothing validates.
-        accuracy: Share of validation pixels that are right; NaN where nothing validates.
-        miou: Mean IoU over the classes that occur in validation labels or predictions; NaN where nothing
-            validates.
+        val_loss: Mean cross-entropy of labelled validation pixels; NaN without validation.
+        accuracy: Share of validation pixels that are correct; NaN without validation.
+        miou: Mean IoU over the classes in validation labels or predictions; NaN without validation.
         waiting: Share of the training time spent waiting for chips.
-        seconds: Of training, validation apart.
+        seconds: Time spent in training, without validation.
     """
 
     epoch: int
@@ -45,7 +44,7 @@ def kept_epoch(history: Sequence[Epoch], keep: str) -> Epoch:
 
     Args:
         history: All epochs.
-        keep: "last", or "best": the best score, the latest of equals.
+        keep: "last", or "best" for the highest mean IoU, the latest of equal ones.
     """
     if keep == "last" or math.isnan(history[-1].miou):
         return history[-1]
@@ -55,30 +54,30 @@ def kept_epoch(history: Sequence[Epoch], keep: str) -> Epoch:
 def write_history(
     folder: Path, history: Sequence[Epoch], per_class: Sequence[Sequence[float]], names: Sequence[str]
 ) -> None:
-    """Write a CSV with a row an epoch, the IoU of every class at its end.
+    """Write a CSV with a row an epoch; its last columns are the IoU of every class.
 
     Args:
-        folder: Where.
+        folder: Folder of the file.
         history: The epochs.
         per_class: IoU by class, for each epoch.
-        names: Of the classes.
+        names: Names of the classes.
     """
     with (folder / CSV_FILE).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*(field.name for field in fields(Epoch)), *(f"iou {name}" for name in names)])
         for epoch, scored in zip(history, per_class, strict=True):
-            ious = scored or [math.nan] * len(names)  # nothing validates
+            ious = scored or [math.nan] * len(names)  # without validation there are no scores
             numbers = [f"{value:.6g}" for value in (*asdict(epoch).values(), *ious)]
             writer.writerow(numbers)
 
 
 def draw_curves(path: Path, history: Sequence[Epoch], keep: str = "best") -> None:
-    """Draw losses, scores and learning rate over the epochs; scores only where something validates.
+    """Draw losses, scores and learning rate over the epochs; without validation there are no scores.
 
     Args:
         path: The PNG.
         history: The epochs, at least one.
-        keep: Which epoch's weights are kept, "best" or "last"; it is marked.
+        keep: Which epoch's weights are kept, "best" or "last"; that epoch is marked.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""The training run as Lightning sees it: steps, validation, learning rates, what a checkpoint keeps."""
+"""The Lightning module of a training run: steps, validation, learning rates, checkpoints."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from geoseg.training.network.transfer import encoder_of
 from geoseg.training.recipe.settings import RunSettings, TransferSettings
 
 SCORE = "miou"
-"""What decides which epoch is best."""
+"""The score by which the best epoch is chosen."""
 
 
 class TrainingModule(LightningModule):  # type: ignore[misc]
     """Trains a network.
 
-    Everything random in a batch is seeded by its number, and checkpoints are made when an epoch is over; so
-    a run that was interrupted and resumed gives the weights of one that was not.
+    Everything random in a batch is seeded by its number, and checkpoints are written at the end of an epoch,
+    so a run that was interrupted and resumed gives the same weights as one that was not.
 
     Args:
-        network: Normalised chips to logits.
+        network: Maps normalised chips to logits.
         loss: See ``geoseg.training.network.losses``.
-        schedule: Of the learning rate.
-        run: The recipe's table.
-        transfer: The recipe's table.
-        seed: Of dropout.
-        kept: Where the weights that are kept go, as safetensors: those of the best epoch, or of the last.
+        schedule: Schedule of the learning rate.
+        run: The recipe's ``[run]`` table.
+        transfer: The recipe's ``[transfer]`` table.
+        seed: Seed of dropout.
+        kept: Safetensors file for the weights that are kept: those of the best epoch, or of the last.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self._entropy = torch.zeros(0)
 
     def configure_optimizers(self) -> Any:
-        """Make AdamW; the encoder may learn slower, and biases and norms do not decay."""
+        """Make AdamW; the encoder has its own learning rate, and biases and norms have no weight decay."""
         own = {id(parameter) for parameter in encoder_of(self.network).parameters()}
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for parameter in self.parameters():
@@ -91,7 +91,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
     ) -> None:
-        """Set the learning rate of this step, do it, and average."""
+        """Set the learning rate, do the step, and update the averaged weights."""
         factor = self.schedule.factor(self.global_step, [entry.miou for entry in self.history])
         for group in optimizer.param_groups:
             group["lr"] = self.settings.rate * group["share"] * factor
@@ -106,22 +106,22 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             self.averaged.state = {name: value.to(self.device) for name, value in state.items()}
 
     def on_train_epoch_start(self) -> None:
-        """Freeze or thaw the encoder, start the clock."""
+        """Freeze or unfreeze the encoder, and start the clock."""
         frozen = self.current_epoch < self.transfer.freeze_epochs
         encoder = encoder_of(self.network)
         encoder.requires_grad_(not frozen)
-        encoder.train(not frozen)  # batch statistics stay as they are too
+        encoder.train(not frozen)  # frozen batch statistics too
         self._losses.clear()
         self._clock = _Clock()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """End the wait for a batch, and seed its dropout by its number alone."""
+        """End the wait for a batch, and seed its dropout by its number."""
         self._clock.arrive()
         number = (self.current_epoch << 24) + batch_idx
         torch.manual_seed((self.seed << 40) % 2**62 + (number << 8) + self.global_rank)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Begin the wait for the next batch; where nothing validates, the epoch may be over."""
+        """Begin the wait for the next batch; end the epoch after its last batch if there is no validation."""
         self._clock.leave()
         if self.trainer.is_last_batch and not self.trainer.enable_validation:
             self._check_losses()
@@ -135,7 +135,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Put the averaged weights in, and count from 0.
+        """Put the averaged weights into the network, and reset the counts.
 
         Raises:
             RunError: If the loss is no longer a finite number.
@@ -148,7 +148,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self._entropy = torch.zeros(2, device=self.device)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Count a batch into the confusion matrix."""
+        """Add a batch to the confusion matrix."""
         logits, labels = self._forward(batch)
         classes, known = logits.shape[1], labels != IGNORE
         joint = labels[known] * classes + logits.argmax(dim=1)[known]
@@ -158,7 +158,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self._entropy += torch.stack([entropy, known.sum().float()])
 
     def on_validation_epoch_end(self) -> None:
-        """Score the epoch, keep its weights if they are the best, and take the averages out."""
+        """Score the epoch, keep its weights if they are the best, and restore the network's own weights."""
         if self.trainer.sanity_checking:
             return
         matrix = self.trainer.strategy.reduce(self._matrix, reduce_op="sum")
@@ -186,7 +186,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             )
 
     def _end_epoch(self, val_loss: float, accuracy: float, miou: float, ious: list[float]) -> None:
-        """Note the epoch, and keep its weights if they are those to keep so far."""
+        """Record the epoch, and write its weights if they are the ones to keep so far."""
         losses = torch.stack(self._losses) if self._losses else torch.zeros(1)
         epoch = Epoch(
             epoch=self.current_epoch,
@@ -209,7 +209,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what Lightning does not know of."""
+        """Add the history and the averaged weights to a checkpoint."""
         checkpoint["geoseg"] = {
             "history": [asdict(entry) for entry in self.history],
             "per_class": self.per_class,
@@ -217,7 +217,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue from a checkpoint."""
+        """Restore the history and the averaged weights from a checkpoint."""
         kept = checkpoint["geoseg"]
         self.history = [Epoch(**entry) for entry in kept["history"]]
         self.per_class = kept["per_class"]
@@ -234,7 +234,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
 
 class _Clock:
-    """Where the time of an epoch goes: waiting for chips, or working on them."""
+    """Measures how much of an epoch is spent waiting for chips, and how much computing."""
 
     def __init__(self) -> None:
         self._since = time.perf_counter()
@@ -258,7 +258,7 @@ class _Clock:
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Write a network's weights as safetensors: numbers and names, nothing that can run."""
+    """Write a network's weights as safetensors."""
     from geoseg.models.weights import dump_weights
 
     write_file(path, dump_weights(network))

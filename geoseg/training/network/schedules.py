@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step and of the scores so far: nothing to save or resume."""
+"""Learning-rate schedules as pure functions of the step and the scores so far, without state to resume."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RateSchedule:
     """The learning rate as a share of its peak.
 
     Attributes:
-        settings: The recipe's.
+        settings: The recipe's ``[schedule]`` table.
         steps: Optimiser steps of the whole run.
     """
 
@@ -27,15 +27,15 @@ class RateSchedule:
 
     @property
     def warm_up(self) -> int:
-        """Steps of the linear rise."""
+        """Number of warm-up steps."""
         return round(self.settings.warmup * self.steps)
 
     def factor(self, step: int, scores: Sequence[float] = ()) -> float:
-        """Compute the share of the peak to use.
+        """Compute the learning rate of a step as a share of its peak.
 
         Args:
             step: Optimiser steps done before this one, from 0.
-            scores: Validation score of every epoch so far; only plateau looks at them.
+            scores: Validation score of every epoch so far; only plateau uses them.
         """
         if self.settings.name == "one_cycle":
             return self._one_cycle(min(step, self.steps - 1))
@@ -64,7 +64,7 @@ def _between(start: float, end: float, share: float) -> float:
 
 
 def count_plateaus(scores: Sequence[float], patience: int) -> int:
-    """Count how often more than ``patience`` epochs in a row brought no score above the best before them."""
+    """Count how often more than ``patience`` epochs in a row did not improve on the best score so far."""
     best, waited, plateaus = -math.inf, 0, 0
     for score in scores:
         if score > best:

@@ -1,10 +1,9 @@
-"""Train one network in a work folder, from its last finished epoch if there is one."""
+"""Train one network in a work folder and make a model package of it."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -12,7 +11,7 @@ from geoseg.errors import SettingsError
 from geoseg.inference.backends.device import resolve_device, resolve_precision
 from geoseg.models import check_chip_size, save_model, size_divisor
 from geoseg.models.weights import load_weights
-from geoseg.progress import Bar, Progress
+from geoseg.progress import Bar, Progress, Silent
 from geoseg.system.cpu import cores
 from geoseg.training.cards import make_card
 from geoseg.training.chips.loading import ChipDataModule
@@ -31,13 +30,13 @@ _WORTH_DRAWING = 5.0
 
 
 def train_network(data: FoldData, folder: Path, progress: Progress, *, title: str) -> TrainedNetwork:
-    """Train a network, and make a model package of it.
+    """Train a network, from its last finished epoch if there is one, and make a model package of it.
 
     Args:
-        data: What it trains on.
-        folder: For checkpoints, logs, curves and the package; made if need be.
+        data: The data to train and validate on.
+        folder: For checkpoints, logs, curves and the package; made if it does not exist.
         progress: Shows how far the run is.
-        title: What the progress is called.
+        title: Name of the progress stage.
 
     Raises:
         InputError: If the network cannot be built, or does not take chips of this size.
@@ -79,13 +78,13 @@ def assemble(
     """Build everything that Lightning trains, the same for the same recipe.
 
     Args:
-        data: What it trains on.
-        kept: Where the weights that are kept will go.
-        device: Where to train.
+        data: The data to train and validate on.
+        kept: File for the weights that are kept.
+        device: The device to train on.
 
     Raises:
         ModelError: If the network cannot be built.
-        SettingsError: If it does not take chips of this size.
+        SettingsError: If the network does not take chips of this size.
     """
     recipe = data.recipe
     torch.manual_seed(recipe.seed)
@@ -123,14 +122,14 @@ def assemble(
 
 
 def _workers(recipe: Recipe, device: str) -> int:
-    """Choose one reader beside a CPU that computes; with a GPU, up to eight."""
+    """Choose the number of reading processes: one when the CPU computes, up to eight with a GPU."""
     if recipe.chips.workers is not None:
         return recipe.chips.workers
     return 1 if device == "cpu" else max(1, min(8, cores() - 1))
 
 
 def _describe(data: FoldData) -> tuple[str, ...]:
-    """Say what trains and what validates."""
+    """Describe what trains and what validates."""
     split = data.split
     train, every = (sum(int(one.classes.sum()) for one in cells) for cells in (data.cells, data.all_cells))
     chips = f"{data.per_epoch} chips of {data.chip_size} pixels an epoch"
@@ -145,22 +144,21 @@ def _describe(data: FoldData) -> tuple[str, ...]:
 
 
 def _progress_callback(recipe: Recipe, progress: Progress, bar: Bar, folder: Path) -> ProgressCallback:
-    def on_batch() -> None:
-        bar.advance(1)
+    if recipe.run.devices > 1:  # the callback is sent to other processes, which cannot reach this bar
+        return ProgressCallback(Silent(), None)
 
     def on_epoch(module: TrainingModule) -> None:
+<<<<<<< HEAD
+        _write_curves(folder, recipe, module.history, module.per_class)
+        progress.say(_describe_epoch(module.history[-1], recipe.run.epochs))
+=======
         # A picture takes half a second: where epochs take little more, the one at the end is enough.
         draw = module.history[-1].seconds > _WORTH_DRAWING
         _write_curves(folder, recipe, module.history, module.per_class, draw=draw)
         progress.say(_in_words(module.history[-1], recipe.run.epochs))
+>>>>>>> g-quick
 
-    if recipe.run.devices > 1:  # it goes to other processes, which cannot reach this one's progress
-        return ProgressCallback(_nothing, _nothing)
-    return ProgressCallback(on_batch, on_epoch)
-
-
-def _nothing(*_: Any) -> None:
-    """Say nothing."""
+    return ProgressCallback(bar, on_epoch)
 
 
 def _write_curves(
@@ -171,7 +169,7 @@ def _write_curves(
         draw_curves(folder / PNG_FILE, history, recipe.run.keep)
 
 
-def _in_words(epoch: Epoch, epochs: int) -> str:
+def _describe_epoch(epoch: Epoch, epochs: int) -> str:
     scores = ""
     if not math.isnan(epoch.miou):  # NaN where nothing validates
         scores = (

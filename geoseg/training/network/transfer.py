@@ -1,4 +1,4 @@
-"""What a network knows before it starts: encoder weights, a model package, or another's whole network."""
+"""Initial weights of a network: random, an encoder's weights, a model package, or another network."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class StartedNetwork:
 
     Attributes:
         network: torch Module in training mode.
-        architecture: Its name for ``build_network``.
-        encoder: Its encoder, None where it has none.
-        options: Further arguments it was built with.
-        notes: What was taken from where, in words.
+        architecture: Its architecture, as ``build_network`` names it.
+        encoder: Its encoder; None if it has none.
+        options: Further arguments of ``build_network``.
+        notes: Which weights were copied, in words.
     """
 
     network: Any
@@ -45,18 +45,18 @@ class StartedNetwork:
 def start_network(
     model: ModelSettings, transfer: TransferSettings, bands: Sequence[str], classes: Sequence[str]
 ) -> StartedNetwork:
-    """Build the network of a recipe and give it what it is to start from.
+    """Build the network of a recipe with its initial weights.
 
     With ``start_from`` the architecture, encoder and options are those of the network started from.
 
     Args:
-        model: What to build.
-        transfer: What to start from.
+        model: The recipe's ``[model]`` table.
+        transfer: The recipe's ``[transfer]`` table.
         bands: Names of the input bands, in order.
         classes: Names of the classes, in order.
 
     Raises:
-        ModelError: If it cannot be built, or weights cannot be had.
+        ModelError: If the network cannot be built, or weights cannot be read or downloaded.
     """
     if transfer.start_from is not None:
         return _start_from(transfer.start_from, bands, classes)
@@ -78,15 +78,15 @@ def start_network(
 
 
 def encoder_of(network: Any) -> Any:
-    """Return the part that is frozen and learns slower: the encoder, or the way down of unet-classic."""
+    """Return the part with its own learning rate: the encoder, or the contracting path of unet-classic."""
     return network.encoder if hasattr(network, "encoder") else network.down
 
 
 def _defaults(model: ModelSettings) -> tuple[str | None, Mapping[str, Any]]:
     """Choose encoder and options where the recipe does not name them.
 
-    `unet-classic` keeps a skip at full resolution, so it sees roads and borders of a pixel, which encoders
-    that halve the resolution at once do not; half the paper's width is enough for maps.
+    `unet-classic` has a skip connection at full resolution, so it keeps roads and borders of one pixel, which
+    encoders that halve the resolution at once lose; half the paper's width is enough for maps.
     """
     if model.architecture == "unet-classic":
         return model.encoder, model.options or {"depth": 4, "width": 32}
@@ -142,7 +142,7 @@ def _load_smp(package: Package) -> Any:
 
 @dataclass(frozen=True)
 class ChannelNames:
-    """What a network's inputs and outputs are called; None where nobody knows.
+    """Names of a network's bands and classes; None where they are unknown.
 
     Attributes:
         bands: Names of its bands, in order.
@@ -156,18 +156,18 @@ class ChannelNames:
 def adapt(source: Any, target: Any, of: ChannelNames, to: ChannelNames) -> str:
     """Copy all weights that fit.
 
-    The first convolution takes the filters of bands of the same name, the mean of all filters for other
-    bands, and is scaled by the number of bands, so that what comes out of it keeps its size. The last
-    convolution takes the rows of classes of the same name; other classes start at random.
+    The first convolution gets the filters of bands of the same name and the mean of all filters for other
+    bands, scaled by the number of bands so that its output keeps its magnitude. The last convolution gets the
+    rows of classes of the same name; other classes start at random.
 
     Args:
-        source: The network that knows something.
+        source: The network to copy from.
         target: The network to fill, of the same architecture.
         of: Names of the source.
         to: Names of the target.
 
     Returns:
-        What was taken, in words.
+        What was copied, in words.
     """
     import torch
 
@@ -196,7 +196,7 @@ def for_bands(weight: Any, of: Sequence[str] | None, to: Sequence[str]) -> Any:
     import torch
 
     names = of if of is not None else _RGB if weight.shape[1] == len(_RGB) else ()
-    if not any(band in names for band in to):  # no band has a filter of its own: take all in turn
+    if not any(band in names for band in to):  # no band has a filter of its own, so filters are repeated
         slices = [weight[:, i % weight.shape[1]] for i in range(len(to))]
     else:
         mean = weight.mean(dim=1)
@@ -205,7 +205,7 @@ def for_bands(weight: Any, of: Sequence[str] | None, to: Sequence[str]) -> Any:
 
 
 def fill_encoder(network: Any, path: Path, bands: Sequence[str]) -> str:
-    """Fill a network's encoder from a safetensors file, as smp, timm or torchvision name its tensors.
+    """Fill a network's encoder from a safetensors file with the tensor names of smp, timm or torchvision.
 
     Args:
         network: The network.
@@ -213,7 +213,7 @@ def fill_encoder(network: Any, path: Path, bands: Sequence[str]) -> str:
         bands: Names of the network's bands.
 
     Returns:
-        What was taken, in words.
+        What was copied, in words.
 
     Raises:
         ModelError: If the file cannot be read safely, or is of another encoder.
@@ -272,7 +272,7 @@ def _read(path: Path) -> Any:
 
 
 def _copy_rows(old: Any, new: Any, of: Sequence[str] | None, to: Sequence[str] | None) -> None:
-    """Copy the rows of classes that both networks know; others stay as they are."""
+    """Copy the rows of classes that both networks have; other rows stay as they are."""
     for row, name in enumerate(to or ()):
         if of is not None and name in of:
             new[row].copy_(old[list(of).index(name)])

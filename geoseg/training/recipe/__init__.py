@@ -1,1 +1,1 @@
-"""The recipe: one TOML file that says what to train on what."""
+"""The recipe: one TOML file with the scenes, labels, classes and settings of a training run."""

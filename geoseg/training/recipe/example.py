@@ -1,4 +1,4 @@
-"""A commented recipe, written from the settings themselves so that the two cannot disagree."""
+"""Write a commented recipe from the settings themselves, so that it always agrees with them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ seed = 0                             # of everything random
 
 
 def example() -> str:
-    """Write a recipe that names every setting; it validates."""
+    """Write a valid recipe that names every setting."""
     parts = [_HEAD]
     for name, cls in TABLES.items():
         about = (cls.__doc__ or "").splitlines()[0]

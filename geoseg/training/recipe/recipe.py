@@ -1,4 +1,4 @@
-"""The recipe: one TOML file that says what to train on what, checked before anything is read."""
+"""Read and check a recipe: one TOML file with the scenes, labels, classes and settings of a training run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TABLES: dict[str, type[Any]] = {
     "run": RunSettings,
 }
 TOP_LEVEL = ("name", "scenes", "labels", "classes", "bands", "seed")
-# Distinct at a glance, also for the colour-blind; classes without a colour take them in turn.
+# Colours that colour-blind people can tell apart; classes without a colour take them in turn.
 PALETTE = (
     "#e69f00",
     "#56b4e9",
@@ -56,7 +56,7 @@ PALETTE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A recipe, complete: what it does not name has its default.
+    """A complete recipe; settings that the file does not name have their defaults.
 
     Attributes:
         path: The file.
@@ -65,7 +65,7 @@ class Recipe:
         labels: The label file of each scene.
         classes: The classes, by ascending id.
         bands: Bands by common name, in the network's order; None for those of the first scene.
-        seed: Of everything random.
+        seed: Seed of everything random.
         reading, label_values, split, chips, model, transfer, loss, augment, schedule, run: its tables.
     """
 
@@ -88,7 +88,7 @@ class Recipe:
     run: RunSettings = field(default_factory=RunSettings)
 
     def settings(self) -> str:
-        """Write all that decides what is learnt as one text; recipes that agree in it train the same."""
+        """Write all settings that affect training as one text; recipes with equal texts train the same."""
         return "\n".join(f"{f.name} = {getattr(self, f.name)!r}" for f in fields(self) if f.name != "path")
 
 
@@ -149,8 +149,8 @@ def check_cross_validation(recipe: Recipe) -> None:
     ):
         if asked:
             raise SettingsError(
-                f"{place} trains the last network on all ground, where no score can steer it, so {key} "
-                "cannot be kept; leave it out"
+                f"{place} trains the last network on all labels, without validation scores, so {key} cannot "
+                "work; leave it out"
             )
 
 
@@ -176,7 +176,7 @@ def _table(cls: type[Any], table: Any, key: str, place: RecipePlace) -> Any:
 
 
 def _terms(terms: list[Any]) -> list[Any]:
-    """Take ``"dice"`` for ``{ name = "dice" }``."""
+    """Expand ``"dice"`` to ``{ name = "dice" }``."""
     return [{"name": term} if isinstance(term, str) else term for term in terms]
 
 
@@ -200,12 +200,12 @@ def _labels(value: Any, place: RecipePlace) -> tuple[str, ...]:
 
 
 def _located(file: str, place: RecipePlace) -> str:
-    """Keep URLs and GDAL's virtual names; take paths relative to the recipe."""
+    """Resolve a path relative to the recipe; keep URLs and GDAL's virtual names."""
     return file if "://" in file or file.startswith("/vsi") else str(place.resolve(file))
 
 
 def _located_transfer(transfer: TransferSettings, place: RecipePlace) -> TransferSettings:
-    """Give files and folders beside the recipe their whole path; keep names, such as "imagenet"."""
+    """Resolve files and folders relative to the recipe; keep names such as "imagenet"."""
 
     def located(text: str | None) -> str | None:
         return str(place.resolve(text)) if text is not None and place.resolve(text).exists() else text
@@ -266,7 +266,7 @@ def _classes(value: Any, place: RecipePlace) -> tuple[LandClass, ...]:
 
 
 def _check(recipe: Recipe, place: RecipePlace) -> None:
-    """Check what no single key can know."""
+    """Check keys against each other."""
     try:
         check_architecture(recipe.model.architecture)
     except GeosegError as error:
@@ -288,8 +288,8 @@ def _check(recipe: Recipe, place: RecipePlace) -> None:
         raise SettingsError(
             f"{place.inside('model')} overlap is {overlap}; it must be at most half of chip_size {chip_size}"
         )
-    steered = recipe.schedule.name == "plateau" or recipe.run.stop_after is not None
-    if recipe.split.method == "none" and steered:
+    needs_scores = recipe.schedule.name == "plateau" or recipe.run.stop_after is not None
+    if recipe.split.method == "none" and needs_scores:
         raise SettingsError(
             f'{place.inside("split")} method is "none", so nothing validates, and neither [schedule] name = '
             '"plateau" nor [run] stop_after can work'

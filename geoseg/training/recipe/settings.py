@@ -61,11 +61,11 @@ class SceneReading:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSettings:
-    """Which ground validates and which trains."""
+    """Which part of the scenes validates; the rest trains."""
 
     method: str = setting(
         "blocks",
-        "cut scenes into blocks, hold out whole scenes, take folds from polygons, or train on all ground",
+        "cut scenes into blocks, hold out whole scenes, take folds from polygons, or train on all labels",
         choices=SPLIT_METHODS,
     )
     block_size: str | None = setting(
@@ -73,7 +73,7 @@ class SplitSettings:
     )
     buffer: str | None = setting(
         None,
-        'ground around validation blocks that no training chip reads, "64px" or "2km"; default a chip / 4',
+        'width around validation blocks that no training chip reads, "64px" or "2km"; default a chip / 4',
     )
     folds: int = setting(5, "number of folds", least=2, most=100)
     fold: int = setting(0, "the fold that validates, from 0", least=0, most=99)
@@ -97,7 +97,7 @@ class SplitSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ChipSettings:
-    """What the network sees of the scenes."""
+    """Training chips: their size, number and sampling."""
 
     size: int | None = setting(
         None, "side of a training chip; default 256, or less where blocks are smaller", least=16, most=4096
@@ -147,7 +147,7 @@ class ModelSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TransferSettings:
-    """What the network knows before it starts."""
+    """The network's initial weights."""
 
     encoder_weights: str | None = setting(
         None, '"imagenet", or a safetensors file of the encoder; adapted to the number of bands'
@@ -180,7 +180,7 @@ DEFAULT_TERMS = (LossTerm(name="cross_entropy", smoothing=0.05), LossTerm(name="
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """What is minimised."""
+    """The loss that is minimised."""
 
     terms: tuple[LossTerm, ...] = setting(DEFAULT_TERMS, f"the losses that are added, of {', '.join(LOSSES)}")
     learned: bool = setting(False, "learn the terms' weights by uncertainty weighting (Kendall et al. 2018)")
@@ -259,7 +259,7 @@ class RunSettings:
     devices: int = setting(1, "GPUs, or processes on a CPU, by distributed data parallel (DDP)", least=1)
     calibrate: tuple[str, ...] = setting(
         ("none",),
-        "fit a temperature on held-out ground for each of these test-time augmentations (flips and d4 take "
+        "fit a temperature on the held-out fold for each of these test-time augmentations (flips and d4 take "
         "4 and 8 times as long)",
         choices=tuple(SYMMETRIES),
     )

@@ -1,7 +1,7 @@
-"""From a TOML table to a frozen dataclass: types, ranges and choices are checked, messages name the key.
+"""Convert TOML tables to frozen dataclasses; check types, ranges and choices, and name the key in messages.
 
-A setting is a dataclass field made by ``setting``; its type, range, choices and help live in one place, so
-that the checks, the messages and ``geoseg train --example`` cannot disagree.
+A setting is a dataclass field made by ``setting``. Its type, range, choices and help are in one place, so
+that checks, messages and ``geoseg train --example`` always agree.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def setting(
     """Make a field of a settings dataclass.
 
     Args:
-        default: Its value where the recipe does not name it.
-        about: One line for the person who writes a recipe.
-        factory: Makes the default, for nested tables.
-        least: Smallest value allowed.
-        most: Largest value allowed.
+        default: The value if the recipe does not name the setting.
+        about: One line of help, for ``geoseg train --example``.
+        factory: Makes the default of nested tables.
+        least: Smallest allowed value.
+        most: Largest allowed value.
         above: Values must be greater than this.
-        choices: The texts allowed.
+        choices: Allowed texts.
     """
     metadata = {"about": about, "least": least, "most": most, "above": above, "choices": tuple(choices)}
     if factory is not None:
@@ -49,11 +49,11 @@ def setting(
 
 @dataclass(frozen=True, slots=True)
 class RecipePlace:
-    """Where in which file a value stands, as messages name it.
+    """The position of a value in a recipe, as messages name it.
 
     Attributes:
         file: The recipe.
-        table: Its table, empty for the top level.
+        table: Its table; empty for the top level.
     """
 
     file: Path
@@ -72,12 +72,12 @@ class RecipePlace:
 
 
 def read_table(cls: type[T], table: Mapping[str, Any], place: RecipePlace) -> T:
-    """Make a settings dataclass of a TOML table.
+    """Convert a TOML table to a settings dataclass.
 
     Args:
         cls: The dataclass; its fields are made by ``setting``.
-        table: What tomllib read.
-        place: Where it stands.
+        table: The parsed table.
+        place: Its position.
 
     Raises:
         SettingsError: Naming the file, the key and what is allowed.
@@ -99,7 +99,7 @@ def read_table(cls: type[T], table: Mapping[str, Any], place: RecipePlace) -> T:
 
 
 def refuse_unknown(table: Mapping[str, Any], known: Mapping[str, Any], place: RecipePlace) -> None:
-    """Refuse keys that a table does not have, with the closest that it has.
+    """Refuse unknown keys, and suggest the closest known one.
 
     Raises:
         SettingsError: Naming the key and all known ones.

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.polygons.borders.arcs import Lines, cut_arcs, end_position, stored_vertices
-from geoseg.polygons.ragged import group_starts
+from geoseg.raster.ragged import group_starts
 from tests.polygons.helpers import noise, rasters, trace
 from tests.polygons.trace.test_trace import HARD
 

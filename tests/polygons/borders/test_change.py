@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from geoseg.errors import SettingsError
 from geoseg.polygons.borders.arcs import Lines, cut_arcs, end_position
 from geoseg.polygons.borders.change import change_borders
-from geoseg.polygons.borders.clashes import Junctions
+from geoseg.polygons.borders.find_clashes import Junctions
 from geoseg.polygons.borders.options import BorderOptions
 from geoseg.polygons.borders.staircases import STEPS, staircases
 from geoseg.raster.pixel_sizes import HECTARE, measure_pixel_sizes
@@ -157,9 +157,9 @@ def test_borders_that_got_vertices_back_stay_within_the_tolerance(shape, classes
 def test_portions_and_threads_do_not_change_anything(monkeypatch):
     classes = MAPS["noise"]
     expected = rows(changed(classes, 2.0, 1)[1])
-    monkeypatch.setattr("geoseg.polygons.borders.rounds.PORTION", 50)
+    monkeypatch.setattr("geoseg.polygons.borders.resolve_clashes.PORTION", 50)
     monkeypatch.setattr("geoseg.polygons.borders.rings.PORTION", 30)
-    monkeypatch.setattr("geoseg.polygons.borders.clashes.BAND_CELLS", 1)
+    monkeypatch.setattr("geoseg.polygons.borders.find_clashes.BAND_CELLS", 1)
     monkeypatch.setattr("geoseg.polygons.borders.arcs.PORTION", 20)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
     assert rows(changed(classes, 2.0, 1)[1]) == expected
@@ -187,7 +187,7 @@ def test_an_island_is_not_left_on_the_other_side_of_a_border():
 
 
 @pytest.mark.parametrize("rounds", [0, 2])
-@pytest.mark.parametrize("clashes", ["geoseg.polygons.borders.rounds.touching", "turned"])
+@pytest.mark.parametrize("clashes", ["geoseg.polygons.borders.resolve_clashes.touching", "turned"])
 def test_where_all_lines_clash_the_old_borders_are_back(monkeypatch, clashes, rounds):
     """Nothing of what was done stays, not even moves that keep areas."""
 

@@ -186,5 +186,5 @@ def test_a_tolerance_too_small_to_change_anything_is_told(class_map, tmp_path):
     told = Saying()
     result = polygonize(class_map, tmp_path / "a.gpkg", simplify="3m", progress=told)
     assert result.report["borders"]["vertices"] == result.report["borders"]["vertices_before"]
-    assert "--simplify 3m leaves all" in "".join(told.lines)
+    assert "--simplify 3m removes none of the" in "".join(told.lines)
     assert "2px" in "".join(told.lines)

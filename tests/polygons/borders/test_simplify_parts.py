@@ -1,4 +1,4 @@
-"""The parts that simplifying is made of: areas, clashes, sweeps, rounds."""
+"""The parts of simplifying: areas, clashes, sweeps, and resolving clashes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.errors import RunError
-from geoseg.polygons.borders import clashes as simplify_clashes
+from geoseg.polygons.borders import find_clashes as simplify_clashes
 from geoseg.polygons.borders.arcs import Lines, cut_arcs
 from geoseg.polygons.borders.areas import doubled_areas, keep_areas
-from geoseg.polygons.borders.clashes import NEAR, Junctions, touching
+from geoseg.polygons.borders.find_clashes import NEAR, Junctions, find_touching
+from geoseg.polygons.borders.resolve_clashes import PORTION, portions
 from geoseg.polygons.borders.rings import rebuild
-from geoseg.polygons.borders.rounds import PORTION, portions
 from geoseg.polygons.borders.simplify_arcs import Simplifier
 from geoseg.polygons.borders.smooth_arcs import Smoother
 from geoseg.polygons.borders.staircases import corners_of
@@ -126,7 +126,7 @@ class TestTouching:
     @settings(deadline=None, max_examples=150)
     def test_every_touch_is_found_and_nothing_far_apart(self, lines, scale):
         lines = lines_of(*[[(r * scale, c * scale) for r, c in line] for line in lines])
-        found = set(touching(lines, np.ones(len(lines), bool)).tolist())
+        found = set(find_touching(lines, np.ones(len(lines), bool)).tolist())
         assert must_touch(lines) <= found
         tails = np.setdiff1d(np.arange(len(lines.points)), lines.starts + lines.sizes - 1)
         pieces = {int(k): shapely.LineString(lines.points[[k, k + 1]]) for k in tails}
@@ -136,54 +136,56 @@ class TestTouching:
 
     def test_lines_that_meet_at_their_ends_do_not_clash(self):
         star = lines_of([(0, 0), (0, 9)], [(0, 0), (9, 0)], [(-9, -3), (0, 0)])
-        assert touching(star, np.ones(3, bool)).size == 0
+        assert find_touching(star, np.ones(3, bool)).size == 0
 
     def test_a_vertex_on_another_lines_vertex_clashes(self):
         lines = lines_of([(0, 0), (50, 50), (0, 100)], [(100, 0), (50, 50), (100, 100)])
-        assert touching(lines, np.ones(2, bool)).tolist() == [0, 1, 3, 4]
+        assert find_touching(lines, np.ones(2, bool)).tolist() == [0, 1, 3, 4]
 
     def test_an_end_on_another_lines_inner_vertex_clashes(self):
         lines = lines_of([(0, 0), (50, 50), (0, 100)], [(100, 50), (50, 50)])
-        assert touching(lines, np.ones(2, bool)).tolist() == [0, 1, 3]
+        assert find_touching(lines, np.ones(2, bool)).tolist() == [0, 1, 3]
 
     def test_pieces_on_each_other_clash(self):
         same = lines_of([(0, 0), (9, 9)], [(9, 9), (0, 0)])
-        assert touching(same, np.ones(2, bool)).tolist() == [0, 2]
+        assert find_touching(same, np.ones(2, bool)).tolist() == [0, 2]
         longer = lines_of([(0, 0), (90, 90)], [(0, 0), (30, 30), (0, 90)])
-        assert touching(longer, np.ones(2, bool)).tolist() == [0, 2, 3]
+        assert find_touching(longer, np.ones(2, bool)).tolist() == [0, 2, 3]
         back = lines_of([(0, 0), (90, 90), (30, 30)])
-        assert touching(back, np.ones(1, bool)).tolist() == [0, 1]
+        assert find_touching(back, np.ones(1, bool)).tolist() == [0, 1]
 
     def test_ends_that_come_within_a_step_clash(self):
         near = lines_of([(0, 0), (0, 1000)], [(NEAR, 500), (600, 500)])
-        assert touching(near, np.ones(2, bool)).tolist() == [0, 2]
+        assert find_touching(near, np.ones(2, bool)).tolist() == [0, 2]
         far = lines_of([(0, 0), (0, 1000)], [(NEAR + 1, 500), (600, 500)])
-        assert touching(far, np.ones(2, bool)).size == 0
+        assert find_touching(far, np.ones(2, bool)).size == 0
 
     def test_only_fresh_lines_are_compared(self):
         lines = lines_of([(0, 0), (9, 9)], [(0, 9), (9, 0)], [(0, 5), (5, 0)])
-        assert touching(lines, np.array([False, False, False])).size == 0
-        assert touching(lines, np.array([False, False, True])).tolist() == [0, 4]
+        assert find_touching(lines, np.array([False, False, False])).size == 0
+        assert find_touching(lines, np.array([False, False, True])).tolist() == [0, 4]
         among = np.array([False, True, True])
-        assert touching(lines, np.array([False, False, True]), among).size == 0
+        assert find_touching(lines, np.array([False, False, True]), among).size == 0
 
     @pytest.mark.parametrize("turned", [False, True])
     def test_long_lines_that_cross_far_from_their_ends(self, turned):
         one, other = [(3, 5), (90_000, 70_000)], [(60_000, 1), (100, 80_000)]
         lines = lines_of(one[::-1] if turned else one, other)
-        assert touching(lines, np.ones(2, bool)).tolist() == [0, 2]
+        assert find_touching(lines, np.ones(2, bool)).tolist() == [0, 2]
 
     @pytest.mark.parametrize("at", [0, CELL - 1, CELL, CELL + 1, 32 * CELL - 1, 32 * CELL])
     def test_touches_at_the_borders_of_cells_and_bands(self, at):
         lines = lines_of([(at, at), (at + 300, at + 300)], [(at, 0), (at, at + 1)], [(at, 0), (at - 5, 0)])
-        assert touching(lines, np.ones(3, bool)).tolist() == [0, 2]
+        assert find_touching(lines, np.ones(3, bool)).tolist() == [0, 2]
 
 
 class TestJunctions:
     keys = (np.array([5 << 33 | 7 << 2 | d for d in (0, 1, 3)]), np.array([9 << 33 | d for d in (4, 8, 12)]))
 
     def turned(self, *ways):
-        return Junctions(*self.keys).turned(lines_of(*[[(5, 7), (5 + r, 7 + c)] for r, c in ways])).tolist()
+        return (
+            Junctions(*self.keys).reordered(lines_of(*[[(5, 7), (5 + r, 7 + c)] for r, c in ways])).tolist()
+        )
 
     def test_the_order_in_which_arcs_leave_must_stay(self):
         assert self.turned((0, 9), (-9, 0), (9, 0)) == []
@@ -197,9 +199,9 @@ class TestJunctions:
         lines = corners_of(arcs.read(np.arange(len(arcs))))
         points = lines.points.copy()
         points[lines.starts[::7]] += 40
-        whole = Junctions(arcs.tails, arcs.heads).turned(Lines(points, lines.sizes))
+        whole = Junctions(arcs.tails, arcs.heads).reordered(Lines(points, lines.sizes))
         monkeypatch.setattr(simplify_clashes, "PORTION", portion)
-        parts = Junctions(arcs.tails, arcs.heads).turned(Lines(points, lines.sizes))
+        parts = Junctions(arcs.tails, arcs.heads).reordered(Lines(points, lines.sizes))
         assert whole.size > 10
         assert parts.tolist() == whole.tolist()
 
@@ -207,13 +209,13 @@ class TestJunctions:
         tails, heads = self.keys
         lines = lines_of([(5, 7), (5, 9)], [(0, 0), (3, 7), (5, 7)], [(5, 7), (9, 7)])
         junctions = Junctions(np.r_[tails[0], heads[1], tails[2]], np.r_[heads[0], tails[1], heads[2]])
-        assert junctions.turned(lines).size == 0
+        assert junctions.reordered(lines).size == 0
         swapped = lines_of([(5, 7), (3, 7)], [(0, 0), (5, 9), (5, 7)], [(5, 7), (9, 7)])
-        assert junctions.turned(swapped).tolist() == [0, 3, 5]
+        assert junctions.reordered(swapped).tolist() == [0, 3, 5]
 
     def test_islands_have_no_junctions(self):
         key = np.array([8])
-        assert Junctions(key, key).turned(lines_of([(0, 1), (3, 3), (0, 1)])).size == 0
+        assert Junctions(key, key).reordered(lines_of([(0, 1), (3, 3), (0, 1)])).size == 0
 
 
 class TestSweeps:

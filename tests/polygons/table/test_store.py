@@ -15,7 +15,7 @@ from geoseg.polygons.table import rows, store
 from geoseg.polygons.table import store as stored
 from geoseg.polygons.table.rows import Columns
 from geoseg.polygons.table.store import PolygonStore
-from geoseg.polygons.trace import pieces
+from geoseg.polygons.trace import pending_nodes as pieces
 from geoseg.polygons.trace.block import BlockValues
 from geoseg.polygons.trace.trace import Tracer
 from tests.polygons.helpers import noise, rasters, trace

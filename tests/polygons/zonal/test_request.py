@@ -71,7 +71,7 @@ def test_what_cannot_be_understood(scene, stats, message):
 @pytest.mark.parametrize(
     ("stats", "message"),
     [
-        (["evi"], "evi is made of nir, red, blue, and there is no blue among its bands 1 (red)"),
+        (["evi"], "evi needs nir, red, blue, and there is no blue among its bands 1 (red)"),
         (["bsi"], "there is no swir16 and no blue"),
         (["thermal"], "--stats thermal is neither a band nor an index; the bands are 1 (red), 2 (nir)"),
         (["9"], "--stats 9 is neither a band nor an index"),

@@ -197,7 +197,7 @@ def test_metres_need_a_scene_that_knows_its_pixels(ground):
     from geoseg.raster.georeference import Georeference
 
     lost = replace(ground, image=replace(ground.image, georeference=Georeference()))
-    with pytest.raises(SettingsError, match="give px"):
+    with pytest.raises(SettingsError, match="give pixels"):
         in_pixels("640m", "buffer", lost)
 
 
@@ -279,7 +279,7 @@ class TestPolygons:
             split_of(ground, method="polygons", polygons=layer([0, 1], column="part"))
         with pytest.raises(SettingsError, match="whole numbers"):
             split_of(ground, method="polygons", polygons=layer(["a", "b"]))
-        with pytest.raises(SettingsError, match="nothing belongs to fold 3"):
+        with pytest.raises(SettingsError, match="fold 3 has no region"):
             split_of(ground, method="polygons", polygons=layer([0, 1]), fold=3)
         with pytest.raises(InputError, match=r"none\.gpkg: no such file \(\[split\] polygons\)"):
             split_of(ground, method="polygons", polygons=tmp_path / "none.gpkg")

@@ -1,4 +1,4 @@
-"""Maps of held-out ground of any shape, and their labels."""
+"""Maps of held-out regions of any shape, and their labels."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_what_is_blended_again_is_what_predict_gives(held_out, tmp_path, tta, te
     np.testing.assert_array_equal(sample.labels, np.concatenate([labels[mask] for mask in by_region]))
     sums = sample.blend(temperature).astype(np.int64)
     np.testing.assert_array_equal((2 * 250 * sums + SUM_ONE) // (2 * SUM_ONE), expected)
-    assert Counter(np.bincount(np.concatenate([s.pixels for s in sample.shares])).tolist())[2] > 100
+    assert Counter(np.bincount(np.concatenate([s.pixels for s in sample.logits])).tolist())[2] > 100
 
 
 def mask_of(held_out, region):
@@ -99,7 +99,7 @@ def mask_of(held_out, region):
 def test_weights_of_every_pixel_sum_to_one(held_out):
     sample = draw(held_out)
     weights = np.zeros(sample.labels.size, np.int64)
-    for share in sample.shares:
+    for share in sample.logits:
         weights[share.pixels] += share.weights
     assert (weights == WEIGHT_ONE).all()
 
@@ -119,7 +119,7 @@ def test_a_sample_is_bounded(held_out, monkeypatch):
 
 def test_few_forwards_see_whole_tiles_spread_over_all_ground(held_out, monkeypatch):
     monkeypatch.setattr(logits_module, "TILE", 40)
-    monkeypatch.setattr(logits_module, "MOST_FORWARDS", 12)
+    monkeypatch.setattr(logits_module, "MOST_INFERENCES", 12)
     seen = []
     _, _, _, model = held_out
     count = model.network.register_forward_hook(lambda *_: seen.append(1))
@@ -127,14 +127,14 @@ def test_few_forwards_see_whole_tiles_spread_over_all_ground(held_out, monkeypat
     count.remove()
     assert 4 < len(seen) <= 12
     weights = np.zeros(sample.labels.size, np.int64)
-    for share in sample.shares:
+    for share in sample.logits:
         weights[share.pixels] += share.weights
     assert (weights == WEIGHT_ONE).all()  # no chip of a piece is missing
     assert 300 < sample.labels.size < wanted(held_out)[0].sum()
-    monkeypatch.setattr(logits_module, "MOST_FORWARDS", 1)
+    monkeypatch.setattr(logits_module, "MOST_INFERENCES", 1)
     one = draw(held_out)
     assert 0 < one.labels.size < sample.labels.size  # one piece at least
-    monkeypatch.setattr(logits_module, "MOST_FORWARDS", 12)
+    monkeypatch.setattr(logits_module, "MOST_INFERENCES", 12)
     np.testing.assert_array_equal(draw(held_out, tta="d4").labels, one.labels)  # eight views a chip
 
 

@@ -29,7 +29,7 @@ def statistics(**changes):
         ({"pixels": [9000, 0, 7000]}, "class-absent", "warn", "class 5 (grass) has no labelled pixel"),
         ({"training": [7000, 0, 5000]}, "class-not-trained", "warn", "8,000 pixels"),
         ({"validation": [900, 0, 900]}, "class-not-validated", "warn", "part that validates"),
-        ({"training": [7000, 499, 5000]}, "class-rare", "warn", "499 pixels that train (fewer than 500)"),
+        ({"training": [7000, 499, 5000]}, "class-rare", "warn", "499 training pixels (fewer than 500)"),
         ({"patches": [50, 4, 30]}, "class-rare", "warn", "4 patches (fewer than 5)"),
         (
             {"regions": [9, 4, 9]},

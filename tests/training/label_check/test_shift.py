@@ -211,7 +211,7 @@ def test_tiles_that_disagree_give_no_estimate():
     sums[10:, REACH - 2, REACH] += 20.5
     found = module.fit_shift(sums, counts, 0)
     assert found.offset is None
-    assert "disagree" in found.reason
+    assert "different best fits" in found.reason
     agreeing = module.fit_shift(np.concatenate([sums[:10]] * 2), counts, 0)
     assert (agreeing.offset.rows, agreeing.offset.cols) == (-2, 0)
     assert agreeing.borders == 1000
@@ -223,7 +223,7 @@ def test_a_peak_that_hardly_stands_out_gives_no_estimate():
     sums[:, REACH + 2, REACH - 1] += 50 * 0.07
     found = module.fit_shift(sums, counts, 0)
     assert found.offset is None
-    assert "no more change" in found.reason
+    assert "changes no more at label borders" in found.reason
     sums[:, REACH + 2, REACH - 1] += 50 * 0.02
     clear = module.fit_shift(sums, counts, 0)
     assert (clear.offset.rows, clear.offset.cols) == (-2, 1)

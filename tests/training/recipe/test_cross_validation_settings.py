@@ -16,8 +16,8 @@ from tests.training.training_runs import SHORT
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ('[schedule]\nname = "plateau"\n', 'so [schedule] name = "plateau" cannot be kept'),
-        ("stop_after = 3\n", "so [run] stop_after cannot be kept"),
+        ('[schedule]\nname = "plateau"\n', 'so [schedule] name = "plateau" cannot work'),
+        ("stop_after = 3\n", "so [run] stop_after cannot work"),
         ('block_size = "65px"', 'method is "none"'),
         ("folds = 2", "validation_scenes names one"),
     ],

@@ -1,1 +1,1 @@
-"""PMTiles: polygons cut into vector tiles, zoom level by zoom level, in one file."""
+"""Write PMTiles: vector tiles of all zoom levels in one file."""

@@ -1,4 +1,4 @@
-"""What lies in the tiles of a zoom level, in temporary files until all of it is known."""
+"""Collect the content of all tiles of a zoom level in temporary files, until every polygon was added."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import spread
-from geoseg.polygons.table.rows import scratch_file
+from geoseg.files import scratch_file
 from geoseg.polygons.table.wkb import binary_values
 from geoseg.polygons.writers.pmtiles.pieces import TilePieces
 from geoseg.polygons.writers.pmtiles.vector_tile import encode_tile
+from geoseg.raster.ragged import index_ranges
 from geoseg.system.threads import in_order
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Attributes:
-    """The columns of all rows, in a nameless temporary file.
+    """The columns of all rows, in a temporary file.
 
     Args:
-        folder: Where it is made.
+        folder: Folder for the file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,7 +37,7 @@ class Attributes:
         return self._starts[-1]
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Put the next rows aside."""
+        """Add the next rows."""
         import pyarrow as pa
 
         if self._writer is None:
@@ -46,17 +46,17 @@ class Attributes:
         self._starts.append(len(self) + batch.num_rows)
 
     def seal(self) -> None:
-        """No rows come any more; they can be read."""
+        """End writing: the rows can be read now."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
             self._file.flush()
 
     def take(self, rows: NDArray[np.integer]) -> pa.Table:
-        """Some rows, given in ascending order."""
+        """Read some rows, given in ascending order."""
         import pyarrow as pa
 
-        # Mapped anew each time: what was read of the file before counts no longer as memory of the process.
+        # A new mapping each time, so that pages read before no longer count as memory of the process.
         reader = pa.ipc.open_file(pa.py_buffer(np.memmap(self._file, dtype=np.uint8, mode="r")))
         edges = np.searchsorted(rows, self._starts)
         parts = [
@@ -68,11 +68,11 @@ class Attributes:
 
 
 class Level:
-    """The tiles of a zoom level: their content on disk, some numbers a piece in memory.
+    """The tiles of a zoom level: content on disk, a few numbers per piece in memory.
 
     Args:
-        zoom: The level.
-        folder: Where the temporary file is made.
+        zoom: The zoom level.
+        folder: Folder for the temporary file.
     """
 
     def __init__(self, zoom: int, folder: Path) -> None:
@@ -85,11 +85,11 @@ class Level:
         self._sizes: list[NDArray[np.int32]] = []
 
     def add(self, pieces: TilePieces, before: int) -> None:
-        """Put pieces aside.
+        """Add the pieces of the next polygons.
 
         Args:
-            pieces: Of the next polygons.
-            before: Rows of the table before the first of these.
+            pieces: The pieces.
+            before: Number of rows of the table before the first of these polygons.
         """
         self._file.write(pieces.content.data)
         self._tiles.append(pieces.lines << self._zoom | pieces.columns)
@@ -99,10 +99,10 @@ class Level:
         self._end += int(pieces.ends[-1])
 
     def tiles(self, layer: str, attributes: Attributes) -> Iterator[tuple[int, bytes]]:
-        """Give the number and the compressed content of every tile, by ascending number; use the level up.
+        """Yield the id and the compressed content of every tile, by ascending id; call once.
 
         Args:
-            layer: Name of their layer.
+            layer: Name of the layer.
             attributes: The columns of all rows.
         """
         from pmtiles.tile import zxy_to_tileid
@@ -128,10 +128,10 @@ class Level:
             mine = sizes[pieces[at]].astype(np.int64)
             content = np.memmap(self._file, dtype=np.uint8, mode="r")
             shapes = binary_values(
-                np.append(0, np.cumsum(mine)), content.take(spread(starts[pieces[at]], mine))
+                np.append(0, np.cumsum(mine)), content.take(index_ranges(starts[pieces[at]], mine))
             )
             made = encode_tile(layer, attributes.take(rows[pieces[at]]), shapes)
-            # Without the time, so that equal tables give equal files.
+            # No time stamp, so that equal tables give equal files.
             return number, gzip.compress(made, compresslevel=5, mtime=0)
 
         yield from in_order(work, by_number)

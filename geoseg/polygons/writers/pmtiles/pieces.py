@@ -1,9 +1,9 @@
-"""Polygons cut into the tiles of one zoom level, rounded to the grid of the tiles.
+"""Cut polygons into the tiles of one zoom level, and round them to the grid of the tiles.
 
-Below the most detailed level there are cells of some screen pixels. A polygon smaller than a cell is drawn as
-the cells whose middles it holds: most often one or none. So every class keeps its share of the picture, as in
-an overview of a raster, and a tile has some thousands of polygons at most. Holes as small are filled, and
-what lies in them is drawn on top. Beside large polygons, ground may stay empty.
+Below the most detailed level, a polygon smaller than a *cell* of a few screen pixels is drawn as the cells
+whose centres it holds, most often one or none. So every class keeps its share of the picture, as in an
+overview of a raster, and a tile has a few thousand polygons at most. Holes of that size are filled, and the
+polygons inside them are drawn on top. Some ground beside large polygons may stay empty.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts, spread
 from geoseg.polygons.table.rows import boxes_of
 from geoseg.polygons.writers.pmtiles.vector_tile import TILE_UNITS, encode_shapes
+from geoseg.raster.ragged import group_starts, index_ranges
 
 MARGIN = 80
-"""Steps beyond a tile's sides that are drawn too, so that outlines do not show where tiles meet."""
+"""Tile units drawn beyond a tile's sides, so that outlines do not show where tiles meet."""
 COARSE = 4
-"""Steps that corners are rounded to below the most detailed level: half a pixel of such a screen."""
+"""Tile units to which corners are rounded below the most detailed level: half a screen pixel."""
 CELL = 32
-"""Steps that a cell is wide: four pixels of a screen that shows a tile on 512."""
+"""Width of a cell in tile units: four pixels of a screen that shows a tile on 512 pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,10 +31,10 @@ class TilePolygons:
     """Polygons as ragged arrays.
 
     Attributes:
-        rows: Which polygon of the table each is or is part of, int64.
+        rows: Row of the table that each polygon belongs to, int64.
         points: Column and row, float64 (points, 2); rings are closed.
-        rings: Where each ring begins, and the end.
-        shapes: Where each polygon begins among the rings, and the end.
+        rings: Offsets of the rings among the points.
+        shapes: Offsets of the polygons among the rings.
     """
 
     rows: NDArray[np.int64]
@@ -43,29 +43,29 @@ class TilePolygons:
     shapes: NDArray[np.int64]
 
     def take(self, chosen: NDArray[np.int64]) -> TilePolygons:
-        """Keep only the chosen ones, in the order given."""
+        """Keep only the chosen polygons, in the order given."""
         counts = np.diff(self.shapes)[chosen]
-        rings = spread(self.shapes[chosen], counts)
+        rings = index_ranges(self.shapes[chosen], counts)
         sizes = np.diff(self.rings)[rings]
-        points = self.points.take(spread(self.rings[rings], sizes), axis=0)
+        points = self.points.take(index_ranges(self.rings[rings], sizes), axis=0)
         return TilePolygons(self.rows[chosen], points, _ends(sizes), _ends(counts))
 
     def without_rings(self, chosen: NDArray[np.bool_]) -> TilePolygons:
-        """Leave out some of the rings; exteriors stay."""
+        """Remove the chosen rings, except exteriors."""
         stay = ~chosen
         stay[self.shapes[:-1]] = True
         sizes, rings = np.diff(self.rings), np.flatnonzero(stay)
-        points = self.points.take(spread(self.rings[rings], sizes[rings]), axis=0)
+        points = self.points.take(index_ranges(self.rings[rings], sizes[rings]), axis=0)
         counts = np.add.reduceat(stay, self.shapes[:-1], dtype=np.int64)
         return TilePolygons(self.rows, points, _ends(sizes[rings]), _ends(counts))
 
     @property
     def boxes(self) -> NDArray[np.float64]:
-        """Least and greatest column and row of each: float64 (shapes, 4)."""
+        """Bounding boxes: least column and row, greatest column and row, float64 (shapes, 4)."""
         return boxes_of(self.points, self.rings[self.shapes])
 
     def as_geometries(self) -> NDArray[np.object_]:
-        """Make shapely geometries of them."""
+        """Convert to shapely geometries."""
         import shapely
 
         kind = shapely.GeometryType.POLYGON
@@ -74,7 +74,7 @@ class TilePolygons:
 
     @staticmethod
     def of(rows: NDArray[np.int64], geometries: NDArray[np.object_]) -> TilePolygons:
-        """Take the polygons among geometries and their parts."""
+        """Collect the polygons among geometries and their parts."""
         import shapely
 
         parts, owner = shapely.get_parts(geometries, return_index=True)
@@ -87,7 +87,7 @@ class TilePolygons:
 
     @staticmethod
     def join(parts: list[TilePolygons]) -> TilePolygons:
-        """Join all shapes of several sets."""
+        """Concatenate several sets."""
         sizes = np.concatenate([np.diff(part.rings) for part in parts])
         counts = np.concatenate([np.diff(part.shapes) for part in parts])
         rows, points = (
@@ -98,14 +98,14 @@ class TilePolygons:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TilePieces:
-    """What lies in tiles, ready to be written.
+    """Encoded pieces of polygons, one per polygon and tile.
 
     Attributes:
         columns: Column of the tile of each piece, int64.
-        lines: Its row, int64.
-        rows: Which polygon of the table it is of, int64.
-        ends: Where its bytes begin, and the end; int64.
-        content: The bytes.
+        lines: Row of the tile, int64.
+        rows: Row of the table that the piece belongs to, int64.
+        ends: Offsets of the pieces in ``content``, int64 (pieces + 1,).
+        content: The encoded geometries.
     """
 
     columns: NDArray[np.int64]
@@ -119,9 +119,9 @@ def cut_into_tiles(found: TilePolygons, zoom: int, step: int = 1) -> TilePieces:
     """Cut polygons at the sides of tiles.
 
     Args:
-        found: Polygons in steps of the level's grid, rows from the north.
-        zoom: The level.
-        step: Corners are rounded to multiples of this many steps.
+        found: Polygons in tile units of the level, rows from the north.
+        zoom: The zoom level.
+        step: Tile units to whose multiples corners are rounded.
     """
     last_tile = 2**zoom - 1
     boxes = found.boxes
@@ -137,10 +137,10 @@ def cut_into_tiles(found: TilePolygons, zoom: int, step: int = 1) -> TilePieces:
 
 
 def without_small(found: TilePolygons) -> TilePolygons:
-    """Polygons with cells for small ones and without small holes, for all but the most detailed level.
+    """Replace small polygons by cells and fill small holes, for all but the most detailed level.
 
     Args:
-        found: Polygons in steps of the level's grid.
+        found: Polygons in tile units of the level.
     """
     of_rings = _doubled_areas(found.points, found.rings) / 2
     small = np.abs(np.add.reduceat(of_rings, found.shapes[:-1])) < CELL**2
@@ -149,16 +149,18 @@ def without_small(found: TilePolygons) -> TilePolygons:
 
 
 def _as_cells(found: TilePolygons) -> TilePolygons:
-    """Find the cells whose middles lie in polygons."""
+    """Replace polygons by the cells whose centres they hold."""
     if found.rows.size == 0:
         return found
     first = np.ceil(found.boxes[:, :2] / CELL - 0.5).astype(np.int64)
     counts = np.maximum(np.ceil(found.boxes[:, 2:] / CELL - 0.5).astype(np.int64) - first, 0)
     some = np.flatnonzero(counts.prod(axis=1))
     lines = np.repeat(some, counts[some, 1])
-    line = spread(first[some, 1], counts[some, 1])
+    line = index_ranges(first[some, 1], counts[some, 1])
     shape = np.repeat(lines, counts[lines, 0])
-    cells = np.stack([spread(first[lines, 0], counts[lines, 0]), np.repeat(line, counts[lines, 0])], axis=1)
+    cells = np.stack(
+        [index_ranges(first[lines, 0], counts[lines, 0]), np.repeat(line, counts[lines, 0])], axis=1
+    )
     inside = _inside(found, shape, (cells + 0.5) * CELL)
     shape, cells = shape[inside], cells[inside]
     corners = np.array([[0, 0], [0, 1], [1, 1], [1, 0], [0, 0]])
@@ -168,20 +170,20 @@ def _as_cells(found: TilePolygons) -> TilePolygons:
 
 
 def _inside(found: TilePolygons, shape: NDArray[np.int64], places: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell whether places lie in polygons: a ray to the right then crosses an odd number of sides.
+    """Tell whether points lie in polygons, by counting the sides that a ray to the right crosses.
 
     Args:
         found: Polygons.
-        shape: Which of them is asked about each place.
-        places: float64 (places, 2).
+        shape: Index of the polygon to test for each point.
+        places: The points, float64 (places, 2).
     """
     if shape.size == 0:
         return np.zeros(0, dtype=bool)
     begins = found.rings[found.shapes]
     sizes = np.diff(begins)[shape]
-    tail = spread(begins[shape], sizes)
+    tail = index_ranges(begins[shape], sizes)
     sides = np.ones(len(found.points), dtype=bool)
-    sides[found.rings[1:] - 1] = False  # after the last point of a ring there is none
+    sides[found.rings[1:] - 1] = False  # no side follows the last point of a ring
     head = np.minimum(tail + 1, len(found.points) - 1)
     x, y = np.repeat(places, sizes, axis=0).T
     (x0, y0), (x1, y1) = (found.points.take(at, axis=0).T for at in (tail, head))
@@ -194,7 +196,7 @@ def _inside(found: TilePolygons, shape: NDArray[np.int64], places: NDArray[np.fl
 def _cut(
     found: TilePolygons, low: NDArray[np.int64], high: NDArray[np.int64]
 ) -> list[tuple[TilePolygons, tuple[int, int]]]:
-    """Cut polygons by tile: first into strips, then into tiles, so that a large one is not cut by all."""
+    """Cut polygons first into rows of tiles, then into tiles, so that fewer cuts see a large polygon."""
     import shapely
 
     pieces = []
@@ -217,7 +219,7 @@ def _cut(
 
 
 def _written(found: TilePolygons, tiles: NDArray[np.int64], step: int) -> TilePieces:
-    """Round shapes to the grid of their tiles; what has no area left goes."""
+    """Round polygons to the grid of their tiles, drop those without area, and encode the others."""
     counts, sizes = np.diff(found.shapes), np.diff(found.rings)
     tile_of_ring = np.repeat(tiles, counts, axis=0)
     points = np.rint(found.points / step).astype(np.int64) * step
@@ -233,7 +235,7 @@ def _written(found: TilePolygons, tiles: NDArray[np.int64], step: int) -> TilePi
     kept[last] = False  # rings are not closed in tiles
     kept &= np.repeat(good, sizes)
     counted = np.add.reduceat(kept, first, dtype=np.int64) if first.size else first
-    # On screen exteriors turn clockwise and holes against it: their doubled area here is positive, negative.
+    # Exteriors must run clockwise on screen and holes counter-clockwise: doubled area positive and negative.
     order = np.flatnonzero(kept)
     new_sizes = counted[good]
     starts = group_starts(new_sizes)

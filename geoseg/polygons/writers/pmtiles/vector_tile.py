@@ -1,4 +1,4 @@
-"""Mapbox Vector Tiles, version 2: the bytes of one tile, from arrays.
+"""Encode one Mapbox Vector Tile, version 2, from arrays.
 
 Specification: https://github.com/mapbox/vector-tile-spec/tree/master/2.1, in the encoding of protocol buffers
 (https://protobuf.dev/programming-guides/encoding).
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts
 from geoseg.polygons.table.wkb import binary_values, fixed_values
+from geoseg.raster.ragged import group_starts
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TILE_UNITS = 4096
-"""Steps along a side of a tile (the extent that the specification recommends)."""
+"""Units along the side of a tile (the extent that the specification recommends)."""
 _MOVE, _LINE, _CLOSE = 1 << 3 | 1, 2, 1 << 3 | 7
 _NAME, _FEATURE, _KEY, _VALUE = b"\x0a", b"\x12", b"\x1a", b"\x22"  # of a layer
 _TAGS, _IS_POLYGON, _GEOMETRY = b"\x12", b"\x18\x03", b"\x22"  # of a feature
@@ -26,13 +26,13 @@ _LAYER, _VERSION_2 = b"\x1a", b"\x78\x02"
 
 
 def varints(values: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Whole numbers in seven bits a byte, the lowest first.
+    """Encode integers as varints: seven bits per byte, the lowest first.
 
     Args:
-        values: Not negative.
+        values: Integers, not negative.
 
     Returns:
-        Where each begins, and the end; the bytes.
+        Offsets of the values in the bytes, (values + 1,); the bytes.
     """
     left = values.astype(np.uint64)
     sizes = np.ones(left.size, dtype=np.int64)
@@ -52,19 +52,19 @@ def varints(values: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.
 def encode_shapes(
     points: NDArray[np.int64], rings: NDArray[np.int64], shapes: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Polygons as commands to a pen.
+    """Encode polygons as drawing commands.
 
     Args:
-        points: Column and row in units of the tile, (points, 2), ring after ring; rings are not closed.
-        rings: Where each ring begins, and the end; at least three points each.
-        shapes: Where each polygon begins among the rings, and the end; exteriors turn clockwise on screen.
+        points: Column and row in tile units, (points, 2), ring after ring; rings are not closed.
+        rings: Offsets of the rings; each has at least three points.
+        shapes: Offsets of the polygons among the rings; exteriors run clockwise on screen.
 
     Returns:
-        Where the bytes of each polygon begin, and the end; the bytes.
+        Offsets of the polygons in the bytes, (polygons + 1,); the bytes.
     """
     sizes, first = np.diff(rings), rings[:-1]
     steps = np.diff(points, axis=0, prepend=0)
-    pens = first[shapes[:-1]]  # every polygon is drawn from the tile's corner
+    pens = first[shapes[:-1]]  # the first point of a polygon is relative to the tile's corner
     steps[pens] = points[pens]
     steps = (steps << 1) ^ (steps >> 63)
     lengths = 2 * sizes + 3
@@ -81,12 +81,12 @@ def encode_shapes(
 
 
 def encode_tile(layer: str, columns: pa.Table, shapes: pa.Array) -> bytes:
-    """Encode a tile of one layer.
+    """Encode a tile with one layer.
 
     Args:
-        layer: Its name.
-        columns: Attributes, one row a shape; null ones are left out.
-        shapes: What ``encode_shapes`` made of them.
+        layer: Name of the layer.
+        columns: Attributes, one row per polygon; nulls are left out.
+        shapes: The geometries, encoded by ``encode_shapes``.
     """
     tags, values = _tags(columns)
     features = _joined(_message(_TAGS, tags), _IS_POLYGON, _message(_GEOMETRY, shapes))
@@ -97,7 +97,7 @@ def encode_tile(layer: str, columns: pa.Table, shapes: pa.Array) -> bytes:
 
 
 def _tags(columns: pa.Table) -> tuple[pa.Array, list[bytes]]:
-    """Number key and value of every row; the values that these number, each once a column."""
+    """Return the key and value numbers of every row, and the encoded values, each once per column."""
     pairs = np.zeros((columns.num_rows, columns.num_columns, 2), dtype=np.int64)
     known = np.zeros(pairs.shape, dtype=bool)
     values, before = [], 0
@@ -113,7 +113,7 @@ def _tags(columns: pa.Table) -> tuple[pa.Array, list[bytes]]:
 
 
 def _values(column: pa.Array) -> pa.Array:
-    """Write values as messages of their own."""
+    """Encode values as messages."""
     import pyarrow as pa
 
     if pa.types.is_string(column.type):
@@ -141,7 +141,7 @@ def _field(key: bytes, content: bytes) -> bytes:
 
 
 def _message(key: bytes, content: pa.Array) -> pa.Array:
-    """Write every value as a field."""
+    """Encode every value as a length-delimited field."""
     import pyarrow.compute as pc
 
     return _joined(key, binary_values(*varints(pc.binary_length(content).to_numpy())), content)
@@ -156,7 +156,7 @@ def _joined(*parts: pa.Array | bytes) -> pa.Array:
 
 
 def _bytes(values: pa.Array) -> bytes:
-    """Put all values after each other, as ``_joined`` has made them."""
+    """Return the bytes of all values, one after the other."""
     ends = np.frombuffer(values.buffers()[1], dtype=np.int32, count=len(values) + 1)
     return bytes(values.buffers()[2].slice(0, int(ends[-1])))
 

@@ -1,7 +1,7 @@
-"""PMTiles: a pyramid of vector tiles in one file, for web maps without a tile server.
+"""Write PMTiles: a pyramid of vector tiles in one file, for web maps without a tile server.
 
-A polygon lies in every tile it touches, cut a little beyond the tile's border and rounded to its grid: a
-picture of the table, not the table.
+Every tile that a polygon touches holds a piece of it, clipped a little beyond the tile's border and rounded
+to the tile's grid. The tiles are a picture of the table, not a copy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoseg.errors import SettingsError
-from geoseg.polygons.table.rows import Polygons, scratch_file
+from geoseg.files import scratch_file
+from geoseg.polygons.table.rows import Polygons
 from geoseg.polygons.table.schema import GEOMETRY, LAYER
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers.arrow import as_metadata
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PMTiles:
-    """Writes PMTiles 3 of Mapbox Vector Tiles, zoom levels by the map's extent and pixel size."""
+    """Writes PMTiles 3 with Mapbox Vector Tiles; zoom levels follow from the map's extent and pixel size."""
 
     name: str = "PMTiles"
     suffix: str = ".pmtiles"
@@ -78,9 +79,9 @@ def write_archive(
 
     Args:
         path: A file that does not exist yet.
-        tiles: Number and content of each tile, ascending; compressed with gzip.
-        bounds: West, south, east and north of what they show, in degrees.
-        metadata: As JSON.
+        tiles: Id and gzip-compressed content of each tile, by ascending id.
+        bounds: West, south, east and north of the map, in degrees.
+        metadata: JSON metadata of the archive.
     """
     from pmtiles.tile import Compression, TileType
     from pmtiles.writer import Writer
@@ -99,14 +100,14 @@ def write_archive(
     with path.open("xb") as file:
         archive = Writer(file)
         archive.tile_f.close()
-        archive.tile_f = scratch_file(path.parent)  # not on the system's disk, which may be memory
+        archive.tile_f = scratch_file(path.parent)  # not in the system's folder, which may be in memory
         for number, content in tiles:
             archive.write_tile(number, content)
         archive.finalize(header, metadata)
 
 
 def _cut_all(table: PolygonTable, zooms: range) -> Iterator[tuple[pa.RecordBatch, list[TilePieces]]]:
-    """Yield rows with their pieces on every level, some at a time, in order."""
+    """Yield batches of rows, in order, with their pieces on every zoom level."""
     import pyarrow as pa
     import pyproj
 

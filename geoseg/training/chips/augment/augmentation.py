@@ -1,4 +1,4 @@
-"""A training chip before it is normalised, what every augmentation does with it, and how they are applied.
+"""Training chips, the interface of augmentations, and how augmentations are applied.
 
 To add an augmentation: write a class like those in ``geometry``, ``outdoors`` or ``sensor``, and give it a
 line in ``geoseg.training.recipe.settings.AugmentSettings``, which also fixes the order.
@@ -18,10 +18,10 @@ from geoseg.models.card import ModelBand
 
 @dataclass(frozen=True, eq=False)
 class TrainingChip:
-    """Pixels and labels of one place.
+    """Pixels and labels of a chip before normalisation.
 
-    Augmentations work on physical values, where a gain, a haze or a shadow means what it means outdoors;
-    normalisation comes after them and turns every NaN and every invalid pixel into 0.
+    Augmentations work on physical values, so that a gain, haze or shadow is a physical effect. Normalisation
+    follows them and turns every NaN and every invalid pixel into 0.
 
     Attributes:
         values: float32 (bands, rows, columns) in physical units; NaN where a band is nodata.
@@ -35,7 +35,7 @@ class TrainingChip:
 
 
 class Augmentation(Protocol):
-    """Changes a chip and never its shape or dtypes; everything random comes from ``rng``."""
+    """Changes the values of a chip, never its shape or dtypes; everything random comes from ``rng``."""
 
     @property
     def chance(self) -> float:
@@ -53,13 +53,13 @@ def augment(
     augmentations: Iterable[Augmentation],
     rng: np.random.Generator,
 ) -> TrainingChip:
-    """Apply every augmentation as often as its chance says.
+    """Apply every augmentation with the probability of its ``chance``.
 
     Args:
         chip: A chip in physical units; not changed.
-        bands: What its bands are, with the statistics of the training ground.
-        augmentations: In the order in which they are applied.
-        rng: All randomness; the same state gives the same chip.
+        bands: Its bands, with the statistics of the training pixels.
+        augmentations: The augmentations, in the order in which they are applied.
+        rng: Source of all randomness; the same state gives the same chip.
 
     Returns:
         The chip, its arrays contiguous.

@@ -1,4 +1,4 @@
-"""Flips, turns, rotation, scale and crop: values bilinear, labels and validity by nearest neighbour."""
+"""Geometric augmentations: values are resampled bilinearly, labels and validity by nearest neighbour."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class QuarterTurns:
 
 @dataclass(frozen=True, kw_only=True)
 class Rotation:
-    """Turns a chip about its centre by any angle; what turns in from outside is invalid and ignored."""
+    """Rotates a chip about its centre by any angle; pixels from outside are invalid and without a label."""
 
     chance: float = setting(0.3, "how often", least=0, most=1)
     degrees: float = setting(30.0, "largest angle", least=0, most=180)
@@ -65,7 +65,7 @@ class Rotation:
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """Enlarges or shrinks a chip about its centre: another pixel size."""
+    """Enlarges or shrinks a chip about its centre, which changes its pixel size."""
 
     chance: float = setting(0.3, "how often", least=0, most=1)
     smallest: float = setting(0.8, "smallest factor", least=0.1, most=1)
@@ -98,11 +98,11 @@ class Crop:
 def warp(chip: TrainingChip, matrix: NDArray[np.float64]) -> TrainingChip:
     """Resample a chip.
 
-    Bilinear values are means over the valid neighbours alone: nodata never bleeds into them.
+    Bilinear values are means over the valid neighbours alone, so nodata never mixes into them.
 
     Args:
         chip: The chip.
-        matrix: (2, 3): where in the chip, x and y from -1 to 1, each place of the result is taken from.
+        matrix: (2, 3): maps positions of the result to positions of the chip, x and y from -1 to 1.
     """
     import torch
     from torch.nn.functional import affine_grid

@@ -1,4 +1,4 @@
-"""What sky and season change: haze, shadow, growth of plants. Models of the effects, not of physics."""
+"""Augmentations by atmosphere and season: haze, shadow, growth of plants; simple models of their effects."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SCATTERING = {
     "rededge075": 0.4, "rededge078": 0.4, "nir": 0.3, "nir08": 0.3, "nir09": 0.25, "swir16": 0.1,
     "swir22": 0.05,
 }  # fmt: skip
-"""How strongly haze is seen in a band; it falls with the wavelength. Unknown bands get 0.5."""
+"""Strength of haze in a band, which falls with the wavelength; unknown bands get 0.5."""
 
 GREENING = {
     "coastal": -0.4, "blue": -0.5, "green": -0.2, "red": -1.0, "rededge": 0.3, "rededge071": 0.1,
     "rededge075": 0.6, "rededge078": 0.8, "nir": 0.8, "nir08": 0.8, "nir09": 0.7, "swir16": -0.5,
     "swir22": -0.7,
 }  # fmt: skip
-"""Where a band goes when plants grow greener: red and SWIR down, near infrared up. Unknown bands stay."""
+"""Direction of a band as vegetation gets greener: red and SWIR down, near infrared up; unknown bands stay."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What sensors and processing change: noise, sharpness, brightness, contrast, gamma, colour, lost bands."""
+"""Augmentations by sensor and processing: noise, blur, brightness, contrast, gamma, hue, missing bands."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _gaussian(array: NDArray[Any], sigma: float) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, kw_only=True)
 class Brightness:
-    """Multiplies every band by a factor of its own, around one that all share."""
+    """Multiplies all bands by one factor, and every band by one of its own."""
 
     chance: float = setting(0.5, "how often", least=0, most=1)
     amount: float = setting(0.05, "standard deviation of the logarithm of both factors", least=0, most=2)
@@ -89,7 +89,7 @@ class Contrast:
 
 @dataclass(frozen=True, kw_only=True)
 class Gamma:
-    """Bends every band's curve between its 1st and 99th percentile; values outside are moved along."""
+    """Applies a gamma curve to every band between its 1st and 99th percentile; values outside are shifted."""
 
     chance: float = setting(0.3, "how often", least=0, most=1)
     amount: float = setting(0.2, "largest logarithm of the exponent", least=0, most=2)
@@ -104,7 +104,7 @@ class Gamma:
 
 @dataclass(frozen=True, kw_only=True)
 class Hue:
-    """Turns the colours of red, green and blue; scenes without these three bands stay as they are."""
+    """Changes hue and saturation of red, green and blue; scenes without these bands stay as they are."""
 
     chance: float = setting(0.3, "how often", least=0, most=1)
     hue: float = setting(0.03, "largest turn, in full turns", least=0, most=0.5)
@@ -132,7 +132,7 @@ class Hue:
 
 @dataclass(frozen=True, kw_only=True)
 class BandDropout:
-    """Takes bands away, as nodata does; at least one stays."""
+    """Sets bands to nodata; at least one stays."""
 
     chance: float = setting(0.2, "how often", least=0, most=1)
     most: int = setting(1, "largest number of bands taken", least=1)

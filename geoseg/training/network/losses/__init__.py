@@ -1,8 +1,8 @@
-"""Losses: logits and class indices to one number; pixels without a label change nothing.
+"""Losses: from logits and class indices to one number; pixels without a label have no effect.
 
 To add a loss, write its class in a file beside these: a ``loss.Loss`` with the method ``of_pixels``. Then add
-one line to ``LOSSES``. A parameter of its own is one more line, in ``recipe.settings.LossTerm``.
-Recipes, ``geoseg train --example`` and the tests that every loss passes know it from there.
+one line to ``LOSSES``; a new parameter is one line in ``recipe.settings.LossTerm``. Recipes,
+``geoseg train --example`` and the tests of all losses read that table.
 """
 
 from __future__ import annotations

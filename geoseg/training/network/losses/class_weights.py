@@ -1,4 +1,4 @@
-"""Weights of classes from how often they occur."""
+"""Compute class weights from class frequencies."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def class_weights(
         method: "none", "inverse" (1 / frequency), "median" (median frequency / frequency, Eigen and Fergus
             2015), "effective" ((1 - beta) / (1 - beta^n), Cui et al. 2019), or "manual".
         counts: Labelled training pixels of each class.
-        shares: Frequency of each class in the places where it occurs at all, for "median".
-        beta: For "effective".
-        manual: For "manual": weight by class index; others have 1.
+        shares: Frequency of each class in the cells where it occurs, for "median".
+        beta: Parameter of "effective".
+        manual: Weights of "manual" by class index; other classes have 1.
 
     Returns:
         float32 (classes,), 0 for classes without a pixel, scaled so that the mean weight of a labelled pixel

@@ -1,7 +1,7 @@
-"""What every loss is, and how those of a recipe are added up.
+"""The base class of losses, and sums of losses.
 
 A loss is called with logits float32 (N, classes, rows, columns) and labels int64 (N, rows, columns) of class
-indices, ``IGNORE`` where there is no label. It gives one number: finite, 0 for a batch without a labelled
+indices, ``IGNORE`` where there is no label. It returns one number: finite, 0 for a batch without a labelled
 pixel, and with a gradient of exactly 0 at ignored pixels.
 """
 
@@ -19,11 +19,11 @@ from geoseg.training.recipe.settings import LossSettings, LossTerm
 
 
 class Loss(nn.Module):  # type: ignore[misc]
-    """Base of all losses; a loss only says in ``of_pixels`` what it makes of the labelled pixels.
+    """Base class of all losses; a subclass computes the loss of labelled pixels in ``of_pixels``.
 
     Args:
-        term: The recipe's, with the parameters.
-        class_weights: One a class, or None; pixel-wise losses use them.
+        term: The term of the recipe, with the parameters.
+        class_weights: One weight a class, or None; pixel-wise losses use them.
     """
 
     def __init__(self, term: LossTerm, class_weights: Tensor | None = None) -> None:
@@ -33,7 +33,7 @@ class Loss(nn.Module):  # type: ignore[misc]
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss of a batch, a scalar."""
-        # Taking labelled pixels out makes the others harmless: they are in no sum and get no gradient.
+        # Only labelled pixels are selected, so the others enter no sum and get no gradient.
         known = labels != IGNORE
         return self.of_pixels(logits.movedim(1, -1)[known], labels[known])
 
@@ -42,7 +42,7 @@ class Loss(nn.Module):  # type: ignore[misc]
         raise NotImplementedError
 
     def mean_of(self, values: Tensor, labels: Tensor) -> Tensor:
-        """Average values (pixels,), weighted by the class of the label; 0 where there is nothing to count."""
+        """Average values (pixels,), weighted by the class of the label; 0 if there are none."""
         if self.weights is None:
             return values.sum() / max(values.numel(), 1)
         weights = self.weights[labels]
@@ -73,13 +73,13 @@ class WeightedSum(nn.Module):  # type: ignore[misc]
 
 
 class LearnedSum(WeightedSum):
-    """Losses weighted by what they leave uncertain: ``sum(w exp(-s) L + s / 2)``, s learnt for each.
+    """Losses weighted by learnt uncertainty: ``sum(w exp(-s) L + s / 2)`` with one s for each loss.
 
-    s is the logarithm of the variance (Kendall, Gal and Cipolla 2018, the form for classification); a loss
-    that stays large gets less weight, and s / 2 keeps all weights from falling to 0.
+    s is the logarithm of the variance (Kendall, Gal and Cipolla 2018, the form for classification). A loss
+    that stays large gets less weight, and the term s / 2 keeps the weights from falling to 0.
 
     Args:
-        terms: (loss, weight) pairs; the weights are where learning starts from.
+        terms: (loss, weight) pairs; the weights are the initial ones.
     """
 
     def __init__(self, terms: Sequence[tuple[nn.Module, float]]) -> None:
@@ -97,8 +97,8 @@ def build_loss(settings: LossSettings, class_weights: Tensor | None) -> Weighted
     """Build the loss of a recipe.
 
     Args:
-        settings: Its terms.
-        class_weights: One a class for pixel-wise losses, or None.
+        settings: The recipe's ``[loss]`` table.
+        class_weights: One weight a class for pixel-wise losses, or None.
     """
     terms = [(make_loss(term, class_weights), term.weight) for term in settings.terms]
     return LearnedSum(terms) if settings.learned else WeightedSum(terms)

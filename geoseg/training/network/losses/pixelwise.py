@@ -13,7 +13,7 @@ class CrossEntropy(Loss):
     """Cross-entropy, weighted by the class of the label, optionally with smoothed labels.
 
     With ``smoothing`` e the target is (1 - e) for the label's class plus e / classes for every class (Szegedy
-    et al. 2016). A pixel weighs as much as its label's class, whatever the smoothing.
+    et al. 2016). A pixel has the weight of its label's class, whatever the smoothing.
     """
 
     def of_pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -27,19 +27,19 @@ class CrossEntropy(Loss):
 class Focal(Loss):
     """Focal loss, ``-(1 - p)^gamma log p`` of the label's class (Lin et al. 2017), in its softmax form.
 
-    ``gamma`` says how little pixels count that are right already; 0 is cross-entropy.
+    A larger ``gamma`` reduces the weight of pixels that are well classified; 0 is cross-entropy.
     """
 
     def of_pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
         """See ``Loss``."""
         logarithm = log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
-        # 1 - p by expm1, and away from 0, where the power of a gamma below 1 has no gradient.
+        # 1 - p by expm1, clamped away from 0, where the power of a gamma below 1 has no finite gradient.
         miss = (-torch.expm1(logarithm)).clamp(min=1e-12)
         return self.mean_of(-(miss**self.term.gamma) * logarithm, labels)
 
 
 class BinaryCrossEntropy(Loss):
-    """Each class against the rest: mean binary cross-entropy over labelled pixels and classes."""
+    """Mean binary cross-entropy over labelled pixels and classes, each class against all others."""
 
     def of_pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
         """See ``Loss``."""

@@ -1,4 +1,4 @@
-"""Losses of the overlap of whole classes with their labels: dice, jaccard, tversky, lovasz."""
+"""Losses of the overlap of classes with their labels: dice, jaccard, tversky, lovasz."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Jaccard(Loss):
 
 
 class BinaryCrossEntropyDice(BinaryCrossEntropy):
-    """Each class against the rest, by a sigmoid: binary cross-entropy plus dice."""
+    """Binary cross-entropy plus dice, with sigmoid probabilities: each class against all others."""
 
     def of_pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
         """See ``Loss``."""
@@ -43,7 +43,7 @@ class BinaryCrossEntropyDice(BinaryCrossEntropy):
 
 
 class Lovasz(Loss):
-    """The Lovasz-softmax loss (Berman et al. 2018), smp's, over the classes that the batch holds."""
+    """The Lovasz-softmax loss (Berman et al. 2018) of smp, over the classes that occur in the batch."""
 
     def of_pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
         """See ``Loss``."""
@@ -57,7 +57,7 @@ class Lovasz(Loss):
 
 
 def tversky(probabilities: Tensor, labels: Tensor, alpha: float, beta: float) -> Tensor:
-    """Compute one minus the Tversky index over the whole batch, averaged over the classes it holds.
+    """Compute one minus the Tversky index over the whole batch, averaged over the classes that occur in it.
 
     Args:
         probabilities: (pixels, classes).

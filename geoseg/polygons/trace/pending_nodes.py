@@ -1,7 +1,8 @@
-"""Nodes of polygons that wait for their other parts: on disk, polygon by polygon.
+"""Store on disk the nodes of polygons that are not complete yet, polygon by polygon.
 
-What a node is to one polygon fits into ten bytes: where it is, which of the four pixels around it belong to
-the polygon, and which to nothing. So a polygon as large as the scene costs no memory until it is complete.
+A node as one polygon sees it takes ten bytes: its position, which of the four pixels around it belong to the
+polygon, and which are nodata or outside the raster. So even a polygon as large as the scene needs no memory
+until it is complete.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.polygons.ragged import group_starts, spread
-from geoseg.polygons.table.rows import scratch_file
+from geoseg.files import scratch_file
 from geoseg.polygons.trace.rings import Nodes
+from geoseg.raster.ragged import group_starts, index_ranges
 
 PORTION = 2**19
-"""Nodes of polygons that are finished together; a larger polygon is a portion of its own."""
+"""Nodes of the polygons that are finished together; a polygon with more nodes is finished alone."""
 _NODE = np.dtype([("row", "i4"), ("column", "i4"), ("around", "u2")])
 _JUNCTION = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
-    """Nodes by polygon, each polygon's in row order.
+class PolygonNodes:
+    """Nodes grouped by polygon, in row order inside each polygon.
 
     Attributes:
         labels: Label of each polygon, ascending, int64.
-        counts: Its nodes, int64.
+        counts: Number of nodes of each polygon, int64.
         nodes: The nodes, polygon after polygon.
     """
 
@@ -39,11 +40,11 @@ class Pieces:
     nodes: NDArray[np.void]
 
     @staticmethod
-    def of(nodes: Nodes) -> Pieces:
-        """Split nodes by polygon; those with labels below 1 do not count.
+    def of(nodes: Nodes) -> PolygonNodes:
+        """Group nodes by the polygons around them; ignore labels below 1.
 
         Args:
-            nodes: In any order, no node twice.
+            nodes: Nodes in any order, each once.
         """
         quadrants = nodes.quadrants
         owners, places, around = [], [], []
@@ -67,18 +68,22 @@ class Pieces:
         if nodes.junctions is not None:
             found["around"] += nodes.junctions[place] * np.uint16(_JUNCTION)
         labels, counts = np.unique(owner, return_counts=True)
-        return Pieces(labels.astype(np.int64), counts, found)
+        return PolygonNodes(labels.astype(np.int64), counts, found)
 
-    def take(self, chosen: NDArray[np.bool_]) -> Pieces:
+    def take(self, chosen: NDArray[np.bool_]) -> PolygonNodes:
         """Keep only the chosen polygons."""
-        return Pieces(self.labels[chosen], self.counts[chosen], self.nodes[np.repeat(chosen, self.counts)])
+        return PolygonNodes(
+            self.labels[chosen], self.counts[chosen], self.nodes[np.repeat(chosen, self.counts)]
+        )
 
 
-class WaitingPieces:
-    """Pieces of polygons in a nameless temporary file.
+class PendingNodes:
+    """Nodes of incomplete polygons in a temporary file.
+
+    The nodes of one polygon may lie in several places, one for each call of ``add``.
 
     Args:
-        folder: Where the file is made; None for the system's place.
+        folder: Folder for the file; None for the system's.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -87,42 +92,43 @@ class WaitingPieces:
         none = np.zeros(0, dtype=np.int64)
         self._labels, self._first, self._counts = none, none, none
 
-    def add(self, pieces: Pieces) -> None:
-        """Put pieces aside; they come after all that were put aside before."""
+    def add(self, nodes: PolygonNodes) -> None:
+        """Append nodes to the file."""
         self._file.seek(self._end * _NODE.itemsize)
-        self._file.write(pieces.nodes.data)
-        self._labels = np.concatenate([self._labels, pieces.labels])
-        self._first = np.concatenate([self._first, self._end + group_starts(pieces.counts)])
-        self._counts = np.concatenate([self._counts, pieces.counts])
-        self._end += len(pieces.nodes)
+        self._file.write(nodes.nodes.data)
+        self._labels = np.concatenate([self._labels, nodes.labels])
+        self._first = np.concatenate([self._first, self._end + group_starts(nodes.counts)])
+        self._counts = np.concatenate([self._counts, nodes.counts])
+        self._end += len(nodes.nodes)
 
-    def rename(self, names: NDArray[np.integer]) -> None:
-        """Give every polygon a new label, found at its old one in ``names``; below 1 it is forgotten."""
-        labels = names[self._labels].astype(np.int64)
+    def relabel(self, new_labels: NDArray[np.integer]) -> None:
+        """Change every label to ``new_labels[label]``; drop polygons whose new label is below 1."""
+        labels = new_labels[self._labels].astype(np.int64)
         held = labels > 0
         self._labels, self._first, self._counts = labels[held], self._first[held], self._counts[held]
         if not held.any():
-            self._end = 0  # what is in the file is not needed any more
+            self._end = 0  # nothing in the file is needed any more: overwrite it
 
-    def largest(self, last: Pieces) -> int:
-        """Nodes of the largest of some polygons.
+    def largest(self, last: PolygonNodes) -> int:
+        """Return the number of nodes of the largest of some polygons.
 
         Args:
-            last: The last pieces of the polygons, one each.
+            last: The last nodes of these polygons.
         """
         sizes = np.zeros(max(int(last.labels.max()), int(self._labels.max(initial=0))) + 1, dtype=np.int64)
         np.add.at(sizes, self._labels, self._counts)
         return int((sizes[last.labels] + last.counts).max())
 
-    def finish(self, last: Pieces, *, junctions: bool) -> Iterator[Nodes]:
-        """Yield all nodes of polygons, a bounded number of them at a time, whole polygons only.
+    def finish(self, last: PolygonNodes, *, junctions: bool) -> Iterator[Nodes]:
+        """Yield all nodes of polygons that are complete now, whole polygons, a bounded number at a time.
 
         Args:
-            last: The last pieces of the polygons, one each.
-            junctions: Whether nodes know about junctions.
+            last: The last nodes of these polygons.
+            junctions: Whether the nodes record junctions.
 
         Yields:
-            Nodes polygon by polygon, each polygon's in row order; other labels are -1 or 0.
+            Nodes polygon by polygon, in row order inside each; quadrants of other polygons are -1, those of
+            nodata 0.
         """
         self._file.flush()
         order = np.flatnonzero(np.isin(self._labels, last.labels))
@@ -148,16 +154,16 @@ class WaitingPieces:
         own: NDArray[np.void],
         counts: NDArray[np.int64],
     ) -> NDArray[np.void]:
-        """Put the last nodes of polygons after those that were put aside."""
+        """Read the stored nodes of polygons, and append the last nodes of each."""
         if earlier.size == 0:
             return own
-        read = [self._read(self._first[piece], self._counts[piece]) for piece in earlier.tolist()]
+        read = [self._read(self._first[part], self._counts[part]) for part in earlier.tolist()]
         nodes = np.concatenate([*read, own])
-        # Where every piece begins now, and the order in which polygon by polygon takes them.
+        # Sort the parts by polygon; the stable sort keeps earlier parts first.
         sizes = np.concatenate([self._counts[earlier], counts])
         polygon = np.concatenate([np.repeat(np.arange(counts.size), n_earlier), np.arange(counts.size)])
         order = np.argsort(polygon, kind="stable")
-        return nodes[spread(group_starts(sizes)[order], sizes[order])]
+        return nodes[index_ranges(group_starts(sizes)[order], sizes[order])]
 
     def _read(self, first: int, count: int) -> NDArray[np.void]:
         self._file.seek(int(first) * _NODE.itemsize)
@@ -167,9 +173,9 @@ class WaitingPieces:
 def _expand(
     found: NDArray[np.void], polygons: NDArray[np.int64], sizes: NDArray[np.int64], *, junctions: bool
 ) -> Nodes:
-    """Nodes with a label for each of the four pixels: the polygon's own, 0 for nothing, -1 for another's."""
+    """Unpack nodes: label each quadrant with the polygon, 0 for nodata, or -1 for another polygon."""
     owners = np.repeat(np.arange(polygons.size, dtype=np.int32), sizes)
-    found, owners = _united(found, owners)
+    found, owners = _merge_duplicates(found, owners)
     around, labels = found["around"], polygons[owners]
     quadrants = np.full((found.size, 4), -1, dtype=np.int32)
     for place in range(4):
@@ -185,8 +191,13 @@ def _expand(
     )
 
 
-def _united(found: NDArray[np.void], owners: NDArray[np.int32]) -> tuple[NDArray[np.void], NDArray[np.int32]]:
-    """Nodes in row order, each once, where pieces that were apart had become one polygon below them."""
+def _merge_duplicates(
+    found: NDArray[np.void], owners: NDArray[np.int32]
+) -> tuple[NDArray[np.void], NDArray[np.int32]]:
+    """Sort the nodes of each polygon by row and merge duplicates.
+
+    Both are needed if parts of a polygon that were stored as two polygons were joined further down.
+    """
     place = (found["row"].astype(np.int64) << 32) | found["column"]
     same = owners[1:] == owners[:-1]
     if not (same & (place[1:] <= place[:-1])).any():

@@ -1,11 +1,11 @@
-"""Change all borders of a map together, so that none touches another.
+"""Change all borders of a map, and undo what makes them clash.
 
-Every arc is changed by itself. Where lines then touch, leave a junction in another order, or were moved
-across a junction or an island, the pieces concerned get a vertex of the old border back, all at once; and
-again, until nothing clashes. At worst all old vertices are back, and the old borders are valid.
+Every arc is changed by itself. Lines clash if they touch, leave a junction in another order than before, or
+were moved across a junction or an island. Each clashing segment gets back a vertex of its old border, all of
+them at once, until nothing clashes. This ends: with all old vertices back, the borders are the old ones.
 
-That is enough for a coverage: lines that meet at their ends only, in the same order around each, bound the
-same faces as before, and no connected part of the map lies in another face.
+The result is a valid coverage: lines that meet only at their ends, in the same order around each, bound the
+same faces as before, and no connected part of the map has moved to another face.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.borders.arcs import Lines
-from geoseg.polygons.borders.clashes import Junctions, touching
-from geoseg.polygons.ragged import spread
+from geoseg.polygons.borders.find_clashes import Junctions, find_touching
+from geoseg.raster.ragged import index_ranges
 from geoseg.system.threads import in_order
 
 PORTION = 2**17
-"""Vertices of arcs worked on at once: what is computed of them stays in the processor's cache."""
+"""Vertices of arcs processed at once, few enough that the arrays stay in the processor's cache."""
 _COARSE_BITS = 11
-"""Arcs near others are found in cells of 2^11 steps: 64 pixels."""
+"""Neighbouring arcs are found by cells of 2^11 steps: 64 pixels."""
 
 
-def settle(shaper: ArcChanger, junctions: Junctions) -> NewArcs:
-    """Change all arcs of a map, and take back what makes lines clash.
+def change_arcs(changer: ArcChanger, junctions: Junctions) -> NewArcs:
+    """Change all arcs of a map, and undo what makes lines clash.
 
     Args:
-        shaper: Changes arcs.
-        junctions: Of all arcs.
+        changer: Changes arcs.
+        junctions: The junctions of all arcs.
 
     Returns:
-        One line for each arc; none touches another but at a common end.
+        One line for each arc; lines touch at common ends only.
     """
-    count = shaper.sizes.size
-    shapes = NewArcs.join(list(in_order(shaper.first, portions(np.arange(count), shaper.sizes))))
+    count = changer.sizes.size
+    shapes = NewArcs.join(list(in_order(changer.first, portions(np.arange(count), changer.sizes))))
     fresh = np.ones(count, dtype=bool)
     clashed = np.zeros(count, dtype=bool)
     while True:
         clashing = _clashing(shapes, fresh, junctions)
         concerned = np.unique(shapes.lines.line_of(clashing))
-        # The second time an arc clashes its vertices go back to where the old border had them.
-        renewed = _refine(shaper, shapes, concerned, clashing, ~clashed)
+        # If an arc clashes a second time, its vertices return to their places on the old border.
+        renewed = _refine(changer, shapes, concerned, clashing, ~clashed)
         changed = _differ(renewed.lines, shapes.lines.take(concerned))
         if not changed.any():
             return shapes
@@ -56,14 +56,14 @@ def settle(shaper: ArcChanger, junctions: Junctions) -> NewArcs:
 
 
 class ArcChanger(Protocol):
-    """Changes arcs, each by itself, and takes changes back where lines clash."""
+    """Changes arcs, each by itself, and undoes part of a change where lines clash."""
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Vertices of each arc before it is changed."""
+        """Number of vertices of each arc before the change."""
 
     def first(self, chosen: NDArray[np.int64]) -> NewArcs:
-        """Change the chosen arcs as far as it goes."""
+        """Change the chosen arcs as much as the options allow."""
 
     def refine(
         self,
@@ -72,26 +72,27 @@ class ArcChanger(Protocol):
         clashing: NDArray[np.int64],
         even: NDArray[np.bool_],
     ) -> NewArcs:
-        """Take back some of what was done to each clashing piece.
+        """Undo part of the change of each clashing segment.
 
         Args:
-            chosen: Arcs.
-            shapes: What they are now.
-            clashing: Index of the first vertex of each clashing piece among those of ``shapes``.
-            even: Whether vertices of an arc may be moved to keep areas.
+            chosen: Indices of arcs.
+            shapes: These arcs as they are now.
+            clashing: Index of the first vertex of each clashing segment among the vertices of ``shapes``.
+            even: Whether the vertices of each arc may be shifted to keep areas.
         """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewArcs:
-    """Simplified arcs.
+    """Changed arcs.
 
     Attributes:
         lines: Their vertices, in steps.
-        at: Which vertex of the old border each was, counted from the arc's first, int32.
-        moved: How far no point of the old border is from the new one, in the unit of the tolerance, float64.
-        swept: Index of the first vertex of pieces that move across a junction or an island, and of those of
-            closed lines that are turned inside out.
+        at: Index of the old vertex from which each new one comes, counted from the arc's first, int32.
+        moved: Upper bound on the distance of the old border from the new one, in the unit of the tolerance,
+            float64.
+        swept: Index of the first vertex of each segment that moved across a junction or an island, or that
+            belongs to a closed line turned inside out.
     """
 
     lines: Lines
@@ -103,12 +104,12 @@ class NewArcs:
         return len(self.lines)
 
     def take(self, chosen: NDArray[np.integer]) -> NewArcs:
-        """Keep only the chosen ones, without what they sweep."""
-        at = self.at.take(spread(self.lines.starts[chosen], self.lines.sizes[chosen]))
+        """Keep only the chosen arcs; ``swept`` is left empty."""
+        at = self.at.take(index_ranges(self.lines.starts[chosen], self.lines.sizes[chosen]))
         return NewArcs(self.lines.take(chosen), at, self.moved[chosen], np.zeros(0, dtype=np.int64))
 
     def with_new(self, chosen: NDArray[np.int64], renewed: NewArcs) -> NewArcs:
-        """Replace the chosen ones, which are given in ascending order."""
+        """Replace the chosen arcs, given in ascending order."""
         stay = np.ones(len(self), dtype=bool)
         stay[chosen] = False
         sizes, moved = self.lines.sizes.copy(), self.moved.copy()
@@ -130,7 +131,7 @@ class NewArcs:
 
     @staticmethod
     def join(parts: list[NewArcs]) -> NewArcs:
-        """Join all shapes of several sets."""
+        """Concatenate several sets of arcs."""
         before = np.cumsum([0, *(len(part.at) for part in parts)])
         return NewArcs(
             Lines.join([part.lines for part in parts]),
@@ -141,7 +142,7 @@ class NewArcs:
 
 
 def portions(chosen: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Cut a choice of arcs into portions of bounded size."""
+    """Split a selection of arcs into portions of bounded size."""
     if chosen.size == 0:
         return []
     portion = (np.cumsum(sizes[chosen]) - 1) // PORTION
@@ -149,13 +150,13 @@ def portions(chosen: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[NDArra
 
 
 def _clashing(shapes: NewArcs, fresh: NDArray[np.bool_], junctions: Junctions) -> NDArray[np.int64]:
-    """First vertices of all pieces that clash, ascending."""
-    touched = touching(shapes.lines, fresh, _arcs_near(shapes.lines, fresh))
-    return np.unique(np.concatenate([touched, junctions.turned(shapes.lines), shapes.swept]))
+    """Find all clashing segments: the indices of their first vertices, ascending."""
+    touched = find_touching(shapes.lines, fresh, _arcs_near(shapes.lines, fresh))
+    return np.unique(np.concatenate([touched, junctions.reordered(shapes.lines), shapes.swept]))
 
 
 def _arcs_near(lines: Lines, fresh: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which lines have a bounding box near that of a fresh one; fresh ones have."""
+    """Tell which lines have a bounding box near that of a fresh line; fresh lines count too."""
     starts = lines.starts
     low = (np.minimum.reduceat(lines.points, starts) - 1) >> _COARSE_BITS
     high = (np.maximum.reduceat(lines.points, starts) + 1) >> _COARSE_BITS
@@ -183,28 +184,28 @@ def _arcs_near(lines: Lines, fresh: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _refine(
-    shaper: ArcChanger,
+    changer: ArcChanger,
     shapes: NewArcs,
     concerned: NDArray[np.int64],
     clashing: NDArray[np.int64],
     even: NDArray[np.bool_],
 ) -> NewArcs:
-    """Take back something of every clashing piece of the arcs concerned."""
+    """Undo part of the change of every clashing segment, in parallel."""
     starts, line = shapes.lines.starts, shapes.lines.line_of(clashing)
 
     def work(part: NDArray[np.int64]) -> NewArcs:
         old = shapes.take(part)
         mine = slice(*np.searchsorted(line, [part[0], part[-1] + 1]))
         local = np.searchsorted(part, line[mine])
-        pieces = clashing[mine] - starts[line[mine]] + old.lines.starts[local]
-        return shaper.refine(part, old, pieces, even[part])
+        segments = clashing[mine] - starts[line[mine]] + old.lines.starts[local]
+        return changer.refine(part, old, segments, even[part])
 
-    parts = list(in_order(work, portions(concerned, shaper.sizes)))
+    parts = list(in_order(work, portions(concerned, changer.sizes)))
     return NewArcs.join([shapes.take(concerned[:0]), *parts])
 
 
 def _differ(one: Lines, other: Lines) -> NDArray[np.bool_]:
-    """Tell which lines of two sets are not the same."""
+    """Tell which lines differ between two sets."""
     differ: NDArray[np.bool_] = one.sizes != other.sizes
     same = np.flatnonzero(~differ)
     if same.size:
@@ -215,6 +216,6 @@ def _differ(one: Lines, other: Lines) -> NDArray[np.bool_]:
 
 
 def _pairs(lines: Lines) -> NDArray[np.int64]:
-    """View row and column of every vertex as one number, which moves twice as fast."""
+    """View the row and column of every vertex as one int64, which copies twice as fast."""
     pairs: NDArray[np.int64] = np.ascontiguousarray(lines.points).view(np.int64)[:, 0]
     return pairs
