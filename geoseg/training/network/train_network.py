@@ -148,15 +148,10 @@ def _progress_callback(recipe: Recipe, progress: Progress, bar: Bar, folder: Pat
         return ProgressCallback(Silent(), None)
 
     def on_epoch(module: TrainingModule) -> None:
-<<<<<<< HEAD
-        _write_curves(folder, recipe, module.history, module.per_class)
-        progress.say(_describe_epoch(module.history[-1], recipe.run.epochs))
-=======
         # A picture takes half a second: where epochs take little more, the one at the end is enough.
         draw = module.history[-1].seconds > _WORTH_DRAWING
         _write_curves(folder, recipe, module.history, module.per_class, draw=draw)
-        progress.say(_in_words(module.history[-1], recipe.run.epochs))
->>>>>>> g-quick
+        progress.say(_describe_epoch(module.history[-1], recipe.run.epochs))
 
     return ProgressCallback(bar, on_epoch)
 
