@@ -44,7 +44,7 @@ GROUPS: dict[str, Groups] = {
             "max_memory",
             "workers",
             "dask",
-            "forwards",
+            "concurrency",
             "batch_size",
             "block_size",
         ),

@@ -67,10 +67,10 @@ Examples:
 )
 @click.option(
     "--concurrency",
-    "forwards",
+    "concurrency",
     type=int,
     metavar="N",
-    help="Inferences at once; only changes speed [default: what is fastest].",
+    help="Inferences at once; only changes speed [default: one for each processor].",
 )
 @click.option("--workers", type=int, metavar="N", help="Compute in N processes, each with one thread.")
 @click.option("--dask", metavar="tcp://HOST:PORT", help="Compute on the workers of a Dask cluster.")

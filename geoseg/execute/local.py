@@ -47,7 +47,7 @@ class LocalExecutor:
         graph = BlockGraph(spec.blocks)
         with (
             BackgroundWriter() as writer,
-            BlockComputer(spec.ingredients(), spec.settings.forwards) as computer,
+            BlockComputer(spec.ingredients(), spec.settings.concurrency) as computer,
         ):
             margins = _KeptMargins(graph, store, state, writer, self.margins_on_disk)
             computed = computer.run(wanted)
@@ -84,7 +84,7 @@ def finish_in_memory(spec: RunSpec, backend: Backend) -> Generator[FinishedBlock
         All finished blocks in row order.
     """
     graph, margins = BlockGraph(spec.blocks), MarginsInMemory()
-    with BlockComputer(spec.ingredients(lambda *_: backend), spec.settings.forwards) as computer:
+    with BlockComputer(spec.ingredients(lambda *_: backend), spec.settings.concurrency) as computer:
         for computed in computer.run(spec.blocks):
             send_margins(computed, margins)
             pending = spec.renderer.render_interior(computed, graph.received(computed.block.index))

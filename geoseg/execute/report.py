@@ -151,7 +151,7 @@ def report_of_run(
         "classes": statistics.rows(),
         "warnings": [
             *plan.warnings,
-            *_shortage(totals.tally, plan.settings.forwards),
+            *_shortage(totals.tally, plan.settings.concurrency),
             *nothing_mapped(plan, statistics),
         ],
         "versions": versions(),
@@ -159,13 +159,13 @@ def report_of_run(
     return content if borders is None else content | {"borders": borders}
 
 
-def _shortage(tally: Tally, forwards: int) -> list[str]:
+def _shortage(tally: Tally, concurrency: int) -> list[str]:
     """Say where memory ran out."""
     if not tally.retried:
         return []
     return [
-        f"memory ran out {tally.retried} times: fewer than {forwards} forwards ran at once after that "
-        "(give a smaller --max-memory or --forwards)"
+        f"memory ran out {tally.retried} times: fewer than {concurrency} inferences ran at once after that "
+        "(give a smaller --max-memory or --concurrency)"
     ]
 
 

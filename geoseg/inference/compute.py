@@ -102,22 +102,22 @@ class BlockComputer:
 
     Args:
         ingredients: What is needed to compute blocks.
-        forwards: Inferences in flight at once; never changes the result. Default: the backend's.
+        concurrency: Inferences in flight at once; never changes the result. Default: the backend's.
     """
 
-    def __init__(self, ingredients: Ingredients, forwards: int | None = None) -> None:
+    def __init__(self, ingredients: Ingredients, concurrency: int | None = None) -> None:
         self._ingredients = ingredients
         backend = ingredients.backend
-        forwards = forwards or backend.forwards
-        self._throttle = Throttle(forwards)
-        self._pool = ThreadPoolExecutor(forwards, "geoseg-infer", initializer=backend.prepare_thread)
+        concurrency = concurrency or backend.concurrency
+        self._throttle = Throttle(concurrency)
+        self._pool = ThreadPoolExecutor(concurrency, "geoseg-infer", initializer=backend.prepare_thread)
         self._ahead = blocks_ahead(backend.device)
         self._readers = BlockReaders(
             ingredients.source,
             ingredients.normalisation,
             area=ingredients.area,
             strip_rows=ingredients.strip_rows,
-            threads=readers_for(backend.device, forwards),
+            threads=readers_for(backend.device, concurrency),
         )
 
     def __enter__(self) -> BlockComputer:
@@ -180,9 +180,9 @@ def blocks_ahead(device: str) -> int:
     return 1 if device == "cpu" else DEVICE_AHEAD
 
 
-def readers_for(device: str, forwards: int) -> int:
+def readers_for(device: str, concurrency: int) -> int:
     """Return how many strips to read at once."""
-    return _READERS if device == "cpu" and forwards < _MANY_FORWARDS else _MANY_READERS
+    return _READERS if device == "cpu" and concurrency < _MANY_FORWARDS else _MANY_READERS
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

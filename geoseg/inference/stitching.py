@@ -33,18 +33,18 @@ class Stitcher:
     ingredients: Ingredients
     tally: Tally = field(default_factory=Tally)
 
-    def run(self, blocks: Iterable[Block], forwards: int | None = None) -> Iterator[StitchedBlock]:
+    def run(self, blocks: Iterable[Block], concurrency: int | None = None) -> Iterator[StitchedBlock]:
         """Stitch blocks.
 
         Args:
             blocks: Blocks of the grid in row order (``Grid.blocks``).
-            forwards: Inferences in flight at once; never changes the result. Default: the backend's.
+            concurrency: Inferences in flight at once; never changes the result. Default: the backend's.
 
         Yields:
             The blocks in the same order.
         """
         margins = MarginsInMemory()
-        with BlockComputer(self.ingredients, forwards) as computer:
+        with BlockComputer(self.ingredients, concurrency) as computer:
             for computed in computer.run(blocks):
                 self.tally.add(computed.tally)
                 yield join(computed, margins)

@@ -140,7 +140,7 @@ def _measure_elsewhere(model: Model, settings: Settings) -> NetworkCost | None:
     """Measure in two processes, with one and two inferences: runtimes make room for all when they load."""
     try:
         one, two = (
-            measure_in_new_process(_measure_here, model, replace(settings, forwards=count))
+            measure_in_new_process(_measure_here, model, replace(settings, concurrency=count))
             for count in (1, 2)
         )
     except (OSError, subprocess.SubprocessError, ValueError):
@@ -156,7 +156,7 @@ def _measure_here(model: Model, settings: Settings) -> Figures:
     loaded = resident_memory()
     shape = (settings.batch_size, len(model.bands), settings.chip_size, settings.chip_size)
     chips = np.random.default_rng(0).standard_normal(shape, np.float32)
-    peak, seconds = run_inferences(backend, settings.forwards, chips)
+    peak, seconds = run_inferences(backend, settings.concurrency, chips)
     return {"process": process, "loaded": loaded, "peak": peak, "seconds": seconds}
 
 

@@ -67,7 +67,7 @@ class MemoryEstimate:
 
     Attributes:
         program: Python, libraries, the runtime with its network.
-        forwards: Inferences in flight.
+        inferences: Inferences in flight.
         pixels: What is read.
         sums: Blended probabilities.
         maps: Rendered blocks.
@@ -79,7 +79,7 @@ class MemoryEstimate:
     """
 
     program: int
-    forwards: int
+    inferences: int
     pixels: int
     sums: int
     maps: int
@@ -92,7 +92,7 @@ class MemoryEstimate:
     @property
     def total(self) -> int:
         """All of it. Tracing fills the holes first; polygons are written where the blocks were."""
-        blocks = self.forwards + self.pixels + self.sums + self.maps + self.margins + self.tiles
+        blocks = self.inferences + self.pixels + self.sums + self.maps + self.margins + self.tiles
         return self.program + self.cache + max(int(blocks * _SLACK), blocks + self.tracing, self.polygons)
 
     def to_json(self) -> dict[str, int]:
@@ -106,7 +106,7 @@ def estimate_memory(
     block: Block,
     *,
     blocks: int,
-    forwards: int,
+    concurrency: int,
     cache: int,
     margins_on_disk: bool,
     every: Sequence[Block] = (),
@@ -118,7 +118,7 @@ def estimate_memory(
         cost: Its network's.
         block: Its largest block.
         blocks: How many there are.
-        forwards: Inferences in flight.
+        concurrency: Inferences in flight.
         cache: Bytes that GDAL's cache may take.
         margins_on_disk: Whether margins to the row below wait in the work folder.
         every: All blocks in order, where they are few: those at the edge may be much smaller than the
@@ -140,7 +140,7 @@ def estimate_memory(
     return MemoryEstimate(
         program=cost.loaded,
         # The network's own, its input, its answer while it is blended.
-        forwards=forwards * (cost.per_inference + 4 * chip * size.bands + 8 * size.chip**2),
+        inferences=concurrency * (cost.per_inference + 4 * chip * size.bands + 8 * size.chip**2),
         pixels=held * (4 * size.bands + 1) + read * (size.bands * (size.itemsize + 5) + 1),
         sums=added_up * 4 * size.classes,
         maps=rendered * size.maps + 5 * core,
@@ -173,13 +173,13 @@ class MemoryChoice:
 
     Attributes:
         block_size: Side of a block in pixels.
-        forwards: Inferences in flight.
+        concurrency: Inferences in flight.
         margins_on_disk: Whether margins to the row below wait in the work folder.
         estimate: What that takes.
     """
 
     block_size: int
-    forwards: int
+    concurrency: int
     margins_on_disk: bool
     estimate: MemoryEstimate
 
@@ -192,8 +192,8 @@ def choose_blocks(
     limit: int,
     *,
     block_size: int | None,
-    forwards: int,
-    fixed_forwards: bool = False,
+    concurrency: int,
+    fixed_concurrency: bool = False,
     asked_chips: bool = False,
     one_at_a_time: bool = False,
     cache: int,
@@ -207,8 +207,8 @@ def choose_blocks(
         cost: Its network's.
         limit: Bytes.
         block_size: What the user asked for, or None.
-        forwards: The most that are worth having in flight.
-        fixed_forwards: Whether the user asked for so many.
+        concurrency: The most that are worth having in flight.
+        fixed_concurrency: Whether the user asked for so many.
         asked_chips: Whether the user asked for chips of this size; they are named where nothing fits.
         one_at_a_time: Whether a process has one block in memory, as workers have.
         cache: Bytes that GDAL's cache may take.
@@ -225,7 +225,7 @@ def choose_blocks(
     ]
     few = {side: grid.blocks(side, window) for side, _, many in blocks if 1 < many <= _FEW}
     least: MemoryChoice | None = None
-    for count in [forwards] if fixed_forwards else range(forwards, 0, -1):
+    for count in [concurrency] if fixed_concurrency else range(concurrency, 0, -1):
         for side, block, many in blocks:
             for on_disk in (False, True):
                 needed = estimate_memory(
@@ -233,7 +233,7 @@ def choose_blocks(
                     cost,
                     block,
                     blocks=many,
-                    forwards=count,
+                    concurrency=count,
                     cache=cache,
                     margins_on_disk=on_disk,
                     every=few.get(side, ()),
@@ -246,7 +246,7 @@ def choose_blocks(
     assert least is not None  # there is a side and a count
     asked = {
         f"--block-size {block_size}": block_size is not None,
-        f"--concurrency {forwards}": fixed_forwards,
+        f"--concurrency {concurrency}": fixed_concurrency,
         f"--chip-size {grid.chip_size}": asked_chips,
     }
     raise SettingsError(_too_little(limit, least, [option for option, is_asked in asked.items() if is_asked]))

@@ -96,7 +96,7 @@ class Plan:
             f"{settings.chip_size} with {settings.overlap} overlap ({self.computed_per_pixel:.2f} pixels "
             f"computed for each) in {_count(self.blocks, 'block')} of {settings.block_size}, "
             f"model {run.model.card.name}, "
-            f"{settings.backend} {settings.device} {settings.precision}, {settings.forwards} at once, "
+            f"{settings.backend} {settings.device} {settings.precision}, {settings.concurrency} at once, "
             f"about {format_memory(self.memory_estimate.total)} memory of "
             f"{format_memory(self.memory_limit_bytes)}, "
             f"{format_memory(self.disk_bytes)} scratch, "
@@ -121,7 +121,7 @@ class Plan:
             "chip_size": settings.chip_size,
             "overlap": settings.overlap,
             "block_size": settings.block_size,
-            "forwards": settings.forwards,
+            "concurrency": settings.concurrency,
             "margins_on_disk": self.margins_on_disk,
             "backend": settings.backend,
             "device": settings.device,
@@ -145,11 +145,11 @@ def make_plan(prepared: Prepared, begun: Begun, progress: Progress) -> Plan:
     cost = _network_cost(prepared, size, progress)
     choice, limit = _choose(prepared, begun, size, cost, progress)
     settings = replace(prepared.settings, block_size=choice.block_size)
-    if choice.forwards < settings.forwards:
-        settings = replace(settings, forwards=choice.forwards, forwards_by="memory")
+    if choice.concurrency < settings.concurrency:
+        settings = replace(settings, concurrency=choice.concurrency, concurrency_by="memory")
     disk = _scratch(prepared, size, settings)
     shortage = disk_shortage(disk, prepared.outputs.classes)
-    at_once, workers = settings.forwards, prepared.workers
+    at_once, workers = settings.concurrency, prepared.workers
     if workers.are_elsewhere:  # as far as they are known
         at_once = max(1, workers.count)
     return Plan(
@@ -220,8 +220,8 @@ def _choose(
             cost,
             limit,
             block_size=request.compute.block_size or begun.block_size,
-            forwards=prepared.settings.forwards,
-            fixed_forwards=request.compute.forwards is not None,
+            concurrency=prepared.settings.concurrency,
+            fixed_concurrency=request.compute.concurrency is not None,
             asked_chips=request.compute.chip_size is not None,
             one_at_a_time=prepared.workers.are_elsewhere,
             cache=gdal_cache(),

@@ -46,9 +46,9 @@ class Settings:
         tta: Test-time augmentation.
         temperature: Divides the logits; 1 when the model is uncalibrated.
         block_size: Side of a block in pixels; never changes the answer.
-        forwards: Forwards in flight at once; never changes the answer.
+        concurrency: Inferences in flight at once; never changes the answer.
         refine: Refine steps, or None.
-        forwards_by: How their number was chosen: ``"asked"``; ``"cores"``, one for each processor;
+        concurrency_by: How their number was chosen: ``"asked"``; ``"cores"``, one for each processor;
             ``"memory"``, fewer because that allows no more; ``"workers"``, one for each of their threads;
             ``"device"``, two on an accelerator.
     """
@@ -63,14 +63,14 @@ class Settings:
     tta: str
     temperature: float
     block_size: int
-    forwards: int
+    concurrency: int
     refine: Refinement | None = None
-    forwards_by: str = "cores"
+    concurrency_by: str = "cores"
 
     def that_change_the_answer(self) -> dict[str, str]:
         """Give the settings to keep with a map, as text; the device by its kind."""
         kept = asdict(self)
-        del kept["block_size"], kept["forwards"], kept["forwards_by"], kept["refine"]
+        del kept["block_size"], kept["concurrency"], kept["concurrency_by"], kept["refine"]
         kept["device"] = self.device.split(":")[0]
         kept["bands"] = ",".join(map(str, self.bands))
         if self.refine is not None:
@@ -96,7 +96,7 @@ class ComputeOptions:
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
         precision: One of ``device.PRECISIONS``.
         tta: A key of ``SYMMETRIES``.
-        forwards: At least 1.
+        concurrency: At least 1.
         workers: Processes to start on this machine.
         dask: Address of a scheduler; its workers have devices that this machine may lack.
     """
@@ -109,7 +109,7 @@ class ComputeOptions:
     device: str = "auto"
     precision: str = "auto"
     tta: str = "none"
-    forwards: int | None = None
+    concurrency: int | None = None
     workers: int | None = None
     dask: str | None = None
 
@@ -142,7 +142,7 @@ def resolve_settings(
     chip_size = resolve_chip_size(asked.chip_size, model, asked.overlap, shape)
     overlap = min(model.overlap, chip_size // 2) if asked.overlap is None else asked.overlap
     counts = {"chip_size": chip_size} | {
-        name: getattr(asked, name) for name in ("batch_size", "block_size", "forwards")
+        name: getattr(asked, name) for name in ("batch_size", "block_size", "concurrency")
     }
     for name, value in counts.items():
         if value is not None and value < 1:
@@ -162,7 +162,7 @@ def resolve_settings(
     batch_size = asked.batch_size or (1 if on_cpu else GPU_BATCH_SIZE)
     chips = ChipShape(batch_size, len(model.bands), chip_size)
     chosen, say = asked.backend == "auto", (progress or Silent()).say
-    forwards, forwards_by = _forwards(asked, on_cpu=on_cpu)
+    concurrency, concurrency_by = _concurrency(asked, on_cpu=on_cpu)
     return Settings(
         bands=bands,
         chip_size=chip_size,
@@ -174,16 +174,16 @@ def resolve_settings(
         tta=tta,
         temperature=model.card.temperatures.get(tta, 1.0),
         block_size=asked.block_size or BLOCK_SIZE,
-        forwards=forwards,
+        concurrency=concurrency,
         refine=refine,
-        forwards_by=forwards_by,
+        concurrency_by=concurrency_by,
     )
 
 
-def _forwards(asked: ComputeOptions, *, on_cpu: bool) -> tuple[int, str]:
+def _concurrency(asked: ComputeOptions, *, on_cpu: bool) -> tuple[int, str]:
     """Choose how many inferences are worth having in flight; also give how they were chosen."""
-    if asked.forwards is not None:
-        return asked.forwards, "asked"
+    if asked.concurrency is not None:
+        return asked.concurrency, "asked"
     if not on_cpu:
         return 2, "device"
     if asked.workers is not None or asked.dask is not None:

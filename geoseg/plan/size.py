@@ -86,7 +86,7 @@ def run_size(prepared: Prepared) -> RunSize:
         traces=traces,
         traced=traced_bands(prepared) if traces and settings.refine is None else 0,
         ahead=blocks_ahead(settings.device),
-        strip=prepared.scene.strip_rows * readers_for(settings.device, settings.forwards),
+        strip=prepared.scene.strip_rows * readers_for(settings.device, settings.concurrency),
     )
 
 

@@ -48,9 +48,9 @@ def check_workers(asked: ComputeOptions) -> None:
         raise SettingsError(f"--workers must be at least 1, not {workers}")
     if dask is not None and "://" not in dask:
         raise SettingsError(f"--dask {dask}: write a scheduler's address, as in tcp://host:8786")
-    if asked.forwards is not None and (workers is not None or dask is not None):
+    if asked.concurrency is not None and (workers is not None or dask is not None):
         raise SettingsError(
-            "--forwards is for runs without workers; a worker has one for each of its threads"
+            "--concurrency is for runs without workers; a worker has one for each of its threads"
         )
 
 

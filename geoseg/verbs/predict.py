@@ -71,7 +71,7 @@ def predict(
     max_memory: str | int | None = None,
     workers: int | None = None,
     dask: str | None = None,
-    forwards: int | None = None,
+    concurrency: int | None = None,
     batch_size: int | None = None,
     block_size: int | None = None,
     dry_run: bool = False,
@@ -131,13 +131,13 @@ def predict(
         precision: ``auto`` (bf16 where the device has it), ``fp32``, ``bf16``, ``fp16`` or ``int8`` (a
             quantized network with OpenVINO).
         max_memory: Resident memory that the process, or each worker, may take: ``"4GB"``, ``"2GiB"`` or
-            bytes; default half of what is free. Never changes the answer, only blocks and how many forwards
-            run at once.
+            bytes; default half of what is free. Never changes the answer, only blocks and how many
+            inferences run at once.
         workers: Compute in this many processes of this machine, each with one thread, instead of this one. A
             script that asks for them must keep its own work under ``if __name__ == "__main__":``.
         dask: Compute on the workers of an existing Dask cluster, given its scheduler's address, as in
             ``tcp://host:8786``; see docs/cluster.md.
-        forwards: Forwards in flight at once; default one for each processor. Never
+        concurrency: Inferences in flight at once; default one for each processor. Never
             changes the answer.
         batch_size: Chips a forward; default 1 on a CPU.
         block_size: Side of a block in pixels. Never changes the answer, only memory.
@@ -176,7 +176,7 @@ def predict(
             device=device,
             precision=precision,
             tta=tta,
-            forwards=forwards,
+            concurrency=concurrency,
             workers=workers,
             dask=dask,
         ),

@@ -6,7 +6,7 @@
 It prints the table of docs/backends.md. Every figure is of a process of its own, so that the allocator's
 settings and caches of one do not help another; networks are converted, and quantized where the model has no
 int8 network for chips of a size (with random chips: they change what it says, not how long it takes), before
-anything is measured. As many forwards are in flight as there are processors.
+anything is measured. As many inferences are in flight as there are processors.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def measure(name: str, folder: str, variant: str, side: int, count: int) -> Figu
     )
     runner = make_backend(model, settings)
     chip = np.random.default_rng(0).normal(size=(1, len(model.bands), side, side)).astype(np.float32)
-    with ThreadPoolExecutor(settings.forwards, initializer=runner.prepare_thread) as pool:
-        list(pool.map(runner.probabilities, [chip] * settings.forwards))
+    with ThreadPoolExecutor(settings.concurrency, initializer=runner.prepare_thread) as pool:
+        list(pool.map(runner.probabilities, [chip] * settings.concurrency))
         wall, cpu = perf_counter(), process_time()
         list(pool.map(runner.probabilities, [chip] * count))
         wall, cpu = perf_counter() - wall, process_time() - cpu

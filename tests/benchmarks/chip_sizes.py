@@ -3,7 +3,7 @@
     python tests/benchmarks/chip_sizes.py [--size 4096] [--sides 512 1024 2048] [--model NAME] [--rounds 1]
 
 The reference is a map made with one chip as large as the scene, in fp32 by OpenVINO: it needs some 9 GB at 4096.
-Speed is that of the forwards alone, two in flight, in megapixels of the scene a second: what larger chips gain
+Speed is that of the inferences alone, two in flight, in megapixels of the scene a second: what larger chips gain
 by computing less overlap is in it. Agreement is the share of pixels with the reference's class.
 """
 

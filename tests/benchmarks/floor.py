@@ -2,9 +2,9 @@
 
     python tests/benchmarks/floor.py [--size 8192] [--rounds 3] [--no-polygons] [--model NAME] [--precision P]
 
-Every round runs, in turns: the forwards alone in torch bf16 (allocator tuned) and in OpenVINO bf16, and in the
+Every round runs, in turns: the inferences alone in torch bf16 (allocator tuned) and in OpenVINO bf16, and in the
 precision asked for where that is another; then the whole command, process start included: class map and
-confidence, and the same with polygons. A floor is what the loop over its chips takes, two forwards in flight
+confidence, and the same with polygons. A floor is what the loop over its chips takes, two inferences in flight
 (or as many as there are cores), after one forward each to warm up.
 """
 
@@ -30,7 +30,7 @@ DIFFERENT = 8  # chips of the scene that are at hand; the others repeat them
 
 
 def alone(scene: str, model: str, backend: str, precision: str, chip: int, count: int) -> Taken:
-    """The forwards alone, in this process."""
+    """The inferences alone, in this process."""
     from geoseg.inference.backends.make import make_backend
     from geoseg.models import open_model
     from geoseg.plan.settings import ComputeOptions, resolve_settings
@@ -43,8 +43,8 @@ def alone(scene: str, model: str, backend: str, precision: str, chip: int, count
     settings = resolve_settings(opened, tuple(range(1, len(opened.bands) + 1)), asked)
     runner = make_backend(opened, settings)
     chips = some_chips(scene, opened, chip)
-    with ThreadPoolExecutor(settings.forwards, initializer=runner.prepare_thread) as pool:
-        list(pool.map(runner.probabilities, chips[:1] * settings.forwards))
+    with ThreadPoolExecutor(settings.concurrency, initializer=runner.prepare_thread) as pool:
+        list(pool.map(runner.probabilities, chips[:1] * settings.concurrency))
         wall, cpu = perf_counter(), process_time()
         for future in [pool.submit(_forward, runner, chips[i % len(chips)]) for i in range(count)]:
             future.result()

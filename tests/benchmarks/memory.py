@@ -46,7 +46,7 @@ def main() -> None:
                 f"{limit} | {memory / 1e6:.0f} | {taken.peak / 1e6:.0f} | "
                 f"{taken.peak / plan['memory_limit_bytes']:.2f} | {memory / taken.peak:.2f} | "
                 f"{plan['seconds']:.0f} | {taken.wall:.0f} | {plan['backend']} {plan['precision']}, chips of "
-                f"{plan['chip_size']}, blocks of {plan['block_size']}, {plan['forwards']} at once"
+                f"{plan['chip_size']}, blocks of {plan['block_size']}, {plan['concurrency']} at once"
                 f"{', margins on disk' if plan['margins_on_disk'] else ''}",
                 flush=True,
             )

@@ -108,7 +108,7 @@ def test_forwards_is_an_old_name_of_concurrency(asked, capsys):
     for words in (["--concurrency", "3"], ["--forwards", "3"], ["--forwards=3"]):
         asked.clear()
         run(["predict", "a.tif", *words])
-        assert asked["forwards"] == 3
+        assert asked["concurrency"] == 3
     assert run(["predict", "--help"]) == 0
     shown = capsys.readouterr().out
     assert "--concurrency" in shown

@@ -48,15 +48,15 @@ def test_only_unfinished_blocks_reach_the_network(whole, tiny_model, tmp_path, c
     cut_short(scene, tiny_model, tmp_path, cut, monkeypatch, 5)
     from geoseg.inference.sums import HostSums
 
-    forwards, forward = [], HostSums.infer
+    concurrency, forward = [], HostSums.infer
 
     def count(self, pixels, chips):
-        forwards.extend(chips)
+        concurrency.extend(chips)
         return forward(self, pixels, chips)
 
     monkeypatch.setattr(HostSums, "infer", count)
     report = predict(scene, tiny_model, tmp_path, resume=True).report
-    assert len(forwards) == report["chips"] - report["chips_resumed"] < reference.report["chips"] / 2
+    assert len(concurrency) == report["chips"] - report["chips_resumed"] < reference.report["chips"] / 2
 
 
 def test_a_run_cut_short_twice(whole, tiny_model, tmp_path, cut, monkeypatch):

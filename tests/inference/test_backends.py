@@ -52,7 +52,7 @@ class HowToRun:
     chip_size: int
     batch_size: int
     precision: str
-    forwards: int
+    concurrency: int
     temperature: float = 1.0
     device: str = "cpu"
     tta: str = "none"
@@ -101,9 +101,9 @@ def converted(network):
 def make(network, converted):
     """Backend by name."""
 
-    def make(name, *, side=48, batch=1, precision="fp32", forwards=2, **more):
+    def make(name, *, side=48, batch=1, precision="fp32", concurrency=2, **more):
         kind = KINDS[name]
-        settings = HowToRun(name, side, batch, precision, forwards, **more)
+        settings = HowToRun(name, side, batch, precision, concurrency, **more)
         return kind.make(converted(side, batch) if kind.formats else network, settings)
 
     return make
@@ -149,7 +149,7 @@ def test_users_read_of_it(name):
 def test_it_says_what_it_is(make, name):
     backend = make(name, batch=2)
     assert (backend.name, backend.device, backend.precision, backend.batch_size) == (name, "cpu", "fp32", 2)
-    assert backend.forwards >= 1
+    assert backend.concurrency >= 1
 
 
 @pytest.mark.parametrize(("name", "precision"), PRECISIONS)
@@ -189,10 +189,10 @@ def test_the_temperature_divides_the_logits(make, name):
 @pytest.mark.parametrize(("name", "precision"), PRECISIONS)
 def test_threads_streams_and_repeats_give_the_same_bits(make, name, precision):
     batches = [chips(side=96, seed=seed) for seed in range(3)]
-    alone = in_threads(make(name, side=96, precision=precision, forwards=1), batches, 1)
-    for forwards in (1, 2, 4):
-        backend = make(name, side=96, precision=precision, forwards=forwards)
-        together = in_threads(backend, batches * 4, forwards + 1)
+    alone = in_threads(make(name, side=96, precision=precision, concurrency=1), batches, 1)
+    for concurrency in (1, 2, 4):
+        backend = make(name, side=96, precision=precision, concurrency=concurrency)
+        together = in_threads(backend, batches * 4, concurrency + 1)
         assert all(np.array_equal(one, alone[i % 3]) for i, one in enumerate(together))
 
 
@@ -265,7 +265,9 @@ def test_a_trained_network_shows_the_classes_that_torch_shows(trained, name, pre
 def test_a_trained_network_gives_the_same_bits_from_every_number_of_streams(trained, precision):
     _, network, samples = trained
     alone, together = (
-        in_threads(OpenVinoBackend(network, precision=precision, forwards=n), [c for c, _, _ in samples], n)
+        in_threads(
+            OpenVinoBackend(network, precision=precision, concurrency=n), [c for c, _, _ in samples], n
+        )
         for n in (1, 2)
     )
     assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
@@ -311,7 +313,7 @@ def test_openvino_has_seen_an_array_before_threads_show_it_theirs(make, monkeypa
 
 def test_openvino_has_a_stream_for_every_processor(make):
     """Also where two of them share a core: of its own accord it would leave every second one out."""
-    streams = make("openvino", forwards=cores())._compiled.get_property("NUM_STREAMS")
+    streams = make("openvino", concurrency=cores())._compiled.get_property("NUM_STREAMS")
     assert int(str(streams)) == cores()
 
 

@@ -33,8 +33,10 @@ class Source:
         return self.scene.read(window)
 
 
-def computer(backend, forwards=None, before=lambda _window: None, strip_rows=8):
-    return BlockComputer(Ingredients(Source(before), backend, GRID, UNIT, 2, strip_rows=strip_rows), forwards)
+def computer(backend, concurrency=None, before=lambda _window: None, strip_rows=8):
+    return BlockComputer(
+        Ingredients(Source(before), backend, GRID, UNIT, 2, strip_rows=strip_rows), concurrency
+    )
 
 
 def blocks(size=16):
@@ -92,13 +94,13 @@ def test_pixels_of_two_blocks_are_there_when_one_is_handed_out(monkeypatch):
             end = time.monotonic() + 5  # a thread lets go of what it ran a moment after it is done
             while there() > 2 and time.monotonic() < end:
                 time.sleep(0.001)
-            assert there() <= 2, "that whose forwards run, and that which is read"
+            assert there() <= 2, "that whose inferences run, and that which is read"
 
 
 @pytest.mark.parametrize(
-    ("forwards", "device", "readers"), [(1, "cpu", 2), (7, "cpu", 2), (8, "cpu", 4), (1, "cuda:0", 4)]
+    ("concurrency", "device", "readers"), [(1, "cpu", 2), (7, "cpu", 2), (8, "cpu", 4), (1, "cuda:0", 4)]
 )
-def test_so_many_strips_are_read_at_once(forwards, device, readers):
+def test_so_many_strips_are_read_at_once(concurrency, device, readers):
     lock, together, reading, most = threading.Lock(), threading.Barrier(readers), 0, 0
 
     def count(window):
@@ -111,7 +113,7 @@ def test_so_many_strips_are_read_at_once(forwards, device, readers):
         with lock:
             reading -= 1
 
-    with computer(FakeBackend(identity, device=device), forwards, before=count) as made:
+    with computer(FakeBackend(identity, device=device), concurrency, before=count) as made:
         assert len(list(made.run(blocks(1000)))) == 1
     assert most == readers
 
@@ -152,7 +154,7 @@ def test_what_has_not_begun_when_it_ends_never_will():
     def every():
         for number, block in enumerate(blocks(48)):
             if number == 2:
-                submitted.set()  # all forwards of the first block
+                submitted.set()  # all inferences of the first block
             yield block
 
     def run():
@@ -267,7 +269,7 @@ def test_what_it_was_raised_from_counts():
 class TightBackend:
     """Gives the first band back, as long as there is room."""
 
-    name, device, precision, batch_size, forwards = "test", "cpu", "fp32", 1, 4
+    name, device, precision, batch_size, concurrency = "test", "cpu", "fp32", 1, 4
 
     def __init__(self, room):
         self.room = Room(room)

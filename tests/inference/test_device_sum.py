@@ -67,14 +67,14 @@ def stitched(backend, scene, grid, block_size, *, with_sums=True):
     overlap=st.integers(0, 8),
     block=st.sampled_from([8, 30, 100]),
     batch=st.integers(1, 4),
-    forwards=st.integers(1, 3),
+    concurrency=st.integers(1, 3),
     holes=st.sampled_from([0.0, 0.9]),
 )
-def test_same_bits_as_on_the_host(shape, chip, overlap, block, batch, forwards, holes):
+def test_same_bits_as_on_the_host(shape, chip, overlap, block, batch, concurrency, holes):
     grid = Grid(shape, chip, min(overlap, chip // 2))
     scene = make_scene(shape, holes=holes)
-    host = stitched(FakeBackend(neighbourhood, batch, forwards), scene, grid, block)
-    device = stitched(OnDevice(neighbourhood, batch, forwards), scene, grid, block)
+    host = stitched(FakeBackend(neighbourhood, batch, concurrency), scene, grid, block)
+    device = stitched(OnDevice(neighbourhood, batch, concurrency), scene, grid, block)
     for one, other in zip(host, device, strict=True):
         np.testing.assert_array_equal(one, other)
 

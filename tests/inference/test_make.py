@@ -11,7 +11,7 @@ import pytest
 from geoseg.errors import ModelError
 from geoseg.inference.backends.make import PendingBackend
 
-FACTS = {"name": "test", "device": "cpu", "precision": "bf16", "batch_size": 3, "forwards": 4}
+FACTS = {"name": "test", "device": "cpu", "precision": "bf16", "batch_size": 3, "concurrency": 4}
 CHIPS = np.arange(12, dtype=np.float32).reshape(3, 1, 2, 2)
 
 

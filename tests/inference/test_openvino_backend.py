@@ -26,11 +26,11 @@ def converted():
     return ConvertedNetwork(ONNX, "fp32", SHAPE, {ONNX_FILE: to_onnx(Network().eval(), SHAPE)})
 
 
-@pytest.mark.parametrize("forwards", sorted({1, cores()}))
-def test_every_forward_has_one_thread_that_no_core_holds(converted, forwards):
-    compiled = OpenVinoBackend(converted, forwards=forwards)._compiled
-    assert int(str(compiled.get_property("INFERENCE_NUM_THREADS"))) == forwards
-    assert int(str(compiled.get_property("NUM_STREAMS"))) == forwards
+@pytest.mark.parametrize("concurrency", sorted({1, cores()}))
+def test_every_forward_has_one_thread_that_no_core_holds(converted, concurrency):
+    compiled = OpenVinoBackend(converted, concurrency=concurrency)._compiled
+    assert int(str(compiled.get_property("INFERENCE_NUM_THREADS"))) == concurrency
+    assert int(str(compiled.get_property("NUM_STREAMS"))) == concurrency
     assert compiled.get_property("ENABLE_CPU_PINNING") is False
 
 

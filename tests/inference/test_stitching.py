@@ -40,7 +40,7 @@ class FakeBackend:
 
     function: object
     batch_size: int = 1
-    forwards: int = 1
+    concurrency: int = 1
     name: str = "fake"
     device: str = "cpu"
     precision: str = "fp32"
@@ -81,7 +81,17 @@ def make_scene(shape, bands=2, seed=0, holes=0.0):
 
 
 def stitch(
-    scene, function, *, chip=16, overlap=4, block=40, classes=2, forwards=1, batch=1, window=None, area=None
+    scene,
+    function,
+    *,
+    chip=16,
+    overlap=4,
+    block=40,
+    classes=2,
+    concurrency=1,
+    batch=1,
+    window=None,
+    area=None,
 ):
     grid = Grid(scene.valid.shape, chip, overlap)
     bands = scene.values.shape[0]
@@ -90,7 +100,7 @@ def stitch(
     stitcher = Stitcher(Ingredients(scene, backend, grid, unit, classes, area))
     sums = np.zeros((classes, *grid.shape), np.int64)
     valid = np.zeros(grid.shape, bool)
-    for part in stitcher.run(grid.blocks(block, window), forwards):
+    for part in stitcher.run(grid.blocks(block, window), concurrency):
         decision = part.decide(part.block.core, with_sums=True)
         assert not (decision is None and part.valid.any())
         if decision is not None:
@@ -158,10 +168,10 @@ def test_a_constant_network_gives_exactly_one_value(constant):
     st.integers(1, 4),
     st.integers(0, 9),
 )
-def test_the_answer_does_not_depend_on_blocks_threads_or_batches(rows, cols, block, forwards, batch, seed):
+def test_the_answer_does_not_depend_on_blocks_threads_or_batches(rows, cols, block, concurrency, batch, seed):
     scene = make_scene((rows, cols), seed=seed, holes=0.2)
     whole = stitch(scene, neighbourhood, classes=3, block=10_000)
-    cut = stitch(scene, neighbourhood, classes=3, block=block, forwards=forwards, batch=batch)
+    cut = stitch(scene, neighbourhood, classes=3, block=block, concurrency=concurrency, batch=batch)
     assert np.array_equal(whole[1], cut[1])
     assert np.array_equal(whole[0][:, whole[1]], cut[0][:, whole[1]])
 
@@ -248,4 +258,4 @@ def test_an_error_in_a_forward_reaches_the_caller():
         raise RuntimeError("device lost")
 
     with pytest.raises(RuntimeError, match="device lost"):
-        stitch(make_scene((50, 50)), fail, forwards=2)
+        stitch(make_scene((50, 50)), fail, concurrency=2)

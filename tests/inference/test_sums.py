@@ -1,4 +1,4 @@
-"""Sums of a block on the host: forwards in several threads add to the same pixels, and nothing is lost."""
+"""Sums of a block on the host: inferences in several threads add to the same pixels, and nothing is lost."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def usual(**changes):
         tta="none",
         temperature=1.0,
         block_size=128,
-        forwards=2,
+        concurrency=2,
     )
     return replace(settings, **changes)
 

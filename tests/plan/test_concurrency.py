@@ -26,26 +26,28 @@ def run(scene, model, folder, **more):
 
 
 def chosen(report):
-    return report["settings"]["forwards"], report["settings"]["forwards_by"]
+    return report["settings"]["concurrency"], report["settings"]["concurrency_by"]
 
 
 def test_the_report_says_how_the_number_was_chosen_and_the_map_is_the_same(scene, tiny_model, tmp_path):
     every, reference = run(scene, tiny_model, tmp_path / "a", report=tmp_path / "r.json")
     assert chosen(every) == chosen(json.loads((tmp_path / "r.json").read_text())) == (4, "cores")
-    asked, bytes_ = run(scene, tiny_model, tmp_path / "b", forwards=2)
+    asked, bytes_ = run(scene, tiny_model, tmp_path / "b", concurrency=2)
     assert chosen(asked) == (2, "asked")
-    assert asked["plan"]["forwards"] == 2
+    assert asked["plan"]["concurrency"] == 2
     assert asked["plan"]["memory_bytes"] < every["plan"]["memory_bytes"]
     assert bytes_ == reference
 
 
 def test_memory_may_allow_fewer(scene, tiny_model, tmp_path, monkeypatch):
     choose = plans.choose_blocks
-    monkeypatch.setattr(plans, "choose_blocks", lambda *args, **more: choose(*args, **more | {"forwards": 3}))
+    monkeypatch.setattr(
+        plans, "choose_blocks", lambda *args, **more: choose(*args, **more | {"concurrency": 3})
+    )
     report, _ = run(scene, tiny_model, tmp_path / "a")
     assert chosen(report) == (3, "memory")
 
 
 def test_workers_have_one_each(scene, tiny_model, tmp_path):
     options = OPTIONS | {"model": tiny_model, "workers": 2, "dry_run": True}
-    assert geoseg.predict(scene, tmp_path / "m.tif", **options).plan.settings.forwards == 1
+    assert geoseg.predict(scene, tmp_path / "m.tif", **options).plan.settings.concurrency == 1

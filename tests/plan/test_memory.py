@@ -37,7 +37,7 @@ def choose(limit, shape=(8192, 8192), chip=512, overlap=64, maps=2, streamed=2, 
         maps=maps,
         streamed=streamed,
     )
-    options = {"block_size": None, "forwards": 2, "cache": CACHE} | given
+    options = {"block_size": None, "concurrency": 2, "cache": CACHE} | given
     return choose_blocks(grid, window, run, cost, int(limit), **options)
 
 
@@ -56,32 +56,32 @@ def least(**given):
     st.floats(3e8, 2e10),
     st.integers(1, 8),
 )
-def test_what_is_chosen_stays_within_the_limit(rows, cols, chips, limit, forwards):
+def test_what_is_chosen_stays_within_the_limit(rows, cols, chips, limit, concurrency):
     chip, overlap = chips
     try:
-        found = choose(limit, (rows, cols), chip, overlap, forwards=forwards)
+        found = choose(limit, (rows, cols), chip, overlap, concurrency=concurrency)
     except SettingsError as error:
         needed = parse_memory(re.search(r"give at least ([\d.]+GB)", str(error))[1])
         assert needed > limit
-        found = choose(needed, (rows, cols), chip, overlap, forwards=forwards)
-        assert found.forwards == 1
+        found = choose(needed, (rows, cols), chip, overlap, concurrency=concurrency)
+        assert found.concurrency == 1
         limit = needed
     assert found.estimate.total <= limit
-    assert 1 <= found.forwards <= forwards
+    assert 1 <= found.concurrency <= concurrency
     assert found.block_size >= chip - overlap
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.floats(3e8, 6e9), st.floats(1, 4), st.integers(1, 8))
-def test_more_memory_never_gives_less(limit, more, forwards):
-    assume(limit > least(forwards=forwards))
-    little, much = (choose(bytes_, forwards=forwards) for bytes_ in (limit, limit * more))
-    assert (much.forwards, much.block_size) >= (little.forwards, little.block_size)
+def test_more_memory_never_gives_less(limit, more, concurrency):
+    assume(limit > least(concurrency=concurrency))
+    little, much = (choose(bytes_, concurrency=concurrency) for bytes_ in (limit, limit * more))
+    assert (much.concurrency, much.block_size) >= (little.concurrency, little.block_size)
 
 
-def test_blocks_shrink_before_forwards_are_given_up():
-    sizes = [choose(limit, forwards=2) for limit in (6e9, 1e9, 7.5e8, 5.8e8)]
-    assert [found.forwards for found in sizes] == [2, 2, 2, 1]
+def test_blocks_shrink_before_inferences_are_given_up():
+    sizes = [choose(limit, concurrency=2) for limit in (6e9, 1e9, 7.5e8, 5.8e8)]
+    assert [found.concurrency for found in sizes] == [2, 2, 2, 1]
     assert sizes[0].block_size == 4 * 448
     assert sizes[0].block_size > sizes[1].block_size > sizes[2].block_size
 
@@ -97,11 +97,11 @@ def test_a_very_wide_scene_keeps_its_margins_on_disk():
 
 def test_what_the_user_asked_for_stands_or_is_refused_by_name():
     assert choose(4e9, block_size=900).block_size == 900
-    assert choose(4e9, forwards=1, fixed_forwards=True).forwards == 1
+    assert choose(4e9, concurrency=1, fixed_concurrency=True).concurrency == 1
     with pytest.raises(SettingsError, match="leave --block-size 8192 out"):
         choose(1e9, block_size=8192)
     with pytest.raises(SettingsError, match="leave --concurrency 30 out"):
-        choose(1e9, forwards=30, fixed_forwards=True)
+        choose(1e9, concurrency=30, fixed_concurrency=True)
     with pytest.raises(SettingsError, match="or leave --block-size 8192 and --chip-size 512 out"):
         choose(1e9, block_size=8192, asked_chips=True)
 
@@ -116,13 +116,13 @@ def test_every_part_grows_with_what_it_is_for():
     block = grid.blocks(900, window)[0]
     run = usual_size(9000, window.pixels, streamed=1)
 
-    def parts(block=block, cost=COST, blocks=9, forwards=2, cache=CACHE, on_disk=False, **changes):
+    def parts(block=block, cost=COST, blocks=9, concurrency=2, cache=CACHE, on_disk=False, **changes):
         return estimate_memory(
             replace(run, **changes),
             cost,
             block,
             blocks=blocks,
-            forwards=forwards,
+            concurrency=concurrency,
             cache=cache,
             margins_on_disk=on_disk,
         )
@@ -141,8 +141,8 @@ def test_every_part_grows_with_what_it_is_for():
     assert parts(maps=11).maps > 3 * usual.maps
     assert parts(streamed=11).tiles > 5 * usual.tiles
     assert parts(streamed=0).tiles == 0
-    assert parts(forwards=3).forwards == usual.forwards * 3 // 2
-    assert parts(batch=2).forwards > usual.forwards
+    assert parts(concurrency=3).inferences == usual.inferences * 3 // 2
+    assert parts(batch=2).inferences > usual.inferences
     assert parts(cache=10).cache == 10
     assert parts(pixels=10).cache == 120
     assert [parts(blocks=n).sums / usual.sums for n in (1, 2, 3)] == [0.5, 1, 1]
@@ -152,7 +152,7 @@ def test_every_part_grows_with_what_it_is_for():
     assert 80e6 < traced.tracing < parts(traced=10, width=90_000).tracing
     assert parts(traced=10, block=larger).tracing < 2 * traced.tracing, "it is traced in strips"
     assert traced.total > usual.total
-    for changed in (parts(forwards=3), parts(width=18_000), parts(classes=18), parts(maps=11)):
+    for changed in (parts(concurrency=3), parts(width=18_000), parts(classes=18), parts(maps=11)):
         assert changed.total > usual.total
 
 
@@ -161,7 +161,7 @@ def test_small_blocks_at_the_edge_count_as_they_are():
     run = usual_size(4096, 4096**2)
     every = grid.blocks(1792)
     largest = max(every, key=lambda block: block.reach.pixels)
-    options = {"blocks": len(every), "forwards": 2, "cache": CACHE, "margins_on_disk": False}
+    options = {"blocks": len(every), "concurrency": 2, "cache": CACHE, "margins_on_disk": False}
     rough = estimate_memory(run, COST, largest, **options)
     exact = estimate_memory(run, COST, largest, **options, every=every)
     reaches = [block.reach.pixels for block in every]
@@ -184,7 +184,7 @@ def test_every_block_ahead_is_held_and_every_strip_that_is_read():
             COST,
             block,
             blocks=blocks,
-            forwards=2,
+            concurrency=2,
             cache=CACHE,
             margins_on_disk=False,
         )

@@ -85,10 +85,10 @@ def test_memory_stays_within_every_limit_and_is_what_was_planned(big_scene, tmp_
         assert peak <= limit
         assert 0.75 < plan["memory_bytes"] / peak < 1.25
         maps.append([(folder / name).read_bytes() for name in ("c.tif", "k.tif")])
-        forwards, block_size = plan["forwards"], plan["block_size"]
+        concurrency, block_size = plan["concurrency"], plan["block_size"]
     assert maps[0] == maps[1]
     little = json.loads((tmp_path / str(least) / "r.json").read_text())["plan"]
-    assert (little["forwards"], little["block_size"]) < (forwards, block_size)
+    assert (little["concurrency"], little["block_size"]) < (concurrency, block_size)
     assert not (tmp_path / "no.tif").exists()
 
 
@@ -121,11 +121,11 @@ def test_the_plan_says_what_was_chosen_and_writes_nothing(scene, tiny_model, tmp
     assert plan.memory_limit_bytes == 6 * 10**9
     assert plan.to_json()["memory"]["total"] == plan.memory_bytes < 6 * 10**9
     assert plan.computed_per_pixel == pytest.approx(plan.chips * plan.settings.chip_size**2 / (150 * 130))
-    assert f"{plan.settings.forwards} at once" in plan.summary()
+    assert f"{plan.settings.concurrency} at once" in plan.summary()
     assert "of 6.00 GB" in plan.summary()
     one = replace(plan, size=replace(plan.size, chips=1), blocks=1).summary()
     assert re.search(r" 1 chip of \d+ with .* in 1 block of \d+, ", one)
-    assert json.loads(json.dumps(plan.to_json()))["forwards"] == plan.settings.forwards
+    assert json.loads(json.dumps(plan.to_json()))["concurrency"] == plan.settings.concurrency
     assert not list(tmp_path.glob("map*"))
 
 
@@ -260,7 +260,7 @@ def test_workers_are_planned_one_by_one(scene, tiny_model, tmp_path, monkeypatch
         geoseg.predict(scene, tmp_path / "m.tif", **options, **more).plan for more in ({}, {"workers": 4})
     )
     assert one_of_four.memory_limit_bytes == alone.memory_limit_bytes / 4
-    assert one_of_four.settings.forwards == 1
+    assert one_of_four.settings.concurrency == 1
     assert one_of_four.to_json()["memory"]["pixels"] < alone.to_json()["memory"]["pixels"]
     asked = geoseg.predict(scene, tmp_path / "m.tif", **options, workers=4, max_memory="3GB").plan
     assert asked.memory_limit_bytes == 3 * 10**9

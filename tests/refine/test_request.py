@@ -114,7 +114,7 @@ class TestPredict:
                 assert row["mean_confidence"] == pytest.approx(sure[mine].mean() / 100)
         assert refined.report["seconds"]["refine"] > 0
 
-    @pytest.mark.parametrize("options", [{"block_size": 50}, {"forwards": 1}])
+    @pytest.mark.parametrize("options", [{"block_size": 50}, {"concurrency": 1}])
     def test_blocks_and_strips_change_nothing(self, runs, tiny_model, tmp_path, monkeypatch, options):
         _, refined, scene = runs
         monkeypatch.setattr(passes, "STRIP_PIXELS", 1000)

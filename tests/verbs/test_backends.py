@@ -48,9 +48,11 @@ def test_maps_agree_with_torch(reference, backend, tmp_path):
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino", "onnx"])
-def test_blocks_and_forwards_in_flight_change_no_byte(tiny_model, scene, backend, tmp_path):
+def test_blocks_and_inferences_in_flight_change_no_byte(tiny_model, scene, backend, tmp_path):
     files = []
-    for number, more in enumerate(({}, {"block_size": 40, "forwards": 3}, {"block_size": 97, "forwards": 1})):
+    for number, more in enumerate(
+        ({}, {"block_size": 40, "concurrency": 3}, {"block_size": 97, "concurrency": 1})
+    ):
         path, sure = tmp_path / f"{number}.tif", tmp_path / f"{number}_sure.tif"
         geoseg.predict(
             scene, path, model=tiny_model, force=True, confidence=sure, backend=backend, tta="flips", **more
@@ -68,28 +70,30 @@ def test_the_backend_is_made_as_the_settings_say(tiny_model, backend, precision)
         pytest.skip("no bf16 on this processor")
     model = open_model(tiny_model)
     asked = ComputeOptions(
-        chip_size=32, batch_size=2, device="cpu", forwards=3, backend=backend, precision=precision
+        chip_size=32, batch_size=2, device="cpu", concurrency=3, backend=backend, precision=precision
     )
     settings = resolve_settings(model, (1, 2), asked)
     made = make_backend(model, settings)
     assert (made.name, made.precision, made.batch_size, made.device) == (backend, precision, 2, "cpu")
     assert made.temperature == settings.temperature
     assert made.probabilities(np.zeros((2, 2, 32, 32), np.float32)).shape == (2, 3, 32, 32)
-    assert backend == "torch" or made.forwards == 3
+    assert backend == "torch" or made.concurrency == 3
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
 @pytest.mark.parametrize("tta", ["none", "flips"])
 def test_a_backend_that_is_made_in_the_background_is_the_same(tiny_model, backend, tta):
     model = open_model(tiny_model)
-    asked = ComputeOptions(chip_size=32, device="cpu", forwards=3, backend=backend, precision="fp32", tta=tta)
+    asked = ComputeOptions(
+        chip_size=32, device="cpu", concurrency=3, backend=backend, precision="fp32", tta=tta
+    )
     settings = resolve_settings(model, (1, 2), asked)
     made, begun = make_backend(model, settings), begin_backend(model, settings)
     chips = np.random.default_rng(0).normal(size=(1, 2, 32, 32)).astype(np.float32)
     assert (begun.probabilities(chips) == made.probabilities(chips)).all()
     for fact in ("name", "device", "precision", "batch_size"):
         assert getattr(begun, fact) == getattr(made, fact)
-    assert begun.forwards == 3
+    assert begun.concurrency == 3
 
 
 def test_a_batch_of_several_chips(tiny_model, scene, tmp_path):

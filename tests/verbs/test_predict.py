@@ -26,7 +26,7 @@ def assert_same_answer(one, other):
 
 class TestOneAnswer:
     @pytest.mark.parametrize(
-        "options", [{"block_size": 1}, {"block_size": 100}, {"forwards": 1}, {"forwards": 3}]
+        "options", [{"block_size": 1}, {"block_size": 100}, {"concurrency": 1}, {"concurrency": 3}]
     )
     def test_blocks_and_threads_change_nothing(self, scene, tiny_model, tmp_path, options):
         reference = run(scene, tiny_model, tmp_path / "a")
@@ -47,7 +47,9 @@ class TestOneAnswer:
     def test_test_time_augmentation_is_one_answer_too(self, scene, tiny_model, tmp_path):
         plain = run(scene, tiny_model, tmp_path / "a")
         whole = run(scene, tiny_model, tmp_path / "b", tta="d4")
-        assert_same_answer(whole, run(scene, tiny_model, tmp_path / "c", tta="d4", block_size=50, forwards=3))
+        assert_same_answer(
+            whole, run(scene, tiny_model, tmp_path / "c", tta="d4", block_size=50, concurrency=3)
+        )
         assert not np.array_equal(pixels(plain.outputs["confidence"]), pixels(whole.outputs["confidence"]))
         assert whole.report["settings"]["tta"] == "d4"
 
@@ -236,6 +238,7 @@ def test_the_real_scene_gives_one_answer(real_data, tmp_path):
             part.descriptions, part.scales = source.descriptions, source.scales
     reference = run(tmp_path / "scene.tif", None, tmp_path / "a", force=False)
     assert_same_answer(
-        reference, run(tmp_path / "scene.tif", None, tmp_path / "b", block_size=500, forwards=1, force=False)
+        reference,
+        run(tmp_path / "scene.tif", None, tmp_path / "b", block_size=500, concurrency=1, force=False),
     )
     assert 0 < reference.report["pixels_valid"] < 1100 * 900

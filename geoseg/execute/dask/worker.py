@@ -134,7 +134,7 @@ class BlockWorker:
         # GDAL would keep up to a twentieth of the machine's memory in blocks that are never read again.
         os.environ.setdefault("GDAL_CACHEMAX", "256")
         spec = read_spec(address)
-        self.spec = replace(spec, settings=replace(spec.settings, forwards=threads))
+        self.spec = replace(spec, settings=replace(spec.settings, concurrency=threads))
         self.graph = BlockGraph(spec.blocks)
         self.store = BlockStore(Path(address.folder))
         self._lock = Lock()
@@ -146,7 +146,7 @@ class BlockWorker:
         with self._lock:
             if self._computer is None:
                 ingredients = self.spec.ingredients(make_backend)
-                self._computer = BlockComputer(ingredients, self.spec.settings.forwards)
+                self._computer = BlockComputer(ingredients, self.spec.settings.concurrency)
             return self._computer
 
     def close(self) -> None:

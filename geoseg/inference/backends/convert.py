@@ -122,7 +122,7 @@ class OneInference:
     backend: str = ""
     device: str = "cpu"
     precision: str = "fp32"
-    forwards: int = 1
+    concurrency: int = 1
     tta: str = "none"
     temperature: float = 1.0
 

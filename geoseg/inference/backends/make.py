@@ -45,7 +45,7 @@ def begin_backend(model: Model, settings: BackendSettings) -> Backend:
         device=settings.device,
         precision=settings.precision,
         batch_size=settings.batch_size,
-        forwards=settings.forwards,
+        concurrency=settings.concurrency,
     )
 
 
@@ -62,7 +62,7 @@ class PendingBackend:
         device: See ``name``; a CPU.
         precision: See ``name``.
         batch_size: See ``name``.
-        forwards: See ``name``.
+        concurrency: See ``name``.
     """
 
     make: Callable[[], Backend]
@@ -70,7 +70,7 @@ class PendingBackend:
     device: str
     precision: str
     batch_size: int
-    forwards: int
+    concurrency: int
     _made: Future[Backend] = field(init=False, repr=False)
     _local: threading.local = field(init=False, repr=False, default_factory=threading.local)
 

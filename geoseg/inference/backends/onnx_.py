@@ -28,7 +28,7 @@ class OnnxBackend:
 
     Attributes:
         network: Chips to probabilities, for chips of one shape, as ONNX.
-        forwards: Inferences worth having in flight; default one a core.
+        concurrency: Inferences worth having in flight; default one a core.
         temperature: Divides the logits before the softmax.
 
     Raises:
@@ -36,7 +36,7 @@ class OnnxBackend:
     """
 
     network: ConvertedNetwork
-    forwards: int = field(default_factory=cores)
+    concurrency: int = field(default_factory=cores)
     temperature: float = 1.0
     precision: str = "fp32"
     device: str = "cpu"
@@ -86,7 +86,7 @@ class OnnxBackend:
 
 
 def _make(network: ConvertedNetwork, settings: BackendSettings) -> OnnxBackend:
-    return OnnxBackend(network, forwards=settings.forwards, temperature=settings.temperature)
+    return OnnxBackend(network, concurrency=settings.concurrency, temperature=settings.temperature)
 
 
 def _providers(onnxruntime: Any) -> dict[str, Any]:

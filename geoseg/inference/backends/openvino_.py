@@ -31,7 +31,7 @@ class OpenVinoBackend:
     Attributes:
         network: Chips to probabilities, for chips of one shape.
         precision: ``"fp32"``, ``"bf16"`` or, of a quantized network, ``"int8"``.
-        forwards: Inferences in flight that it makes room for; default one a core.
+        concurrency: Inferences in flight that it makes room for; default one a core.
         temperature: Divides the logits before the softmax.
 
     Raises:
@@ -41,7 +41,7 @@ class OpenVinoBackend:
 
     network: ConvertedNetwork
     precision: str = "fp32"
-    forwards: int = field(default_factory=cores)
+    concurrency: int = field(default_factory=cores)
     temperature: float = 1.0
     device: str = "cpu"
     name: str = "openvino"
@@ -90,8 +90,8 @@ class OpenVinoBackend:
             )
         options = {
             "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
-            "INFERENCE_NUM_THREADS": self.forwards,
-            "NUM_STREAMS": self.forwards,
+            "INFERENCE_NUM_THREADS": self.concurrency,
+            "NUM_STREAMS": self.concurrency,
             # Otherwise it limits streams to one per core, also where a core runs two threads.
             "ENABLE_HYPER_THREADING": True,
             # Streams bound to cores would crowd together when several runs share a machine.
@@ -108,7 +108,7 @@ def _make(network: ConvertedNetwork, settings: BackendSettings) -> OpenVinoBacke
     return OpenVinoBackend(
         network,
         precision=settings.precision,
-        forwards=settings.forwards,
+        concurrency=settings.concurrency,
         temperature=settings.temperature,
     )
 

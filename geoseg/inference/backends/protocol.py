@@ -32,7 +32,7 @@ class Backend(Protocol):
         """Chips in every batch."""
 
     @property
-    def forwards(self) -> int:
+    def concurrency(self) -> int:
         """How many inferences are worth having in flight at once."""
 
     def prepare_thread(self) -> None:
@@ -73,7 +73,7 @@ class BackendSettings(Protocol):
         """Chips in the network at once, in every inference."""
 
     @property
-    def forwards(self) -> int:
+    def concurrency(self) -> int:
         """Inferences in flight at once."""
 
     @property

@@ -55,7 +55,7 @@ class TorchBackend:
         self.network.eval().to(device=self.device, memory_format=torch.channels_last)
 
     @property
-    def forwards(self) -> int:
+    def concurrency(self) -> int:
         """One inference for each core of a CPU; two on an accelerator, so that copies overlap computing."""
         return cores() if self.device == "cpu" else 2
 

@@ -65,9 +65,9 @@ class SymmetricBackend:
         return self.inner.batch_size
 
     @property
-    def forwards(self) -> int:
+    def concurrency(self) -> int:
         """That of the inner backend."""
-        return self.inner.forwards
+        return self.inner.concurrency
 
     def prepare_thread(self) -> None:
         """Prepare a thread for the inner backend."""

@@ -134,7 +134,7 @@ class LogitSampler:
         kept: list[NDArray[np.uint8]] = []
         logits: list[ChipLogits] = []
         start = 0
-        workers = ThreadPoolExecutor(backend.forwards, initializer=backend.prepare_thread)
+        workers = ThreadPoolExecutor(backend.concurrency, initializer=backend.prepare_thread)
         with workers:
             for tile, truth in zip(tiles, labels, strict=True):
                 if drawn_share < 1:

@@ -229,7 +229,7 @@ class TestRefusals:
             ({"workers": 2, "dask": "tcp://here:1"}, "give one of the two"),
             ({"workers": 0}, "--workers must be at least 1"),
             ({"dask": "here"}, r"--dask here.*tcp://"),
-            ({"workers": 2, "forwards": 3}, "--forwards"),
+            ({"workers": 2, "concurrency": 3}, "--concurrency"),
         ],
     )
     def test_flags(self, whole, tiny_model, tmp_path, options, words):

@@ -117,7 +117,7 @@ def test_a_sample_is_bounded(held_out, monkeypatch):
     assert np.bincount(few.labels, minlength=3).min() > 50
 
 
-def test_few_forwards_see_whole_tiles_spread_over_all_ground(held_out, monkeypatch):
+def test_few_inferences_see_whole_tiles_spread_over_all_ground(held_out, monkeypatch):
     monkeypatch.setattr(logits_module, "TILE", 40)
     monkeypatch.setattr(logits_module, "MOST_INFERENCES", 12)
     seen = []
