@@ -161,14 +161,14 @@ def resolve_settings(
     on_cpu = device == "cpu"
     batch_size = asked.batch_size or (1 if on_cpu else GPU_BATCH_SIZE)
     chips = ChipShape(batch_size, len(model.bands), chip_size)
-    chosen, say = asked.backend == "auto", (progress or Silent()).say
+    chosen = asked.backend == "auto"
     concurrency, concurrency_by = _concurrency(asked, on_cpu=on_cpu)
     return Settings(
         bands=bands,
         chip_size=chip_size,
         overlap=overlap,
         batch_size=batch_size,
-        backend=convert_or_torch(model, resolved, precision, chips, say, chosen=chosen),
+        backend=convert_or_torch(model, resolved, precision, chips, progress or Silent(), chosen=chosen),
         device=device,
         precision=precision,
         tta=tta,

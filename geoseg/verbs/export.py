@@ -59,7 +59,7 @@ def export_model(
     alone = replace(opened, listed=(), loaded={})  # what the package holds already is made again
     if alone.config is None:
         _ = alone.network  # says that there is none, and what to do
-    network = exported_network(alone, backend, shape, (progress or Silent()).say)
+    network = exported_network(alone, backend, shape, progress or Silent())
     if to == OPENVINO:
         network = to_ir(read_network(network), shape, "fp32")
         check_conversion(alone, backend, network)

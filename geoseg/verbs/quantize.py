@@ -118,7 +118,7 @@ def quantize_model(
     opened = open_model(model)
     pictures = [_open(path, opened, reading, force=force) for path in scenes]
     shape = ChipShape(1, len(opened.bands), opened.chip_size)
-    network = converted_network(opened, "openvino", "fp32", shape, progress.say)
+    network = converted_network(opened, "openvino", "fp32", shape, progress)
     normalisation = Normalisation(opened.card.means, opened.card.stds)
     drawn = draw_chips(pictures, normalisation, shape.side, chips or enough_chips(shape.side), seed)
     progress.say(f"quantizing with {len(drawn)} chips of {len(scenes)} scenes")

@@ -68,11 +68,12 @@ def prepare(name: str, folder: str, side: int) -> None:
     from geoseg.inference.backends.convert import converted_network
     from geoseg.models.conversion import ChipShape
     from geoseg.models.quantize import quantize_network
+    from geoseg.progress import Silent
 
     for backend in ("openvino", "onnx"):
         model = opened(name, folder)  # anew: each runtime has a converted network of its own
         shape = ChipShape(1, len(model.bands), side)
-        network = converted_network(model, backend, "fp32", shape, say)
+        network = converted_network(model, backend, "fp32", shape, Silent())
         if backend == "openvino" and model.converted("openvino", "int8", shape) is None:
             random = np.random.default_rng(0)
             chips = [random.normal(size=shape.dimensions).astype(np.float32) for _ in range(QUANTIZED_WITH)]

@@ -27,6 +27,7 @@ from geoseg.inference.reading import Normalisation
 from geoseg.models import load_model
 from geoseg.models.conversion import ChipShape, ConvertedNetwork, to_onnx
 from geoseg.models.sources import ONNX, ONNX_FILE, OPENVINO
+from geoseg.progress import Silent
 from geoseg.scene import open_scene
 from geoseg.system.cpu import cores
 from tests.conftest import SAMPLES
@@ -241,7 +242,7 @@ def trained():
         chip[0, :, : valid.shape[0], : valid.shape[1]] = normalise.apply(values, valid)
         batches.append((chip, valid))
     reference = KINDS["torch"].make(model.network, HowToRun("torch", shape.side, 1, "fp32", 1))
-    network = converted_network(model, "onnx", "fp32", shape, print)
+    network = converted_network(model, "onnx", "fp32", shape, Silent())
     return model, network, [(chip, valid, shown(reference, chip, valid)) for chip, valid in batches]
 
 

@@ -11,6 +11,7 @@ from geoseg.inference.backends import choose, device
 from geoseg.inference.backends.choose import convert_or_torch, resolve_backend
 from geoseg.models import open_model
 from geoseg.models.conversion import ChipShape
+from tests.saying import Saying
 
 
 @pytest.fixture
@@ -105,9 +106,9 @@ def refuse(*_arguments):
 
 def test_torch_runs_what_cannot_be_converted_only_where_the_rule_chose(tiny_model, monkeypatch):
     monkeypatch.setattr(choose, "converted_network", refuse)
-    model, said = open_model(tiny_model), []
-    arguments = (model, "openvino", "fp32", ChipShape(1, 2, 64), said.append)
+    model, said = open_model(tiny_model), Saying()
+    arguments = (model, "openvino", "fp32", ChipShape(1, 2, 64), said)
     assert convert_or_torch(*arguments, chosen=True) == "torch"
-    assert said == ["warning: it cannot be converted; torch runs it"]
+    assert said.lines == ["warning: it cannot be converted; torch runs it"]
     with pytest.raises(ModelError, match="cannot be converted"):
         convert_or_torch(*arguments, chosen=False)

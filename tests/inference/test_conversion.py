@@ -21,6 +21,7 @@ from geoseg.models.conversion import ChipShape, ConvertedNetwork, to_onnx
 from geoseg.models.sources import ONNX, ONNX_FILE
 from geoseg.system.cache import cache_folder
 from tests.conftest import save_tiny
+from tests.saying import Saying
 
 SHAPE = ChipShape(1, 2, 64)
 """The model's own chips."""
@@ -48,7 +49,9 @@ def own_cache(tmp_path, monkeypatch, exported):
 
 
 def find(model, said, backend="openvino", precision="fp32", shape=SHAPE):
-    return converted_network(model, backend, precision, shape, said.append)
+    progress = Saying()
+    progress.lines = said
+    return converted_network(model, backend, precision, shape, progress)
 
 
 def test_it_is_converted_once_and_that_is_said(tiny_model):

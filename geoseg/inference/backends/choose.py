@@ -12,11 +12,12 @@ from importlib.util import find_spec
 
 from geoseg.errors import ModelError, SettingsError
 from geoseg.inference.backends import BACKENDS, backend_kind
-from geoseg.inference.backends.convert import Say, converted_network
+from geoseg.inference.backends.convert import converted_network
 from geoseg.inference.backends.device import resolve_device, resolve_precision
 from geoseg.inference.backends.protocol import BackendKind
 from geoseg.models.conversion import ChipShape, can_convert
 from geoseg.models.model import Model
+from geoseg.progress import Progress
 
 _LOGGER = logging.getLogger(__name__)
 _X86 = ("x86_64", "AMD64")
@@ -74,7 +75,7 @@ def resolve_backend(
 
 
 def convert_or_torch(
-    model: Model, backend: str, precision: str, shape: ChipShape, say: Say, *, chosen: bool
+    model: Model, backend: str, precision: str, shape: ChipShape, progress: Progress, *, chosen: bool
 ) -> str:
     """Make sure that the backend has its network.
 
@@ -83,7 +84,7 @@ def convert_or_torch(
         backend: From ``resolve_backend``.
         precision: From ``resolve_backend``.
         shape: The chips of a batch.
-        say: Told when the network is converted.
+        progress: Told when the network is converted.
         chosen: Whether the backend was chosen by rule: then torch runs what cannot be converted.
 
     Returns:
@@ -97,11 +98,11 @@ def convert_or_torch(
         _ = model.network  # so that weights that do not fit are found before the run starts
         return backend
     try:
-        converted_network(model, backend, precision, shape, say)
+        converted_network(model, backend, precision, shape, progress)
     except ModelError as error:
         if not chosen or precision == "int8" or model.config is None:
             raise
-        say(f"warning: {error}; torch runs it")
+        progress.say(f"warning: {error}; torch runs it")
         return "torch"
     return backend
 

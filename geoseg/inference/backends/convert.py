@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -21,9 +20,8 @@ from geoseg.inference.backends.protocol import BackendKind
 from geoseg.models.conversion import ChipShape, ConvertedNetwork, can_convert, to_onnx
 from geoseg.models.model import Model
 from geoseg.models.sources import ONNX, ONNX_FILE, OPENVINO
+from geoseg.progress import Progress
 from geoseg.system.cache import keep, recall
-
-Say = Callable[[str], None]
 
 _REVISION = 2
 """To be raised when networks are converted in another way."""
@@ -32,7 +30,7 @@ _TOLERANCE = 1e-3
 
 
 def converted_network(
-    model: Model, backend: str, precision: str, shape: ChipShape, say: Say
+    model: Model, backend: str, precision: str, shape: ChipShape, progress: Progress
 ) -> ConvertedNetwork:
     """Find or make the network that a backend runs.
 
@@ -41,7 +39,7 @@ def converted_network(
         backend: A key of ``BACKENDS`` whose kind has ``formats``.
         precision: ``"fp32"``, ``"bf16"`` (computed from the fp32 network) or ``"int8"``.
         shape: The chips of a batch.
-        say: Told when the network is converted.
+        progress: Told when the network is converted.
 
     Returns:
         The network; it stays with the model (``Model.loaded``), also when that is sent to another process.
@@ -61,22 +59,22 @@ def converted_network(
         _ = model.network  # says that there is none, and what to do
     own = ChipShape(1, shape.bands, model.chip_size)
     if kind.resize is not None and shape != own and recall(_cache_key(model, backend, shape)) is None:
-        whole = converted_network(model, backend, precision, own, say)
+        whole = converted_network(model, backend, precision, own, progress)
         with contextlib.suppress(ModelError):
             found = kind.resize(whole, shape)
             model.loaded[found.format, "fp32", shape] = found
             return found
-    return exported_network(model, backend, shape, say)
+    return exported_network(model, backend, shape, progress)
 
 
-def exported_network(model: Model, backend: str, shape: ChipShape, say: Say) -> ConvertedNetwork:
+def exported_network(model: Model, backend: str, shape: ChipShape, progress: Progress) -> ConvertedNetwork:
     """Export the network from torch for chips of a shape: from the cache, else made now and checked.
 
     Args:
         model: The model, with a torch network.
         backend: As for ``converted_network``: what compares it with torch.
         shape: The chips of a batch.
-        say: Told when the network is converted.
+        progress: Told when the network is converted.
 
     Returns:
         The network as ONNX; it stays with the model.
@@ -90,7 +88,7 @@ def exported_network(model: Model, backend: str, shape: ChipShape, say: Say) -> 
     if kept:
         network = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: kept})
     else:
-        network = _convert(model, backend, shape, say)
+        network = _convert(model, backend, shape, progress)
         keep(key, network.graph)
     model.loaded[ONNX, "fp32", shape] = network
     return network
@@ -152,14 +150,14 @@ def _quantized(model: Model, kind: BackendKind, shape: ChipShape) -> ConvertedNe
     return model.loaded[OPENVINO, "int8", shape]
 
 
-def _convert(model: Model, backend: str, shape: ChipShape, say: Say) -> ConvertedNetwork:
+def _convert(model: Model, backend: str, shape: ChipShape, progress: Progress) -> ConvertedNetwork:
     kind = backend_kind(backend)
     if not can_convert():
         raise SettingsError(
             f"--backend {backend}: converting a network needs the packages onnx and onnxscript; "
             f"run: {kind.install}"
         )
-    say(f"converting the network for {kind.title}, once (some seconds)")
+    progress.say(f"converting the network for {kind.title}, once (some seconds)")
     network = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: to_onnx(model.network, shape)})
     check_conversion(model, backend, network)
     return network

@@ -16,6 +16,7 @@ from geoseg.inference.backends.protocol import Backend, BackendSettings
 from geoseg.inference.backends.tta import SymmetricBackend
 from geoseg.models import Model
 from geoseg.models.conversion import ChipShape
+from geoseg.progress import Silent
 
 
 def make_backend(model: Model, settings: BackendSettings) -> Backend:
@@ -28,7 +29,8 @@ def make_backend(model: Model, settings: BackendSettings) -> Backend:
     kind = backend_kind(settings.backend)
     if kind.formats:
         shape = ChipShape(settings.batch_size, len(model.bands), settings.chip_size)
-        network = converted_network(model, kind.name, settings.precision, shape, _keep_quiet)
+        # Silent, because it was converted when the settings were resolved.
+        network = converted_network(model, kind.name, settings.precision, shape, Silent())
     else:
         network = model.network
     backend = kind.make(network, settings)
@@ -89,7 +91,3 @@ class PendingBackend:
             made.prepare_thread()
             self._local.is_prepared = True
         return made.probabilities(chips)
-
-
-def _keep_quiet(_message: str) -> None:
-    """The network was converted when the settings were resolved, so there is nothing to say."""
