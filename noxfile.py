@@ -15,7 +15,7 @@ nox.options.sessions = ["lint", "quick"]
 
 @nox.session
 def quick(session: nox.Session) -> None:
-    """Run the tests without whole commands: two minutes. ``nox -s quick -- tests/scene`` for one stage."""
+    """Run the tests without whole commands. ``nox -s quick -- tests/scene`` for one stage."""
     session.run(sys.executable, "-m", "pytest", "-q", "-m", "not e2e", *session.posargs)
 
 

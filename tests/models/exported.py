@@ -15,7 +15,6 @@ _DECODER = {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}
 OF_ANY_SIZE = {
     "unet": ("resnet18", _DECODER),
     "unetplusplus": ("resnet18", _DECODER),
-    "manet": ("resnet18", _DECODER),
     "linknet": ("resnet18", {"encoder_depth": 3}),
     "deeplabv3plus": ("resnet18", {"decoder_channels": 16}),
     "unet with squeeze and excitation": ("efficientnet-b0", _DECODER),
@@ -29,6 +28,7 @@ OF_ONE_SIZE = {
     "fpn": ("resnet18", {"decoder_segmentation_channels": 32, "decoder_pyramid_channels": 32}),
 }
 OTHERS = {
+    "manet": ("resnet18", _DECODER),
     "pan": ("resnet18", {}),
     "deeplabv3": ("resnet18", {"decoder_channels": 16}),
     "upernet": ("resnet18", {"decoder_channels": 16}),

@@ -70,7 +70,7 @@ def test_auto_is_the_same_for_a_part_of_the_scene_and_for_any_memory(tiny_model,
         f"[{left}, {top}]]]}}, "
         '"crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32614"}}}'
     )
-    part = geoseg.predict(scene, tmp_path / "part.tif", aoi=corner, max_memory="3GB", **options)
+    part = geoseg.predict(scene, tmp_path / "part.tif", aoi=corner, max_memory="6GB", **options)
     model = open_model(tiny_model)
     chosen = least_computed((150, 130), model.chip_size, model.overlap, model.stride)
     assert chosen != model.chip_size

@@ -35,7 +35,7 @@ def test_the_report_says_how_the_number_was_chosen_and_the_map_is_the_same(scene
     asked, bytes_ = run(scene, tiny_model, tmp_path / "b", concurrency=2)
     assert chosen(asked) == (2, "asked")
     assert asked["plan"]["concurrency"] == 2
-    assert asked["plan"]["memory_bytes"] < every["plan"]["memory_bytes"]
+    assert asked["plan"]["memory"]["inferences"] < every["plan"]["memory"]["inferences"]
     assert bytes_ == reference
 
 

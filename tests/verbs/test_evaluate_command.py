@@ -83,7 +83,7 @@ def test_remapping_on_the_command_line(rasters):
         (["map.tif", "--labels", "labels.tif", "--report", "out.txt"], ".html or .json"),
         (["map.tif", "--labels", "labels.tif", "--blocks", "large"], "7.5km"),
         (["map.tif", "--labels", "labels.tif", "--remap", "a"], "VALUE=ID"),
-        (["map.tif", "--labels", "labels.tif", "--remap", "1=9"], "no class"),
+        (["map.tif", "--labels", "labels.tif", "--remap", "1=9"], "not a class"),
         (["map.tif", "--labels", "labels.tif", "-o", "x.gpkg"], "--draw-sample"),
         (["map.tif", "--draw-sample", "100"], "-o sample.gpkg"),
         (["map.tif", "--draw-sample", "100", "-o", "x.shp"], ".gpkg"),

@@ -187,7 +187,7 @@ def test_an_island_is_not_left_on_the_other_side_of_a_border():
 
 
 @pytest.mark.parametrize("rounds", [0, 2])
-@pytest.mark.parametrize("clashes", ["geoseg.polygons.borders.resolve_clashes.touching", "turned"])
+@pytest.mark.parametrize("clashes", ["geoseg.polygons.borders.resolve_clashes.find_touching", "reordered"])
 def test_where_all_lines_clash_the_old_borders_are_back(monkeypatch, clashes, rounds):
     """Nothing of what was done stays, not even moves that keep areas."""
 
@@ -200,8 +200,8 @@ def test_where_all_lines_clash_the_old_borders_are_back(monkeypatch, clashes, ro
     raw = arcs.read(np.arange(len(arcs)))
     edge = (raw.points == 0) | (raw.points == np.array(classes.shape))
     base, _ = staircases(raw, arcs.islands, edge.any(axis=1))
-    if clashes == "turned":
-        monkeypatch.setattr(Junctions, "turned", everything)
+    if clashes == "reordered":
+        monkeypatch.setattr(Junctions, "reordered", everything)
     else:
         monkeypatch.setattr(clashes, everything)
     found = shapely.get_coordinates(changed(classes, 3.0, rounds)[1].geometries())

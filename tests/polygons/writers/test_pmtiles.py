@@ -163,8 +163,10 @@ def test_every_tile_is_found(tmp_path, count):
     with path.open("rb") as file:
         reader = Reader(MmapSource(file))
         assert reader.metadata() == {"name": "x"}
-        for number, content in tiles.items():
-            assert reader.get(*tileid_to_zxy(number)) == content
+        for number in ids[:: -(-count // 300)]:  # every look reads a directory anew
+            assert reader.get(*tileid_to_zxy(number)) == tiles[number]
+        every = dict(all_tiles(MmapSource(file)))
+        assert every == {tileid_to_zxy(number): content for number, content in tiles.items()}
         header = reader.header()
     assert (header["min_zoom"], header["max_zoom"]) == (tileid_to_zxy(ids[0])[0], tileid_to_zxy(ids[-1])[0])
     assert (header["tile_type"], header["tile_compression"]) == (TileType.MVT, Compression.GZIP)
