@@ -144,10 +144,6 @@ class BlockStore:
             raise RunError(f"{self.folder}: a block was damaged meanwhile; --resume computes it again")
         return pending
 
-    def has_pending(self, index: Index) -> bool:
-        """Whether the file of a block that waits for its neighbours is there, whole or not."""
-        return self._pending(index).exists()
-
     def pending_indices(self) -> Iterator[Index]:
         """List the blocks that wait for their neighbours, by their files, whole or not."""
         return _indices(self._waiting, _PENDING)
@@ -168,10 +164,6 @@ class BlockStore:
         """Read a margin; None if it is not there, or damaged."""
         found = _read(self._margin(place))
         return None if found is None else Margin(place, found[1][_SUMS])
-
-    def has_margin(self, place: MarginPlace) -> bool:
-        """Whether the file of a margin is there, whole or not."""
-        return self._margin(place).exists()
 
     def drop_margin(self, place: MarginPlace) -> None:
         """Remove a margin that its owner needs no more."""

@@ -12,9 +12,10 @@ from geoseg.execute.blocks import BlockRenderer, split_at_seams
 from geoseg.grid import Grid, Window
 from geoseg.inference.compute import BlockComputer, ComputedBlock, Ingredients
 from geoseg.inference.reading import Normalisation
-from geoseg.inference.stitching import BlockGraph, Margin, Stitcher
+from geoseg.inference.stitching import BlockGraph, Margin
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, ProbabilityMap
 from tests.conftest import TINY_CLASSES
+from tests.inference.stitched import Stitcher
 from tests.inference.test_stitching import FakeBackend, make_scene, neighbourhood
 
 

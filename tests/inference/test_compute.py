@@ -15,7 +15,7 @@ from geoseg.errors import RunError
 from geoseg.grid import Grid
 from geoseg.inference.compute import BlockComputer, Ingredients, Throttle, is_out_of_memory
 from geoseg.inference.reading import BlockReaders, Normalisation
-from geoseg.inference.stitching import Stitcher
+from tests.inference.stitched import Stitcher
 from tests.inference.test_stitching import FakeBackend, identity, make_scene
 
 GRID = Grid((96, 96), 16, 4)

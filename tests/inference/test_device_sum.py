@@ -19,8 +19,8 @@ from geoseg.inference.backends.tta import SymmetricBackend
 from geoseg.inference.compute import DEVICE_AHEAD, Ingredients, blocks_ahead, readers_for
 from geoseg.inference.device_sum import DeviceSums
 from geoseg.inference.reading import Normalisation
-from geoseg.inference.stitching import Stitcher
 from geoseg.inference.sums import HostSums, begin_sums
+from tests.inference.stitched import Stitcher
 from tests.inference.test_stitching import FakeBackend, make_scene, neighbourhood
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")

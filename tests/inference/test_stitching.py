@@ -16,8 +16,8 @@ from geoseg.grid import Grid, Window
 from geoseg.inference.backends.torch_ import TorchBackend
 from geoseg.inference.compute import Ingredients
 from geoseg.inference.reading import Normalisation
-from geoseg.inference.stitching import Stitcher
 from geoseg.inference.sums import SUM_ONE
+from tests.inference.stitched import Stitcher
 
 STEP = 1 / 65535
 
@@ -137,7 +137,7 @@ def naive(scene, function, chip, overlap, classes):
     return total[:, :rows, :cols]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 20), st.data())
 def test_a_network_that_returns_a_band_gives_it_back(rows, cols, chip, data):
     overlap = data.draw(st.integers(0, chip // 2))

@@ -56,7 +56,7 @@ def test_gdal_reads_what_was_written_in_any_pieces(rows, cols, bands, seed, data
         assert np.array_equal(read_level(path, level), expected)
 
 
-@settings(EASY, max_examples=15)
+@EASY
 @given(seed=st.integers(0, 99), step=st.integers(130, 900), backwards=st.booleans())
 def test_bytes_do_not_depend_on_the_pieces(seed, step, backwards, tmp_path):
     pixels = some_pixels((1100, 700), 2, seed)

@@ -37,13 +37,13 @@ NETWORKS = OF_ANY_SIZE | OF_ONE_SIZE | OTHERS
 
 
 @cache
-def exported(name: str):
-    """Return a network in evaluation mode, and what `to_onnx` makes of it for chips of ``SIDE``."""
+def exported(name: str, side: int = SIDE):
+    """Return a network in evaluation mode, and what `to_onnx` makes of it for chips of a side."""
     torch.manual_seed(0)
     encoder, options = NETWORKS[name]
     network = build_network(
         name.split(" ", maxsplit=1)[0], encoder=encoder, bands=BANDS, classes=CLASSES, **options
     )
-    shape = ChipShape(1, BANDS, SIDE)
+    shape = ChipShape(1, BANDS, side)
     graph = to_onnx(network.eval(), shape)
     return network, ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: graph})

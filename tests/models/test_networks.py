@@ -45,8 +45,8 @@ NETWORKS = {
     ),
     "unet-classic": (None, {"depth": 3, "width": 4}),
 }
-CASES = [(name, 6) for name in NETWORKS]
-CASES += [(name, bands) for name in ("unet", "segformer", "dpt", "unet-classic") for bands in (1, 3)]
+CASES = [(name, bands) for name in NETWORKS for bands in (6, 1)]
+CASES += [(name, 3) for name in ("unet", "segformer", "dpt", "unet-classic")]
 
 
 def logits(network, bands, size, seed=0):
