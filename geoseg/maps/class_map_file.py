@@ -50,7 +50,7 @@ class ClassMapFile:
         colors: Colours by class id, of unnamed classes too.
         tags: Its metadata.
         origin: Row and column of its first pixel on the scene's grid.
-        nodata: The file's nodata value, which is no class, as 255 is not; or None.
+        nodata: The file's nodata value; None where it declares none, and 255 is nodata.
         masked: Whether a mask hides pixels.
         confidence: The confidence raster, or None.
         probabilities: The probability raster, or None.
@@ -155,14 +155,12 @@ class ClassMapFile:
         """Convert values to class ids, uint8 with 255 for nodata; refuse any other value."""
         if values.dtype == np.uint8 and mask is None and self.nodata in (None, NODATA):
             return values
-        empty = values == NODATA
-        if self.nodata is not None:
-            empty |= values == self.nodata
+        empty = values == (NODATA if self.nodata is None else self.nodata)
         if mask is not None:
             empty |= mask == 0
         wrong = (values < 0) | (values >= NODATA)
         if np.issubdtype(values.dtype, np.floating):
-            empty |= ~np.isfinite(values)
+            empty |= np.isnan(values)
             wrong |= values != np.floor(values)
         wrong &= ~empty
         if wrong.any():

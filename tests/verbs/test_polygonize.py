@@ -10,6 +10,7 @@ import pytest
 import rasterio
 from affine import Affine
 
+import geoseg
 from geoseg.errors import OutputError, RunError, SceneError, SettingsError
 from geoseg.maps.sidecar import class_table_xml
 from geoseg.progress import Silent
@@ -236,3 +237,15 @@ def test_how_many_are_written_and_left_out_is_told(class_map, tmp_path):
         f"writing {total} polygons to {tmp_path / 'a.gpkg'}",
         f"writing 0 polygons to {tmp_path / 'b.gpkg'}, leaving out {total}",
     ]
+
+
+@pytest.mark.parametrize("value", [255, float("inf"), float("-inf")])
+def test_a_value_that_is_neither_class_nor_nodata_is_never_left_out_silently(tmp_path, value):
+    """255 beside another nodata value, and infinities: to leave them out would hide that the map is not ours."""
+    classes = np.full((20, 20), 1.0, np.float32)
+    classes[3, 4], classes[5, 6] = value, 0
+    write_raster(tmp_path / "map.tif", classes, nodata=0)
+    with pytest.raises(SceneError, match="which is no class"):
+        geoseg.polygonize(tmp_path / "map.tif", tmp_path / "a.gpkg")
+    with pytest.raises(SceneError, match="which is no class"):
+        geoseg.evaluate(tmp_path / "map.tif", tmp_path / "map.tif")
