@@ -17,6 +17,7 @@ STAGES = (
     "errors",
     "grid",
     "progress",
+    "omissions",
     "units",
     "classes",
     "files",
