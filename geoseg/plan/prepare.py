@@ -21,7 +21,7 @@ from geoseg.polygons.zonal.request import zonal_of_run
 from geoseg.polygons.zonal.statistics import Zonal
 from geoseg.progress import Progress
 from geoseg.scene import Scene
-from geoseg.scene.vector import AreaOfInterest, read_area
+from geoseg.scene.area import AreaOfInterest, read_area
 
 
 @dataclass(frozen=True)
