@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from geoseg.errors import SceneError, SettingsError
+from geoseg.omissions import Omission
 from geoseg.scene.band import Band, Layer, can_hold
 from geoseg.scene.band_names import common_names, name_in_file_name, possible_sensors
 from geoseg.scene.file import stem
@@ -113,9 +114,10 @@ def open_scene(
         stacks=arrangement.stacks,
         georeference=arrangement.georeference,
         storage_block_shape=files[0].block_shape,
-        date=dates.pop() if len(dates) == 1 else None,
+        date=next(iter(dates)) if len(dates) == 1 else None,
         tags=tags,
         sensor=sensor,
+        omissions=_several_dates(names, dates),
     )
     if bands is None:
         return scene
@@ -144,6 +146,16 @@ def _metadata(files: Sequence[FileHeader]) -> tuple[dict[str, str], set[str]]:
             dates.add(date)
         tags = {**own, **tags}
     return tags, dates
+
+
+def _several_dates(names: Sequence[str], dates: set[str]) -> tuple[Omission, ...]:
+    if len(dates) < 2:
+        return ()
+    reason = f"the files are of {' and '.join(sorted(dates))}, so the scene has no date"
+    count = len(dates)
+    return (
+        Omission("dates", names[0], count, count, "dates", reason, "give one with --date", refuses=False),
+    )
 
 
 def _layers(
