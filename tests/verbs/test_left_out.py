@@ -77,3 +77,11 @@ def write_tag(path, day):
 
     with rasterio.open(path, "r+") as file:
         file.update_tags(ACQUISITION_DATE=day)
+
+
+def test_predict_a_date_that_is_none(scene, tiny_model, tmp_path):
+    write_tag(scene, "5 July 21")
+    told = Saying()
+    result = geoseg.predict(scene, tmp_path / "map.tif", model=tiny_model, force=True, progress=told)
+    assert [each["kind"] for each in result.report["left_out"]] == ["dates"]
+    assert any('"5 July 21" is no date' in line and "--date" in line for line in told.lines)
