@@ -77,7 +77,8 @@ class Labels:
 
     def within(self, area: AreaOfInterest) -> Labels:
         """Return the same labels, with none outside an area of interest (on the same grid)."""
-        return replace(self, layer=_Within(self.layer, area))
+        omissions = (*self.omissions, *area.omissions)
+        return replace(self, layer=_Within(self.layer, area), omissions=omissions)
 
     def close(self) -> None:
         """Close this process's handles; reading opens them again."""

@@ -141,6 +141,7 @@ def _surroundings(crs: Any, wkt: str, grid: GridOf) -> Any:
     """The grid's bounding box and a margin of its size in another CRS; None where it cannot be known."""
     import shapely
     from pyproj import Transformer
+    from shapely import affinity
 
     to_other = Transformer.from_crs(wkt, crs, always_xy=True)
     left, bottom, right, top = to_other.transform_bounds(*grid.bounds, densify_pts=21)
@@ -174,6 +175,7 @@ def _to_turn(
 ) -> NDArray[Any]:
     """Bring polygons in degrees to the grid's turn of 360 degrees; what lies in two turns gets two parts."""
     import shapely
+    from shapely import affinity
 
     west, _, east, _ = grid.bounds
     shapes = shapes.copy()
