@@ -157,18 +157,14 @@ class Grid:
         rows, cols = (max(1, -(-(n - self.overlap) // self.stride)) for n in self.shape)
         return rows, cols
 
-    def chip(self, row: int, col: int) -> Chip:
-        """Return the chip at (row, col) of the chip grid."""
-        rows, cols = self.counts
-        window = Window(row * self.stride, col * self.stride, self.chip_size, self.chip_size)
-        return Chip((row, col), window, (row > 0, row < rows - 1, col > 0, col < cols - 1))
-
     def chips(self, block: Block) -> Iterator[Chip]:
         """Iterate over the chips of a block, in row order."""
-        row, col, row_stop, col_stop = block.chips
-        for i in range(row, row_stop):
-            for j in range(col, col_stop):
-                yield self.chip(i, j)
+        rows, cols = self.counts
+        first_row, first_col, row_stop, col_stop = block.chips
+        for row in range(first_row, row_stop):
+            for col in range(first_col, col_stop):
+                window = Window(row * self.stride, col * self.stride, self.chip_size, self.chip_size)
+                yield Chip((row, col), window, (row > 0, row < rows - 1, col > 0, col < cols - 1))
 
     def weights(self, chip: Chip) -> NDArray[np.int32]:
         """Return the blending weights of a chip, int32 (rows, columns), 0 to ``WEIGHT_ONE``; read-only."""

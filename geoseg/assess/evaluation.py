@@ -28,8 +28,7 @@ from geoseg.progress import Progress
 from geoseg.raster.georeference import same_transform
 from geoseg.raster.legend import read_legend
 from geoseg.raster.source import GDAL_ERRORS, Source
-from geoseg.scene import open_scene
-from geoseg.scene.opening import SceneOptions
+from geoseg.scene.opening import SceneOptions, open_scene
 from geoseg.scene.vector import read_area
 
 PathLike = str | os.PathLike[str]

@@ -32,7 +32,7 @@ class Assembly:
 
     def __init__(self, plan: Plan, renderer: BlockRenderer, scratch: Path, answer: str) -> None:
         run = plan.prepared
-        self.statistics = ClassStatistics(run.model.classes, run.window, renderer.pixel_sizes)
+        self.statistics = ClassStatistics(run.model.card.classes, run.window, renderer.pixel_sizes)
         self._wanted: Sequence[str] = tuple(run.outputs.rasters)
         tags = provenance(plan, answer)
         not_refined = {key: value for key, value in tags.items() if key != REFINE_TAG}

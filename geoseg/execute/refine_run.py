@@ -33,10 +33,10 @@ def refine_run(
         What the refined map holds.
     """
     run = plan.prepared
-    refined = ClassStatistics(run.model.classes, run.window, statistics.pixel_sizes)
+    refined = ClassStatistics(run.model.card.classes, run.window, statistics.pixel_sizes)
     if plan.settings.refine is None:
         return statistics
-    bands = [item.id for item in run.model.classes]
+    bands = [item.id for item in run.model.card.classes]
     width, folder = run.window.width, rasters["classes"].parent
     steps = plan.settings.refine.steps(statistics.pixel_sizes, width, bands=bands, folder=folder)
     changed = 0

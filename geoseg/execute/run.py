@@ -61,7 +61,7 @@ def execute(plan: Plan, progress: Progress, since: float) -> dict[str, Any]:
 def make_spec(plan: Plan) -> RunSpec:
     """Gather what is the same for every block of a run."""
     run = plan.prepared
-    classes = run.model.classes
+    classes = run.model.card.classes
     kinds: tuple[MapKind, ...] = (ClassMap(classes), ConfidenceMap(), ProbabilityMap(classes))
     all_are_read = run.outputs.polygons is not None or plan.settings.refine is not None
     rendered = tuple(kind for kind in kinds if kind.name in run.outputs.rasters or all_are_read)

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from geoseg.classes import LandClass
 from geoseg.errors import ModelError
-from geoseg.models.card import ModelBand, ModelCard
+from geoseg.models.card import ModelCard
 from geoseg.models.catalog import ARCHITECTURE_OF
 from geoseg.models.conversion import ChipShape, ConvertedNetwork, ListedNetwork
 from geoseg.models.networks import assemble, check_config_chip_size, config_stride
@@ -67,7 +66,7 @@ class Model:
         """The torch Module in evaluation mode, float32 on the CPU, built on first use.
 
         It maps normalised (N, bands, rows, columns) to logits (N, classes, rows', columns'); index i of the
-        classes is `classes[i]`.
+        classes is `card.classes[i]`.
 
         Raises:
             ModelError: if the weights are damaged or do not fit, or there are none.
@@ -82,26 +81,6 @@ class Model:
             network = network_from_config(self.config, self.package.where(CONFIG_FILE))
         load_weights(network, self.weights, self.package.where(WEIGHTS_FILE))
         return network.eval()
-
-    @property
-    def classes(self) -> tuple[LandClass, ...]:
-        """What the model tells apart, by ascending id."""
-        return self.card.classes
-
-    @property
-    def bands(self) -> tuple[ModelBand, ...]:
-        """What the network reads, in its order."""
-        return self.card.bands
-
-    @property
-    def chip_size(self) -> int:
-        """Pixels a side of the chips the network is run on."""
-        return self.card.chip_size
-
-    @property
-    def overlap(self) -> int:
-        """Pixels that neighbouring chips share."""
-        return self.card.overlap
 
     @property
     def stride(self) -> int | None:

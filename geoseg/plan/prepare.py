@@ -10,7 +10,8 @@ from geoseg.doctor.choose_model import choose_model
 from geoseg.doctor.findings import Diagnosis
 from geoseg.errors import MismatchError, SettingsError
 from geoseg.grid import Grid, Window
-from geoseg.models import Model, open_model
+from geoseg.models.model import Model
+from geoseg.models.package import open_model
 from geoseg.plan.outputs import RASTERS, Outputs, check_outputs
 from geoseg.plan.request import PredictRequest
 from geoseg.plan.settings import Settings, fit_batch_to_device, resolve_settings
@@ -20,7 +21,8 @@ from geoseg.polygons.writers.writing import check_target
 from geoseg.polygons.zonal.request import zonal_of_run
 from geoseg.polygons.zonal.statistics import Zonal
 from geoseg.progress import Progress
-from geoseg.scene import Scene
+from geoseg.refine.request import RefineOptions
+from geoseg.scene.scene import Scene
 from geoseg.scene.vector import AreaOfInterest, read_area
 
 
@@ -75,7 +77,8 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
     opened = request.reading.open_all_bands(request.scene)
     outputs = name_outputs(opened, request)
     _check_outputs(outputs, opened, overwrite=request.overwrite or request.resume)
-    request.borders.check(outputs.polygons, opened)
+    if request.borders:
+        request.borders.check(outputs.polygons, opened)
     choice = choose_model(opened, request.model, bands=request.reading.bands, force=request.force)
     if choice.reason is not None:
         progress.say(f"model {choice.reason}")
@@ -83,7 +86,9 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
     assert choice.diagnosis.match is not None  # scenes without the bands were refused
     numbers = choice.diagnosis.match.numbers
     model = open_model(choice.model)
-    refine = request.refine.read_for_scene(model.classes, model.card.name, opened)
+    refine = None
+    if request.refine != RefineOptions():
+        refine = request.refine.read_for_scene(model.card.classes, model.card.name, opened)
     asked = resolve_settings(
         model, numbers, request.compute, shape=opened.shape, refine=refine, progress=progress
     )
@@ -93,7 +98,9 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
     grid = Grid(opened.shape, asked.chip_size, asked.overlap)
     window = Window.from_shape(opened.shape) if area is None else area.window
     workers = choose_workers(request.compute, asked.device, len(grid.blocks(asked.block_size, window)))
-    settings = asked if workers.are_elsewhere else fit_batch_to_device(model, asked)
+    settings = asked
+    if workers.on_gpu and not workers.are_elsewhere:
+        settings = fit_batch_to_device(model, asked)
     if settings.batch_size != asked.batch_size:
         warnings += (
             f"{settings.device} has too little memory for batches of {asked.batch_size} chips: --batch-size "

@@ -16,7 +16,7 @@ from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.trace.block import BlockValues, TracedBlock
 from geoseg.polygons.zonal.statistics import Zonal
 from geoseg.progress import Progress, Silent
-from geoseg.system.threads import in_order
+from geoseg.system.cpu import in_order
 
 BLOCK_SIZE = 1024
 MAX_BLOCK_SIZE = 8192

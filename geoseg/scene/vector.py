@@ -17,7 +17,7 @@ from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
 
 if TYPE_CHECKING:
-    from geoseg.scene import Scene
+    from geoseg.scene.scene import Scene
 
 TILE = 1024
 """Side in pixels of the fixed tiles in which polygons are rasterised, so that a pixel whose centre lies on an

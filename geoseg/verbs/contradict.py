@@ -13,7 +13,7 @@ from geoseg.labels.labels import open_labels
 from geoseg.maps.class_map_file import ClassMapFile
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress
-from geoseg.scene import open_scene
+from geoseg.scene.opening import open_scene
 from geoseg.scene.vector import read_area
 from geoseg.training.contradictions.contradictions import write_contradictions
 

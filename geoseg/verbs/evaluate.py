@@ -24,7 +24,7 @@ from geoseg.errors import InputError, RunError, SettingsError
 from geoseg.execute.report import versions
 from geoseg.files import atomic_group
 from geoseg.maps.class_map_file import ClassMapFile, open_class_map
-from geoseg.models import bundled_models
+from geoseg.models.sources import bundled_models
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress, Silent
 from geoseg.scene.opening import SceneOptions

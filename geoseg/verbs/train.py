@@ -90,7 +90,7 @@ def train(
     work = folder.with_name(f"{folder.name}.geoseg-work")
     mark = fingerprint(loaded, cross_validate=cross_validate)
     if _is_finished(folder, work, mark, resume=resume, overwrite=overwrite):
-        from geoseg.models import load_card
+        from geoseg.models.package import load_card
 
         progress.say(f"{folder} is finished already")
         return TrainResult(folder, load_card(folder).metrics)

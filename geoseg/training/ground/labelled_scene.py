@@ -14,8 +14,9 @@ from geoseg.classes import IGNORE, LandClass
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.labels.labels import Labels, open_labels
-from geoseg.scene import Scene, open_scene
 from geoseg.scene.match import resolve
+from geoseg.scene.opening import open_scene
+from geoseg.scene.scene import Scene
 from geoseg.training.recipe.recipe import Recipe
 
 STREAM = 1024

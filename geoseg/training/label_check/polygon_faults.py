@@ -17,7 +17,7 @@ from geoseg.labels.polygons import find_column, place_polygons
 from geoseg.labels.raster import GridOf
 from geoseg.labels.values import make_table
 from geoseg.raster.pixel_sizes import PixelSizes, measure_pixel_sizes
-from geoseg.scene import Scene
+from geoseg.scene.scene import Scene
 from geoseg.scene.vector import read_table
 from geoseg.training.recipe.recipe import Recipe
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Window
 from geoseg.labels.labels import Labels
-from geoseg.scene import Scene
+from geoseg.scene.scene import Scene
 from geoseg.training.ground.labelled_scene import LabelCells, grow
 
 REACH = 8

@@ -9,7 +9,8 @@ import torch
 
 from geoseg.errors import SettingsError
 from geoseg.inference.backends.device import resolve_device, resolve_precision
-from geoseg.models import check_chip_size, save_model, size_divisor
+from geoseg.models.networks import check_chip_size, size_divisor
+from geoseg.models.package import save_model
 from geoseg.models.weights import load_weights
 from geoseg.progress import Bar, Progress, Silent
 from geoseg.system.cpu import cores

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import ModelError
-from geoseg.models import build_network, load_card, load_model
 from geoseg.models.catalog import SMP_CLASSES
+from geoseg.models.networks import build_network
+from geoseg.models.package import load_card, load_model
 from geoseg.models.sources import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE, Package, find_package
 from geoseg.models.weights import load_weights
 from geoseg.training.recipe.settings import ModelSettings, TransferSettings
