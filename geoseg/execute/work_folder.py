@@ -29,13 +29,11 @@ class WorkFolder:
 
     Attributes:
         path: Where it is.
-        fingerprint: Of the run it belongs to.
         may_replace: Whether files at the outputs' places are this run's to replace: it was told so, or it was
             cut short while it published them.
     """
 
     path: Path
-    fingerprint: Fingerprint
     may_replace: bool
 
     @property
@@ -89,7 +87,7 @@ def open_work_folder(
         if is_new:
             _make(path, fingerprint, locks, may_replace=overwrite)
         may_replace = overwrite if is_new else _check_same(path, fingerprint, resume=resume)
-        yield from _working(WorkFolder(path, fingerprint, may_replace), is_new=is_new)
+        yield from _working(WorkFolder(path, may_replace), is_new=is_new)
 
 
 def _working(folder: WorkFolder, *, is_new: bool) -> Iterator[WorkFolder]:
