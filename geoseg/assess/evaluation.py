@@ -24,6 +24,7 @@ from geoseg.grid import Window
 from geoseg.labels.labels import Labels, open_labels
 from geoseg.labels.polygons import PolygonLabels
 from geoseg.maps.class_map_file import ClassMapFile
+from geoseg.omissions import Omission, settle
 from geoseg.progress import Progress
 from geoseg.raster.georeference import same_transform
 from geoseg.raster.legend import read_legend
@@ -52,6 +53,7 @@ class Request:
     seed: int
     window_size: int | None
     aoi: PathLike | None = None
+    force: bool = False
 
 
 def against_labels(
@@ -93,6 +95,7 @@ def against_labels(
     compared = truth
     if request.aoi is not None:
         compared = truth.within(read_area(request.aoi, open_scene(class_map.path)))
+    left_out = settle(compared.omissions, progress, force=request.force)
     with progress.stage("comparing", shape[0] * shape[1] / 1e6, "Mpx") as bar:
         counts = compare(
             class_map,
@@ -117,6 +120,8 @@ def against_labels(
     notes: list[str] = []
     if scene is not None:
         renderer, notes = _renderer(class_map, scene, reading)
+    pixels = _pixels_left_out(labels, class_map, counts)
+    content["left_out"] = left_out + settle(pixels, progress, force=request.force)
     content["warnings"] += [*_label_warnings(truth, class_map, own, request), *notes]
 
     def examples() -> list[Example]:
@@ -145,6 +150,7 @@ def against_sample(
     content = summarise_sample(
         joint.reshape(IDS, IDS)[np.ix_(ids, ids)], areas[ids], classes, in_hectares=in_hectares
     )
+    content["left_out"] = settle(found.omissions, progress, force=request.force)
     content["samples"] = {"drawn": found.drawn, "labelled": int(found.labels.size)}
     content["warnings"] = [*content["warnings"], *found.warnings]
     described = {
@@ -233,6 +239,32 @@ def _legend_of(labels: Labels) -> tuple[LandClass, ...]:
             return read_legend(dataset)[0]
     except GDAL_ERRORS:
         return ()
+
+
+def _pixels_left_out(labels: PathLike, class_map: ClassMapFile, counts: Counts) -> list[Omission]:
+    """List the labelled pixels that no score counts.
+
+    A map has no class where its scene has no valid pixel, which is nobody's fault: these are only said.
+    """
+    compared = int(counts.confusion().sum())
+    found = [
+        Omission(
+            "pixels",
+            os.fspath(labels),
+            counts.labelled - compared,
+            counts.labelled,
+            "labelled pixels",
+            f"{class_map.path} has no class there",
+            refuses=False,
+        )
+    ]
+    if class_map.confidence is not None:
+        count = compared - int(counts.calibration()[0].sum())
+        reason = "they have a class and no confidence, so calibration does not count them"
+        found.append(
+            Omission("pixels", class_map.confidence.path, count, compared, "compared pixels", reason)
+        )
+    return [each for each in found if each.count]
 
 
 def _label_warnings(

@@ -33,6 +33,7 @@ from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
 from geoseg.labels.values import make_table
 from geoseg.maps.class_map_file import ClassMapFile
+from geoseg.omissions import Omission
 from geoseg.progress import Bar, Silent
 
 LAYER = "sample"
@@ -185,6 +186,7 @@ class FilledSample:
         drawn: Number of points in the file.
         column: Column with the labels.
         warnings: What the user should know.
+        omissions: What of the file is left out.
     """
 
     path: str
@@ -193,6 +195,7 @@ class FilledSample:
     drawn: int
     column: str
     warnings: tuple[str, ...] = field(default=())
+    omissions: tuple[Omission, ...] = ()
 
 
 def write_sample(path: Path, drawn: DrawnSample, class_map: ClassMapFile, seed: int) -> None:
@@ -327,12 +330,17 @@ def read_sample(
     known = labels != IGNORE
     if not known.any():
         raise InputError(f"{name}: no point has a label yet; fill in the column {column} (QGIS can edit it)")
-    if not known.all():
-        notes.append(
-            f"{int(np.count_nonzero(~known))} of {known.size} points have no label and are left out; the "
-            "estimates hold if they were left out by chance"
-        )
-    return FilledSample(name, labels[known], shown[known], known.size, column, tuple(notes))
+    unlabelled = Omission(
+        "rows",
+        name,
+        int(np.count_nonzero(~known)),
+        known.size,
+        "points",
+        "they have no label; the estimates hold if they were left out by chance",
+        refuses=False,
+    )
+    omissions = () if known.all() else (unlabelled,)
+    return FilledSample(name, labels[known], shown[known], known.size, column, tuple(notes), omissions)
 
 
 def _values_at(

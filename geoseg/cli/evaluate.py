@@ -12,7 +12,6 @@ from geoseg.cli.options import split_bands, split_list, talk_options
 from geoseg.errors import SettingsError
 
 FILE = click.Path(dir_okay=False, path_type=Path)
-_PREDICTION = ("bands", "nodata", "scale", "offset", "warp", "force", "backend", "device", "precision")
 
 EXAMPLES = """\b
 Examples:
@@ -77,7 +76,9 @@ def split_remap(text: str) -> dict[int | str, int]:
 @click.option("--scale", type=float, help="As for predict.")
 @click.option("--offset", type=float, help="As for predict.")
 @click.option("--warp", is_flag=True, help="As for predict.")
-@click.option("--force", is_flag=True, help="With MODEL: as for predict.")
+@click.option(
+    "--force", is_flag=True, help="Go on although much of the labels is left out; with MODEL: as for predict."
+)
 @click.option("--backend", default="auto", show_default=True, help="With MODEL: as for predict.")
 @click.option("--device", default="auto", show_default=True, help="With MODEL: as for predict.")
 @click.option("--precision", default="auto", show_default=True, help="With MODEL: as for predict.")
@@ -93,10 +94,9 @@ def evaluate(quiet: bool, target: str, **options: Any) -> None:
     from geoseg.cli.progress import choose_progress
     from geoseg.verbs.evaluate import evaluate as run
 
-    prediction = {key: options.pop(key) for key in _PREDICTION}
     options["ignore"] = options["ignore"] or ()
     options["scene"] = list(options["scene"]) or None
-    result = run(target, **options, prediction=prediction, progress=choose_progress(quiet=quiet))
+    result = run(target, **options, progress=choose_progress(quiet=quiet))
     click.echo(result.text())
     for path in result.outputs.values():
         click.echo(path)

@@ -42,6 +42,7 @@ Examples:
     help="Keep only these classes, by name or id.",
 )
 @click.option("--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the map says].")
+@click.option("--force", is_flag=True, help="Go on although much of the map has no confidence.")
 @refine_options
 @click.option("--refined", type=FILE, metavar="OUT.tif", help="Also write the class map as clean-up left it.")
 @border_options

@@ -18,6 +18,7 @@ from geoseg.errors import RunError, SettingsError
 from geoseg.execute.blocks import FinishedBlock
 from geoseg.files import StagedFile
 from geoseg.maps.class_map_file import open_class_map
+from geoseg.omissions import settle
 from geoseg.plan.plan import Plan
 from geoseg.polygons.borders.change import change_table
 from geoseg.polygons.builder import MapToTrace
@@ -87,7 +88,7 @@ class TracedRun:
 
 def polygons_of_run(
     plan: Plan, rasters: Mapping[str, Path], progress: Progress, traced: TracedRun | None = None
-) -> tuple[list[StagedFile], dict[str, Any] | None]:
+) -> tuple[list[StagedFile], dict[str, Any] | None, list[dict[str, Any]]]:
     """Write the polygons of a finished map.
 
     Args:
@@ -98,19 +99,21 @@ def polygons_of_run(
         traced: Has seen all blocks; None where the rasters are to be traced.
 
     Returns:
-        The polygons under a temporary name; and what was done to their borders, None if nothing.
+        The polygons under a temporary name; what was done to their borders, None if nothing; and what they
+        leave out, for the report.
     """
     run = plan.prepared
     final = run.outputs.polygons
     if final is None:
-        return [], None
+        return [], None, []
     table = _trace_rasters(plan, rasters, final.parent, progress) if traced is None else traced.finish()
     if plan.tracing is not None:
         with _work_is_kept():
             plan.tracing.check_borders(table.polygons, run.request.borders)
+    left_out = settle(table.omissions(), progress, force=run.request.force)
     table, changed = change_table(table, run.request.borders, final.parent, progress)
     progress.say(f"writing {len(table):,} polygons to {final}")
-    return [stage_polygons(table, final)], changed
+    return [stage_polygons(table, final)], changed, left_out
 
 
 def _trace_rasters(plan: Plan, rasters: Mapping[str, Path], folder: Path, progress: Progress) -> PolygonTable:

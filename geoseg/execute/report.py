@@ -112,6 +112,7 @@ def report_of_run(
     answer: str,
     statistics: ClassStatistics,
     borders: dict[str, Any] | None,
+    left_out: list[dict[str, Any]],
     since: float,
 ) -> dict[str, Any]:
     """Make the report of a prediction.
@@ -123,6 +124,7 @@ def report_of_run(
         answer: The hash of what its maps depend on (``fingerprint.answer_of``).
         statistics: What the map holds.
         borders: What was done to the borders of polygons, None if nothing.
+        left_out: What was left out.
         since: When it began (``perf_counter``).
     """
     run = plan.prepared
@@ -149,6 +151,7 @@ def report_of_run(
         "peak_memory_bytes": _peak_here(totals.peaks if run.workers.count else {}),
         "workers": [{"name": name, "peak_memory_bytes": totals.peaks[name]} for name in sorted(totals.peaks)],
         "classes": statistics.rows(),
+        "left_out": left_out,
         "warnings": [
             *plan.warnings,
             *_shortage(totals.tally, plan.settings.concurrency),

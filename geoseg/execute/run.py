@@ -95,14 +95,16 @@ def _make_outputs(
         seconds = {"polygons": 0.0}
         rasters = assembly.close()
         statistics, borders = assembly.statistics, None
+        left_out = list(plan.prepared.left_out)
         if plan.settings.refine is not None:
             began = perf_counter()
             statistics = refine_run(plan, rasters, statistics, progress)
             seconds["refine"] = perf_counter() - began
         if outputs.polygons is not None:
             began = perf_counter()
-            files, borders = polygons_of_run(plan, rasters, progress, assembly.traced)
+            files, borders, missing = polygons_of_run(plan, rasters, progress, assembly.traced)
             staged += files
+            left_out += missing
             seconds["polygons"] = perf_counter() - began
             if assembly.traced is not None:
                 seconds["polygons"] += assembly.traced.seconds
@@ -110,7 +112,14 @@ def _make_outputs(
             for file in assembly.finish(progress):
                 staged.append(file)
         report = report_of_run(
-            plan, totals, seconds, answer=answer, statistics=statistics, borders=borders, since=since
+            plan,
+            totals,
+            seconds,
+            answer=answer,
+            statistics=statistics,
+            borders=borders,
+            left_out=left_out,
+            since=since,
         )
         for warning in nothing_mapped(plan, statistics):
             progress.say(f"warning: {warning}")

@@ -16,6 +16,7 @@ from geoseg.grid import Window
 from geoseg.labels.polygons import open_polygons
 from geoseg.labels.raster import GridOf, RasterLabels, open_raster
 from geoseg.labels.values import NamedClass, ValueTable, make_table
+from geoseg.omissions import Omission
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.source import GDAL_ERRORS, Source
 from geoseg.scene.file import reason
@@ -45,11 +46,13 @@ class Labels:
         path: The label file.
         shape: (rows, columns) of the grid.
         layer: The source of the labels: ``RasterLabels`` or ``PolygonLabels``.
+        omissions: What of the file is left out.
     """
 
     path: str
     shape: tuple[int, int]
     layer: _Layer
+    omissions: tuple[Omission, ...] = ()
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Read the labels in a window.
@@ -70,7 +73,8 @@ class Labels:
 
     def within(self, area: AreaOfInterest) -> Labels:
         """Return the same labels, with none outside an area of interest (on the same grid)."""
-        return replace(self, layer=_Within(self.layer, area))
+        omissions = (*self.omissions, *area.omissions)
+        return replace(self, layer=_Within(self.layer, area), omissions=omissions)
 
     def close(self) -> None:
         """Close this process's handles; reading opens them again."""

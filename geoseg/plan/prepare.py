@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date as calendar_date
 from pathlib import Path
+from typing import Any
 
 from geoseg.doctor.choose_model import choose_model
 from geoseg.doctor.findings import Diagnosis
@@ -12,6 +13,7 @@ from geoseg.errors import MismatchError, SettingsError
 from geoseg.grid import Grid, Window
 from geoseg.models.model import Model
 from geoseg.models.package import open_model
+from geoseg.omissions import Omission, settle
 from geoseg.plan.outputs import RASTERS, Outputs, check_outputs
 from geoseg.plan.request import PredictRequest
 from geoseg.plan.settings import Settings, fit_batch_to_device, resolve_settings
@@ -44,6 +46,7 @@ class Prepared:
         date: Acquisition date, ISO 8601, or None.
         workers: Which processes compute.
         warnings: What the user should know.
+        left_out: What of the inputs is left out, as the report says it.
     """
 
     request: PredictRequest
@@ -59,6 +62,7 @@ class Prepared:
     date: str | None
     workers: Workers
     warnings: tuple[str, ...]
+    left_out: tuple[dict[str, Any], ...]
 
 
 def prepare(request: PredictRequest, progress: Progress) -> Prepared:
@@ -95,6 +99,7 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
     area = None if request.aoi is None else read_area(request.aoi, opened)
     if area is not None and area.assumed_crs:
         warnings += (f"{request.aoi} has no CRS; its coordinates are taken to be in the scene's",)
+    left_out = settle(_omissions(opened, area, request), progress, force=request.force)
     grid = Grid(opened.shape, asked.chip_size, asked.overlap)
     window = Window.from_shape(opened.shape) if area is None else area.window
     workers = choose_workers(request.compute, asked.device, len(grid.blocks(asked.block_size, window)))
@@ -124,7 +129,14 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
         date=opened.date if request.date is None else check_date(request.date),
         workers=workers,
         warnings=warnings,
+        left_out=tuple(left_out),
     )
+
+
+def _omissions(scene: Scene, area: AreaOfInterest | None, request: PredictRequest) -> list[Omission]:
+    """List what the inputs leave out; dates do not matter to a run that was given one."""
+    found = [*scene.omissions, *(() if area is None else area.omissions)]
+    return [each for each in found if each.kind != "dates" or request.date is None]
 
 
 def raise_if_unfit(diagnosis: Diagnosis, scene: Scene, *, force: bool) -> tuple[str, ...]:

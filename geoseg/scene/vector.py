@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
+from geoseg.omissions import Omission
 
 if TYPE_CHECKING:
     from geoseg.scene.scene import Scene
@@ -107,11 +108,13 @@ class AreaOfInterest:
         window: Its bounding box in whole pixels, cut to the scene.
         geometry: Polygons in pixel coordinates, x = column and y = row from the scene's upper left corner.
         assumed_crs: Whether the file has no CRS, so that the scene's was assumed.
+        omissions: What of the file is left out.
     """
 
     window: Window
     geometry: Any = field(repr=False)
     assumed_crs: bool = False
+    omissions: tuple[Omission, ...] = ()
 
     def mask(self, window: Window) -> NDArray[np.bool_]:
         """Tell which pixels of a window have their centre inside the area, bool (rows, columns)."""

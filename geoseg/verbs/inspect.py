@@ -86,6 +86,7 @@ class Inspection:
                 for band in scene.bands
             ],
             "date": scene.date,
+            "left_out": [omission.as_json() for omission in scene.omissions],
         }
 
     def _model_json(self, card: ModelCard, diagnosis: Diagnosis, fits: bool) -> dict[str, Any]:
@@ -128,6 +129,7 @@ class Inspection:
             f"CRS       {'none' if crs is None else crs.to_string()}",
             f"bands     {', '.join(f'{band} {band.dtype}' for band in scene.bands)}",
             f"date      {scene.date or 'unknown'}",
+            *(f"warning: {omission}" for omission in scene.omissions),
         ]
 
 
