@@ -21,8 +21,7 @@ from geoseg.maps.class_map_file import open_class_map
 from geoseg.omissions import settle
 from geoseg.plan.plan import Plan
 from geoseg.polygons.borders.change import change_table
-from geoseg.polygons.builder import MapToTrace
-from geoseg.polygons.stream import PolygonStream
+from geoseg.polygons.builder import MapToTrace, PolygonStream
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.trace.block import BlockValues
 from geoseg.polygons.vectorise import parse_date, trace_class_map

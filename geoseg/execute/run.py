@@ -8,13 +8,12 @@ from time import perf_counter
 from typing import Any
 
 from geoseg.errors import InputError, Interrupted, RunError
-from geoseg.execute.assembly import Assembly
+from geoseg.execute.assembly import Assembly, refine_run
 from geoseg.execute.block_store import BlockStore, ResumeState, read_resume_state
 from geoseg.execute.blocks import BlockRenderer
 from geoseg.execute.fingerprint import answer_of, fingerprint_of
 from geoseg.execute.local import LocalExecutor
 from geoseg.execute.polygons import polygons_of_run
-from geoseg.execute.refine_run import refine_run
 from geoseg.execute.report import RunTotals, nothing_mapped, report_of_run
 from geoseg.execute.resume import finished_report, is_finished
 from geoseg.execute.spec import Executor, RunSpec

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import date as calendar_date
 from pathlib import Path
 from typing import Any
@@ -15,17 +17,52 @@ from geoseg.models.model import Model
 from geoseg.models.package import open_model
 from geoseg.omissions import Omission, settle
 from geoseg.plan.outputs import RASTERS, Outputs, check_outputs
-from geoseg.plan.request import PredictRequest
-from geoseg.plan.settings import Settings, fit_batch_to_device, resolve_settings
+from geoseg.plan.settings import ComputeOptions, Settings, fit_batch_to_device, resolve_settings
 from geoseg.plan.workers import Workers, check_workers, choose_workers
+from geoseg.polygons.borders.options import BorderOptions
 from geoseg.polygons.writers import WRITERS
 from geoseg.polygons.writers.writing import check_target
 from geoseg.polygons.zonal.request import zonal_of_run
 from geoseg.polygons.zonal.statistics import Zonal
 from geoseg.progress import Progress
 from geoseg.refine.request import RefineOptions
+from geoseg.scene.opening import SceneOptions
 from geoseg.scene.scene import Scene
 from geoseg.scene.vector import AreaOfInterest, read_area
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest:
+    """The arguments of ``geoseg.predict``, which documents them, all but ``progress``.
+
+    Attributes:
+        reading: How the scene is read.
+        compute: How the network is run.
+        refine: How the class map is cleaned up.
+        borders: How the borders of polygons are changed.
+    """
+
+    scene: PathLike | Sequence[PathLike]
+    output: PathLike | None = None
+    model: PathLike | None = None
+    polygons: PathLike | None = None
+    confidence: PathLike | None = None
+    probabilities: PathLike | None = None
+    report: PathLike | None = None
+    stats: Sequence[str] | None = None
+    aoi: PathLike | None = None
+    date: str | None = None
+    force: bool = False
+    reading: SceneOptions = field(default_factory=SceneOptions)
+    compute: ComputeOptions = field(default_factory=ComputeOptions)
+    refine: RefineOptions = field(default_factory=RefineOptions)
+    borders: BorderOptions = field(default_factory=BorderOptions)
+    max_memory: str | int | None = None
+    overwrite: bool = False
+    resume: bool = False
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)

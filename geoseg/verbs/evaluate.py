@@ -26,7 +26,7 @@ from geoseg.files import atomic_group
 from geoseg.maps.class_map_file import ClassMapFile, open_class_map
 from geoseg.models.sources import bundled_models
 from geoseg.plan.outputs import check_outputs
-from geoseg.plan.request import PredictRequest
+from geoseg.plan.prepare import PredictRequest
 from geoseg.plan.settings import ComputeOptions
 from geoseg.progress import Progress, Silent
 from geoseg.scene.opening import SceneOptions

@@ -11,7 +11,7 @@ from geoseg.doctor.examine import examine
 from geoseg.doctor.findings import Diagnosis
 from geoseg.models.card import ModelCard
 from geoseg.models.package import load_card
-from geoseg.plan.request import PathLike
+from geoseg.plan.prepare import PathLike
 from geoseg.scene.opening import SceneOptions
 from geoseg.scene.scene import Scene
 

@@ -11,8 +11,7 @@ from typing import Any
 from geoseg.execute.resume import read_begun
 from geoseg.execute.run import execute
 from geoseg.plan.plan import Begun, Plan, make_plan
-from geoseg.plan.prepare import prepare
-from geoseg.plan.request import PathLike, PredictRequest
+from geoseg.plan.prepare import PathLike, PredictRequest, prepare
 from geoseg.plan.settings import ComputeOptions
 from geoseg.polygons.borders.options import BorderOptions
 from geoseg.progress import Progress, Silent

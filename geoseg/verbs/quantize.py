@@ -29,8 +29,7 @@ from geoseg.models.conversion import ChipShape
 from geoseg.models.model import Model
 from geoseg.models.package import open_model, write_package
 from geoseg.models.quantize import check_can_quantize, quantize_network
-from geoseg.plan.prepare import raise_if_unfit
-from geoseg.plan.request import PredictRequest
+from geoseg.plan.prepare import PredictRequest, raise_if_unfit
 from geoseg.plan.settings import ComputeOptions
 from geoseg.progress import Progress, Silent
 from geoseg.scene.opening import SceneOptions

@@ -9,7 +9,7 @@ import pytest
 
 from geoseg.errors import RunError
 from geoseg.plan import prepare, settings
-from geoseg.plan.request import PredictRequest
+from geoseg.plan.prepare import PredictRequest
 from geoseg.plan.settings import ComputeOptions, Settings
 from geoseg.plan.workers import Workers
 from geoseg.progress import Silent

@@ -13,7 +13,7 @@ from geoseg.errors import SettingsError
 from geoseg.grid import Window
 from geoseg.inference.reading import Normalisation
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.augment.augmentation import TrainingChip, augment
+from geoseg.training.chips.augment import TrainingChip, augment
 from geoseg.training.ground.folds import Region, Split
 from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene, grow
 from geoseg.training.recipe.settings import AugmentSettings

@@ -18,7 +18,7 @@ from geoseg.training.cards import make_card
 from geoseg.training.chips.loading import ChipDataModule
 from geoseg.training.network.fit import KEPT_WEIGHTS, LAST_CHECKPOINT, LAST_WEIGHTS, ProgressCallback, fit
 from geoseg.training.network.history import PNG_FILE, Epoch, draw_curves, write_history
-from geoseg.training.network.losses.loss import build_loss
+from geoseg.training.network.losses import build_loss
 from geoseg.training.network.module import TrainingModule, save_weights
 from geoseg.training.network.schedules import RateSchedule
 from geoseg.training.network.transfer import StartedNetwork, start_network
