@@ -77,10 +77,26 @@ class Window:
         )
         return common if common.pixels else None
 
+    def grown(self, pixels: int, shape: tuple[int, int]) -> Window:
+        """Return the window grown on all sides, and cut to a raster of ``shape``."""
+        return Window.from_bounds(
+            max(0, self.row - pixels),
+            max(0, self.col - pixels),
+            min(shape[0], self.row_stop + pixels),
+            min(shape[1], self.col_stop + pixels),
+        )
+
     def slices(self, origin: Window | None = None) -> tuple[slice, slice]:
         """Return the row and column slices of this window in an array of ``origin`` (default: the raster)."""
         row, col = (origin.row, origin.col) if origin is not None else (0, 0)
         return slice(self.row - row, self.row_stop - row), slice(self.col - col, self.col_stop - col)
+
+
+def tiles(shape: tuple[int, int], size: int) -> Iterator[Window]:
+    """Tile a raster of ``shape`` with windows of ``size``, in row order."""
+    for row in range(0, shape[0], size):
+        for col in range(0, shape[1], size):
+            yield Window(row, col, min(size, shape[0] - row), min(size, shape[1] - col))
 
 
 @dataclass(frozen=True, slots=True)

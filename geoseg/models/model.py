@@ -11,22 +11,11 @@ from typing import Any
 
 from geoseg.errors import ModelError
 from geoseg.models.card import ModelCard
-from geoseg.models.catalog import ARCHITECTURE_OF
+from geoseg.models.catalog import ARCHITECTURE_OF, NOT_OPTIONS
 from geoseg.models.conversion import ChipShape, ConvertedNetwork, ListedNetwork
 from geoseg.models.networks import assemble, check_config_chip_size, config_stride
 from geoseg.models.sources import CONFIG_FILE, WEIGHTS_FILE, Package
 from geoseg.models.weights import load_weights
-
-# Passed to `assemble` under other names, or fixed: networks return logits and packages contain their weights.
-_LEFT_OUT = (
-    "_model_class",
-    "encoder_name",
-    "encoder_weights",
-    "in_channels",
-    "classes",
-    "activation",
-    "aux_params",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +148,7 @@ def network_from_config(config: Mapping[str, Any], where: str) -> Any:
     Raises:
         ModelError: if there is no such network.
     """
-    options = {key: value for key, value in config.items() if key not in _LEFT_OUT}
+    options = {key: value for key, value in config.items() if key not in NOT_OPTIONS}
     try:
         return assemble(
             ARCHITECTURE_OF[config["_model_class"]],

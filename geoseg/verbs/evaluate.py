@@ -15,7 +15,7 @@ from typing import Any
 from geoseg.assess.evaluation import (
     EVALUATION_VERSION,
     TOLERANCES,
-    Request,
+    EvaluationRequest,
     against_labels,
     against_sample,
     draw,
@@ -147,7 +147,7 @@ def evaluate(
     since = perf_counter()
     progress = progress or Silent()
     reports = _as_paths(report)
-    request = Request(
+    request = EvaluationRequest(
         label_column=label_column,
         remap=remap,
         ignore=tuple(ignore),

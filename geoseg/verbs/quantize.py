@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.assess.compare import WINDOW, compare, windows
+from geoseg.assess.compare import WINDOW, compare
 from geoseg.assess.scores import number, score
 from geoseg.classes import NODATA
 from geoseg.doctor.examine import examine
 from geoseg.errors import SceneError, SettingsError
-from geoseg.grid import Window
+from geoseg.grid import Window, tiles
 from geoseg.inference.backends.convert import converted_network
 from geoseg.inference.reading import Normalisation
 from geoseg.labels.labels import open_labels
@@ -239,7 +239,7 @@ def agreement(maps: Sequence[tuple[Path, Path]]) -> dict[str, Any]:
     pixels = same = 0
     for first, second in maps:
         one, other = open_class_map(first), open_class_map(second)
-        for window in windows(one.shape, WINDOW):
+        for window in tiles(one.shape, WINDOW):
             left, right = one.read(window), other.read(window)
             shown = (left != NODATA) & (right != NODATA)
             pixels += int(shown.sum())

@@ -1,8 +1,8 @@
 """Losses: from logits and class indices to one number; pixels without a label have no effect.
 
 To add a loss, write a ``Loss`` with the method ``of_pixels`` here, and add one line to ``LOSSES`` in
-``recipe.settings``; a new parameter is one line in ``LossTerm`` there. Recipes, their example and the tests of
-all losses read that table.
+``recipe.settings``; a new parameter is one line in ``LossTerm`` there. Recipes, their example and the tests
+of all losses read that table.
 
 A loss is called with logits float32 (N, classes, rows, columns) and labels int64 (N, rows, columns) of class
 indices, ``IGNORE`` where there is no label. It returns one number: finite, 0 for a batch without a labelled
