@@ -15,7 +15,7 @@ from typing import Any
 from geoseg.assess.evaluation import (
     EVALUATION_VERSION,
     TOLERANCES,
-    Request,
+    EvaluationRequest,
     against_labels,
     against_sample,
     draw,
@@ -24,9 +24,9 @@ from geoseg.errors import InputError, RunError, SettingsError
 from geoseg.execute.report import versions
 from geoseg.files import atomic_group
 from geoseg.maps.class_map_file import ClassMapFile, open_class_map
-from geoseg.models import bundled_models
+from geoseg.models.sources import bundled_models
 from geoseg.plan.outputs import check_outputs
-from geoseg.plan.request import PredictRequest
+from geoseg.plan.prepare import PredictRequest
 from geoseg.plan.settings import ComputeOptions
 from geoseg.progress import Progress, Silent
 from geoseg.scene.opening import SceneOptions
@@ -147,7 +147,7 @@ def evaluate(
     since = perf_counter()
     progress = progress or Silent()
     reports = _as_paths(report)
-    request = Request(
+    request = EvaluationRequest(
         label_column=label_column,
         remap=remap,
         ignore=tuple(ignore),
