@@ -25,7 +25,7 @@ from geoseg.scene.match import resolve
 from geoseg.scene.sample import Sampler
 
 PathLike = str | os.PathLike[str]
-_ABOUT_VALUES = {"value-range", "picture-type", "no-valid-pixel"}
+_ABOUT_VALUES = {"value-range", "picture-type", "no-valid-pixel", "band-empty", "band-scale"}
 
 
 @dataclass(frozen=True, slots=True)
