@@ -81,23 +81,16 @@ def check_class_ids(ids: Sequence[int]) -> None:
     for value in ids:
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise ModelError(f"class id {value!r} is not a whole number from 0 to {MAX_CLASS_ID}")
-    wrong = remap_class_ids(ids)
-    if wrong:
-        pairs = ", ".join(f"{old} -> {new}" for old, new in wrong.items())
+    if not all(0 <= value <= MAX_CLASS_ID for value in ids):
+        pairs = ", ".join(f"{old} -> {new}" for old, new in remap_class_ids(ids).items())
         raise ModelError(
             f"class ids are 0 to {MAX_CLASS_ID} (255 is nodata); remap the labels that are not: {pairs}"
         )
     repeated = [value for value, count in Counter(ids).items() if count > 1]
     if repeated:
-        pairs = ", ".join(
-            f"a second {value} -> {new}" for value, new in zip(repeated, _free(ids), strict=False)
-        )
+        free = sorted(set(range(MAX_CLASS_ID + 1)) - set(ids))
+        pairs = ", ".join(f"a second {value} -> {new}" for value, new in zip(repeated, free, strict=False))
         raise ModelError(f"class ids must be unique; remap the labels that repeat: {pairs}")
-
-
-def _free(ids: Iterable[int]) -> list[int]:
-    used = set(ids)
-    return [number for number in range(MAX_CLASS_ID + 1) if number not in used]
 
 
 def class_ids(

@@ -13,14 +13,14 @@ import numpy as np
 from geoseg.assess.area import sample_size
 from geoseg.assess.bootstrap import block_size
 from geoseg.assess.boundary import read_tolerance
-from geoseg.assess.compare import IDS, WINDOW, ComparedMap, Counts, compare, windows
+from geoseg.assess.compare import IDS, WINDOW, ComparedMap, Counts, compare
 from geoseg.assess.examples import Example, ImageRenderer, draw_examples, make_renderer
 from geoseg.assess.sample import DrawnSample, draw_sample, is_sample, read_sample, write_sample
 from geoseg.assess.summary import summarise_labels, summarise_sample
 from geoseg.classes import LandClass, complete_legend
 from geoseg.errors import GeosegError, InputError
 from geoseg.files import atomic
-from geoseg.grid import Window
+from geoseg.grid import Window, tiles
 from geoseg.labels.labels import Labels, open_labels
 from geoseg.labels.polygons import PolygonLabels
 from geoseg.maps.class_map_file import ClassMapFile
@@ -30,9 +30,8 @@ from geoseg.progress import Progress
 from geoseg.raster.georeference import same_transform
 from geoseg.raster.legend import read_legend
 from geoseg.raster.source import GDAL_ERRORS, Source
-from geoseg.scene import open_scene
 from geoseg.scene.area import read_area
-from geoseg.scene.opening import SceneOptions
+from geoseg.scene.opening import SceneOptions, open_scene
 
 PathLike = str | os.PathLike[str]
 EVALUATION_VERSION = 1
@@ -43,7 +42,7 @@ _CONJECTURE = 0.8
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationRequest:
     """The settings of an evaluation; see ``geoseg.evaluate``."""
 
     label_column: str | None
@@ -61,7 +60,7 @@ class Request:
 def against_labels(
     class_map: ClassMapFile,
     labels: PathLike,
-    request: Request,
+    request: EvaluationRequest,
     progress: Progress,
     scene: PathLike | Sequence[PathLike] | None,
     reading: SceneOptions,
@@ -134,7 +133,7 @@ def against_labels(
 
 
 def against_sample(
-    class_map: ClassMapFile, labels: PathLike, request: Request, progress: Progress
+    class_map: ClassMapFile, labels: PathLike, request: EvaluationRequest, progress: Progress
 ) -> tuple[dict[str, Any], Examples] | None:
     """Estimate accuracy and areas from a labelled sample; None if the labels are not a sample."""
     if not is_sample(labels):
@@ -163,7 +162,7 @@ def against_sample(
 
 
 def draw(
-    class_map: ClassMapFile, total: int, output: Path, request: Request, progress: Progress
+    class_map: ClassMapFile, total: int, output: Path, request: EvaluationRequest, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, Path]]:
     """Draw a sample of a map and write it; return the report, and the file by name."""
     with progress.stage("drawing", class_map.shape[0] * class_map.shape[1] / 1e6, "Mpx") as bar:
@@ -211,7 +210,7 @@ def _mapped(class_map: ClassMapFile, progress: Progress, size: int) -> tuple[Any
     pixel_sizes = class_map.pixel_sizes()
     pixels, areas = np.zeros(IDS, np.int64), np.zeros(IDS)
     with progress.stage("measuring", class_map.shape[0] * class_map.shape[1] / 1e6, "Mpx") as bar:
-        for window in windows(class_map.shape, size):
+        for window in tiles(class_map.shape, size):
             flat = class_map.read(window).ravel()
             pixels += np.bincount(flat, minlength=IDS)
             if pixel_sizes is not None:
@@ -270,7 +269,7 @@ def _pixels_left_out(labels: PathLike, class_map: ClassMapFile, counts: Counts) 
 
 
 def _label_warnings(
-    labels: Labels, class_map: ClassMapFile, own: Sequence[LandClass], request: Request
+    labels: Labels, class_map: ClassMapFile, own: Sequence[LandClass], request: EvaluationRequest
 ) -> list[str]:
     found = []
     if isinstance(labels.layer, PolygonLabels) and labels.layer.reasons:

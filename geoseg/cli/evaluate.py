@@ -24,12 +24,8 @@ Examples:
 """
 
 
-def split_remap(
-    _context: click.Context, _parameter: click.Parameter, text: str | None
-) -> dict[int | str, int] | None:
+def split_remap(text: str) -> dict[int | str, int]:
     """Turn ``"1=1,5=2,lake=7"`` into a mapping."""
-    if text is None:
-        return None
     pairs: dict[int | str, int] = {}
     for item in text.split(","):
         value, sign, target = item.rpartition("=")
@@ -52,17 +48,17 @@ def split_remap(
 @click.option(
     "--remap",
     metavar="V=ID,...",
-    callback=split_remap,
+    type=split_remap,
     help="Label values to class ids; others are no label.",
 )
-@click.option("--ignore", metavar="V,...", callback=split_list, help="Label values that say nothing.")
+@click.option("--ignore", metavar="V,...", type=split_list, help="Label values that say nothing.")
 @click.option("--blocks", metavar="7.5km|512px", help="Blocks resampled for intervals [default: 512px].")
 @click.option(
     "--tolerance",
     "tolerances",
     default="1px,3px",
     show_default=True,
-    callback=split_list,
+    type=split_list,
     metavar="3px,30m",
     help="For boundary F1.",
 )
@@ -75,7 +71,7 @@ def split_remap(
 @click.option("--draw-sample", type=int, metavar="N", help="Draw N pixels to label instead; needs -o.")
 @click.option("-o", "--output", type=FILE, metavar="SAMPLE.gpkg", help="The drawn sample.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the resampling and the sample.")
-@click.option("--bands", metavar="B,B,...", callback=split_bands, help="With MODEL: as for predict.")
+@click.option("--bands", metavar="B,B,...", type=split_bands, help="With MODEL: as for predict.")
 @click.option("--nodata", type=float, help="As for predict.")
 @click.option("--scale", type=float, help="As for predict.")
 @click.option("--offset", type=float, help="As for predict.")

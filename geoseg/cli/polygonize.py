@@ -38,7 +38,7 @@ Examples:
 @click.option(
     "--classes",
     metavar="C,C,...",
-    callback=lambda _context, _parameter, text: None if text is None else [text],
+    type=lambda text: [text],
     help="Keep only these classes, by name or id.",
 )
 @click.option("--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the map says].")

@@ -21,8 +21,7 @@ from geoseg.maps.class_map_file import open_class_map
 from geoseg.omissions import settle
 from geoseg.plan.plan import Plan
 from geoseg.polygons.borders.change import change_table
-from geoseg.polygons.builder import MapToTrace
-from geoseg.polygons.stream import PolygonStream
+from geoseg.polygons.builder import MapToTrace, PolygonStream
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.trace.block import BlockValues
 from geoseg.polygons.vectorise import parse_date, trace_class_map
@@ -41,7 +40,7 @@ class TracedRun:
     def __init__(self, plan: Plan, tags: Mapping[str, str]) -> None:
         run = plan.prepared
         assert run.outputs.polygons is not None
-        self._window, self._bands = run.window, len(run.model.classes)
+        self._window, self._bands = run.window, len(run.model.card.classes)
         place = run.scene.georeference.cut(run.window.row, run.window.col)
         transform = place.transform
         if transform is None and place.crs is not None:
@@ -51,10 +50,10 @@ class TracedRun:
             crs=place.crs,
             transform=transform,
             origin=(run.window.row, run.window.col),
-            classes=tuple(run.model.classes),
+            classes=tuple(run.model.card.classes),
             date=parse_date(run.date),
             provenance=tags,
-            bands=[item.id for item in run.model.classes],
+            bands=[item.id for item in run.model.card.classes],
         )
         folder = run.outputs.polygons.parent
         self._stream = PolygonStream(
@@ -123,7 +122,7 @@ def _trace_rasters(plan: Plan, rasters: Mapping[str, Path], folder: Path, progre
     with open_class_map(rasters["classes"], rasters["confidence"], rasters["probabilities"]) as class_map:
         return trace_class_map(
             class_map,
-            legend=run.model.classes,
+            legend=run.model.card.classes,
             block_size=tracing.block_size,
             workers=tracing.workers,
             check=_check_of(plan),

@@ -15,11 +15,11 @@ from geoseg.inference.backends import BACKENDS, backend_kind
 from geoseg.inference.tally import Tally
 from geoseg.maps.class_map_file import DATE_TAG, ORIGIN_TAG
 from geoseg.maps.statistics import ClassStatistics
-from geoseg.models import Model
+from geoseg.models.model import Model
 from geoseg.plan.plan import Plan
 from geoseg.polygons.provenance import table_provenance
 from geoseg.polygons.zonal.request import stats_asked
-from geoseg.scene import Scene
+from geoseg.scene.scene import Scene
 from geoseg.system.memory import peak_memory
 
 REPORT_VERSION = 1

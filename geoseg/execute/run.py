@@ -8,13 +8,12 @@ from time import perf_counter
 from typing import Any
 
 from geoseg.errors import InputError, Interrupted, RunError
-from geoseg.execute.assembly import Assembly
+from geoseg.execute.assembly import Assembly, refine_run
 from geoseg.execute.block_store import BlockStore, ResumeState, read_resume_state
 from geoseg.execute.blocks import BlockRenderer
 from geoseg.execute.fingerprint import answer_of, fingerprint_of
 from geoseg.execute.local import LocalExecutor
 from geoseg.execute.polygons import polygons_of_run
-from geoseg.execute.refine_run import refine_run
 from geoseg.execute.report import RunTotals, nothing_mapped, report_of_run
 from geoseg.execute.resume import finished_report, is_finished
 from geoseg.execute.spec import Executor, RunSpec
@@ -61,7 +60,7 @@ def execute(plan: Plan, progress: Progress, since: float) -> dict[str, Any]:
 def make_spec(plan: Plan) -> RunSpec:
     """Gather what is the same for every block of a run."""
     run = plan.prepared
-    classes = run.model.classes
+    classes = run.model.card.classes
     kinds: tuple[MapKind, ...] = (ClassMap(classes), ConfidenceMap(), ProbabilityMap(classes))
     all_are_read = run.outputs.polygons is not None or plan.settings.refine is not None
     rendered = tuple(kind for kind in kinds if kind.name in run.outputs.rasters or all_are_read)

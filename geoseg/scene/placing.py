@@ -15,7 +15,7 @@ from geoseg.grid import Window
 from geoseg.raster.georeference import Georeference
 
 if TYPE_CHECKING:
-    from geoseg.scene import Scene
+    from geoseg.scene.scene import Scene
 
 TILE = 1024
 """Side in pixels of the fixed tiles in which polygons are rasterised, so that a pixel whose centre lies on an

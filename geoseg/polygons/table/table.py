@@ -22,7 +22,7 @@ from geoseg.polygons.table.schema import arrow_schema
 from geoseg.polygons.table.store import StoredPolygons
 from geoseg.polygons.table.wkb import polygons_as_wkb
 from geoseg.polygons.zonal.statistics import Zonal, ZonalSums, zonal_arrays
-from geoseg.system.threads import in_order
+from geoseg.system.cpu import in_order
 from geoseg.units import Area
 
 if TYPE_CHECKING:

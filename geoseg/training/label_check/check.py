@@ -11,7 +11,7 @@ from geoseg.execute.report import versions
 from geoseg.files import write_json
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress, Silent
-from geoseg.scene import open_scene
+from geoseg.scene.opening import open_scene
 from geoseg.system.memory import peak_memory
 from geoseg.training.ground.folds import Split, make_split
 from geoseg.training.ground.labelled_scene import (
@@ -67,8 +67,8 @@ def check_labels(
     since = perf_counter()
     loaded = load_recipe(recipe)
     if report is not None:
-        outputs, inputs = {"--report": Path(report)}, [os.fspath(recipe), *loaded.labels]
-        check_outputs(outputs, inputs, endings={"--report": (".json",)}, overwrite=overwrite)
+        outputs = {"--report": Path(report)}
+        check_outputs(outputs, loaded.inputs(), endings={"--report": (".json",)}, overwrite=overwrite)
     with recipe_keys(loaded):
         found = _check(loaded, progress or Silent())
     if report is not None:

@@ -16,8 +16,8 @@ from geoseg.classes import IGNORE
 from geoseg.labels.polygons import class_ids_of
 from geoseg.labels.values import ValueTable, make_table
 from geoseg.raster.pixel_sizes import PixelSizes, measure_pixel_sizes
-from geoseg.scene import Scene
 from geoseg.scene.placing import GridOf, place_polygons
+from geoseg.scene.scene import Scene
 from geoseg.scene.vector import read_polygons
 from geoseg.training.recipe.recipe import Recipe
 

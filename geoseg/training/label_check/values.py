@@ -16,7 +16,7 @@ from geoseg.labels.labels import open_labels
 from geoseg.labels.polygons import find_column
 from geoseg.labels.raster import RasterLabels
 from geoseg.labels.values import make_table
-from geoseg.scene import Scene
+from geoseg.scene.scene import Scene
 from geoseg.scene.vector import is_vector, read_polygons
 from geoseg.training.ground.labelled_scene import STREAM
 from geoseg.training.recipe.recipe import Recipe
