@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import SceneError
-from geoseg.scene import Band, BandMatch, Scene, match_bands
-from geoseg.scene.band import can_hold
+from geoseg.scene.band import Band, can_hold
+from geoseg.scene.match import BandMatch, match_bands
 from geoseg.scene.sample import Sample, Sampler
+from geoseg.scene.scene import Scene
 
 if TYPE_CHECKING:
     from geoseg.models.card import ModelBand, ModelCard

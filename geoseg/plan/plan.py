@@ -14,8 +14,7 @@ from geoseg.plan.measure import NetworkCost, measured_cost, usual_cost
 from geoseg.plan.memory import BASE, MemoryChoice, MemoryEstimate, TracingPlan, choose_blocks, plan_tracing
 from geoseg.plan.prepare import Prepared
 from geoseg.plan.settings import Settings
-from geoseg.plan.size import RunSize, output_bytes, run_size, traced_bands
-from geoseg.plan.time import wall_seconds
+from geoseg.plan.size import RunSize, output_bytes, run_size, traced_bands, wall_seconds
 from geoseg.progress import Progress
 from geoseg.system.memory import default_limit, free_memory, gdal_cache, resident_memory
 from geoseg.units import format_memory, parse_memory

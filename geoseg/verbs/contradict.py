@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from geoseg.assess.evaluation import Request
+from geoseg.assess.evaluation import EvaluationRequest
 from geoseg.errors import InputError
 from geoseg.labels.labels import open_labels
 from geoseg.maps.class_map_file import ClassMapFile
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress
-from geoseg.scene import open_scene
-from geoseg.scene.vector import read_area
+from geoseg.scene.area import read_area
+from geoseg.scene.opening import open_scene
 from geoseg.training.contradictions.contradictions import write_contradictions
 
 PathLike = str | os.PathLike[str]
@@ -42,7 +42,7 @@ def check_contradictions(
 
 
 def contradict(
-    class_map: ClassMapFile, labels: PathLike, request: Request, output: Path, progress: Progress
+    class_map: ClassMapFile, labels: PathLike, request: EvaluationRequest, output: Path, progress: Progress
 ) -> dict[str, Any]:
     """Write the ranked places where a map contradicts labels; returns what the report says of them.
 

@@ -93,7 +93,7 @@ def train(
     if overwrite:
         _check_replaced(folder, loaded)
     if _is_finished(folder, work, mark, resume=resume, overwrite=overwrite):
-        from geoseg.models import load_card
+        from geoseg.models.package import load_card
 
         progress.say(f"{folder} is finished already")
         return TrainResult(folder, load_card(folder).metrics)

@@ -11,7 +11,7 @@ from geoseg.execute.report import versions
 from geoseg.files import write_json
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress, Silent
-from geoseg.scene import open_scene
+from geoseg.scene.opening import open_scene
 from geoseg.system.memory import peak_memory
 from geoseg.training.ground.folds import Split, make_split
 from geoseg.training.ground.labelled_scene import (
