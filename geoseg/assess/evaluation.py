@@ -24,13 +24,14 @@ from geoseg.grid import Window, tiles
 from geoseg.labels.labels import Labels, open_labels
 from geoseg.labels.polygons import PolygonLabels
 from geoseg.maps.class_map_file import ClassMapFile
+from geoseg.names import name_key
 from geoseg.omissions import Omission, settle
 from geoseg.progress import Progress
 from geoseg.raster.georeference import same_transform
 from geoseg.raster.legend import read_legend
 from geoseg.raster.source import GDAL_ERRORS, Source
+from geoseg.scene.area import read_area
 from geoseg.scene.opening import SceneOptions, open_scene
-from geoseg.scene.vector import read_area
 
 PathLike = str | os.PathLike[str]
 EVALUATION_VERSION = 1
@@ -276,7 +277,7 @@ def _label_warnings(
         count = len(labels.layer.reasons)
         found.append(f"{count} label polygons are invalid and were fixed; the first is row {number}: {why}")
     names = {item.id: item.name for item in class_map.legend}
-    differ = [i for i in own if i.id in names and names[i.id].casefold() != i.name.casefold()]
+    differ = [i for i in own if i.id in names and name_key(names[i.id]) != name_key(i.name)]
     if request.remap is None:
         found += [
             f'class {item.id} is "{names[item.id]}" in the map and "{item.name}" in the labels; they are '

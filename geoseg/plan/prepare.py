@@ -26,9 +26,9 @@ from geoseg.polygons.zonal.request import zonal_of_run
 from geoseg.polygons.zonal.statistics import Zonal
 from geoseg.progress import Progress
 from geoseg.refine.request import RefineOptions
+from geoseg.scene.area import AreaOfInterest, read_area
 from geoseg.scene.opening import SceneOptions
 from geoseg.scene.scene import Scene
-from geoseg.scene.vector import AreaOfInterest, read_area
 
 PathLike = str | os.PathLike[str]
 
@@ -117,7 +117,7 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
     check_workers(request.compute)
     opened = request.reading.open_all_bands(request.scene)
     outputs = name_outputs(opened, request)
-    _check_outputs(outputs, opened, overwrite=request.overwrite or request.resume)
+    _check_outputs(outputs, opened, request)
     if request.borders:
         request.borders.check(outputs.polygons, opened)
     choice = choose_model(opened, request.model, bands=request.reading.bands, force=request.force)
@@ -208,14 +208,15 @@ def name_outputs(scene: Scene, request: PredictRequest) -> Outputs:
     )
 
 
-def _check_outputs(outputs: Outputs, scene: Scene, *, overwrite: bool) -> None:
+def _check_outputs(outputs: Outputs, scene: Scene, request: PredictRequest) -> None:
+    others = [os.fspath(path) for path in (request.model, request.aoi) if path is not None]
     options = {"classes": "-o"}
     check_outputs(
         {options.get(name, f"--{name}"): path for name, path in outputs.named().items()},
-        scene.paths,
+        [*scene.paths, *others],
         endings=dict.fromkeys(("-o", "--confidence", "--probabilities"), RASTERS)
         | {"--polygons": tuple(WRITERS), "--report": (".json",)},
-        overwrite=overwrite,
+        overwrite=request.overwrite or request.resume,
     )
     if outputs.polygons is None:
         return

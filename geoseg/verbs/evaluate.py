@@ -160,11 +160,16 @@ def evaluate(
         force=force,
     )
     is_model = looks_like_model(target)
-    _check(target, labels, scene, reports, draw_sample, output, aoi, is_model=is_model, overwrite=overwrite)
+    scenes = [] if scene is None else [scene] if isinstance(scene, str | os.PathLike) else list(scene)
+    inputs = [os.fspath(path) for path in (target, labels, aoi, confidence, *scenes) if path is not None]
+    _check(target, labels, scene, reports, draw_sample, output, aoi, is_model=is_model)
+    wanted = [("-o", Path(output), (".gpkg",))] if output is not None else []
+    for option, path, endings in [*wanted, *(("--report", path, REPORTS) for path in reports)]:
+        check_outputs({option: path}, inputs, endings={option: endings}, overwrite=overwrite)
     places = None if contradictions is None else Path(contradictions)
     if places is not None:
         has_confidence = is_model or confidence is not None
-        check_contradictions(places, [target, labels, *reports], draw_sample, has_confidence, overwrite)
+        check_contradictions(places, [*inputs, *reports], draw_sample, has_confidence, overwrite)
     reading = SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp)
     with ExitStack() as cleanup:
         if is_model:
@@ -223,13 +228,14 @@ def _check(
     aoi: PathLike | None,
     *,
     is_model: bool,
-    overwrite: bool,
 ) -> None:
     """Refuse what cannot work before anything is read."""
     _check_target(target, is_model=is_model)
     if draw_sample is not None:
         if is_model:
-            raise InputError("--draw-sample draws from a class map; make one with geoseg predict first")
+            raise InputError(
+                f"{target} is a model, and --draw-sample draws from a class map: make one with geoseg predict"
+            )
         if output is None:
             raise InputError("--draw-sample needs -o sample.gpkg, where to write the sample")
         if labels is not None or reports:
@@ -243,10 +249,6 @@ def _check(
             raise InputError("-o is for --draw-sample; --report writes the report")
         if is_model and scene is None:
             raise InputError(f"{os.fspath(target)} is a model; name the scene to map with --scene")
-    inputs = [os.fspath(path) for path in (target, labels) if path is not None]
-    wanted = [("-o", Path(output), (".gpkg",))] if output is not None else []
-    for option, path, endings in [*wanted, *(("--report", path, REPORTS) for path in reports)]:
-        check_outputs({option: path}, inputs, endings={option: endings}, overwrite=overwrite)
 
 
 @contextmanager

@@ -67,8 +67,8 @@ def check_labels(
     since = perf_counter()
     loaded = load_recipe(recipe)
     if report is not None:
-        outputs, inputs = {"--report": Path(report)}, [os.fspath(recipe), *loaded.labels]
-        check_outputs(outputs, inputs, endings={"--report": (".json",)}, overwrite=overwrite)
+        outputs = {"--report": Path(report)}
+        check_outputs(outputs, loaded.inputs(), endings={"--report": (".json",)}, overwrite=overwrite)
     with recipe_keys(loaded):
         found = _check(loaded, progress or Silent())
     if report is not None:
