@@ -275,7 +275,7 @@ def _label_warnings(
     if isinstance(labels.layer, PolygonLabels) and labels.layer.reasons:
         number, why = labels.layer.reasons[0]
         count = len(labels.layer.reasons)
-        found.append(f"{count} label polygons are invalid and were fixed; the first is row {number}: {why}")
+        found.append(f"{count} label polygons were repaired; the first is row {number + 1}: {why}")
     if isinstance(labels.layer, PolygonLabels) and labels.layer.assumed_crs:
         found.append(f"{labels.path} has no CRS; its coordinates are taken to be in the map's")
     names = {item.id: item.name for item in class_map.legend}

@@ -240,7 +240,8 @@ def open_class_map(
             nodata=dataset.nodata,
             masked=MaskFlags.per_dataset in flags and MaskFlags.nodata not in flags,
             probability_names=names,
-            **beside,
+            confidence=beside.get("confidence"),
+            probabilities=beside.get("probabilities"),
         )
     return replace(found, omissions=found._find_omissions())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, SceneError, SettingsError
 from geoseg.models.card import ModelBand
+from geoseg.omissions import Omission
 from geoseg.training.chips.chips import ChipPlacer, ChipReader, TrainingChips, ValidationChips
 from geoseg.training.ground.folds import Split, default_block_size, make_split
 from geoseg.training.ground.labelled_scene import (
@@ -185,6 +186,15 @@ def recipe_keys(recipe: Recipe) -> Iterator[None]:
         if text == str(error):
             raise
         raise type(error)(f"{recipe.path}: {text}") from error
+
+
+def omissions_of(scenes: Sequence[LabelledScene], split: Split | None) -> tuple[Omission, ...]:
+    """List what is left out of the labels, the scenes, and the layer of folds, each once."""
+    every = [each for scene in scenes for each in (*scene.labels.omissions, *scene.image.omissions)]
+    every += () if split is None else split.omissions
+    # a recipe has no date that one could give
+    every = [replace(each, fix="") if each.kind == "dates" else each for each in every]
+    return tuple(dict.fromkeys(every))
 
 
 def default_chip_size(scenes: tuple[LabelledScene, ...]) -> int:
