@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from geoseg.errors import SettingsError
 
@@ -23,36 +24,28 @@ _FEW_BYTES = 100_000
 """Fewer bytes are refused as an amount of memory: the unit was forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
-class Length:
-    """A length on a map.
-
-    Attributes:
-        amount: At least 0.
-        in_pixels: Whether ``amount`` counts pixels; else it is metres.
-    """
+@dataclass(frozen=True)
+class _Amount:
+    """An amount on a map, at least 0: of pixels, or of ``unit``."""
 
     amount: float
     in_pixels: bool
+    unit: ClassVar[str]
 
     def __str__(self) -> str:
-        return f"{self.amount:g}{'px' if self.in_pixels else 'm'}"
+        return f"{self.amount:g}{_PIXELS if self.in_pixels else self.unit}"
 
 
-@dataclass(frozen=True, slots=True)
-class Area:
-    """An area of a map.
+class Length(_Amount):
+    """A length on a map, in pixels or metres."""
 
-    Attributes:
-        amount: At least 0.
-        in_pixels: Whether ``amount`` counts pixels; else it is hectares.
-    """
+    unit = "m"
 
-    amount: float
-    in_pixels: bool
 
-    def __str__(self) -> str:
-        return f"{self.amount:g}{'px' if self.in_pixels else 'ha'}"
+class Area(_Amount):
+    """An area of a map, in pixels or hectares."""
+
+    unit = "ha"
 
 
 def parse_length(text: str, option: str = "", *, zero: bool = False) -> Length:

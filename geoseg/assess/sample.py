@@ -27,12 +27,13 @@ from numpy.typing import NDArray
 from rasterio.transform import Affine
 
 from geoseg.assess.area import allocate
-from geoseg.assess.compare import IDS, WINDOW, windows
+from geoseg.assess.compare import IDS, WINDOW
 from geoseg.classes import IGNORE, NODATA, LandClass, complete_legend
 from geoseg.errors import InputError, SceneError
-from geoseg.grid import Window
+from geoseg.grid import Window, tiles
 from geoseg.labels.values import make_table
 from geoseg.maps.class_map_file import ClassMapFile
+from geoseg.omissions import Omission
 from geoseg.progress import Bar, Silent
 
 LAYER = "sample"
@@ -136,7 +137,7 @@ def draw_sample(
     areas = np.zeros(IDS)
     percent, with_confidence = np.zeros(IDS), np.zeros(IDS)
     pixel_sizes = class_map.pixel_sizes()
-    for window in windows(class_map.shape, window_size):
+    for window in tiles(class_map.shape, window_size):
         classes = class_map.read(window)
         bar.advance(window.pixels / 1e6)
         flat = classes.ravel()
@@ -185,6 +186,7 @@ class FilledSample:
         drawn: Number of points in the file.
         column: Column with the labels.
         warnings: What the user should know.
+        omissions: What of the file is left out.
     """
 
     path: str
@@ -193,6 +195,7 @@ class FilledSample:
     drawn: int
     column: str
     warnings: tuple[str, ...] = field(default=())
+    omissions: tuple[Omission, ...] = ()
 
 
 def write_sample(path: Path, drawn: DrawnSample, class_map: ClassMapFile, seed: int) -> None:
@@ -327,12 +330,17 @@ def read_sample(
     known = labels != IGNORE
     if not known.any():
         raise InputError(f"{name}: no point has a label yet; fill in the column {column} (QGIS can edit it)")
-    if not known.all():
-        notes.append(
-            f"{int(np.count_nonzero(~known))} of {known.size} points have no label and are left out; the "
-            "estimates hold if they were left out by chance"
-        )
-    return FilledSample(name, labels[known], shown[known], known.size, column, tuple(notes))
+    unlabelled = Omission(
+        "rows",
+        name,
+        int(np.count_nonzero(~known)),
+        known.size,
+        "points",
+        "they have no label; the estimates hold if they were left out by chance",
+        refuses=False,
+    )
+    omissions = () if known.all() else (unlabelled,)
+    return FilledSample(name, labels[known], shown[known], known.size, column, tuple(notes), omissions)
 
 
 def _values_at(
@@ -416,24 +424,39 @@ def _points_qml(legend: Sequence[LandClass]) -> str:
             "SimpleMarker",
             {"name": "cross", "size": "4", "outline_color": color, "outline_width": "0.5"},
         )
-    fields = ET.SubElement(root, "fieldConfiguration")
-    field = ET.SubElement(fields, "field", name="reference", configurationFlags="None")
-    config = ET.SubElement(ET.SubElement(field, "editWidget", type="ValueMap"), "config")
-    choices = ET.SubElement(ET.SubElement(config, "Option", type="Map"), "Option", name="map", type="List")
-    for item in legend:
-        choice = ET.SubElement(choices, "Option", type="Map")
-        ET.SubElement(choice, "Option", name=item.name, type="QString", value=item.name)
+    add_choices(root, "reference", [item.name for item in legend])
     return ET.tostring(root, encoding="unicode")
 
 
 def _outlines_qml() -> str:
     """Build the style of the pixels: an outline that hides nothing."""
     root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
-    renderer = ET.SubElement(root, "renderer-v2", type="singleSymbol", symbollevels="0", enableorderby="0")
-    symbols = ET.SubElement(renderer, "symbols")
-    line = {"style": "no", "outline_color": "255,255,0,255", "outline_width": "0.4", "outline_style": "solid"}
-    _symbol(symbols, 0, "fill", "SimpleFill", line)
+    add_outline(root, "255,255,0,255", "0.4")
     return ET.tostring(root, encoding="unicode")
+
+
+def add_outline(root: ET.Element, color: str, width: str) -> None:
+    """Add a renderer to a style that draws outlines alone.
+
+    Args:
+        root: The style.
+        color: Red, green, blue and alpha, as QGIS writes them.
+        width: Millimetres.
+    """
+    renderer = ET.SubElement(root, "renderer-v2", type="singleSymbol", symbollevels="0", enableorderby="0")
+    line = {"style": "no", "outline_color": color, "outline_width": width, "outline_style": "solid"}
+    _symbol(ET.SubElement(renderer, "symbols"), 0, "fill", "SimpleFill", line)
+
+
+def add_choices(root: ET.Element, column: str, values: Sequence[str]) -> None:
+    """Add a form to a style in which the values of a column are picked from a list."""
+    fields = ET.SubElement(root, "fieldConfiguration")
+    field = ET.SubElement(fields, "field", name=column, configurationFlags="None")
+    config = ET.SubElement(ET.SubElement(field, "editWidget", type="ValueMap"), "config")
+    choices = ET.SubElement(ET.SubElement(config, "Option", type="Map"), "Option", name="map", type="List")
+    for value in values:
+        choice = ET.SubElement(choices, "Option", type="Map")
+        ET.SubElement(choice, "Option", name=value, type="QString", value=value)
 
 
 def _symbol(symbols: ET.Element, number: int, kind: str, layer: str, options: dict[str, str]) -> None:

@@ -24,13 +24,13 @@ Examples:
 """
 
 
-def _numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> list[int] | None:
+def _numbers(text: str) -> list[int]:
     """Turn ``"0,2"`` into ``[0, 2]``."""
-    items = split_list(context, parameter, text)
-    for item in items or ():
+    items = split_list(text)
+    for item in items:
         if not item.isdecimal():
             raise click.BadParameter(f'"{item}" is not the number of a fold; write 0,2')
-    return None if items is None else [int(item) for item in items]
+    return [int(item) for item in items]
 
 
 @click.command(cls=Verb, short_help="Train a model on your own labels.", epilog=EXAMPLES)
@@ -50,7 +50,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
 @click.option(
     "--folds",
     metavar="K,K,...",
-    callback=_numbers,
+    type=_numbers,
     help="With --cross-validate: train only these folds now [default: all].",
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted run from its last finished epoch.")

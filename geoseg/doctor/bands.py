@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from geoseg.doctor.examination import Examination
 from geoseg.doctor.findings import Finding
-from geoseg.scene import Scene
 from geoseg.scene.band_names import is_generic
 from geoseg.scene.match import missing_bands
+from geoseg.scene.scene import Scene
 
 EXPAND = "its pixels are indices of a colour palette: gdal_translate -expand rgb turns them into three bands"
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from geoseg.doctor.each_band import BandDoubt, BandValues, find_doubts
 from geoseg.errors import SceneError
-from geoseg.scene import BandMatch, Scene, match_bands
 from geoseg.scene.band import can_hold
+from geoseg.scene.match import BandMatch, match_bands
 from geoseg.scene.sample import Sample, Sampler
+from geoseg.scene.scene import Scene
 
 if TYPE_CHECKING:
     from geoseg.models.card import ModelCard

@@ -18,7 +18,7 @@ from geoseg.doctor.findings import Diagnosis, Finding, Severity
 from geoseg.doctor.pixel_size import check_pixel_shape, check_pixel_size
 from geoseg.doctor.sentinel2 import check_sentinel2_offset
 from geoseg.doctor.values import check_undeclared_nodata, check_valid_pixels, check_values
-from geoseg.scene import Scene
+from geoseg.scene.scene import Scene
 
 if TYPE_CHECKING:
     from geoseg.models.card import ModelCard

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -131,7 +132,7 @@ class _KeptMargins:
         return self.state.must_compute(index)
 
 
-class BackgroundWriter:
+class BackgroundWriter(AbstractContextManager["BackgroundWriter"]):
     """Write in a background thread, in submission order; all is written when the context ends.
 
     A write that fails raises its error at the next call. Submitting waits while many writes wait
@@ -141,9 +142,6 @@ class BackgroundWriter:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "geoseg-write")
         self._waiting: deque[Future[None]] = deque()
-
-    def __enter__(self) -> BackgroundWriter:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -54,8 +54,7 @@ def refinement_of(options: RefineOptions, class_map: ClassMapFile) -> Refinement
     if options == RefineOptions():
         return None
     refinement = options.read(class_map.legend, class_map.path)
-    if refinement is not None:
-        refinement.steps(class_map.pixel_sizes(), class_map.shape[1])
+    refinement.steps(class_map.pixel_sizes(), class_map.shape[1])
     return refinement
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg._version import __version__
-from geoseg.errors import InputError, OutputError, SettingsError
+from geoseg.errors import InputError, OutputError, SceneError, SettingsError
+from geoseg.models.sources import MLM_FILE
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress, Silent
 from geoseg.training.recipe.recipe import Recipe, check_cross_validation, load_recipe
@@ -89,17 +90,24 @@ def train(
     folder = Path(output) if output is not None else Path(loaded.name)
     work = folder.with_name(f"{folder.name}.geoseg-work")
     mark = fingerprint(loaded, cross_validate=cross_validate)
+    if overwrite:
+        _check_replaced(folder, loaded)
     if _is_finished(folder, work, mark, resume=resume, overwrite=overwrite):
-        from geoseg.models import load_card
+        from geoseg.models.package import load_card
 
         progress.say(f"{folder} is finished already")
         return TrainResult(folder, load_card(folder).metrics)
     # Torch and Lightning are imported here, where the command line and the recipe are known to be right.
     from geoseg.training.cross_validation import check_folds, train_every_fold, train_one_fold
+    from geoseg.training.label_check.scene_values import compare_scenes
     from geoseg.training.prepare import open_training_data
 
     progress.say("reading labels and scenes")
     data = open_training_data(loaded)
+    for finding in compare_scenes(data.scenes):
+        if finding.level == "stop":
+            raise SceneError(f"{loaded.path}: {finding.message}; {finding.fix}")
+        progress.say(f"warning: {finding.message} ({finding.fix})")
     wanted = check_folds(data, folds) if cross_validate else ()
     with _begun(work, mark, loaded):
         if cross_validate:
@@ -130,7 +138,9 @@ def preview(recipe: PathLike, output: PathLike, *, overwrite: bool = False) -> P
     """
     loaded = load_recipe(recipe)
     check_extra()
-    check_outputs({"--preview": Path(output)}, [], endings={"--preview": (".png",)}, overwrite=overwrite)
+    check_outputs(
+        {"--preview": Path(output)}, loaded.inputs(), endings={"--preview": (".png",)}, overwrite=overwrite
+    )
     from geoseg.training.chips.preview import write_preview
     from geoseg.training.prepare import prepare_fold
 
@@ -181,6 +191,23 @@ def _is_finished(folder: Path, work: Path, mark: str, *, resume: bool, overwrite
                 f"{work} was begun with other settings, files or another version; --overwrite starts again"
             )
     return False
+
+
+def _check_replaced(folder: Path, recipe: Recipe) -> None:
+    """Refuse to replace what is no model package, or holds files that the run reads."""
+    if not folder.exists():
+        return
+    held = next((name for name in recipe.inputs() if _is_below(Path(name), folder)), None)
+    if held is not None:
+        raise OutputError(f"-o {folder} holds {held}, which is read; give another folder")
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / MLM_FILE).is_file()):
+        raise OutputError(
+            f"-o {folder} is no model package, which --overwrite would replace; give another folder"
+        )
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _mark_of(folder: Path) -> str | None:

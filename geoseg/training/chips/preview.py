@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from geoseg.classes import IGNORE, LandClass
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.augment.augmentation import TrainingChip
-from geoseg.training.chips.augment.sensor import to_unit
+from geoseg.training.chips.augment import TrainingChip, to_unit
 from geoseg.training.chips.chips import TrainingChips
 
 _COLUMNS, _SIDE, _GAP = 4, 192, 6

@@ -11,7 +11,7 @@ from geoseg.execute.report import versions
 from geoseg.files import write_json
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress, Silent
-from geoseg.scene import open_scene
+from geoseg.scene.opening import open_scene
 from geoseg.system.memory import peak_memory
 from geoseg.training.ground.folds import Split, make_split
 from geoseg.training.ground.labelled_scene import (
@@ -33,6 +33,7 @@ from geoseg.training.label_check.findings import (
 )
 from geoseg.training.label_check.polygon_faults import find_polygon_faults
 from geoseg.training.label_check.report import LabelCheck
+from geoseg.training.label_check.scene_values import compare_scenes
 from geoseg.training.label_check.shift import estimate_shift
 from geoseg.training.label_check.statistics import measure_statistics
 from geoseg.training.label_check.values import ValueSurvey, survey_values
@@ -67,8 +68,8 @@ def check_labels(
     since = perf_counter()
     loaded = load_recipe(recipe)
     if report is not None:
-        outputs, inputs = {"--report": Path(report)}, [os.fspath(recipe), *loaded.labels]
-        check_outputs(outputs, inputs, endings={"--report": (".json",)}, overwrite=overwrite)
+        outputs = {"--report": Path(report)}
+        check_outputs(outputs, loaded.inputs(), endings={"--report": (".json",)}, overwrite=overwrite)
     with recipe_keys(loaded):
         found = _check(loaded, progress or Silent())
     if report is not None:
@@ -98,7 +99,8 @@ def _check(recipe: Recipe, progress: Progress) -> LabelCheck:
         find_polygon_faults(survey.path, scene.image, recipe) if survey.kind == "polygons" else None
         for survey, scene in zip(values, scenes, strict=True)
     )
-    findings += refusals + of_statistics(statistics, rim=recipe.label_values.rim)
+    findings += refusals + compare_scenes(scenes)
+    findings += of_statistics(statistics, rim=recipe.label_values.rim)
     if split is not None:
         findings += of_training(statistics, band_names(scenes[0].image))
         findings += of_classes(statistics, recipe.classes, recipe.split.folds)
