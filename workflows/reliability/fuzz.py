@@ -26,7 +26,9 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GDAL_NUM_TH
 
 from inputs import make_all
 
-PREDICT = "predict {scene} --model {model} -o out.tif --backend torch --concurrency 1 --max-memory 2GB --force"
+PREDICT = (
+    "predict {scene} --model {model} -o out.tif --backend torch --concurrency 1 --max-memory 2GB --force"
+)
 COMMANDS = {
     "scene.tif": (f"{PREDICT} --dry-run", PREDICT, "inspect {scene} --model {model}"),
     "tiled.tif": (PREDICT.replace("scene", "tiled"), "inspect {tiled} --model {model}"),
@@ -64,7 +66,20 @@ PLACES = {
 }  # fmt: skip
 SECONDS, MEMORY = 60, 3 * 2**30
 TEXT = (".vrt", ".geojson", ".json", ".toml")
-NUMBERS = ("0", "-1", "1e308", "-1e308", "nan", "1e-320", "99999999999999999999", "2147483648", "255", "0.5", '""', "null")
+NUMBERS = (
+    "0",
+    "-1",
+    "1e308",
+    "-1e308",
+    "nan",
+    "1e-320",
+    "99999999999999999999",
+    "2147483648",
+    "255",
+    "0.5",
+    '""',
+    "null",
+)
 
 
 def mutate(data: bytes, rng: random.Random, *, text: bool) -> bytes:
@@ -78,13 +93,19 @@ def mutate(data: bytes, rng: random.Random, *, text: bool) -> bytes:
             changed = bytearray(_other_words(bytes(changed), rng))
             continue
         # The structure is mostly at the beginning, of a zip at the end.
-        at = rng.randrange(size) if rng.random() < 0.5 else rng.choice((rng.randrange(min(size, 600)), size - 1 - rng.randrange(min(size, 600))))
+        at = (
+            rng.randrange(size)
+            if rng.random() < 0.5
+            else rng.choice((rng.randrange(min(size, 600)), size - 1 - rng.randrange(min(size, 600))))
+        )
         length = min(size - at, rng.choice((1, 1, 2, 4, 8, 64, 1000)))
         way = rng.randrange(7)
         if way == 0:
             changed[at] ^= 1 << rng.randrange(8)
         elif way == 1:
-            changed[at : at + length] = bytes(rng.choice((0, 255, 127, 128, rng.randrange(256))) for _ in range(length))
+            changed[at : at + length] = bytes(
+                rng.choice((0, 255, 127, 128, rng.randrange(256))) for _ in range(length)
+            )
         elif way == 2:
             del changed[at : at + length]
         elif way == 3:
@@ -93,7 +114,9 @@ def mutate(data: bytes, rng: random.Random, *, text: bool) -> bytes:
             other = rng.randrange(size)
             changed[at : at + length] = changed[other : other + length]
         elif way == 5:
-            changed[at : at + length] = rng.choice((b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\xff" * 8, b"\0" * 8))[:length]
+            changed[at : at + length] = rng.choice(
+                (b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\xff" * 8, b"\0" * 8)
+            )[:length]
         else:
             del changed[at:]
     return bytes(changed)
@@ -114,7 +137,9 @@ def _other_words(data: bytes, rng: random.Random) -> bytes:
     if way == 1:
         new = rng.choice(words)[0]
     elif way == 2:
-        new = rng.choice((b"", b"\xff\xfe", "\u202e\u0301".encode(), b"x" * 3000, b"[" * 2000, b"../../etc/passwd", b"\n"))
+        new = rng.choice(
+            (b"", b"\xff\xfe", "\u202e\u0301".encode(), b"x" * 3000, b"[" * 2000, b"../../etc/passwd", b"\n")
+        )
     else:
         new = rng.choice(NUMBERS).encode()
     return data[: word.start()] + new + data[word.end() :]
@@ -202,7 +227,10 @@ def _result(code: int | None, text: str, before: dict[str, bytes], after: dict[s
         return "traceback"
     if any(after.get(name) != data for name, data in before.items()):
         return "touched"
-    if any(not name.startswith("out.") or ".part" in name or (code and ".geoseg-work" not in name) for name in new):
+    if any(
+        not name.startswith("out.") or ".part" in name or (code and ".geoseg-work" not in name)
+        for name in new
+    ):
         return "left behind"
     if code and not re.search(r"^(geoseg: error|Error:|.*does not fit)", text, re.MULTILINE) and text.strip():
         return "no reason"
@@ -262,9 +290,16 @@ def _warm_up(good: Path, scratch: Path) -> None:
 
 def table(counts: dict[str, Counter[str]]) -> str:
     """The counts as Markdown."""
-    results = ["done", "refused", "failed", *sorted({r for c in counts.values() for r in c} - {"done", "refused", "failed"})]
+    results = [
+        "done",
+        "refused",
+        "failed",
+        *sorted({r for c in counts.values() for r in c} - {"done", "refused", "failed"}),
+    ]
     rows = [["file", "mutants", *results]]
-    rows += [[kind, str(sum(count.values())), *(str(count[r]) for r in results)] for kind, count in counts.items()]
+    rows += [
+        [kind, str(sum(count.values())), *(str(count[r]) for r in results)] for kind, count in counts.items()
+    ]
     rows.append(["all", *(str(sum(int(row[at]) for row in rows[1:])) for at in range(1, len(rows[0])))])
     rows.insert(1, ["---", *["--:"] * (len(rows[0]) - 1)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -286,7 +321,9 @@ def main() -> int:
     print(table(counts), f"\n{time.monotonic() - began:.0f} s")
     if options.json:
         options.json.write_text(json.dumps(counts, indent=2))
-    faults = sum(n for count in counts.values() for r, n in count.items() if r not in ("done", "refused", "failed"))
+    faults = sum(
+        n for count in counts.values() for r, n in count.items() if r not in ("done", "refused", "failed")
+    )
     return 1 if faults else 0
 
 

@@ -134,7 +134,7 @@ def _compare(values: _Values, others: Sequence[_Values], names: Sequence[str]) -
     if is_one_way and not 1 / limit < nearest < limit:
         level: Literal["stop", "warn"] = "warn" if 1 / _STOP < nearest < _STOP else "stop"
         return [_of_factor(level, values, others, range(len(names)), middle, names)]
-    own = [i for i in np.flatnonzero(known) if not 1 / _BAND_WARN < factors[i] / middle < _BAND_WARN]
+    own = [int(i) for i in np.flatnonzero(known) if not 1 / _BAND_WARN < factors[i] / middle < _BAND_WARN]
     found = []
     for i in own:
         far = not 1 / _BAND_STOP < factors[i] / middle < _BAND_STOP
