@@ -71,14 +71,23 @@ E2E_NEEDS = {"real_data", "qgis"}
 E2E_MARKS = {"browser", "gpu", "qgis", "realdata"}
 
 
-def pytest_collection_modifyitems(items):
-    """Mark whole runs as ``e2e``: those of the places above, and what needs more than Python."""
+def pytest_collection_modifyitems(config, items):
+    """Mark whole runs as ``e2e``: those of the places above, and what needs more than Python.
+
+    What is marked ``longer`` is left to ``-m longer``, and to who names its file.
+    """
     here = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(here).as_posix()
         needs = E2E_NEEDS & set(getattr(item, "fixturenames", ()))
         if place.startswith(E2E) or needs or E2E_MARKS & {mark.name for mark in item.iter_markers()}:
             item.add_marker(pytest.mark.e2e)
+    named = {argument.partition("::")[0] for argument in config.args}
+    if "longer" in config.option.markexpr or all(Path(name).is_file() for name in named):
+        return
+    later = [item for item in items if item.get_closest_marker("longer")]
+    config.hook.pytest_deselected(items=later)
+    items[:] = [item for item in items if item not in set(later)]
 
 
 def tiny_card(**changes) -> ModelCard:

@@ -1,24 +1,9 @@
-"""The ``.aux.xml`` sidecar of a map (GDAL's PAM): class names, a raster attribute table, and a rare CRS.
-
-GDAL reads category names and attribute tables of a GeoTIFF from this file only; inside the TIFF they are
-ignored. A CRS for which GeoTIFF has no keys, such as a rotated pole, is kept here too.
-Layout: https://gdal.org/en/stable/user/raster_data_model.html and GDAL's gdalraster attribute table
-serialisation (usage codes of GDALRATFieldUsage).
-"""
+"""Files beside a map: GDAL's sidecar with the class table (.aux.xml), and QGIS's style (.qml)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
-from uuid import uuid4
 from xml.etree import ElementTree as ET
-
-from rasterio.io import MemoryFile
-from rasterio.transform import Affine
-
-from geoseg.errors import OutputError
-from geoseg.raster.georeference import same_crs
 
 _INTEGER, _STRING = ("0", "Integer"), ("2", "String")
 _COLUMNS = (
@@ -28,7 +13,6 @@ _COLUMNS = (
     ("Green", _INTEGER, ("7", "Green")),
     ("Blue", _INTEGER, ("8", "Blue")),
 )
-_PLACE = Affine(1, 0, 1, 0, -1, 1)
 
 
 def class_table_xml(classes: Sequence[tuple[int, str, tuple[int, int, int]]]) -> str:
@@ -60,56 +44,63 @@ def class_table_xml(classes: Sequence[tuple[int, str, tuple[int, int, int]]]) ->
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
-def with_crs(content: str | None, wkt: str) -> str:
-    """Return a sidecar, which may have no content yet, with a CRS in it."""
-    root = ET.Element("PAMDataset") if content is None else ET.fromstring(content)
-    crs = ET.Element("SRS")
-    crs.text = wkt
-    root.insert(0, crs)
-    ET.indent(root)
-    return ET.tostring(root, encoding="unicode") + "\n"
+_RAMP = ((0.0, "#d7191c"), (0.25, "#fdae61"), (0.5, "#ffffbf"), (0.75, "#a6d96a"), (1.0, "#1a9641"))
 
 
-def crs_beside(crs: Any) -> str | None:
-    """Return the CRS that must be kept beside a GeoTIFF, whose keys do not give it back.
+def palette_qml(classes: Sequence[tuple[int, str, str]]) -> str:
+    """Return the style of a class map: a paletted renderer with one named, coloured entry per class.
 
     Args:
-        crs: The map's CRS (rasterio ``CRS``), or None.
-
-    Returns:
-        Its WKT; None if the GeoTIFF itself gives it back, as almost always.
-
-    Raises:
-        OutputError: If a sidecar would not give it back either.
+        classes: (id, name, "#rrggbb").
     """
-    return None if crs is None else _crs_beside(crs.to_wkt())
+    root, pipe = _document()
+    renderer = ET.SubElement(pipe, "rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1")
+    palette = ET.SubElement(renderer, "colorPalette")
+    for value, name, color in classes:
+        ET.SubElement(palette, "paletteEntry", value=str(value), label=name, color=color, alpha="255")
+    return _text(root)
 
 
-@lru_cache
-def _crs_beside(wkt: str) -> str | None:
-    if same_crs(wkt, _given_back(wkt)):
-        return None
-    if same_crs(wkt, _given_back(wkt, with_crs(None, wkt))):
-        return wkt
-    raise OutputError(
-        f"a GeoTIFF cannot hold the scene's CRS, {wkt[:60]}...; warp the scene to another CRS with --warp"
+def ramp_qml() -> str:
+    """Return the style of a probability: a red-yellow-green ramp from 0 to 1, labelled in percent.
+
+    QGIS applies the raster's scale tag before its style, so the ramp is in probabilities, not stored values.
+    """
+    root, pipe = _document()
+    renderer = ET.SubElement(
+        pipe,
+        "rasterrenderer",
+        type="singlebandpseudocolor",
+        band="1",
+        opacity="1",
+        alphaBand="-1",
+        classificationMin="0",
+        classificationMax="1",
     )
+    shader = ET.SubElement(ET.SubElement(renderer, "rastershader"), "colorrampshader")
+    shader.attrib |= {
+        "colorRampType": "INTERPOLATED",
+        "classificationMode": "1",
+        "clip": "0",
+        "minimumValue": "0",
+        "maximumValue": "1",
+    }
+    # List the items in the legend, in percent; without this QGIS draws a bar from 0 to 1.
+    ET.SubElement(shader, "rampLegendSettings", useContinuousLegend="0")
+    for share, color in _RAMP:
+        ET.SubElement(
+            shader, "item", value=f"{share:g}", label=f"{share * 100:g} %", color=color, alpha="255"
+        )
+    return _text(root)
 
 
-def _given_back(wkt: str, sidecar: str | None = None) -> str | None:
-    """Write a GeoTIFF in memory, and return the CRS that it has once it is copied elsewhere."""
-    with MemoryFile() as made:
-        with made.open(driver="GTiff", dtype="uint8", count=1, width=1, height=1, crs=wkt, transform=_PLACE):
-            pass
-        content = bytes(made.getbuffer())
-    copy = {"dirname": uuid4().hex, "filename": "map.tif"}
-    with MemoryFile(content, **copy) as file:
-        if sidecar is None:
-            with file.open() as dataset:
-                return _wkt_of(dataset)
-        with MemoryFile(sidecar.encode(), **copy | {"filename": "map.tif.aux.xml"}), file.open() as dataset:
-            return _wkt_of(dataset)
+def _document() -> tuple[ET.Element, ET.Element]:
+    root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
+    return root, ET.SubElement(root, "pipe")
 
 
-def _wkt_of(dataset: Any) -> str | None:
-    return dataset.crs.to_wkt() if dataset.crs else None
+def _text(root: ET.Element) -> str:
+    ET.indent(root)
+    return (
+        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ET.tostring(root, "unicode") + "\n"
+    )

@@ -19,8 +19,8 @@ from geoseg.files import StagedFile, discard
 from geoseg.grid import Window
 from geoseg.maps.cog.cog import StreamedCog
 from geoseg.maps.cog.pyramid import HALVE, TILE
+from geoseg.maps.crs import crs_beside, with_crs
 from geoseg.maps.kinds import MapKind
-from geoseg.maps.sidecar import crs_beside, with_crs
 from geoseg.raster.georeference import Georeference
 
 __all__ = ["TILE", "MapWriter"]

@@ -286,7 +286,7 @@ def _unit(largest: float) -> float:
 
 
 def _on_ellipsoid(system: Any) -> Any:
-    """Return the CRS of longitude and latitude under a CRS, which of a rotated pole is not the rotated one."""
+    """Return the CRS of longitude and latitude under a CRS; of a rotated pole, the one not rotated."""
     base = system.geodetic_crs
     return base.source_crs if base is not None and base.is_derived else base
 

@@ -408,7 +408,8 @@ def _without_password(value: str) -> str:
 
 
 def _models() -> dict[str, Any]:
-    from geoseg.models import bundled_models, load_card
+    from geoseg.models.package import load_card
+    from geoseg.models.sources import bundled_models
 
     def about(name: str) -> dict[str, Any]:
         return {"version": load_card(name).version}

@@ -21,7 +21,7 @@ from geoseg.classes import LandClass
 from geoseg.errors import OutputError, RunError
 from geoseg.grid import Window
 from geoseg.inference.sums import SUM_ONE, decide
-from geoseg.maps import sidecar
+from geoseg.maps import crs
 from geoseg.maps.cog.tiles import Spool
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, ProbabilityMap, to_bytes
 from geoseg.maps.writer import MapWriter, ScratchRaster
@@ -253,7 +253,7 @@ def read_legend_names(path):
 
 
 def test_a_crs_that_cannot_be_kept_is_refused_before_a_pixel_is_computed(tmp_path, monkeypatch):
-    monkeypatch.setattr(sidecar, "_given_back", lambda *_args: None)
+    monkeypatch.setattr(crs, "_given_back", lambda *_args: None)
     place = Georeference(crs=CRS.from_epsg(2056), transform=UTM.transform)
     with pytest.raises(OutputError, match="a GeoTIFF cannot hold the scene's CRS"):
         write(KINDS[0], tmp_path / "made", (20, 30), place)

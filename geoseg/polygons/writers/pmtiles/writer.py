@@ -31,7 +31,7 @@ from geoseg.polygons.writers.pmtiles.pieces import (
     without_small,
 )
 from geoseg.polygons.writers.pmtiles.vector_tile import TILE_UNITS
-from geoseg.system.threads import in_order
+from geoseg.system.cpu import in_order
 
 if TYPE_CHECKING:
     import pyarrow as pa
