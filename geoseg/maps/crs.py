@@ -1,4 +1,4 @@
-"""The CRS of a map for which GeoTIFF has no keys, such as a rotated pole: kept in the sidecar that GDAL reads."""
+"""The CRS of a map for which GeoTIFF has no keys, such as a rotated pole: kept in GDAL's sidecar."""
 
 from __future__ import annotations
 
