@@ -100,7 +100,9 @@ def make_all(folder: Path) -> Path:
     """Fill a folder with all of it."""
     folder.mkdir(parents=True, exist_ok=True)
     scene = make_scene(folder / "scene.tif")
-    make_scene(folder / "tiled.tif", tiled=True, blockxsize=64, blockysize=64, compress="deflate", predictor=2)
+    make_scene(
+        folder / "tiled.tif", tiled=True, blockxsize=64, blockysize=64, compress="deflate", predictor=2
+    )
     rasterio.shutil.copy(scene, folder / "scene.vrt", driver="VRT")
     rng = np.random.default_rng(1)
     classes = np.kron(rng.choice([2, 5, 7, 255], (12, 11)), np.ones((13, 13)))[None, : SHAPE[0], : SHAPE[1]]
@@ -110,8 +112,15 @@ def make_all(folder: Path) -> Path:
     write(folder / "labels.tif", np.where(classes == 255, 0, classes).astype(np.uint8), nodata=0)
     write(folder / "sure.tif", rng.integers(0, 101, (1, *SHAPE)).astype(np.uint8), nodata=255)
     fields = [box(500100, 5198700, 500500, 5199400), box(500600, 5199000, 501000, 5199600)]
-    fields.append(Polygon([(500200, 5199500), (500800, 5199900), (500300, 5199900)], [[(500350, 5199700), (500400, 5199800), (500340, 5199800)]]))
-    table = geopandas.GeoDataFrame({"name": ["corn", "grass", "water"], "n": [2, 5, 7]}, geometry=fields, crs=CRS)
+    fields.append(
+        Polygon(
+            [(500200, 5199500), (500800, 5199900), (500300, 5199900)],
+            [[(500350, 5199700), (500400, 5199800), (500340, 5199800)]],
+        )
+    )
+    table = geopandas.GeoDataFrame(
+        {"name": ["corn", "grass", "water"], "n": [2, 5, 7]}, geometry=fields, crs=CRS
+    )
     table.to_file(folder / "fields.gpkg")
     table.to_file(folder / "fields.fgb")
     table.to_crs(4326).to_file(folder / "fields.geojson")
