@@ -107,7 +107,7 @@ def train(
     for finding in compare_scenes(data.scenes):
         if finding.level == "stop":
             raise SceneError(f"{loaded.path}: {finding.message}; {finding.fix}")
-        progress.say(f"warning: {finding.message} ({finding.fix})")
+        progress.say(f"warning: {finding.message}{f' ({finding.fix})' if finding.fix else ''}")
     wanted = check_folds(data, folds) if cross_validate else ()
     with _begun(work, mark, loaded):
         if cross_validate:
