@@ -18,6 +18,8 @@ from geoseg.grid import Window
 from geoseg.raster.source import GDAL_ERRORS, Source, borrow, is_remote
 from geoseg.scene.band import Layer
 
+_QUOTED = re.compile(r'[A-Za-z]\w+:(?:\w+:)?"([^"]+)":?(.*)')
+_UNQUOTED = re.compile(r"[A-Za-z]\w+:(?!//)([^\"]+):([^:]*)")
 _CODEC = re.compile(
     r"\bcodec\b|compression (?:method|scheme|algorithm)|not (?:configured|compiled)", re.IGNORECASE
 )
@@ -206,7 +208,7 @@ def reason(error: BaseException) -> str:
     if not is_about_codec(error):
         return text
     return (
-        f"{text.rstrip('.')}; the file may be whole, but this GDAL cannot decode its compression: convert it by "
+        f"{text.rstrip('.')}; the file may be whole, but this GDAL cannot decode its compression: use "
         "gdal_translate -co COMPRESS=DEFLATE where GDAL can"
     )
 
@@ -217,7 +219,22 @@ def is_about_codec(error: BaseException) -> bool:
 
 
 def stem(path: str) -> str:
-    """Return the file name of a path or URL without its extension."""
+    """Return the file name of a path, URL or sub-dataset without its extension, fit to name outputs after."""
     if is_remote(path):
         path = path.split("?", 1)[0]  # the query of a URL; in a local file name "?" is an ordinary character
-    return PurePosixPath(path.replace("\\", "/")).stem or "scene"
+    inside = split_dataset_name(path)
+    name = PurePosixPath((inside[0] if inside else path).replace("\\", "/")).stem or "scene"
+    return re.sub(r'[<>:"|?*]', "_", name) if inside else name
+
+
+def split_dataset_name(path: str) -> tuple[str, str] | None:
+    """Split the name of a sub-dataset into its file and variable: ``NETCDF:scene.nc:red``, ``HDF5:"a.h5"://b/red``.
+
+    Returns:
+        None for a path, a URL, and other strings.
+    """
+    match = _QUOTED.fullmatch(path) or _UNQUOTED.fullmatch(path)
+    if match is None:
+        return None
+    variable = [part for part in re.split("[:/]+", match.group(2)) if part and not part.isdecimal()]
+    return match.group(1), variable[-1] if variable else ""

@@ -14,7 +14,8 @@ from geoseg.raster.alpha import find_bands_marked_alpha
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.source import GDAL_ERRORS, Source, is_remote
 from geoseg.raster.texts import read_descriptions
-from geoseg.scene.file import SceneFile, is_about_codec, reason
+from geoseg.scene.band_names import is_generic
+from geoseg.scene.file import SceneFile, is_about_codec, reason, split_dataset_name
 
 _VECTOR_SUFFIXES = (
     ".shp", ".geojson", ".gpkg", ".fgb", ".kml", ".kmz", ".gml", ".gpx", ".parquet", ".geoparquet", ".dxf",
@@ -91,7 +92,7 @@ def probe(path: str) -> FileHeader:
             not_alpha=find_bands_marked_alpha(dataset),
             georeference=Georeference.of(dataset),
             dtypes=tuple(dataset.dtypes),
-            descriptions=read_descriptions(dataset),
+            descriptions=_descriptions(path, dataset),
             colours=tuple(colour.name for colour in dataset.colorinterp),
             nodata=tuple(dataset.nodatavals),
             scales=tuple(dataset.scales),
@@ -101,13 +102,24 @@ def probe(path: str) -> FileHeader:
         )
 
 
+def _descriptions(path: str, dataset: Any) -> tuple[str | None, ...]:
+    """Read what the bands are called; the only band of a variable is called as the variable."""
+    found = read_descriptions(dataset)
+    if found != (None,):
+        return found
+    inside = split_dataset_name(path)
+    variable = dataset.tags(1).get("NETCDF_VARNAME") or (inside[1] if inside else None)
+    return (None if is_generic(variable) else variable,)
+
+
 def _check(path: str, dataset: Any) -> None:
     """Refuse a dataset without bands or pixels, or with complex numbers."""
     if dataset.count == 0:
         inside = dataset.subdatasets
         if inside:
             raise SceneError(
-                f"{path}: holds {len(inside)} datasets; name the one to use, for instance '{inside[0]}'"
+                f"{path}: holds {len(inside)} datasets; name the one to use, or several that are one scene, "
+                f"for instance '{inside[0]}'"
             )
         raise SceneError(f"{path}: has no bands; name a raster file with at least one")
     if min(dataset.shape) < 1:
