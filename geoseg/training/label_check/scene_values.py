@@ -66,7 +66,9 @@ def compare_scenes(scenes: Sequence[LabelledScene]) -> list[LabelFinding]:
     """
     names = band_names(scenes[0].image)
     measured = [values for scene in scenes if (values := _measure(scene)) is not None]
-    found = [finding for values in measured if (finding := _holes(values, names)) is not None]
+    marks = [remark for scene in scenes for remark in scene.image.remarks]
+    found = [LabelFinding("warn", "alpha-is-a-band", remark) for remark in marks]
+    found += [finding for values in measured if (finding := _holes(values, names)) is not None]
     compared = measured
     if len(measured) == 2:  # one line for both: that the one is brighter, not that the other is darker too
         compared = [max(measured, key=lambda values: float(np.nanmax(values.brightness)))]
@@ -151,7 +153,7 @@ def _of_factor(
     )
     power = 10.0 ** -round(math.log10(factor))
     fix = (
-        f"bring all scenes to one unit (gdal_edit.py -scale, perhaps {power:g} times what it is now) or leave "
+        f"bring all scenes to one unit (gdal_edit.py -scale, perhaps {power:g} times what it is), or leave "
         "this one out"
     )
     return LabelFinding(level, "scene-values", message, fix)
