@@ -34,6 +34,8 @@ from geoseg.grid import Window
 from geoseg.labels.values import make_table
 from geoseg.maps.class_map_file import ClassMapFile
 from geoseg.progress import Bar, Silent
+from geoseg.raster.source import file_name
+from geoseg.redaction import redacted
 
 LAYER = "sample"
 OUTLINES = "pixels"
@@ -235,7 +237,7 @@ def write_sample(path: Path, drawn: DrawnSample, class_map: ClassMapFile, seed: 
     content = _metadata(drawn, class_map, seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")
-        points.to_file(path, layer=LAYER, layer_metadata={METADATA: json.dumps(content)})
+        points.to_file(path, layer=LAYER, layer_metadata={METADATA: json.dumps(redacted(content))})
         squares.to_file(path, layer=OUTLINES, mode="a")
     legend = complete_legend(class_map.legend, np.flatnonzero(drawn.pixels).tolist())
     write_styles(path, {LAYER: _points_qml(legend), OUTLINES: _outlines_qml()}, "labelling")
@@ -246,7 +248,7 @@ def _metadata(drawn: DrawnSample, class_map: ClassMapFile, seed: int) -> dict[st
     counts = np.bincount(drawn.classes, minlength=256)
     return {
         "version": VERSION,
-        "map": os.path.basename(class_map.path),
+        "map": file_name(class_map.path),
         "shape": list(class_map.shape),
         "seed": seed,
         "checksum": _checksum(drawn.classes),

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import rasterio
@@ -94,6 +95,13 @@ _REMOTE_NAMES = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss"
 def is_remote(path: str) -> bool:
     """Tell whether a path leads over the network."""
     return path.startswith(_REMOTE_NAMES) or ("://" in path and not path.startswith(_LOCAL_SCHEMES))
+
+
+def file_name(path: str) -> str:
+    """Return the last part of a path or address."""
+    if is_remote(path):
+        path = path.split("?", 1)[0]  # the query of a URL; in a local file name "?" is an ordinary character
+    return PurePosixPath(path.replace("\\", "/")).name
 
 
 _SMALLEST_TOLERANCE = 1e-11

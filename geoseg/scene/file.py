@@ -14,7 +14,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import RunError
 from geoseg.grid import Window
-from geoseg.raster.source import GDAL_ERRORS, Source, borrow, is_remote
+from geoseg.raster.source import GDAL_ERRORS, Source, borrow, file_name
 from geoseg.scene.band import Layer
 
 
@@ -201,6 +201,4 @@ def reason(error: BaseException) -> str:
 
 def stem(path: str) -> str:
     """Return the file name of a path or URL without its extension."""
-    if is_remote(path):
-        path = path.split("?", 1)[0]  # the query of a URL; in a local file name "?" is an ordinary character
-    return PurePosixPath(path.replace("\\", "/")).stem or "scene"
+    return PurePosixPath(file_name(path)).stem or "scene"
