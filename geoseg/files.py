@@ -29,13 +29,20 @@ from geoseg.redaction import redacted
 _LOGGER = logging.getLogger(__name__)
 _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.(?P<pid>\d+)\.[0-9a-f]+\.part(?P<rest>.*)", re.DOTALL)
 """Names from ``temporary_path``; GDAL and SQLite append to them (``.part.gpkg-journal``)."""
+_LONGEST_STEM = 160
+"""Bytes; file systems allow names of 255."""
 _GEOTIFF = (".tif", ".tiff")
 _SQLITE = (".gpkg",)
 
 
 def temporary_path(path: Path) -> Path:
     """Return a unique hidden name beside a path, with the same ending."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
+    return path.with_name(f".{_short_stem(path)}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
+
+
+def _short_stem(path: Path) -> str:
+    """The start of a name, to which as much can be added as a temporary name has."""
+    return os.fsencode(path.stem)[:_LONGEST_STEM].decode(errors="ignore")
 
 
 @contextmanager
@@ -154,7 +161,7 @@ def remove_leftovers(paths: Iterable[Path]) -> None:
         paths: Final names of the outputs. Files of a running process stay.
     """
     for path in paths:
-        for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part*"):
+        for left in path.parent.glob(f".{glob.escape(_short_stem(path))}.*.part*"):
             match = _TEMPORARY.fullmatch(left.name)
             if match is not None and not _is_running(int(match["pid"])):
                 _remove(left)

@@ -10,6 +10,9 @@ from pathlib import Path
 from geoseg.errors import OutputError, RunError
 
 RASTERS = (".tif", ".tiff")
+WORK_ENDING = ".geoseg-work"
+_LONGEST_NAME = 255
+"""Bytes that file systems allow, where they do not say."""
 PathLike = str | os.PathLike[str]
 
 
@@ -43,7 +46,7 @@ class Outputs:
     @property
     def work_folder(self) -> Path:
         """Where unfinished work lies."""
-        return self.classes.with_name(self.classes.name + ".geoseg-work")
+        return self.classes.with_name(self.classes.name + WORK_ENDING)
 
 
 def check_outputs(
@@ -61,16 +64,18 @@ def check_outputs(
         OutputError: Naming the option and what to do.
     """
     taken: dict[Path, str] = {Path(path).resolve(): path for path in inputs}
+    known = {identity: path for path in inputs if (identity := _identity(path)) is not None}
     styles: dict[Path, str] = {}
     for option, path in outputs.items():
+        check_name(option, path)
         allowed = endings.get(option)
         if allowed and path.suffix.lower() not in allowed:
             raise OutputError(f"{option} {path}: the name must end in {' or '.join(allowed)}")
         if path.resolve() in taken:
             raise OutputError(f"{option} {path} is also {taken[path.resolve()]}; give it another name")
+        if (same := known.get(_identity(path) or (0, 0))) is not None:
+            raise OutputError(f"{option} {path} is the same file as {same}; give it another name")
         taken[path.resolve()] = option
-        if not path.parent.is_dir():
-            raise OutputError(f"{option} {path}: there is no folder {path.parent}; make it first")
         if not os.access(path.parent, os.W_OK):
             raise OutputError(f"{option} {path}: the folder {path.parent} is not writable")
         if path.is_dir():
@@ -84,6 +89,40 @@ def check_outputs(
                     f"{option} and {styles[style]} would share the style file {style.name}; rename one"
                 )
             styles[style] = option
+
+
+def check_name(option: str, path: Path) -> None:
+    """Refuse a name that cannot be written, or beside which sidecars and the work folder cannot.
+
+    Raises:
+        OutputError: Naming the option and what to do.
+    """
+    try:
+        length = len(os.fspath(path.name).encode())
+        path.parent.stat()
+        most = os.pathconf(path.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else _LONGEST_NAME
+    except UnicodeEncodeError as error:
+        raise OutputError(f"{option} {path}: the name is not UTF-8, which GDAL needs; rename it") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise OutputError(f"{option} {path}: there is no folder {path.parent}; make it first") from error
+    except OSError as error:
+        raise OutputError(f"{option} {path} cannot be written ({error.strerror})") from error
+    most -= len(WORK_ENDING)
+    if length > most:
+        raise OutputError(
+            f"{option} {path}: the name has {length} bytes; at most {most} leave room for the files beside it"
+        )
+    if any(folder.name.endswith(WORK_ENDING) for folder in path.resolve().parents):
+        raise OutputError(f"{option} {path} lies in a work folder, which is removed; name another place")
+
+
+def _identity(path: PathLike) -> tuple[int, int] | None:
+    """Tell files apart that have several names, by links or by case; None for what is no file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def refuse_existing(outputs: Outputs) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import date as calendar_date
 from pathlib import Path
@@ -21,6 +22,7 @@ from geoseg.polygons.zonal.request import zonal_of_run
 from geoseg.polygons.zonal.statistics import Zonal
 from geoseg.progress import Progress
 from geoseg.scene import Scene
+from geoseg.scene.identity import files_of
 from geoseg.scene.vector import AreaOfInterest, read_area
 
 
@@ -74,7 +76,7 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
     check_workers(request.compute)
     opened = request.reading.open_all_bands(request.scene)
     outputs = name_outputs(opened, request)
-    _check_outputs(outputs, opened, overwrite=request.overwrite or request.resume)
+    _check_outputs(outputs, opened, request)
     request.borders.check(outputs.polygons, opened)
     choice = choose_model(opened, request.model, bands=request.reading.bands, force=request.force)
     if choice.reason is not None:
@@ -152,14 +154,15 @@ def name_outputs(scene: Scene, request: PredictRequest) -> Outputs:
     )
 
 
-def _check_outputs(outputs: Outputs, scene: Scene, *, overwrite: bool) -> None:
+def _check_outputs(outputs: Outputs, scene: Scene, request: PredictRequest) -> None:
     options = {"classes": "-o"}
+    others = [os.fspath(path) for path in (request.aoi, request.model) if path is not None]
     check_outputs(
         {options.get(name, f"--{name}"): path for name, path in outputs.named().items()},
-        scene.paths,
+        [*scene.paths, *others, *(file for path in scene.paths for file in files_of(path))],
         endings=dict.fromkeys(("-o", "--confidence", "--probabilities"), RASTERS)
         | {"--polygons": tuple(WRITERS), "--report": (".json",)},
-        overwrite=overwrite,
+        overwrite=request.overwrite or request.resume,
     )
     if outputs.polygons is None:
         return

@@ -7,6 +7,7 @@ A GDAL handle may be used by one thread at a time and does not survive a fork, s
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
 import weakref
@@ -23,6 +24,11 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
+
+# A VRT may hold Python code: it never runs, whatever the environment or a configuration file says.
+os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"
+# Nor does a VRT read the bytes of a file that is no raster, but one beside it.
+os.environ.setdefault("GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE", "SIBLING_OR_CHILD_OF_VRT_PATH")
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """Exceptions of rasterio when GDAL fails; some calls let GDAL's own errors through."""
@@ -72,13 +78,38 @@ class Source:
         with _of_process().opening, warnings.catch_warnings(), rasterio.Env(**_options(self.path)):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             dataset = rasterio.open(self.path, sharing=False)
-            if self.warp is None:
-                return dataset
             try:
+                _refuse_local_files(self.path, dataset)
+                if self.warp is None:
+                    return dataset
                 return _warped(dataset, self.warp)
             except BaseException:
                 dataset.close()
                 raise
+
+
+def _refuse_local_files(path: str, dataset: Any) -> None:
+    """Refuse a dataset on a server that would read files of this machine; its author does not own them.
+
+    Raises:
+        RasterioError: Naming the first of them.
+    """
+    if not is_remote(path) or _CONNECTION.match(path) or dataset.driver not in _NAMING_OTHERS:
+        return
+    if dataset.driver != "VRT":
+        raise RasterioError(f"{dataset.driver} files are not read from a server; download it first")
+    for name in dataset.files:
+        if not is_remote(name):
+            raise RasterioError(f"it names the file {name} of this machine; download it first")
+        if name != path and not name.endswith(path):
+            with rasterio.open(name, sharing=False) as part:
+                _refuse_local_files(name, part)
+
+
+_NAMING_OTHERS = ("GTI", "VRT", "WCS", "WMS", "WMTS", "STACIT", "STACTA", "ZARR_KERCHUNK", "DERIVED")
+"""Drivers of files that say which other files are read."""
+_CONNECTION = re.compile(r"[A-Za-z][A-Za-z0-9_]+:(?!//)")
+"""What the user wrote, not a server."""
 
 
 def _options(path: str) -> dict[str, str]:

@@ -38,7 +38,7 @@ def file_states(paths: Iterable[str]) -> dict[str, str]:
         paths: Rasters, with all files that GDAL reads of them, and vector files. What cannot be read is left
             out: whoever opens it says why.
     """
-    files = dict.fromkeys(file for path in dict.fromkeys(paths) for file in _files_of(path))
+    files = dict.fromkeys(file for path in dict.fromkeys(paths) for file in files_of(path))
     sizes = {file: os.path.getsize(file) for file in files if os.path.isfile(file)}
     states: dict[str, str] = {}
     read = 0
@@ -53,7 +53,8 @@ def file_states(paths: Iterable[str]) -> dict[str, str]:
     return states
 
 
-def _files_of(path: str) -> Iterator[str]:
+def files_of(path: str) -> Iterator[str]:
+    """Yield the files that are read where a path is: itself, what is in the folder, what a VRT is made of."""
     if is_vector(path):
         yield path
     elif os.path.isdir(path):

@@ -219,7 +219,7 @@ def _check(
             raise InputError("-o is for --draw-sample; --report writes the report")
         if is_model and scene is None:
             raise InputError(f"{os.fspath(target)} is a model; name the scene to map with --scene")
-    inputs = [os.fspath(path) for path in (target, labels) if path is not None]
+    inputs = [os.fspath(path) for path in (target, labels, aoi) if path is not None]
     wanted = [("-o", Path(output), (".gpkg",))] if output is not None else []
     for option, path, endings in [*wanted, *(("--report", path, REPORTS) for path in reports)]:
         check_outputs({option: path}, inputs, endings={option: endings}, overwrite=overwrite)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from geoseg._version import __version__
 from geoseg.errors import InputError, OutputError, SettingsError
 from geoseg.files import write_file
-from geoseg.plan.outputs import check_outputs
+from geoseg.models.sources import MLM_FILE
+from geoseg.plan.outputs import WORK_ENDING, check_name, check_outputs
 from geoseg.progress import Progress, Silent
 from geoseg.redaction import redacted
 from geoseg.scene.identity import file_states
@@ -90,8 +91,10 @@ def train(
         loaded = replace(loaded, run=replace(loaded.run, keep="last"))
     elif folds is not None:
         raise SettingsError("--folds is for --cross-validate; [split] fold says which fold validates without")
-    folder = Path(output) if output is not None else Path(loaded.name)
-    work = folder.with_name(f"{folder.name}.geoseg-work")
+    folder = Path(output or loaded.name)
+    if not folder.name or folder.name == "..":
+        folder = folder.resolve()
+    work = folder.with_name(folder.name + WORK_ENDING)
     mark = fingerprint(loaded, cross_validate=cross_validate)
     if _is_finished(folder, work, mark, resume=resume, overwrite=overwrite):
         from geoseg.models import load_card
@@ -167,8 +170,9 @@ def fingerprint(recipe: Recipe, *, cross_validate: bool = False) -> dict[str, st
 
 def _is_finished(folder: Path, work: Path, mark: Mapping[str, str], *, resume: bool, overwrite: bool) -> bool:
     """Say whether the package is there already; refuse what an option would have to allow."""
-    if not folder.parent.is_dir():
-        raise OutputError(f"-o {folder}: there is no folder {folder.parent}; make it first")
+    check_name("-o", folder)
+    if folder.exists() and not (folder / MLM_FILE).is_file() and not _is_empty(folder):
+        raise OutputError(f"-o {folder} is no model package, so it is not replaced; name another folder")
     if overwrite:
         shutil.rmtree(work, ignore_errors=True)
         return False
@@ -189,6 +193,10 @@ def _is_finished(folder: Path, work: Path, mark: Mapping[str, str], *, resume: b
                 "--overwrite starts again"
             )
     return False
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _differing(folder: Path, mark: Mapping[str, str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
@@ -67,7 +68,10 @@ def check_labels(
     since = perf_counter()
     loaded = load_recipe(recipe)
     if report is not None:
-        outputs, inputs = {"--report": Path(report)}, [os.fspath(recipe), *loaded.labels]
+        outputs, inputs = (
+            {"--report": Path(report)},
+            [os.fspath(recipe), *loaded.labels, *chain(*loaded.scenes)],
+        )
         check_outputs(outputs, inputs, endings={"--report": (".json",)}, overwrite=overwrite)
     with recipe_keys(loaded):
         found = _check(loaded, progress or Silent())
