@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
+from geoseg.redaction import redacted
+
 
 class GeosegError(Exception):
     """Base of all errors raised by geoseg; on its own it means that a run failed.
@@ -18,6 +20,9 @@ class GeosegError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return str(redacted(super().__str__()))
 
 
 class RunError(GeosegError):

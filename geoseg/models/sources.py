@@ -40,6 +40,7 @@ _CONVERT = (
     "open it with torch.load(..., weights_only=True), load that into a network of "
     "geoseg.models.build_network and write it with geoseg.models.save_model"
 )
+_MOST_GROWTH = 100
 _TEXT_LIMIT = 10 * 2**20
 _WEIGHTS_LIMIT = 8 * 2**30
 _LIMITS = {CONFIG_FILE: _TEXT_LIMIT, MLM_FILE: _TEXT_LIMIT, WEIGHTS_FILE: _WEIGHTS_LIMIT} | {
@@ -84,6 +85,7 @@ class Package:
                 with zipfile.ZipFile(self.path) as archive:
                     info = archive.getinfo(self.files[name])
                     _check_size(info.file_size, name)
+                    _check_ratio(info)
                     return archive.read(info)
             path = Path(self.files[name])
             _check_size(path.stat().st_size, name)
@@ -205,6 +207,12 @@ def _from_hub(address: str) -> Package:
 def _check_size(size: int, name: str) -> None:
     if size > _LIMITS[name]:
         raise ValueError(f"it has {size} bytes, more than the limit of {_LIMITS[name]}")
+
+
+def _check_ratio(info: zipfile.ZipInfo) -> None:
+    """Refuse a member that would grow out of proportion; weights hardly shrink, and text never so much."""
+    if info.file_size > _TEXT_LIMIT and info.file_size > _MOST_GROWTH * info.compress_size:
+        raise ValueError(f"{info.compress_size} bytes would grow to {info.file_size}")
 
 
 def _is_pickle(name: str) -> bool:
