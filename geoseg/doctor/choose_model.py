@@ -27,7 +27,7 @@ from geoseg.scene.sample import Sampler
 from geoseg.scene.scene import Scene
 
 PathLike = str | os.PathLike[str]
-_ABOUT_VALUES = {"value-range", "picture-type", "no-valid-pixel"}
+_ABOUT_VALUES = {"value-range", "picture-type", "no-valid-pixel", "band-empty", "band-scale"}
 
 
 @dataclass(frozen=True, slots=True)

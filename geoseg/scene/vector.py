@@ -64,8 +64,8 @@ def why_not_vector(path: str) -> str | None:
     if path.lower().endswith(_PARQUET):
         return None
     try:
-        kinds = [kind for _, kind in _list_layers(path)]
-    except _vector_errors() as error:
+        kinds = [kind for _, kind in list_layers(path)]
+    except vector_errors() as error:
         return _reason(error)
     return None if any(kind != "None" for kind in kinds) else "it has no geometries"
 
@@ -87,7 +87,7 @@ def read_polygons(path: str | os.PathLike[str], named_by: str) -> VectorPolygons
     require_file(path, named_by)
     try:
         read = _read_parquet(path) if path.lower().endswith(_PARQUET) else _read_layer(path, named_by)
-    except _vector_errors() as error:
+    except vector_errors() as error:
         raise SceneError(f"{path} ({named_by}) cannot be read as a vector file: {_reason(error)}") from error
     return _polygons_of(path, named_by, *read)
 
@@ -102,7 +102,7 @@ def require_file(path: str, named_by: str) -> None:
         raise SceneError(f"{path}: no such file ({named_by})")
 
 
-def _vector_errors() -> tuple[type[Exception], ...]:
+def vector_errors() -> tuple[type[Exception], ...]:
     """What pyogrio, geopandas, pyproj and shapely raise for files that they cannot read."""
     from pyogrio import errors
     from pyogrio._err import CPLE_BaseError
@@ -119,7 +119,7 @@ def _reason(error: Exception) -> str:
     return str(error).partition("; It might help")[0].partition("\n")[0] or type(error).__name__
 
 
-def _opened(path: str) -> str | bytes:
+def opened(path: str) -> str | bytes:
     """What pyogrio is given to open a file."""
     if "://" in path or path.startswith("/vsi"):
         return path
@@ -129,12 +129,13 @@ def _opened(path: str) -> str | bytes:
     return path if archive is None else f"{archive}{os.path.abspath(path)}"
 
 
-def _list_layers(path: str) -> list[tuple[str, str]]:
+def list_layers(path: str) -> list[tuple[str, str]]:
+    """List the name and the kind of geometry of every layer, as pyogrio does; errors as ``vector_errors``."""
     import pyogrio
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # GDAL repeats them when the file is read
-        return [(str(name), str(kind)) for name, kind in pyogrio.list_layers(_opened(path))]
+        return [(str(name), str(kind)) for name, kind in pyogrio.list_layers(opened(path))]
 
 
 _Rows = tuple[Any, NDArray[Any], Any]
@@ -151,10 +152,10 @@ def _read_parquet(path: str) -> _Rows:
 
 def _read_layer(path: str, named_by: str) -> _Rows:
     """Read the only layer that holds polygons; ignore styles and points beside it."""
-    layers = [name for name, kind in _list_layers(path) if kind != "None" and not _WITHOUT_AREA.search(kind)]
+    layers = [name for name, kind in list_layers(path) if kind != "None" and not _WITHOUT_AREA.search(kind)]
     if not layers:
         raise SceneError(f"{path} ({named_by}) holds no polygon")
-    read = [(name, _read_rows(path, name)) for name in layers]
+    read = [(name, read_rows(path, name)) for name in layers]
     holding = [(name, rows) for name, rows in read if _has_polygon(rows[1])] or read[:1]
     if len(holding) > 1:
         names = ", ".join(name for name, _ in holding)
@@ -164,7 +165,8 @@ def _read_layer(path: str, named_by: str) -> _Rows:
     return holding[0][1]
 
 
-def _read_rows(path: str, layer: str) -> _Rows:
+def read_rows(path: str, layer: str) -> _Rows:
+    """Read a layer: its attributes, geometries and CRS; errors as ``vector_errors``."""
     import pandas
     import pyogrio
     from pyproj import CRS
@@ -172,10 +174,10 @@ def _read_rows(path: str, layer: str) -> _Rows:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rings that are not closed, which are closed here
         try:
-            meta, _, shapes, columns = pyogrio.raw.read(_opened(path), layer=layer, force_2d=True)
+            meta, _, shapes, columns = pyogrio.raw.read(opened(path), layer=layer, force_2d=True)
         except UnicodeDecodeError:  # a shapefile with the wrong .cpg
             meta, _, shapes, columns = pyogrio.raw.read(
-                _opened(path), layer=layer, force_2d=True, encoding="ISO-8859-1"
+                opened(path), layer=layer, force_2d=True, encoding="ISO-8859-1"
             )
     names = [str(name) for name in meta["fields"]]
     if meta["encoding"] == "ISO-8859-1":
@@ -246,6 +248,7 @@ def _polygons_of(path: str, named_by: str, attributes: Any, stored: NDArray[Any]
         reasons.setdefault(int(i), shapely.is_valid_reason(shapes[i]))
         shapes[i] = shapely.make_valid(shapes[i])
     for i in np.flatnonzero(shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION):
+        reasons.setdefault(int(i), "a collection, of which the polygons are used")
         shapes[i] = area_of(shapes[i])
     areal = _is_areal(shapes)
     if not areal.any():
