@@ -10,13 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "workflows" / "reliability"
-sys.path.insert(0, str(FOLDER))
+sys.path.insert(0, str(Path(__file__).parents[2] / "workflows" / "reliability"))
 
 from faults import OLD, FaultError, check_cut, check_said
 from fuzz import _result, mutate
 from soak import grown
 
+FOLDER = Path(__file__).parents[2] / "workflows" / "reliability"
 BEFORE = {"scene.tif": b"scene"}
 REFUSED = "geoseg: error: scene.tif: is damaged"
 
@@ -29,7 +29,8 @@ REFUSED = "geoseg: error: scene.tif: is damaged"
 )
 def test_short_round(command, tmp_path):
     words = command.format(keep=tmp_path / "findings").split()
-    done = subprocess.run([sys.executable, FOLDER / words[0], *words[1:]], capture_output=True, text=True)
+    words = [sys.executable, FOLDER / words[0], *words[1:]]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -65,7 +66,9 @@ def test_mutants_differ_and_can_be_made_again():
 
 @pytest.fixture
 def place(tmp_path):
-    return SimpleNamespace(folder=tmp_path, whole={"map.tif": b"map", "sure.tif": b"sure"}, said=tmp_path / "said")
+    return SimpleNamespace(
+        folder=tmp_path, whole={"map.tif": b"map", "sure.tif": b"sure"}, said=tmp_path / "said"
+    )
 
 
 @pytest.mark.parametrize(

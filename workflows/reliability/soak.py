@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GDAL_CACHEMAX": "64"}
+if __name__ == "__main__":
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GDAL_CACHEMAX": "64"}
 
 import psutil
 from inputs import make_model, make_scene
