@@ -289,16 +289,16 @@ def area_of(shape: Any) -> Any:
 
 
 def _describe_rest(stored: NDArray[Any], parsed: NDArray[Any], areal: NDArray[np.bool_]) -> str:
-    """Say what the rows without an area are: " (2 points, 1 without a geometry)"."""
+    """Say what the rows without an area are: " (points 2, without a geometry 1)"."""
     import shapely
 
     kinds: Counter[str] = Counter()
     for i in np.flatnonzero(~areal):
         if stored[i] is not None and parsed[i] is None:
-            kinds["that cannot be read"] += 1
+            kinds["cannot be read"] += 1
         elif parsed[i] is not None and shapely.is_empty(parsed[i]):
             kinds["empty"] += 1
         else:
             kinds[_KINDS.get(int(shapely.get_type_id(parsed[i])), "without an area")] += 1
-    listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    listed = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common())
     return f" ({listed})" if listed else ""
