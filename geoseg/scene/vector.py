@@ -103,13 +103,15 @@ def require_file(path: str, named_by: str) -> None:
 
 
 def vector_errors() -> tuple[type[Exception], ...]:
-    """What pyogrio, geopandas and shapely raise for files that they cannot read."""
+    """What pyogrio, geopandas, pyproj and shapely raise for files that they cannot read."""
     from pyogrio import errors
     from pyogrio._err import CPLE_BaseError
+    from pyproj.exceptions import CRSError
     from shapely.errors import ShapelyError
 
     # OSError and ValueError: of the file system, pyarrow, encodings, and geopandas
-    return errors.DataSourceError, errors.DataLayerError, CPLE_BaseError, ShapelyError, ValueError, OSError
+    of_gdal = errors.DataSourceError, errors.DataLayerError, CPLE_BaseError
+    return *of_gdal, CRSError, ShapelyError, ValueError, OSError
 
 
 def _reason(error: Exception) -> str:
@@ -287,16 +289,16 @@ def area_of(shape: Any) -> Any:
 
 
 def _describe_rest(stored: NDArray[Any], parsed: NDArray[Any], areal: NDArray[np.bool_]) -> str:
-    """Say what the rows without an area are: " (2 points, 1 without a geometry)"."""
+    """Say what the rows without an area are: " (points 2, without a geometry 1)"."""
     import shapely
 
     kinds: Counter[str] = Counter()
     for i in np.flatnonzero(~areal):
         if stored[i] is not None and parsed[i] is None:
-            kinds["that cannot be read"] += 1
+            kinds["cannot be read"] += 1
         elif parsed[i] is not None and shapely.is_empty(parsed[i]):
             kinds["empty"] += 1
         else:
             kinds[_KINDS.get(int(shapely.get_type_id(parsed[i])), "without an area")] += 1
-    listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    listed = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common())
     return f" ({listed})" if listed else ""
