@@ -151,8 +151,8 @@ def _of_factor(
     )
     power = 10.0 ** -round(math.log10(factor))
     fix = (
-        f"bring all scenes to one unit (gdal_edit.py -scale, perhaps {power:g} times what it is now) or leave "
-        "this one out"
+        f"bring all scenes to one unit (gdal_edit.py -scale, perhaps {power:g} times what it is now) or "
+        "leave this one out"
     )
     return LabelFinding(level, "scene-values", message, fix)
 
