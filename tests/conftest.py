@@ -80,14 +80,22 @@ def pytest_ignore_collect(collection_path, config):
     return True if config.option.markexpr == "not e2e" and place.startswith(E2E) else None
 
 
-def pytest_collection_modifyitems(items):
-    """Mark whole runs as ``e2e``: those of the places above, and what needs more than Python."""
+def pytest_collection_modifyitems(config, items):
+    """Mark whole runs as ``e2e``: those of the places above, and what needs more than Python.
+
+    What is marked ``longer`` is left to ``-m longer``, and to who names its file.
+    """
     here = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(here).as_posix()
         needs = E2E_NEEDS & set(getattr(item, "fixturenames", ()))
         if place.startswith(E2E) or needs or E2E_MARKS & {mark.name for mark in item.iter_markers()}:
             item.add_marker(pytest.mark.e2e)
+    named = {argument.partition("::")[0] for argument in config.args}
+    if "longer" not in config.option.markexpr and not all(Path(name).is_file() for name in named):
+        later = [item for item in items if item.get_closest_marker("longer")]
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if not item.get_closest_marker("longer")]
     items[:] = long_files_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 

@@ -19,6 +19,7 @@ STAGES = (
     "progress",
     "omissions",
     "units",
+    "names",
     "classes",
     "files",
     "system",

@@ -52,7 +52,7 @@ Examples:
 @click.option(
     "--chip-size",
     metavar="N|auto",
-    callback=pixels_or_auto,
+    type=pixels_or_auto,
     help="Side of a chip; auto computes the fewest pixels for the scene [default: the model's].",
 )
 @click.option("--overlap", type=int, metavar="N", help="Pixels that chips share [default: the model's].")
@@ -120,8 +120,7 @@ def predict(quiet: bool, scene: tuple[str, ...], **options: Any) -> None:
     Bands are found by their names. A scene that does not fit the model is refused with what to do about it.
     """
     from geoseg.cli.progress import choose_progress
-    from geoseg.system.allocator import keep_memory
-    from geoseg.system.memory import bound_gdal_cache
+    from geoseg.system.memory import bound_gdal_cache, keep_memory
     from geoseg.verbs.predict import predict as run
 
     keep_memory()

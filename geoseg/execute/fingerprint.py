@@ -16,8 +16,8 @@ from geoseg._version import __version__
 from geoseg.plan.plan import Plan
 from geoseg.polygons.zonal.statistics import column_names
 from geoseg.raster.source import is_remote
-from geoseg.scene import Scene
 from geoseg.scene.sample import sample_scene
+from geoseg.scene.scene import Scene
 
 Fingerprint = Mapping[str, str]
 

@@ -18,21 +18,7 @@ from geoseg.labels.values import ValueTable
 from geoseg.raster.georeference import Georeference, same_transform
 from geoseg.raster.source import GDAL_ERRORS, Source, Warp, borrow, close
 from geoseg.scene.file import reason
-
-
-@dataclass(frozen=True)
-class GridOf:
-    """The grid on which labels are read.
-
-    Attributes:
-        name: The file it comes from, for messages.
-        shape: (rows, columns).
-        georeference: Its CRS and transform.
-    """
-
-    name: str
-    shape: tuple[int, int]
-    georeference: Georeference
+from geoseg.scene.placing import GridOf
 
 
 @dataclass(frozen=True)
@@ -86,6 +72,8 @@ def open_raster(path: str, dataset: Any, grid: GridOf) -> Source:
             f"{path} has {dataset.count} bands; labels are one band of class ids "
             "(gdal_translate -b N picks one)"
         )
+    if np.dtype(dataset.dtypes[0]).kind not in "iuf":
+        raise SceneError(f"{path} holds {dataset.dtypes[0]}; labels are whole numbers")
     own = Georeference.of(dataset)
     if _same_grid(own, dataset.shape, grid):
         return Source(path)

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from geoseg.errors import SceneError, SettingsError
+from geoseg.omissions import Omission
 from geoseg.scene.band import Band, Layer, can_hold
 from geoseg.scene.band_names import common_names, name_in_file_name, possible_sensors
 from geoseg.scene.file import stem
 from geoseg.scene.layout import arrange, warp_files
 from geoseg.scene.match import resolve
 from geoseg.scene.probe import FileHeader, probe
-from geoseg.scene.product import acquisition_date, product_tags
+from geoseg.scene.product import acquisition_date, product_tags, unread_dates
 from geoseg.scene.scene import Scene
 
 Path = str | os.PathLike[str]
@@ -101,7 +102,7 @@ def open_scene(
     if warp:
         files = warp_files(files, nodata)
     arrangement = arrange(files)
-    tags, dates = _metadata(files)
+    tags, dates, unread = _metadata(files)
     leaders = [files[i] for i in arrangement.leaders]
     layers, sensor = _layers(leaders, options, tags)
     shown = tuple(layer for layer in layers if not layer.is_alpha) or layers
@@ -113,9 +114,10 @@ def open_scene(
         stacks=arrangement.stacks,
         georeference=arrangement.georeference,
         storage_block_shape=files[0].block_shape,
-        date=dates.pop() if len(dates) == 1 else None,
+        date=next(iter(dates)) if len(dates) == 1 else None,
         tags=tags,
         sensor=sensor,
+        omissions=_lost_dates(names[0], dates, unread),
     )
     if bands is None:
         return scene
@@ -133,17 +135,36 @@ def _as_strings(paths: Path | Iterable[Path]) -> list[str]:
     return names
 
 
-def _metadata(files: Sequence[FileHeader]) -> tuple[dict[str, str], set[str]]:
-    """Merge all files' metadata (the first to name a key wins), and collect the days they were acquired."""
+def _metadata(files: Sequence[FileHeader]) -> tuple[dict[str, str], set[str], list[str]]:
+    """Merge all files' metadata, and collect the days they were acquired.
+
+    Returns:
+        The metadata (the first file to name a key wins), the days, and what stands for a day but is none.
+    """
     tags: dict[str, str] = {}
     dates: set[str] = set()
+    unread: list[str] = []
     for file in files:
         own = {**file.tags, **product_tags(file.path)}
         date = acquisition_date(own)
         if date:
             dates.add(date)
+        else:
+            unread += unread_dates(own)
         tags = {**own, **tags}
-    return tags, dates
+    return tags, dates, unread
+
+
+def _lost_dates(name: str, dates: set[str], unread: Sequence[str]) -> tuple[Omission, ...]:
+    """Say why a scene has no date although its files name some; files without any are as usual."""
+    if len(dates) > 1:
+        reason = f"the files are of {' and '.join(sorted(dates))}, so the scene has no date"
+    elif not dates and unread:
+        reason = f'"{unread[0][:40]}" is no date that geoseg reads (YYYY-MM-DD)'
+    else:
+        return ()
+    count, fix = len(dates) or len(unread), "give one with --date"
+    return (Omission("dates", name, count, count, "dates", reason, fix, refuses=False),)
 
 
 def _layers(

@@ -124,11 +124,22 @@ def _local_fault(path: str) -> str | None:
         (not os.path.lexists(path), f"there is no such file{_did_you_mean(path)}"),
         (os.path.isdir(path), "is a folder; name the raster file (or files, one a band) in it"),
         (not os.path.exists(path), "is a link to a file that does not exist; check the path"),
-        (not os.access(path, os.R_OK), "may not be read; change its permissions"),
+        (not _may_be_read(path), "may not be read; change its permissions"),
         (os.path.isfile(path) and not os.path.getsize(path), "is empty (0 bytes); copy or download it again"),
         (path.lower().endswith(_VECTOR_SUFFIXES), "is a vector file or a table; name a raster scene"),
     )
     return next((text for applies, text in faults if applies), None) or _by_first_bytes(path)
+
+
+def _may_be_read(path: str) -> bool:
+    """Try it: ``os.access`` knows neither the rights of this thread nor a server that refuses them."""
+    try:
+        with open(path, "rb"):
+            return True
+    except PermissionError:
+        return False
+    except OSError:  # a folder, or not there
+        return True
 
 
 def _by_first_bytes(path: str) -> str | None:

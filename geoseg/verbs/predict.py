@@ -10,9 +10,8 @@ from typing import Any
 
 from geoseg.execute.resume import read_begun
 from geoseg.execute.run import execute
-from geoseg.plan.plan import Plan, make_plan
-from geoseg.plan.prepare import prepare
-from geoseg.plan.request import PathLike, PredictRequest
+from geoseg.plan.plan import Begun, Plan, make_plan
+from geoseg.plan.prepare import PathLike, PredictRequest, prepare
 from geoseg.plan.settings import ComputeOptions
 from geoseg.polygons.borders.options import BorderOptions
 from geoseg.progress import Progress, Silent
@@ -198,7 +197,7 @@ def run_request(request: PredictRequest, progress: Progress) -> PredictResult:
     prepared = prepare(request, progress)
     for warning in prepared.warnings:
         progress.say(f"warning: {warning}")
-    begun = read_begun(prepared)
+    begun = read_begun(prepared) if request.resume else Begun()
     plan = make_plan(prepared, begun, progress)
     for warning in plan.warnings[len(prepared.warnings) :]:
         progress.say(f"warning: {warning}")

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg._version import __version__
-from geoseg.errors import InputError, OutputError, SettingsError
+from geoseg.errors import InputError, Interrupted, OutputError, SettingsError
+from geoseg.files import write_json
+from geoseg.models.sources import MLM_FILE
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress, Silent
 from geoseg.training.recipe.recipe import Recipe, check_cross_validation, load_recipe
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 EXTRA = ("lightning", "tensorboard", "torchvision")
-RECIPE_FILE, FINGERPRINT = "recipe.toml", "fingerprint.txt"
+RECIPE_FILE, FINGERPRINT, CHECK_FILE = "recipe.toml", "fingerprint.txt", "check.json"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def train(
     overwrite: bool = False,
     cross_validate: bool = False,
     folds: Sequence[int] | None = None,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train a network as a recipe says, and write a model package.
@@ -69,6 +72,7 @@ def train(
         folds: With ``cross_validate``, train only these folds now; once all are trained the run goes on.
 
         **Run**
+        force: Go on although much of the labels is left out.
         progress: Shows how far the run is.
 
     Returns:
@@ -89,19 +93,28 @@ def train(
     folder = Path(output) if output is not None else Path(loaded.name)
     work = folder.with_name(f"{folder.name}.geoseg-work")
     mark = fingerprint(loaded, cross_validate=cross_validate)
+    if overwrite:
+        _check_replaced(folder, loaded)
     if _is_finished(folder, work, mark, resume=resume, overwrite=overwrite):
-        from geoseg.models import load_card
+        from geoseg.models.package import load_card
 
         progress.say(f"{folder} is finished already")
         return TrainResult(folder, load_card(folder).metrics)
     # Torch and Lightning are imported here, where the command line and the recipe are known to be right.
     from geoseg.training.cross_validation import check_folds, train_every_fold, train_one_fold
+    from geoseg.training.label_check.check import examine_labels
     from geoseg.training.prepare import open_training_data
 
     progress.say("reading labels and scenes")
+    check: dict[str, Any] | None = None
+    if not (work / CHECK_FILE).is_file():  # an interrupted run was checked when it began
+        examined = examine_labels(loaded, Silent())
+        check = examined.to_json() | {"left_out": examined.settle(progress, force=force)}
     data = open_training_data(loaded)
     wanted = check_folds(data, folds) if cross_validate else ()
     with _begun(work, mark, loaded):
+        if check is not None:
+            write_json(work / CHECK_FILE, check)
         if cross_validate:
             done = train_every_fold(data, wanted, folder, work, progress)
         else:
@@ -130,7 +143,9 @@ def preview(recipe: PathLike, output: PathLike, *, overwrite: bool = False) -> P
     """
     loaded = load_recipe(recipe)
     check_extra()
-    check_outputs({"--preview": Path(output)}, [], endings={"--preview": (".png",)}, overwrite=overwrite)
+    check_outputs(
+        {"--preview": Path(output)}, loaded.inputs(), endings={"--preview": (".png",)}, overwrite=overwrite
+    )
     from geoseg.training.chips.preview import write_preview
     from geoseg.training.prepare import prepare_fold
 
@@ -183,6 +198,23 @@ def _is_finished(folder: Path, work: Path, mark: str, *, resume: bool, overwrite
     return False
 
 
+def _check_replaced(folder: Path, recipe: Recipe) -> None:
+    """Refuse to replace what is no model package, or holds files that the run reads."""
+    if not folder.exists():
+        return
+    held = next((name for name in recipe.inputs() if _is_below(Path(name), folder)), None)
+    if held is not None:
+        raise OutputError(f"-o {folder} holds {held}, which is read; give another folder")
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / MLM_FILE).is_file()):
+        raise OutputError(
+            f"-o {folder} is no model package, which --overwrite would replace; give another folder"
+        )
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
 def _mark_of(folder: Path) -> str | None:
     path = folder / FINGERPRINT
     return path.read_text().strip() if path.is_file() else None
@@ -190,7 +222,10 @@ def _mark_of(folder: Path) -> str | None:
 
 @contextmanager
 def _begun(work: Path, mark: str, recipe: Recipe) -> Iterator[None]:
-    """Make the work folder; if the input proves wrong before an epoch is done, it is gone again."""
+    """Make the work folder; if the input proves wrong before an epoch is done, it is gone again.
+
+    Any other end that leaves it says how to go on.
+    """
     is_new = not work.exists()
     work.mkdir(exist_ok=True)
     shutil.copyfile(recipe.path, work / RECIPE_FILE)
@@ -201,3 +236,12 @@ def _begun(work: Path, mark: str, recipe: Recipe) -> Iterator[None]:
         if is_new and not any(any(work.rglob(name)) for name in (EPOCHS, "*.ckpt")):
             shutil.rmtree(work)
         raise
+    except KeyboardInterrupt as error:
+        raise Interrupted(_kept(work)) from error
+    except Exception as error:
+        error.add_note(_kept(work))
+        raise
+
+
+def _kept(work: Path) -> str:
+    return f"{work} keeps what was learnt; --resume continues after the last finished epoch"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from geoseg.errors import ModelError
 from geoseg.models import LandClass, ModelBand, ModelCard
-from geoseg.models.mlm import COMMON_NAMES, card_from_item, item_from_card
+from geoseg.models.mlm import card_from_item, item_from_card
+from geoseg.scene.band_names import COMMON_NAMES
 from tests.conftest import tiny_card
 from tests.models.conftest import SCHEMAS
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
 from geoseg.scene import open_scene
-from geoseg.scene.vector import AreaOfInterest, read_area
+from geoseg.scene.area import AreaOfInterest, read_area
 from tests.conftest import make_scene
 
 TRIANGLE = shapely.Polygon([(3.2, 1.1), (90.4, 40.0), (20.5, 77.7)])

@@ -94,7 +94,7 @@ def test_its_network_really_computes_in_int8(quantized):
     from geoseg.models.openvino_ir import read_network
 
     model = open_model(quantized.folder)
-    graph = read_network(model.converted("openvino", "int8", ChipShape(1, 6, model.chip_size)))
+    graph = read_network(model.converted("openvino", "int8", ChipShape(1, 6, model.card.chip_size)))
     kinds = [node.get_type_name() for node in graph.get_ordered_ops()]
     convolutions = kinds.count("Convolution") + kinds.count("GroupConvolution")
     assert kinds.count("FakeQuantize") >= convolutions - 1
