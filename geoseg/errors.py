@@ -29,6 +29,12 @@ class RunError(GeosegError):
     """The command line and the inputs were fine, but the run failed (disk full, device lost ...)."""
 
 
+class DamagedFileError(RunError):
+    """A part of an input file cannot be read, which shows only while the run reads it."""
+
+    exit_code: ClassVar[int] = 2
+
+
 class InputError(GeosegError):
     """The command line or an input is wrong; nothing was written."""
 
