@@ -15,6 +15,9 @@ os.environ |= {
     "KMP_BLOCKTIME": "0",  # the same for LLVM's and Intel's OpenMP
 }
 
+# Processes that tests start read what the first of them has compiled; else each compiles geoseg again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 from pathlib import Path
 
 import hypothesis
@@ -71,6 +74,13 @@ E2E_NEEDS = {"real_data", "qgis"}
 E2E_MARKS = {"browser", "gpu", "qgis", "realdata"}
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Do not even import files of whole runs where none is asked for: the quick tests begin sooner."""
+    place = collection_path.relative_to(Path(__file__).parent).as_posix()
+    return True if config.option.markexpr == "not e2e" and place.startswith(E2E) else None
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     """Mark whole runs as ``e2e``: those of the places above, and what needs more than Python.
 

@@ -36,6 +36,7 @@ from geoseg.labels.polygons import find_column
 from geoseg.labels.values import make_table
 from geoseg.maps.class_map_file import ClassMapFile
 from geoseg.omissions import Omission
+from geoseg.polygons.writers.crs import layer_crs
 from geoseg.progress import Bar, Silent
 from geoseg.scene.vector import list_layers, read_rows, vector_errors
 
@@ -214,8 +215,7 @@ def write_sample(path: Path, drawn: DrawnSample, class_map: ClassMapFile, seed: 
     import shapely
 
     transform = class_map.georeference.transform or Affine.scale(1, -1)
-    crs = class_map.georeference.crs
-    crs = None if crs is None else crs.to_wkt()
+    crs = layer_crs(class_map.georeference.crs, "GPKG")
 
     def at(cols: Any, rows: Any) -> Any:
         x = transform.a * cols + transform.b * rows + transform.c

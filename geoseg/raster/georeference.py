@@ -182,12 +182,13 @@ def same_crs(one: Any, other: Any) -> bool:
             lons.ravel(), lats.ravel()
         )
         known = np.isfinite(xs) & np.isfinite(ys)
-        away = np.abs(here[0](xs[known], ys[known]) - there[0](xs[known], ys[known])).max(axis=1)
+        places, others = (locate(xs[known], ys[known]) for locate in (here[0], there[0]))
     except pyproj.exceptions.ProjError:
         return False
     meridians = [math.remainder(_meridian(crs), 360) for crs in (first, second)]
     # Where the first cannot find its own points again, far outside its domain, nothing can be compared.
-    return bool((np.nan_to_num(away, nan=0.0) <= _NEAR).all()) and math.isclose(*meridians, abs_tol=1e-9)
+    near = np.abs(places - others)[np.isfinite(places)] <= _NEAR
+    return bool(near.all()) and math.isclose(*meridians, abs_tol=1e-9)
 
 
 def _axis_units(crs: Any) -> list[float]:

@@ -285,6 +285,12 @@ def _unit(largest: float) -> float:
     return 2.0 ** (math.ceil(math.log2(largest)) - _BITS)
 
 
+def _on_ellipsoid(system: Any) -> Any:
+    """Return the CRS of longitude and latitude under a CRS; of a rotated pole, the one not rotated."""
+    base = system.geodetic_crs
+    return base.source_crs if base is not None and base.is_derived else base
+
+
 def ellipsoidal_space(crs: Any) -> tuple[Any, float] | None:
     """Return the function from CRS coordinates to X, Y, Z on the ellipsoid, and the lattice's spacing.
 
@@ -300,8 +306,7 @@ def ellipsoidal_space(crs: Any) -> tuple[Any, float] | None:
 
     try:
         system = pyproj.CRS.from_user_input(crs).to_2d()
-        base = system.geodetic_crs
-        ellipsoid = system.ellipsoid
+        base, ellipsoid = _on_ellipsoid(system), system.ellipsoid
         if base is None or ellipsoid is None or not (system.is_geographic or system.is_projected):
             return None
         to_base = pyproj.Transformer.from_crs(system, base.to_2d(), always_xy=True)

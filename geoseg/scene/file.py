@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -16,6 +17,12 @@ from geoseg.errors import RunError
 from geoseg.grid import Window
 from geoseg.raster.source import GDAL_ERRORS, Source, borrow, is_remote
 from geoseg.scene.band import Layer
+
+_QUOTED = re.compile(r'[A-Za-z]\w+:(?:\w+:)?"([^"]+)":?(.*)')
+_UNQUOTED = re.compile(r"[A-Za-z]\w+:(?!//)([^\"]+):([^:]*)")
+_CODEC = re.compile(
+    r"\bcodec\b|compression (?:method|scheme|algorithm)|not (?:configured|compiled)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +108,10 @@ class SceneFile:
                 if self.has_band_masks:
                     hidden_cells = dataset.read_masks(list(indexes), window=inside) == 0
         except GDAL_ERRORS as error:
+            why = "the file is damaged or incomplete, or the connection was lost"
             raise RunError(
-                f"{self.source.path}: rows {window.row}-{window.row_stop - 1} cannot be read: the file is "
-                f"damaged or incomplete, or the connection was lost ({reason(error)})"
+                f"{self.source.path}: rows {window.row}-{window.row_stop - 1} cannot be read: "
+                + (reason(error) if is_about_codec(error) else f"{why} ({reason(error)})")
             ) from error
         return Pixels(stored, hidden, hidden_cells)
 
@@ -195,12 +203,38 @@ def _read_file(file: SceneFile, layers: Sequence[Layer], window: Window) -> Raw:
 
 def reason(error: BaseException) -> str:
     """Return GDAL's message, which rasterio keeps in the cause of its own "see above"."""
-    reason = error.__cause__ or error
-    return str(reason).strip().splitlines()[0] if str(reason).strip() else type(error).__name__
+    text = str(error.__cause__ or error).strip()
+    text = text.splitlines()[0] if text else type(error).__name__
+    if not is_about_codec(error):
+        return text
+    return (
+        f"{text.rstrip('.')}; the file may be whole, but this GDAL cannot decode its compression: use "
+        "gdal_translate -co COMPRESS=DEFLATE where GDAL can"
+    )
+
+
+def is_about_codec(error: BaseException) -> bool:
+    """Tell whether GDAL lacks the codec of a file's compression."""
+    return bool(_CODEC.search(str(error.__cause__ or error)))
 
 
 def stem(path: str) -> str:
-    """Return the file name of a path or URL without its extension."""
+    """Return the file name of a path, URL or sub-dataset without its extension, fit to name outputs after."""
     if is_remote(path):
         path = path.split("?", 1)[0]  # the query of a URL; in a local file name "?" is an ordinary character
-    return PurePosixPath(path.replace("\\", "/")).stem or "scene"
+    inside = split_dataset_name(path)
+    name = PurePosixPath((inside[0] if inside else path).replace("\\", "/")).stem or "scene"
+    return re.sub(r'[<>:"|?*]', "_", name) if inside else name
+
+
+def split_dataset_name(path: str) -> tuple[str, str] | None:
+    """Split the name of a sub-dataset into its file and variable: ``NETCDF:scene.nc:red``, ``HDF5:"a.h5"://b/red``.
+
+    Returns:
+        None for a path, a URL, and other strings.
+    """
+    match = _QUOTED.fullmatch(path) or _UNQUOTED.fullmatch(path)
+    if match is None:
+        return None
+    variable = [part for part in re.split("[:/]+", match.group(2)) if part and not part.isdecimal()]
+    return match.group(1), variable[-1] if variable else ""

@@ -93,7 +93,7 @@ def open_scene(
     """
     names = _as_strings(paths)
     options = SceneOptions(nodata=nodata, scale=scale, offset=offset)
-    files = [probe(name) for name in names]
+    files = _with_marked_bands([probe(name) for name in names])
     if nodata is not None and not math.isnan(nodata):
         dtypes = {dtype for file in files for dtype in file.dtypes}
         if not any(can_hold(dtype, nodata) for dtype in dtypes):
@@ -117,6 +117,7 @@ def open_scene(
         date=next(iter(dates)) if len(dates) == 1 else None,
         tags=tags,
         sensor=sensor,
+        remarks=tuple(_remark(file) for file in files if file.not_alpha),
         omissions=_lost_dates(names[0], dates, unread),
     )
     if bands is None:
@@ -133,6 +134,22 @@ def _as_strings(paths: Path | Iterable[Path]) -> list[str]:
     if not names:
         raise SceneError("no scene was named; give at least one raster file")
     return names
+
+
+def _with_marked_bands(files: Sequence[FileHeader]) -> list[FileHeader]:
+    """Take bands that are wrongly marked as alpha for ordinary ones, in all files with the same bands."""
+    kinds: dict[tuple[str, ...], frozenset[int]] = {}
+    for file in files:
+        kinds[file.dtypes] = kinds.get(file.dtypes, frozenset()) | file.not_alpha
+    return [file.with_bands(kinds[file.dtypes]) if kinds[file.dtypes] else file for file in files]
+
+
+def _remark(file: FileHeader) -> str:
+    bands = ", ".join(map(str, sorted(file.not_alpha)))
+    return (
+        f"{file.path}: band {bands} is marked as alpha (transparency), but its values are those of a "
+        "measurement; it is read as a band and hides no pixel"
+    )
 
 
 def _metadata(files: Sequence[FileHeader]) -> tuple[dict[str, str], set[str], list[str]]:

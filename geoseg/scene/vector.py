@@ -105,13 +105,15 @@ def require_file(path: str, named_by: str) -> None:
 
 
 def vector_errors() -> tuple[type[Exception], ...]:
-    """What pyogrio, geopandas and shapely raise for files that they cannot read."""
+    """What pyogrio, geopandas, pyproj and shapely raise for files that they cannot read."""
     from pyogrio import errors
     from pyogrio._err import CPLE_BaseError
+    from pyproj.exceptions import CRSError
     from shapely.errors import ShapelyError
 
     # OSError and ValueError: of the file system, pyarrow, encodings, and geopandas
-    return errors.DataSourceError, errors.DataLayerError, CPLE_BaseError, ShapelyError, ValueError, OSError
+    of_gdal = errors.DataSourceError, errors.DataLayerError, CPLE_BaseError
+    return *of_gdal, CRSError, ShapelyError, ValueError, OSError
 
 
 def _reason(error: Exception) -> str:
