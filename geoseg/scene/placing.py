@@ -169,9 +169,7 @@ def _is_across(grid: GridOf) -> bool:
     Only there a polygon that seems to go round the Earth is read as one that crosses the antimeridian.
     """
     rows, cols = grid.shape
-    places = [
-        grid.georeference.cut(row, col).centre((0, 0)) for row in (0, rows // 2, rows) for col in (0, cols)
-    ]
+    places = [grid.georeference.cut(rows // 2, cols * quarter // 4).centre((0, 0)) for quarter in range(5)]
     return all(place is not None and 90 < place[0] % _TURN < 270 for place in places)
 
 

@@ -19,6 +19,8 @@ from geoseg.omissions import Omission
 _PARQUET = (".parquet", ".geoparquet")
 _ARCHIVES = {".tar": "/vsitar/", ".tgz": "/vsitar/", ".tar.gz": "/vsitar/", ".gz": "/vsigzip/"}
 """Compressed files that GDAL only opens by such a name; the first ending that fits counts."""
+_BYTES = "ISO-8859-1"
+"""The encoding that pyogrio names, and uses, for texts of a shapefile whose encoding is unknown."""
 _WITHOUT_AREA = re.compile("Point|Line|Curve(?!Polygon)|Circular")
 _KINDS = {-1: "without a geometry", 0: "points", 1: "lines", 2: "lines", 4: "points", 5: "lines"}
 
@@ -175,12 +177,14 @@ def read_rows(path: str, layer: str) -> _Rows:
         warnings.simplefilter("ignore")  # rings that are not closed, which are closed here
         try:
             meta, _, shapes, columns = pyogrio.raw.read(opened(path), layer=layer, force_2d=True)
+            is_unknown = meta["encoding"] == _BYTES
         except UnicodeDecodeError:  # a shapefile with the wrong .cpg
             meta, _, shapes, columns = pyogrio.raw.read(
-                opened(path), layer=layer, force_2d=True, encoding="ISO-8859-1"
+                opened(path), layer=layer, force_2d=True, encoding=_BYTES
             )
+            is_unknown = True
     names = [str(name) for name in meta["fields"]]
-    if meta["encoding"] == "ISO-8859-1":
+    if is_unknown:
         names, columns = _decode(names, columns)
     crs = None if meta["crs"] is None else CRS.from_user_input(meta["crs"])
     if crs is not None and crs.name.startswith("Undefined "):  # GeoPackage's words for none
