@@ -16,7 +16,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import DamagedFileError, RunError
 from geoseg.grid import Window
-from geoseg.raster.source import GDAL_ERRORS, Source, borrow, file_name
+from geoseg.raster.source import GDAL_ERRORS, Source, borrow, file_name, is_remote
 from geoseg.scene.band import Layer
 
 _QUOTED = re.compile(r'[A-Za-z]\w+:(?:\w+:)?"([^"]+)":?(.*)')
