@@ -104,12 +104,11 @@ def _written(text: str, option: str) -> str:
     return f"{option} {str(text).strip()}".lstrip()
 
 
-def parse_memory(text: str | int, option: str = "--max-memory") -> int:
-    """Read an amount of memory.
+def parse_memory(text: str | int) -> int:
+    """Read the amount of memory of ``--max-memory``.
 
     Args:
         text: ``"4GB"`` (10^9), ``"2GiB"`` (2^30), ``"500M"``, or a number of bytes.
-        option: The option that gave it, for messages.
 
     Returns:
         Bytes, at least 1.
@@ -119,13 +118,13 @@ def parse_memory(text: str | int, option: str = "--max-memory") -> int:
     """
     found = _BYTES.fullmatch(str(text).strip())
     if found is None or (found[3] and not found[2]):  # "4iB" has no unit either
-        raise SettingsError(f"{option} {text} is no amount of memory; write it as 4GB or 500MiB")
+        raise SettingsError(f"--max-memory {text} is no amount of memory; write it as 4GB or 500MiB")
     number, unit, binary = found.groups()
     size = int(float(number) * (1024 if binary else 1000) ** _POWERS[unit.lower()])
     if size < 1:
-        raise SettingsError(f"{option} must be more than nothing; write it as 4GB or 500MiB")
+        raise SettingsError("--max-memory must be more than nothing; write it as 4GB or 500MiB")
     if not unit and size < _FEW_BYTES:
-        raise SettingsError(f"{option} {text} is {size} bytes; give the unit too, as in {number}GB")
+        raise SettingsError(f"--max-memory {text} is {size} bytes; give the unit too, as in {number}GB")
     return size
 
 

@@ -29,7 +29,7 @@ from geoseg.omissions import Omission, settle
 from geoseg.progress import Progress
 from geoseg.raster.georeference import same_transform
 from geoseg.raster.legend import read_legend
-from geoseg.raster.source import GDAL_ERRORS, Source
+from geoseg.raster.source import GDAL_ERRORS, Source, file_name
 from geoseg.scene.area import read_area
 from geoseg.scene.opening import SceneOptions, open_scene
 
@@ -96,7 +96,7 @@ def against_labels(
     compared = truth
     if request.aoi is not None:
         compared = truth.within(read_area(request.aoi, open_scene(class_map.path)))
-    left_out = settle(compared.omissions, progress, force=request.force)
+    left_out = settle((*class_map.omissions, *compared.omissions), progress, force=request.force)
     with progress.stage("comparing", shape[0] * shape[1] / 1e6, "Mpx") as bar:
         counts = compare(
             class_map,
@@ -151,12 +151,12 @@ def against_sample(
     content = summarise_sample(
         joint.reshape(IDS, IDS)[np.ix_(ids, ids)], areas[ids], classes, in_hectares=in_hectares
     )
-    content["left_out"] = settle(found.omissions, progress, force=request.force)
+    content["left_out"] = settle((*class_map.omissions, *found.omissions), progress, force=request.force)
     content["samples"] = {"drawn": found.drawn, "labelled": int(found.labels.size)}
     content["warnings"] = [*content["warnings"], *found.warnings]
     described = {
         "map": _describe(class_map),
-        "labels": {"path": found.path, "name": Path(found.path).name, "column": found.column},
+        "labels": {"path": found.path, "name": file_name(found.path), "column": found.column},
     }
     return {"kind": "sample"} | described | content, lambda: []
 
@@ -275,7 +275,9 @@ def _label_warnings(
     if isinstance(labels.layer, PolygonLabels) and labels.layer.reasons:
         number, why = labels.layer.reasons[0]
         count = len(labels.layer.reasons)
-        found.append(f"{count} label polygons are invalid and were fixed; the first is row {number}: {why}")
+        found.append(f"{count} label polygons were repaired; the first is row {number + 1}: {why}")
+    if isinstance(labels.layer, PolygonLabels) and labels.layer.assumed_crs:
+        found.append(f"{labels.path} has no CRS; its coordinates are taken to be in the map's")
     names = {item.id: item.name for item in class_map.legend}
     differ = [i for i in own if i.id in names and name_key(names[i.id]) != name_key(i.name)]
     if request.remap is None:
@@ -307,7 +309,7 @@ def _renderer(
 def _describe(class_map: ClassMapFile) -> dict[str, Any]:
     crs = class_map.georeference.crs
     return {
-        "name": Path(class_map.path).name,
+        "name": file_name(class_map.path),
         "path": class_map.path,
         "shape": list(class_map.shape),
         "crs": None if crs is None else crs.to_string(),

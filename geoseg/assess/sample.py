@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,10 +32,15 @@ from geoseg.assess.compare import IDS, WINDOW
 from geoseg.classes import IGNORE, NODATA, LandClass, complete_legend
 from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window, tiles
+from geoseg.labels.polygons import find_column
 from geoseg.labels.values import make_table
 from geoseg.maps.class_map_file import ClassMapFile
 from geoseg.omissions import Omission
+from geoseg.polygons.writers.crs import layer_crs
 from geoseg.progress import Bar, Silent
+from geoseg.raster.source import file_name
+from geoseg.redaction import redacted
+from geoseg.scene.vector import list_layers, read_rows, vector_errors
 
 LAYER = "sample"
 OUTLINES = "pixels"
@@ -211,8 +217,7 @@ def write_sample(path: Path, drawn: DrawnSample, class_map: ClassMapFile, seed: 
     import shapely
 
     transform = class_map.georeference.transform or Affine.scale(1, -1)
-    crs = class_map.georeference.crs
-    crs = None if crs is None else crs.to_wkt()
+    crs = layer_crs(class_map.georeference.crs, "GPKG")
 
     def at(cols: Any, rows: Any) -> Any:
         x = transform.a * cols + transform.b * rows + transform.c
@@ -238,7 +243,7 @@ def write_sample(path: Path, drawn: DrawnSample, class_map: ClassMapFile, seed: 
     content = _metadata(drawn, class_map, seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")
-        points.to_file(path, layer=LAYER, layer_metadata={METADATA: json.dumps(content)})
+        points.to_file(path, layer=LAYER, layer_metadata={METADATA: json.dumps(redacted(content))})
         squares.to_file(path, layer=OUTLINES, mode="a")
     legend = complete_legend(class_map.legend, np.flatnonzero(drawn.pixels).tolist())
     write_styles(path, {LAYER: _points_qml(legend), OUTLINES: _outlines_qml()}, "labelling")
@@ -249,7 +254,7 @@ def _metadata(drawn: DrawnSample, class_map: ClassMapFile, seed: int) -> dict[st
     counts = np.bincount(drawn.classes, minlength=256)
     return {
         "version": VERSION,
-        "map": os.path.basename(class_map.path),
+        "map": file_name(class_map.path),
         "shape": list(class_map.shape),
         "seed": seed,
         "checksum": _checksum(drawn.classes),
@@ -271,21 +276,19 @@ def _checksum(classes: NDArray[np.uint8]) -> str:
 
 def is_sample(path: str | os.PathLike[str]) -> bool:
     """Tell whether a file is a sample that ``write_sample`` wrote, also after it was edited or converted."""
-    import pyogrio
-    import pyogrio.errors
-
     name = os.fspath(path)
-    if not name.lower().endswith((".gpkg", ".geojson", ".shp", ".fgb")):
-        return False
     try:
-        layers = [layer for layer, _ in pyogrio.list_layers(name)]
-        if not layers:
-            return False
-        info = pyogrio.read_info(name, layer=LAYER if LAYER in layers else layers[0])
-    except (pyogrio.errors.DataSourceError, ValueError):
+        layer = _layer_of_points(name)
+        return layer is not None and {"row", "col", "reference"} <= set(read_rows(name, layer)[0].columns)
+    except vector_errors():
         return False
-    is_point = str(info["geometry_type"]).startswith(("Point", "MultiPoint", "3D Point", "Point Z"))
-    return is_point and {"row", "col", "reference"} <= set(info["fields"])
+
+
+def _layer_of_points(name: str) -> str | None:
+    """Find the layer of a sample in a vector file; None if it cannot be one."""
+    layers = dict(list_layers(name))
+    layer = LAYER if LAYER in layers else next(iter(layers), None)
+    return layer if layer is not None and re.search("Point|Unknown", layers[layer]) else None
 
 
 def read_sample(
@@ -310,18 +313,19 @@ def read_sample(
     Raises:
         InputError: If no point is labelled, a label is not a class, or the sample is of another map.
     """
-    import pyogrio
+    import pandas
 
     name = os.fspath(path)
-    layers = [layer for layer, _ in pyogrio.list_layers(name)]
-    layer = LAYER if LAYER in layers else layers[0]
-    table = pyogrio.read_dataframe(name, layer=layer, read_geometry=False)
-    column = column or "reference"
-    if column not in table:
-        raise InputError(f"{name} has no column {column}; it has {', '.join(table.columns)}")
+    layer = _layer_of_points(name)
+    assert layer is not None  # ``is_sample`` told the caller
+    table = read_rows(name, layer)[0]
+    column = find_column(name, list(table.columns), column or "reference")
     if "id" in table:
         table = table.sort_values("id", kind="stable")
-    rows, cols = table["row"].to_numpy(np.int64), table["col"].to_numpy(np.int64)
+    places = table[["row", "col"]].apply(pandas.to_numeric, errors="coerce").to_numpy(np.float64)
+    if not np.isfinite(places).all():
+        raise InputError(f"{name} has points without a number in row or col; delete them, or draw it again")
+    rows, cols = places.astype(np.int64).T
     shown = _values_at(class_map, rows, cols, name)
     notes = _check_origin(name, layer, shown, class_map)
     meanings = make_table(name, classes, remap=remap, ignore=ignore)
@@ -361,16 +365,18 @@ def _check_origin(name: str, layer: str, shown: NDArray[np.uint8], class_map: Cl
     import pyogrio
 
     found = pyogrio.read_info(name, layer=layer).get("layer_metadata") or {}
-    text = found.get(METADATA)
-    if text is None:
+    try:
+        record = json.loads(found[METADATA])
+        checksum, drawn_from = record["checksum"], record["map"]
+    except (KeyError, TypeError, ValueError):
         if (shown == NODATA).any():
             raise InputError(
                 f"{name} was drawn from another map: it has points where {class_map.path} is nodata"
-            )
+            ) from None
         return [f"{name} has lost the record of its map; it is assumed to be drawn from {class_map.path}"]
-    if json.loads(text)["checksum"] != _checksum(shown):
+    if checksum != _checksum(shown):
         raise InputError(
-            f"{name} was drawn from another map ({json.loads(text)['map']}), or points were removed, so its "
+            f"{name} was drawn from another map ({drawn_from}), or points were removed, so its "
             f"strata are not those of {class_map.path}; draw a sample from this map, or evaluate that one"
         )
     return []

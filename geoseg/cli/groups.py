@@ -97,7 +97,7 @@ GROUPS: dict[str, Groups] = {
         OUTPUTS: ("output", "resume", "overwrite"),
         "Instead of training": ("example", "check", "preview", "report"),
         "Cross-validation": ("cross_validate", "folds"),
-        RUN: _SAID,
+        RUN: ("force", *_SAID),
     },
     "export": {
         OUTPUTS: ("output", "to", "chip_size", "overwrite"),

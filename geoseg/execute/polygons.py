@@ -21,7 +21,7 @@ from geoseg.maps.class_map_file import open_class_map
 from geoseg.omissions import settle
 from geoseg.plan.plan import Plan
 from geoseg.polygons.borders.change import change_table
-from geoseg.polygons.builder import MapToTrace, PolygonStream
+from geoseg.polygons.builder import MapToTrace, PolygonStream, TableBuilder
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.trace.block import BlockValues
 from geoseg.polygons.vectorise import parse_date, trace_class_map
@@ -56,9 +56,10 @@ class TracedRun:
             bands=[item.id for item in run.model.card.classes],
         )
         folder = run.outputs.polygons.parent
-        self._stream = PolygonStream(
+        builder = TableBuilder(
             source, folder, junctions=bool(run.request.borders), zonal=run.zonal, check=_check_of(plan)
         )
+        self._stream = PolygonStream(builder)
 
     def add(self, block: FinishedBlock) -> None:
         """Take a finished block; blocks come in row order."""

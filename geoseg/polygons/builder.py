@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +19,7 @@ from geoseg.polygons.trace.block import BlockValues, TracedBlock, trace_block
 from geoseg.polygons.trace.trace import Tracer
 from geoseg.polygons.zonal.statistics import Zonal, with_steps
 from geoseg.raster.pixel_sizes import measure_pixel_sizes
+from geoseg.system.cpu import BackgroundThread
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -112,7 +111,7 @@ class TableBuilder:
 
 
 _MAX_WAITING = 2
-"""Blocks that may wait for the tracing thread (back-pressure)."""
+"""Blocks that may wait for the tracing thread."""
 STRIP_PIXELS = 2**20
 """Pixels traced at once: a wide block is traced in strips, which needs less memory."""
 
@@ -123,29 +122,16 @@ class PolygonStream:
     The next call raises an error that occurred in the thread.
 
     Args:
-        source: The map.
-        folder: Where polygons wait in temporary files.
-        junctions: Record at which vertices more than two boundaries meet, which ``change_borders`` needs.
-        zonal: Statistics of other rasters to compute over the pixels of every polygon.
-        check: Called with the number of vertices of a large polygon before it is assembled; may raise.
+        builder: Builds the table.
 
     Attributes:
         seconds: Time that the thread has spent tracing so far.
     """
 
-    def __init__(
-        self,
-        source: MapToTrace,
-        folder: Path,
-        *,
-        junctions: bool = False,
-        zonal: Zonal | None = None,
-        check: Callable[[int], None] | None = None,
-    ) -> None:
+    def __init__(self, builder: TableBuilder) -> None:
         self.seconds = 0.0
-        self._builder = TableBuilder(source, folder, junctions=junctions, zonal=zonal, check=check)
-        self._thread = ThreadPoolExecutor(1, "geoseg-trace")
-        self._waiting: deque[Future[None]] = deque()
+        self._builder = builder
+        self._thread = BackgroundThread("geoseg-trace", _MAX_WAITING)
 
     def add(self, block: BlockValues) -> None:
         """Submit the next block, from left to right, then the next row of blocks.
@@ -153,18 +139,17 @@ class PolygonStream:
         Args:
             block: Its pixels, which must not be changed afterwards; the thread reads the statistics itself.
         """
-        self._wait_until(_MAX_WAITING - 1)
-        self._waiting.append(self._thread.submit(self._trace, block))
+        self._thread.submit(self._trace, block)
 
     def finish(self) -> PolygonTable:
         """Return all polygons, ordered by their first pixel, after the last block."""
-        self._wait_until(0)
+        self._thread.flush()
         self.close()
         return self._builder.finish()
 
     def close(self) -> None:
         """Stop the thread."""
-        self._thread.shutdown(cancel_futures=True)
+        self._thread.close()
 
     def _trace(self, block: BlockValues) -> None:
         since = perf_counter()
@@ -177,11 +162,6 @@ class PolygonStream:
         if zonal is None:
             return strip
         return replace(strip, zonal=zonal.read(strip.row, strip.column, *strip.classes.shape))
-
-    def _wait_until(self, count: int) -> None:
-        """Wait until at most ``count`` blocks are unfinished, and raise what went wrong in the thread."""
-        while len(self._waiting) > count:
-            self._waiting.popleft().result()
 
 
 def _strips(block: BlockValues) -> Iterator[BlockValues]:

@@ -19,9 +19,9 @@ from geoseg.maps.class_map_file import DATE_TAG, ClassMapFile, open_class_map
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind
 from geoseg.maps.writer import MapWriter
 from geoseg.progress import Progress
-from geoseg.refine.passes import STRIP_PIXELS
 from geoseg.refine.rasters import MapToRefine
 from geoseg.refine.request import REFINE_TAG, Refinement, RefineOptions
+from geoseg.refine.step import STRIP_PIXELS
 
 PathLike = str | os.PathLike[str]
 

@@ -16,7 +16,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import DamagedFileError, RunError
 from geoseg.grid import Window
-from geoseg.raster.source import GDAL_ERRORS, Source, borrow, is_remote
+from geoseg.raster.source import GDAL_ERRORS, Source, borrow, file_name
 from geoseg.scene.band import Layer
 
 _QUOTED = re.compile(r'[A-Za-z]\w+:(?:\w+:)?"([^"]+)":?(.*)')
@@ -310,10 +310,8 @@ def is_about_codec(error: BaseException) -> bool:
 
 def stem(path: str) -> str:
     """Return the file name of a path, URL or sub-dataset without its extension, fit to name outputs after."""
-    if is_remote(path):
-        path = path.split("?", 1)[0]  # the query of a URL; in a local file name "?" is an ordinary character
     inside = split_dataset_name(path)
-    name = PurePosixPath((inside[0] if inside else path).replace("\\", "/")).stem or "scene"
+    name = PurePosixPath(file_name(inside[0] if inside else path)).stem or "scene"
     return re.sub(r'[<>:"|?*]', "_", name) if inside else name
 
 

@@ -19,6 +19,8 @@ from geoseg.omissions import Omission
 _PARQUET = (".parquet", ".geoparquet")
 _ARCHIVES = {".tar": "/vsitar/", ".tgz": "/vsitar/", ".tar.gz": "/vsitar/", ".gz": "/vsigzip/"}
 """Compressed files that GDAL only opens by such a name; the first ending that fits counts."""
+_BYTES = "ISO-8859-1"
+"""The encoding that pyogrio names, and uses, for texts of a shapefile whose encoding is unknown."""
 _WITHOUT_AREA = re.compile("Point|Line|Curve(?!Polygon)|Circular")
 _KINDS = {-1: "without a geometry", 0: "points", 1: "lines", 2: "lines", 4: "points", 5: "lines"}
 
@@ -64,8 +66,8 @@ def why_not_vector(path: str) -> str | None:
     if path.lower().endswith(_PARQUET):
         return None
     try:
-        kinds = [kind for _, kind in _list_layers(path)]
-    except _vector_errors() as error:
+        kinds = [kind for _, kind in list_layers(path)]
+    except vector_errors() as error:
         return _reason(error)
     return None if any(kind != "None" for kind in kinds) else "it has no geometries"
 
@@ -87,7 +89,7 @@ def read_polygons(path: str | os.PathLike[str], named_by: str) -> VectorPolygons
     require_file(path, named_by)
     try:
         read = _read_parquet(path) if path.lower().endswith(_PARQUET) else _read_layer(path, named_by)
-    except _vector_errors() as error:
+    except vector_errors() as error:
         raise SceneError(f"{path} ({named_by}) cannot be read as a vector file: {_reason(error)}") from error
     return _polygons_of(path, named_by, *read)
 
@@ -102,14 +104,16 @@ def require_file(path: str, named_by: str) -> None:
         raise SceneError(f"{path}: no such file ({named_by})")
 
 
-def _vector_errors() -> tuple[type[Exception], ...]:
-    """What pyogrio, geopandas and shapely raise for files that they cannot read."""
+def vector_errors() -> tuple[type[Exception], ...]:
+    """What pyogrio, geopandas, pyproj and shapely raise for files that they cannot read."""
     from pyogrio import errors
     from pyogrio._err import CPLE_BaseError
+    from pyproj.exceptions import CRSError
     from shapely.errors import ShapelyError
 
     # OSError and ValueError: of the file system, pyarrow, encodings, and geopandas
-    return errors.DataSourceError, errors.DataLayerError, CPLE_BaseError, ShapelyError, ValueError, OSError
+    of_gdal = errors.DataSourceError, errors.DataLayerError, CPLE_BaseError
+    return *of_gdal, CRSError, ShapelyError, ValueError, OSError
 
 
 def _reason(error: Exception) -> str:
@@ -117,7 +121,7 @@ def _reason(error: Exception) -> str:
     return str(error).partition("; It might help")[0].partition("\n")[0] or type(error).__name__
 
 
-def _opened(path: str) -> str | bytes:
+def opened(path: str) -> str | bytes:
     """What pyogrio is given to open a file."""
     if "://" in path or path.startswith("/vsi"):
         return path
@@ -127,12 +131,13 @@ def _opened(path: str) -> str | bytes:
     return path if archive is None else f"{archive}{os.path.abspath(path)}"
 
 
-def _list_layers(path: str) -> list[tuple[str, str]]:
+def list_layers(path: str) -> list[tuple[str, str]]:
+    """List the name and the kind of geometry of every layer, as pyogrio does; errors as ``vector_errors``."""
     import pyogrio
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # GDAL repeats them when the file is read
-        return [(str(name), str(kind)) for name, kind in pyogrio.list_layers(_opened(path))]
+        return [(str(name), str(kind)) for name, kind in pyogrio.list_layers(opened(path))]
 
 
 _Rows = tuple[Any, NDArray[Any], Any]
@@ -149,10 +154,10 @@ def _read_parquet(path: str) -> _Rows:
 
 def _read_layer(path: str, named_by: str) -> _Rows:
     """Read the only layer that holds polygons; ignore styles and points beside it."""
-    layers = [name for name, kind in _list_layers(path) if kind != "None" and not _WITHOUT_AREA.search(kind)]
+    layers = [name for name, kind in list_layers(path) if kind != "None" and not _WITHOUT_AREA.search(kind)]
     if not layers:
         raise SceneError(f"{path} ({named_by}) holds no polygon")
-    read = [(name, _read_rows(path, name)) for name in layers]
+    read = [(name, read_rows(path, name)) for name in layers]
     holding = [(name, rows) for name, rows in read if _has_polygon(rows[1])] or read[:1]
     if len(holding) > 1:
         names = ", ".join(name for name, _ in holding)
@@ -162,7 +167,8 @@ def _read_layer(path: str, named_by: str) -> _Rows:
     return holding[0][1]
 
 
-def _read_rows(path: str, layer: str) -> _Rows:
+def read_rows(path: str, layer: str) -> _Rows:
+    """Read a layer: its attributes, geometries and CRS; errors as ``vector_errors``."""
     import pandas
     import pyogrio
     from pyproj import CRS
@@ -170,13 +176,15 @@ def _read_rows(path: str, layer: str) -> _Rows:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rings that are not closed, which are closed here
         try:
-            meta, _, shapes, columns = pyogrio.raw.read(_opened(path), layer=layer, force_2d=True)
+            meta, _, shapes, columns = pyogrio.raw.read(opened(path), layer=layer, force_2d=True)
+            is_unknown = meta["encoding"] == _BYTES
         except UnicodeDecodeError:  # a shapefile with the wrong .cpg
             meta, _, shapes, columns = pyogrio.raw.read(
-                _opened(path), layer=layer, force_2d=True, encoding="ISO-8859-1"
+                opened(path), layer=layer, force_2d=True, encoding=_BYTES
             )
+            is_unknown = True
     names = [str(name) for name in meta["fields"]]
-    if meta["encoding"] == "ISO-8859-1":
+    if is_unknown:
         names, columns = _decode(names, columns)
     crs = None if meta["crs"] is None else CRS.from_user_input(meta["crs"])
     if crs is not None and crs.name.startswith("Undefined "):  # GeoPackage's words for none
@@ -244,6 +252,7 @@ def _polygons_of(path: str, named_by: str, attributes: Any, stored: NDArray[Any]
         reasons.setdefault(int(i), shapely.is_valid_reason(shapes[i]))
         shapes[i] = shapely.make_valid(shapes[i])
     for i in np.flatnonzero(shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION):
+        reasons.setdefault(int(i), "a collection, of which the polygons are used")
         shapes[i] = area_of(shapes[i])
     areal = _is_areal(shapes)
     if not areal.any():
@@ -284,16 +293,16 @@ def area_of(shape: Any) -> Any:
 
 
 def _describe_rest(stored: NDArray[Any], parsed: NDArray[Any], areal: NDArray[np.bool_]) -> str:
-    """Say what the rows without an area are: " (2 points, 1 without a geometry)"."""
+    """Say what the rows without an area are: " (points 2, without a geometry 1)"."""
     import shapely
 
     kinds: Counter[str] = Counter()
     for i in np.flatnonzero(~areal):
         if stored[i] is not None and parsed[i] is None:
-            kinds["that cannot be read"] += 1
+            kinds["cannot be read"] += 1
         elif parsed[i] is not None and shapely.is_empty(parsed[i]):
             kinds["empty"] += 1
         else:
             kinds[_KINDS.get(int(shapely.get_type_id(parsed[i])), "without an area")] += 1
-    listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    listed = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common())
     return f" ({listed})" if listed else ""

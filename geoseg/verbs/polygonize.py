@@ -150,6 +150,7 @@ def polygonize(
     with ExitStack() as cleanup:
         given = cleanup.enter_context(open_class_map(class_map, confidence, probabilities))
         require_coordinates(given)
+        left_out = settle(given.omissions, progress, force=force)
         refinement = refinement_of(steps, given)
         check_refined(refined, refinement)
         check_target(output, given.georeference.crs, fiboa=fiboa)
@@ -183,7 +184,7 @@ def polygonize(
             progress=progress,
         )
         sure = None if given.confidence is None else given.confidence.path
-        left_out = settle(table.omissions(sure), progress, force=force)
+        left_out += settle(table.omissions(sure), progress, force=force)
         keep = table.matching(min_area=limit, classes=chosen)
         plan.check_borders(table.polygons, borders)
         new, changed = change_table(table, borders, output.parent, progress)

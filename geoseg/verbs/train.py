@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg._version import __version__
-from geoseg.errors import InputError, OutputError, SceneError, SettingsError
+from geoseg.errors import InputError, Interrupted, OutputError, SettingsError
+from geoseg.files import write_file, write_json
 from geoseg.models.sources import MLM_FILE
-from geoseg.plan.outputs import check_outputs
+from geoseg.plan.outputs import WORK_ENDING, check_name, check_outputs
 from geoseg.progress import Progress, Silent
+from geoseg.redaction import redacted
+from geoseg.scene.identity import file_states
 from geoseg.training.recipe.recipe import Recipe, check_cross_validation, load_recipe
 from geoseg.training.work_folder import DETAILS, EPOCHS, STAGED, publish, write_card
 
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 EXTRA = ("lightning", "tensorboard", "torchvision")
-RECIPE_FILE, FINGERPRINT = "recipe.toml", "fingerprint.txt"
+RECIPE_FILE, FINGERPRINT, CHECK_FILE = "recipe.toml", "fingerprint.txt", "check.json"
+_SHORT = 16
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ def train(
     overwrite: bool = False,
     cross_validate: bool = False,
     folds: Sequence[int] | None = None,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train a network as a recipe says, and write a model package.
@@ -70,6 +75,7 @@ def train(
         folds: With ``cross_validate``, train only these folds now; once all are trained the run goes on.
 
         **Run**
+        force: Go on although much of the labels is left out.
         progress: Shows how far the run is.
 
     Returns:
@@ -87,11 +93,13 @@ def train(
         loaded = replace(loaded, run=replace(loaded.run, keep="last"))
     elif folds is not None:
         raise SettingsError("--folds is for --cross-validate; [split] fold says which fold validates without")
-    folder = Path(output) if output is not None else Path(loaded.name)
-    work = folder.with_name(f"{folder.name}.geoseg-work")
+    folder = Path(output or loaded.name)
+    if not folder.name or folder.name == "..":
+        folder = folder.resolve()
+    work = folder.with_name(folder.name + WORK_ENDING)
     mark = fingerprint(loaded, cross_validate=cross_validate)
     if overwrite:
-        _check_replaced(folder, loaded)
+        _check_inputs_stay(folder, loaded)
     if _is_finished(folder, work, mark, resume=resume, overwrite=overwrite):
         from geoseg.models.package import load_card
 
@@ -99,17 +107,19 @@ def train(
         return TrainResult(folder, load_card(folder).metrics)
     # Torch and Lightning are imported here, where the command line and the recipe are known to be right.
     from geoseg.training.cross_validation import check_folds, train_every_fold, train_one_fold
-    from geoseg.training.label_check.scene_values import compare_scenes
+    from geoseg.training.label_check.check import examine_labels
     from geoseg.training.prepare import open_training_data
 
     progress.say("reading labels and scenes")
+    check: dict[str, Any] | None = None
+    if not (work / CHECK_FILE).is_file():  # an interrupted run was checked when it began
+        examined = examine_labels(loaded, Silent())
+        check = examined.to_json() | {"left_out": examined.settle(progress, force=force)}
     data = open_training_data(loaded)
-    for finding in compare_scenes(data.scenes):
-        if finding.level == "stop":
-            raise SceneError(f"{loaded.path}: {finding.message}; {finding.fix}")
-        progress.say(f"warning: {finding.message}{f' ({finding.fix})' if finding.fix else ''}")
     wanted = check_folds(data, folds) if cross_validate else ()
     with _begun(work, mark, loaded):
+        if check is not None:
+            write_json(work / CHECK_FILE, check)
         if cross_validate:
             done = train_every_fold(data, wanted, folder, work, progress)
         else:
@@ -158,25 +168,29 @@ def check_extra() -> None:
         raise SettingsError(f"geoseg train needs {', '.join(missing)}: pip install 'geoseg[train]'")
 
 
-def fingerprint(recipe: Recipe, *, cross_validate: bool = False) -> str:
-    """Hash what a run can only be resumed with: the settings, and the files as they are."""
-    lines = [__version__, recipe.settings(), f"cross_validate = {cross_validate}"]
-    for name in sorted({file for files in (*recipe.scenes, recipe.labels) for file in files}):
-        if os.path.exists(name):
-            status = os.stat(name)
-            lines.append(f"{name} {status.st_size} {status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def fingerprint(recipe: Recipe, *, cross_validate: bool = False) -> dict[str, str]:
+    """Give what a run can only be resumed with, by name: the version, the settings, and what files hold."""
+    # A signed address has another signature every day.
+    settings = (redacted(line).partition(" = ") for line in recipe.settings().splitlines())
+    found = {name: hashlib.sha256(value.encode()).hexdigest()[:_SHORT] for name, _, value in settings}
+    files = (file for files in (*recipe.scenes, recipe.labels) for file in files)
+    return (
+        {"geoseg": __version__, "--cross-validate": str(cross_validate)}
+        | {f"[{name}]": value for name, value in found.items()}
+        | file_states(files)
+    )
 
 
-def _is_finished(folder: Path, work: Path, mark: str, *, resume: bool, overwrite: bool) -> bool:
+def _is_finished(folder: Path, work: Path, mark: Mapping[str, str], *, resume: bool, overwrite: bool) -> bool:
     """Say whether the package is there already; refuse what an option would have to allow."""
-    if not folder.parent.is_dir():
-        raise OutputError(f"-o {folder}: there is no folder {folder.parent}; make it first")
+    check_name("-o", folder)
+    if folder.exists() and not (folder / MLM_FILE).is_file() and not _is_empty(folder):
+        raise OutputError(f"-o {folder} is no model package, so it is not replaced; name another folder")
     if overwrite:
         shutil.rmtree(work, ignore_errors=True)
         return False
     if folder.exists():
-        if resume and _mark_of(folder / DETAILS) == mark:
+        if resume and not _differing(folder / DETAILS, mark):
             shutil.rmtree(work, ignore_errors=True)
             return True
         raise OutputError(f"-o {folder} exists; --overwrite replaces it")
@@ -186,45 +200,56 @@ def _is_finished(folder: Path, work: Path, mark: str, *, resume: bool, overwrite
                 f"{work} holds unfinished work: --resume continues it, --overwrite starts again (make "
                 "sure that no other run is writing there)"
             )
-        if _mark_of(work) != mark:
+        if found := _differing(work, mark):
             raise OutputError(
-                f"{work} was begun with other settings, files or another version; --overwrite starts again"
+                f"{work} was begun with other {', '.join(found)}; run as it was begun to continue, or "
+                "--overwrite starts again"
             )
     return False
 
 
-def _check_replaced(folder: Path, recipe: Recipe) -> None:
-    """Refuse to replace what is no model package, or holds files that the run reads."""
-    if not folder.exists():
-        return
-    held = next((name for name in recipe.inputs() if _is_below(Path(name), folder)), None)
-    if held is not None:
-        raise OutputError(f"-o {folder} holds {held}, which is read; give another folder")
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / MLM_FILE).is_file()):
-        raise OutputError(
-            f"-o {folder} is no model package, which --overwrite would replace; give another folder"
-        )
+def _check_inputs_stay(folder: Path, recipe: Recipe) -> None:
+    """Refuse to replace a folder that holds files that the run reads."""
+    for name in recipe.inputs():
+        if folder.exists() and Path(name).resolve().is_relative_to(folder.resolve()):
+            raise OutputError(f"-o {folder} holds {name}, which is read; give another folder")
 
 
-def _is_below(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
-def _mark_of(folder: Path) -> str | None:
+def _differing(folder: Path, mark: Mapping[str, str]) -> list[str]:
+    """Name what a run in a folder was begun with that is different now."""
     path = folder / FINGERPRINT
-    return path.read_text().strip() if path.is_file() else None
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    old = dict(line.split(" = ", 1) for line in lines if " = " in line)
+    return [name for name in dict.fromkeys((*mark, *old)) if old.get(name) != mark.get(name)]
 
 
 @contextmanager
-def _begun(work: Path, mark: str, recipe: Recipe) -> Iterator[None]:
-    """Make the work folder; if the input proves wrong before an epoch is done, it is gone again."""
+def _begun(work: Path, mark: Mapping[str, str], recipe: Recipe) -> Iterator[None]:
+    """Make the work folder; if the input proves wrong before an epoch is done, it is gone again.
+
+    Any other end that leaves it says how to go on.
+    """
     is_new = not work.exists()
     work.mkdir(exist_ok=True)
-    shutil.copyfile(recipe.path, work / RECIPE_FILE)
-    (work / FINGERPRINT).write_text(mark + "\n")
+    # It goes into the package, and so to others.
+    write_file(work / RECIPE_FILE, redacted(recipe.path.read_text(encoding="utf-8")))
+    write_file(work / FINGERPRINT, "".join(f"{name} = {value}\n" for name, value in mark.items()))
     try:
         yield
     except InputError:
         if is_new and not any(any(work.rglob(name)) for name in (EPOCHS, "*.ckpt")):
             shutil.rmtree(work)
         raise
+    except KeyboardInterrupt as error:
+        raise Interrupted(_kept(work)) from error
+    except Exception as error:
+        error.add_note(_kept(work))
+        raise
+
+
+def _kept(work: Path) -> str:
+    return f"{work} keeps what was learnt; --resume continues after the last finished epoch"

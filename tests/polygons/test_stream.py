@@ -11,7 +11,7 @@ import rasterio
 from geoseg.classes import LandClass
 from geoseg.errors import RunError
 from geoseg.polygons import builder
-from geoseg.polygons.builder import MapToTrace, PolygonStream
+from geoseg.polygons.builder import MapToTrace, PolygonStream, TableBuilder
 from geoseg.polygons.table.schema import arrow_schema
 from geoseg.polygons.trace import trace
 from geoseg.polygons.trace.block import BlockValues
@@ -32,7 +32,7 @@ def begin(small_map, **options) -> PolygonStream:
             provenance={"GEOSEG_MODEL": "dakota-crops 1.0", "ACQUISITION_DATE": "2024-07-31"},
             bands=[value for value, _, _ in CLASSES],
         )
-    return PolygonStream(source, small_map.folder, **options)
+    return PolygonStream(TableBuilder(source, small_map.folder, **options))
 
 
 def blocks(small_map, height, widths):

@@ -14,6 +14,7 @@ from geoseg.classes import LandClass, complete_legend
 from geoseg.errors import RunError
 from geoseg.files import atomic
 from geoseg.maps.class_map_file import ClassMapFile
+from geoseg.polygons.writers.crs import layer_crs
 
 LAYER = "contradictions"
 VERDICTS = ("label wrong", "prediction wrong", "both wrong", "unsure")
@@ -94,7 +95,7 @@ def _table(places: Sequence[Contradiction], class_map: ClassMapFile, classes: Se
     ids = {place.label_id for place in places} | {place.predicted_id for place in places}
     names = {item.id: item.name for item in complete_legend(classes, ids)}
     place = class_map.georeference
-    crs = place.crs.to_wkt() if place.crs is not None and place.transform is not None else None
+    crs = layer_crs(place.crs, "GPKG") if place.transform is not None else None
     return geopandas.GeoDataFrame(
         {
             "rank": [place.rank for place in places],
