@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -269,11 +270,18 @@ def _polygons_of(path: str, named_by: str, attributes: Any, stored: NDArray[Any]
         count=len(areal),
         rows=rows,
         shapes=shapes[rows],
-        attributes=attributes.iloc[rows].reset_index(drop=True),
+        attributes=attributes.iloc[rows].reset_index(drop=True).apply(_plain),
         crs=crs,
         repaired=tuple(sorted((i, why) for i, why in reasons.items() if areal[i])),
         omissions=omissions,
     )
+
+
+def _plain(column: Any) -> Any:
+    """Write lists and the like, which GeoJSON may hold, as text."""
+    if column.dtype != object:
+        return column
+    return column.map(lambda value: value if isinstance(value, Hashable) else str(value))
 
 
 def area_of(shape: Any) -> Any:

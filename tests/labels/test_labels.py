@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import unicodedata
 import warnings
@@ -281,6 +282,24 @@ def test_rows_that_label_nothing_are_counted(scene, tmp_path):
         (1, 4, False),  # no class
         (1, 4, False),  # beyond the scene
     ]
+
+
+def test_pixels_of_contradicting_polygons_are_counted(scene, tmp_path):
+    frame = draw_polygons("class", [1, 2, 7]).iloc[:2]
+    frame.to_file(tmp_path / "a.gpkg")
+    both = int((inside(frame.geometry[0]) & inside(frame.geometry[1])).sum())
+    (omission,) = open_labels(tmp_path / "a.gpkg", scene, CLASSES).omissions
+    assert (omission.kind, omission.count, omission.refuses) == ("pixels", both, False)
+    draw_polygons("class", [1, 1, 7]).iloc[:2].to_file(tmp_path / "b.gpkg")
+    assert open_labels(tmp_path / "b.gpkg", scene, CLASSES).omissions == ()
+
+
+def test_attributes_that_are_lists_are_no_class(scene, tmp_path):
+    shape = shapely.geometry.mapping(draw_polygons("n", [1, 2, 7], "EPSG:4326").geometry[0])
+    feature = {"type": "Feature", "properties": {"class": ["corn", "rice"]}, "geometry": shape}
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    with pytest.raises(SceneError, match=r"a\.geojson.*rice.* is not a class"):
+        open_labels(tmp_path / "a.geojson", scene, CLASSES)
 
 
 def test_accents_are_compared_in_one_form(scene, tmp_path):
