@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
+from geoseg.redaction import redacted
+
 
 class GeosegError(Exception):
     """Base of all errors raised by geoseg; on its own it means that a run failed.
@@ -19,9 +21,18 @@ class GeosegError(Exception):
 
     exit_code: ClassVar[int] = 1
 
+    def __str__(self) -> str:
+        return str(redacted(super().__str__()))
+
 
 class RunError(GeosegError):
     """The command line and the inputs were fine, but the run failed (disk full, device lost ...)."""
+
+
+class DamagedFileError(RunError):
+    """A part of an input file cannot be read, which shows only while the run reads it."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class InputError(GeosegError):

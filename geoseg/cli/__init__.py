@@ -16,6 +16,7 @@ from typing import NoReturn
 import click
 
 from geoseg._version import __version__
+from geoseg.cli.console import open_console
 from geoseg.cli.env import env
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.inspect import inspect
@@ -61,6 +62,7 @@ for _verb in (predict, inspect, polygonize, evaluate, train, models, env):
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    open_console()
     signal.signal(signal.SIGTERM, _interrupt)
     # GDAL would keep up to a twentieth of the machine's memory in blocks that are never read again.
     os.environ.setdefault("GDAL_CACHEMAX", "256")

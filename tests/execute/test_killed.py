@@ -54,9 +54,7 @@ def start(folder, scene, model, moment="never", workers=0):
 def resume(folder, scene, model):
     """Go on in this process: whatever a run needs of the killed one lies in the folder."""
     outputs = {"confidence": folder / "sure.tif", "polygons": folder / "f.fgb", "report": folder / "run.json"}
-    geoseg.predict(
-        scene, folder / "map.tif", model=model, **outputs, force=True, block_size=100, resume=True
-    )
+    geoseg.predict(scene, folder / "map.tif", model=model, **outputs, force=True, block_size=100, resume=True)
 
 
 def outputs(folder):

@@ -154,7 +154,7 @@ class TestRefusals:
         path.chmod(0)
         if os.access(path, os.R_OK):  # root may read everything: act as if it were somebody else
             path.write_bytes(b"")
-            monkeypatch.setattr("os.access", lambda *_: False)
+            monkeypatch.setattr("geoseg.scene.probe._may_be_read", lambda _: False)
         self.refuse(path, "may not be read; change its permissions")
 
     @pytest.mark.parametrize(

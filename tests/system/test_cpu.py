@@ -41,9 +41,11 @@ class TestBackgroundThread:
         def fail():
             raise OSError("the disk is full")
 
-        with pytest.raises(OSError, match="full"), BackgroundThread("test", 3) as thread:
-            thread.submit(fail)
+        thread = BackgroundThread("test", 3)
+        thread.submit(fail)
+        with pytest.raises(OSError, match="full"):
             thread.flush()
+        thread.close()
 
     def test_submitting_waits_while_as_much_as_may_wait_is_waiting(self):
         going, begun = threading.Event(), []

@@ -51,7 +51,9 @@ def test_what_it_costs_is_measured_and_shown(quantized):
 
 
 @pytest.mark.slow
-def test_a_folder_with_the_name_of_a_bundled_model_is_compared_with_itself(tiny_model, scene, tmp_path, monkeypatch):
+def test_a_folder_with_the_name_of_a_bundled_model_is_compared_with_itself(
+    tiny_model, scene, tmp_path, monkeypatch
+):
     """Its path, as Python writes it, is the bundled model's name."""
     shutil.copytree(tiny_model, tmp_path / "dakota-crops")
     monkeypatch.chdir(tmp_path)

@@ -219,6 +219,7 @@ def test_two_scenes_one_validates(tmp_path):
     shutil.rmtree(result.model)
 
 
+@pytest.mark.slow
 def test_several_processes_train_together(recipe, tmp_path):
     """The path that several GPUs take, with two processes on a CPU."""
     text = RECIPE.replace("epochs = 4", 'epochs = 2\ndevices = 2\ndevice = "cpu"')
@@ -246,6 +247,7 @@ labels = "{folder}/farmland_labels.tif"
 """
 
 
+@pytest.mark.slow
 def test_a_shortened_smallest_recipe_learns_the_sample_tiles(recipe, tmp_path):
     """The smallest recipe itself takes minutes; a part of it already maps a tile it has not seen."""
     from geoseg.assess.scores import score

@@ -23,8 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GDAL_NUM_THREADS": "1"}
-os.environ["CPL_VSIL_CURL_CHUNK_SIZE"] = "16384"  # so that a small scene takes many requests
+if __name__ == "__main__":
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GDAL_NUM_THREADS": "1"}
+    os.environ["CPL_VSIL_CURL_CHUNK_SIZE"] = "16384"  # so that a small scene takes many requests
 
 import psutil
 from forked import address_space, end, start, warm_up
