@@ -8,7 +8,9 @@ killed process are recognised.
 
 from __future__ import annotations
 
+import codecs
 import glob
+import io
 import json
 import logging
 import os
@@ -23,17 +25,25 @@ from pathlib import Path
 from typing import IO, Any
 
 from geoseg.errors import OutputError, RunError
+from geoseg.redaction import redacted
 
 _LOGGER = logging.getLogger(__name__)
 _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.(?P<pid>\d+)\.[0-9a-f]+\.part(?P<rest>.*)", re.DOTALL)
 """Names from ``temporary_path``; GDAL and SQLite append to them (``.part.gpkg-journal``)."""
+_LONGEST_STEM = 160
+"""Bytes; file systems allow names of 255."""
 _GEOTIFF = (".tif", ".tiff")
 _SQLITE = (".gpkg",)
 
 
 def temporary_path(path: Path) -> Path:
     """Return a unique hidden name beside a path, with the same ending."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
+    return path.with_name(f".{_short_stem(path)}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
+
+
+def _short_stem(path: Path) -> str:
+    """The start of a name, to which as much can be added as a temporary name has."""
+    return os.fsencode(path.stem)[:_LONGEST_STEM].decode(errors="ignore")
 
 
 @contextmanager
@@ -152,7 +162,7 @@ def remove_leftovers(paths: Iterable[Path]) -> None:
         paths: Final names of the outputs. Files of a running process stay.
     """
     for path in paths:
-        for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part*"):
+        for left in path.parent.glob(f".{glob.escape(_short_stem(path))}.*.part*"):
             match = _TEMPORARY.fullmatch(left.name)
             if match is not None and not _is_running(int(match["pid"])):
                 _remove(left)
@@ -168,7 +178,29 @@ def remove_temporary_files(folder: Path) -> None:
 def write_file(path: Path, content: str | bytes, *, sync: bool = True) -> None:
     """Write text (as UTF-8) or bytes atomically; see ``atomic``."""
     with atomic(path, sync=sync) as part:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.write_bytes(encoded(content) if isinstance(content, str) else content)
+
+
+def to_json(content: Any, *, allow_nan: bool = True) -> str:
+    """Give a report as JSON, without secrets."""
+    return json.dumps(redacted(content), indent=2, ensure_ascii=False, allow_nan=allow_nan) + "\n"
+
+
+def encoded(text: str) -> bytes:
+    """Encode text as UTF-8; what cannot be, as bytes in the name of a file, is escaped as in JSON."""
+    return text.encode("utf-8", ESCAPE)
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """Write what cannot be encoded as JSON writes it, which other readers understand as well."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+ESCAPE = "geoseg.escape"
+"""Name of the error handler for text that an encoding cannot express."""
+codecs.register_error(ESCAPE, _escape)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -188,8 +220,7 @@ def stage_json(path: Path, content: Mapping[str, Any]) -> StagedFile:
     """
     file = StagedFile.beside(path)
     try:
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        file.staged.write_text(text, encoding="utf-8")
+        file.staged.write_bytes(encoded(to_json(content)))
     except OSError as error:
         discard([file])
         raise RunError(f"{path} cannot be written ({error}); is the disk full?") from error
@@ -202,8 +233,17 @@ def scratch_file(folder: Path | None = None) -> IO[bytes]:
     Args:
         folder: Folder whose disk holds the file; None for the system's folder for temporary files.
     """
-    file: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-")  # noqa: SIM115 - not closed here
-    return file
+    file: Any = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-", buffering=0)  # noqa: SIM115 - not closed here
+    return _ScratchFile(file)
+
+
+class _ScratchFile(io.BufferedRandom):
+    """A file that nobody reads once it is closed, so that what is not written by then needs no room."""
+
+    def close(self) -> None:
+        """Close it, also on a disk that is full."""
+        with suppress(OSError):
+            super().close()
 
 
 @contextmanager

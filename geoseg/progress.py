@@ -9,6 +9,8 @@ import logging
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
+from geoseg.redaction import redacted
+
 _LOGGER = logging.getLogger("geoseg")
 _WARNING = "warning: "
 
@@ -29,7 +31,7 @@ class Progress(Protocol):
     def say(self, message: str) -> None:
         """Tell the user one line: a record of the logger ``geoseg``."""
         level = logging.WARNING if message.startswith(_WARNING) else logging.INFO
-        _LOGGER.log(level, "%s", message.removeprefix(_WARNING), stacklevel=2)
+        _LOGGER.log(level, "%s", redacted(message.removeprefix(_WARNING)), stacklevel=2)
 
 
 class Silent(Progress):

@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 STAGES = (
+    "redaction",
     "errors",
     "grid",
     "progress",

@@ -29,7 +29,7 @@ from geoseg.omissions import Omission, settle
 from geoseg.progress import Progress
 from geoseg.raster.georeference import same_transform
 from geoseg.raster.legend import read_legend
-from geoseg.raster.source import GDAL_ERRORS, Source
+from geoseg.raster.source import GDAL_ERRORS, Source, file_name
 from geoseg.scene.area import read_area
 from geoseg.scene.opening import SceneOptions, open_scene
 
@@ -156,7 +156,7 @@ def against_sample(
     content["warnings"] = [*content["warnings"], *found.warnings]
     described = {
         "map": _describe(class_map),
-        "labels": {"path": found.path, "name": Path(found.path).name, "column": found.column},
+        "labels": {"path": found.path, "name": file_name(found.path), "column": found.column},
     }
     return {"kind": "sample"} | described | content, lambda: []
 
@@ -309,7 +309,7 @@ def _renderer(
 def _describe(class_map: ClassMapFile) -> dict[str, Any]:
     crs = class_map.georeference.crs
     return {
-        "name": Path(class_map.path).name,
+        "name": file_name(class_map.path),
         "path": class_map.path,
         "shape": list(class_map.shape),
         "crs": None if crs is None else crs.to_string(),

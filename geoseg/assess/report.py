@@ -9,6 +9,7 @@ from typing import Any
 
 from geoseg.assess.examples import Example
 from geoseg.assess.plots import area_dots, class_bars, heat_map, reliability
+from geoseg.redaction import redacted
 
 
 def render_text(report: Mapping[str, Any]) -> str:
@@ -102,7 +103,11 @@ def render_page(report: Mapping[str, Any], examples: Sequence[Example] = ()) -> 
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: redacted(value) if type(value) is str else value,  # plots are markup
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"share": _share, "interval": _interval, "amount": _amount, "sentence": _sentence}
     template = environment.from_string(files(__package__).joinpath("page.html.j2").read_text("utf-8"))

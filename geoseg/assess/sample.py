@@ -38,6 +38,8 @@ from geoseg.maps.class_map_file import ClassMapFile
 from geoseg.omissions import Omission
 from geoseg.polygons.writers.crs import layer_crs
 from geoseg.progress import Bar, Silent
+from geoseg.raster.source import file_name
+from geoseg.redaction import redacted
 from geoseg.scene.vector import list_layers, read_rows, vector_errors
 
 LAYER = "sample"
@@ -241,7 +243,7 @@ def write_sample(path: Path, drawn: DrawnSample, class_map: ClassMapFile, seed: 
     content = _metadata(drawn, class_map, seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")
-        points.to_file(path, layer=LAYER, layer_metadata={METADATA: json.dumps(content)})
+        points.to_file(path, layer=LAYER, layer_metadata={METADATA: json.dumps(redacted(content))})
         squares.to_file(path, layer=OUTLINES, mode="a")
     legend = complete_legend(class_map.legend, np.flatnonzero(drawn.pixels).tolist())
     write_styles(path, {LAYER: _points_qml(legend), OUTLINES: _outlines_qml()}, "labelling")
@@ -252,7 +254,7 @@ def _metadata(drawn: DrawnSample, class_map: ClassMapFile, seed: int) -> dict[st
     counts = np.bincount(drawn.classes, minlength=256)
     return {
         "version": VERSION,
-        "map": os.path.basename(class_map.path),
+        "map": file_name(class_map.path),
         "shape": list(class_map.shape),
         "seed": seed,
         "checksum": _checksum(drawn.classes),

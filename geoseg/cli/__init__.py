@@ -16,6 +16,7 @@ from typing import NoReturn
 import click
 
 from geoseg._version import __version__
+from geoseg.cli.console import open_console
 from geoseg.cli.env import env
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.inspect import inspect
@@ -23,7 +24,7 @@ from geoseg.cli.models import models
 from geoseg.cli.polygonize import polygonize
 from geoseg.cli.predict import predict
 from geoseg.cli.train import train
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, shortage
 
 INTERRUPTED = 130
 
@@ -61,6 +62,7 @@ for _verb in (predict, inspect, polygonize, evaluate, train, models, env):
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    open_console()
     signal.signal(signal.SIGTERM, _interrupt)
     # GDAL would keep up to a twentieth of the machine's memory in blocks that are never read again.
     os.environ.setdefault("GDAL_CACHEMAX", "256")
@@ -88,6 +90,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _explain(error: Exception) -> int:
     """Say in one line why a run ended, and return its exit code."""
+    if not isinstance(error, GeosegError):
+        error = shortage(error) or error
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     text = " ".join(f"{error}{notes}".split())
     if isinstance(error, GeosegError):

@@ -33,7 +33,7 @@ GROUPS: dict[str, Groups] = {
             "simplify",
             "overwrite",
         ),
-        INPUT: ("nodata", "offset", "warp", "date", "force"),
+        INPUT: ("nodata", "offset", "warp", "skip_bad_blocks", "date", "force"),
         OUTPUTS: ("probabilities", "stats", "report"),
         MODEL: ("chip_size", "overlap", "tta"),
         CLEAN_UP: (*_REFINE, "smooth_borders"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
 from geoseg.cli.command import keep_debug
+from geoseg.files import to_json
 from geoseg.polygons.writers import WRITERS
 
 _ENDINGS = tuple(WRITERS)
@@ -144,4 +144,4 @@ talk_options = together(
 
 def print_json(content: Any) -> None:
     """Print a result as JSON."""
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    click.echo(to_json(content), nl=False)

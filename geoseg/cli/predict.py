@@ -46,6 +46,9 @@ Examples:
 @click.option("--confidence", type=FILE, metavar="OUT.tif", help="Also write the confidence, 0-100 percent.")
 @click.option("--probabilities", type=FILE, metavar="OUT.tif", help="Also write every class's probability.")
 @scene_options
+@click.option(
+    "--skip-bad-blocks", is_flag=True, help="Map a damaged file; blocks that cannot be read are nodata."
+)
 @click.option("--aoi", metavar="FILE", help="Map only pixels whose centre is inside these polygons.")
 @click.option("--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the scene says].")
 @click.option("--force", is_flag=True, help="Run although the scene does not look like the model's.")

@@ -19,7 +19,11 @@ _FIXES = {
 
 
 def check_bands(examination: Examination) -> Iterator[Finding]:
-    """Stop where bands are missing; warn where the match of bands is uncertain."""
+    """Stop where bands are missing; warn where the match of bands is uncertain, or a mark is not believed."""
+    for remark in examination.scene.remarks:
+        yield Finding(
+            "warn", "alpha-is-a-band", remark, "gdal_edit.py -colorinterp_N undefined takes the mark away"
+        )
     if examination.match is None:
         message, _, fix = str(examination.mismatch).rpartition("; ")
         fix = EXPAND if has_palette(examination.scene) else fix

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.doctor.findings import Severity
-from geoseg.scene import Band
+from geoseg.scene.band import Band
 
 if TYPE_CHECKING:
     from geoseg.models.card import ModelBand

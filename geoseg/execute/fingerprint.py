@@ -7,26 +7,23 @@ model, the settings, and what is kept of each block. Two runs with equal fingerp
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.request import Request, urlopen
 
 from geoseg._version import __version__
 from geoseg.plan.plan import Plan
 from geoseg.polygons.zonal.statistics import column_names
-from geoseg.raster.source import is_remote
+from geoseg.scene.identity import file_states
 from geoseg.scene.sample import sample_scene
 from geoseg.scene.scene import Scene
 
 Fingerprint = Mapping[str, str]
 
 BLOCK_SIZE = "--block-size"
-_FILES = "scene files"
+_FILE = "file "
 _STATS = "--stats"
-_NOT_IN_ANSWER = (_FILES, "maps", _STATS, "--refine", "--simplify", "--smooth-borders", "--stats", BLOCK_SIZE)
+_NOT_IN_ANSWER = ("maps", _STATS, "--refine", "--simplify", "--smooth-borders", "--stats", BLOCK_SIZE)
 _SHORT = 16
-_PATIENCE = 10.0  # seconds
 
 
 def fingerprint_of(plan: Plan, maps: Iterable[str]) -> dict[str, str]:
@@ -41,7 +38,7 @@ def fingerprint_of(plan: Plan, maps: Iterable[str]) -> dict[str, str]:
     sample = sample_scene(run.scene)
     kept = {
         "geoseg version": __version__,
-        _FILES: "; ".join(_state_of(path) for path in run.scene.paths),
+        **{f"{_FILE}{name}": state for name, state in file_states(run.scene.paths).items()},
         "scene header": _header(run.scene),
         "scene pixels": _digest([*(stored.tobytes() for stored in sample.stored), sample.missing.tobytes()]),
         "model": f"{run.model.card.name} {run.model.card.version} {run.model.hash[:_SHORT]}",
@@ -57,9 +54,9 @@ def fingerprint_of(plan: Plan, maps: Iterable[str]) -> dict[str, str]:
 
 
 def answer_of(fingerprint: Fingerprint) -> str:
-    """Hash what a map depends on before it is refined: no file times, other outputs, or blocks."""
-    parts = [f"{key}={fingerprint[key]}".encode() for key in sorted(fingerprint) if key not in _NOT_IN_ANSWER]
-    return _digest(parts)
+    """Hash what a map depends on before it is refined: no files, other outputs, or blocks."""
+    kept = [key for key in sorted(fingerprint) if key not in _NOT_IN_ANSWER and not key.startswith(_FILE)]
+    return _digest(f"{key}={fingerprint[key]}".encode() for key in kept)
 
 
 def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
@@ -72,32 +69,11 @@ def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
     ]
 
 
-def _state_of(path: str) -> str:
-    """Describe a file by name, size and time, or by what a server calls its version; folders may move."""
-    name = os.path.basename(path)
-    try:
-        state = os.stat(path)
-    except OSError:
-        return f"{name} {_etag(path)}"
-    return f"{name} {state.st_size} {state.st_mtime_ns}"
-
-
-def _etag(path: str) -> str:
-    address = path.removeprefix("/vsicurl/")
-    if not is_remote(path) or not address.startswith(("http://", "https://")):
-        return "-"
-    try:
-        with urlopen(Request(address, method="HEAD"), timeout=_PATIENCE) as answer:
-            return answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "-"
-    except (OSError, ValueError):
-        return "-"
-
-
 def _header(scene: Scene) -> str:
     """Hash all that says what stored values mean and where they lie; no path."""
     place = scene.georeference
     facts: list[Any] = [scene.shape, scene.layers, scene.invalid_where, place.transform, place.area_or_point]
-    facts += [place.gcps, place.rpcs, [file.window for files in scene.stacks for file in files]]
+    facts += [place.gcps, place.rpcs, [(file.window, file.bad) for files in scene.stacks for file in files]]
     facts += [crs and crs.to_wkt() for crs in (place.crs, place.gcps_crs)]
     facts += [file.source.warp for files in scene.stacks for file in files]
     return _digest([repr(fact).encode() for fact in facts])

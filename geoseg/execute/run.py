@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from time import perf_counter
 from typing import Any
 
-from geoseg.errors import InputError, Interrupted, RunError
+from geoseg.errors import InputError, Interrupted, RunError, shortage
 from geoseg.execute.assembly import Assembly, refine_run
 from geoseg.execute.block_store import BlockStore, ResumeState, read_resume_state
 from geoseg.execute.blocks import BlockRenderer
@@ -181,13 +181,13 @@ def _saying_what_is_kept(plan: Plan, spec: RunSpec, progress: Progress) -> Itera
         if kept is None:
             raise
         raise Interrupted(kept) from error
-    except RunError as error:
+    except Exception as error:
         kept = _kept(plan, spec)
-        if kept is None:
+        if isinstance(error, RunError) and kept is None:
             raise
-        raise RunError(f"{error}; {kept}") from error
-    except Exception:
-        kept = _kept(plan, spec)
+        failed = error if isinstance(error, RunError) else shortage(error)
+        if failed is not None:
+            raise RunError(f"{failed}; {kept}" if kept else str(failed)) from error
         if kept is not None:
             progress.say(kept)
         raise

@@ -18,7 +18,7 @@ from typing import Any
 from geoseg.errors import InputError, OutputError
 from geoseg.execute.block_store import BlockStore, cannot_write
 from geoseg.execute.fingerprint import Fingerprint, differences
-from geoseg.files import remove_folder, remove_leftovers, temporary_path
+from geoseg.files import encoded, remove_folder, remove_leftovers, temporary_path, to_json
 
 _STATE, _LOCK, _SCRATCH, _PUBLISHING = "run.json", "lock", "scratch", "publishing"
 
@@ -148,7 +148,7 @@ def _make(path: Path, fingerprint: Fingerprint, locks: ExitStack, *, may_replace
     try:
         beside.mkdir()
         state = {"fingerprint": dict(fingerprint), "may_replace": may_replace}
-        (beside / _STATE).write_text(json.dumps(state, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (beside / _STATE).write_bytes(encoded(to_json(state)))
         _lock(beside, locks)
         os.rename(beside, path)
     except OSError as error:

@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import RunError
+from geoseg.errors import RunError, is_out_of_memory
 from geoseg.grid import Block, Chip, Grid
 from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.reading import (
@@ -42,9 +42,6 @@ DEVICE_AHEAD = 4
 _READERS, _MANY_READERS = 2, 4
 _MANY_FORWARDS = 8
 """Concurrent inferences from which on two reading threads are too slow."""
-
-# Messages of allocators other than Python's; torch, OpenVINO and ONNX Runtime raise RuntimeError with them.
-_PHRASES = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate", "bad_alloc")
 
 
 @dataclass(frozen=True)
@@ -270,16 +267,6 @@ class Throttle:
             if failed_with <= self.allowed:
                 self.allowed = failed_with - 1
                 _LOGGER.warning("memory ran out; continuing with %d concurrent inferences", self.allowed)
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Tell whether an error, or one of its causes, means that memory ran out."""
-    while error is not None:
-        text = f"{type(error).__name__} {error}".lower()
-        if isinstance(error, MemoryError) or any(phrase in text for phrase in _PHRASES):
-            return True
-        error = error.__cause__
-    return False
 
 
 def _line(error: BaseException) -> str:

@@ -24,6 +24,8 @@ COLUMNS = (
     "lc", "code", "value", "dn", "type",
 )  # fmt: skip
 """Names of the attribute that holds the class, tried in this order, in any case."""
+_AT_ONCE = 20_000
+"""Polygons whose neighbours are searched at once, to bound memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,15 +62,22 @@ class PolygonLabels:
 
 @lru_cache(maxsize=16)
 def _draw(labels: PolygonLabels, row: int, col: int) -> NDArray[np.uint8]:
+    highest, lowest = _draw_both(labels, row, col)
+    highest[highest != lowest] = IGNORE
+    return highest
+
+
+def _draw_both(labels: PolygonLabels, row: int, col: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw a tile twice: the highest class of each pixel, and the lowest; they differ where polygons do."""
     import shapely
     from rasterio.features import rasterize
     from rasterio.transform import Affine
 
     found = _tree(labels).query(shapely.box(col, row, col + TILE, row + TILE))
-    if not found.size:
-        return np.full((TILE, TILE), IGNORE, np.uint8)
 
     def burn(order: NDArray[np.intp]) -> NDArray[np.uint8]:
+        if not order.size:
+            return np.full((TILE, TILE), IGNORE, np.uint8)
         drawn: NDArray[np.uint8] = rasterize(
             [(labels.geometries[i], int(labels.ids[i])) for i in order],
             (TILE, TILE),
@@ -78,11 +87,30 @@ def _draw(labels: PolygonLabels, row: int, col: int) -> NDArray[np.uint8]:
         )
         return drawn
 
-    # Drawn in both orders, pixels with polygons of different classes differ.
     by_id = found[np.argsort(labels.ids[found], kind="stable")]
-    highest, lowest = burn(by_id), burn(by_id[::-1])
-    highest[highest != lowest] = IGNORE
-    return highest
+    return burn(by_id), burn(by_id[::-1])
+
+
+def _count_contradicted(labels: PolygonLabels, shape: tuple[int, int]) -> int:
+    """Count the pixels that get no label because polygons of different classes hold their centre."""
+    import shapely
+
+    tree, touched = _tree(labels), set()
+    for start in range(0, len(labels.ids), _AT_ONCE):
+        one, other = tree.query(labels.geometries[start : start + _AT_ONCE], predicate="intersects")
+        one = one + start
+        differ = (one < other) & (labels.ids[one] != labels.ids[other])
+        common = shapely.intersection(labels.geometries[one[differ]], labels.geometries[other[differ]])
+        for bounds in shapely.bounds(common[shapely.area(common) > 0]):
+            left, top, right, bottom = (int(value // TILE) for value in bounds)
+            touched |= {(row, col) for row in range(top, bottom + 1) for col in range(left, right + 1)}
+    count = 0
+    for row, col in touched:
+        inside = Window(row * TILE, col * TILE, TILE, TILE).intersection(Window.from_shape(shape))
+        if inside is not None:
+            highest, lowest = _draw_both(labels, row * TILE, col * TILE)
+            count += int(np.count_nonzero((highest != lowest)[: inside.height, : inside.width]))
+    return count
 
 
 @lru_cache(maxsize=4)
@@ -100,6 +128,8 @@ def open_polygons(
     Returns:
         The polygons, and the rows that are left out: without an area, without a class, beyond the grid.
     """
+    import shapely
+
     polygons = read_polygons(path, "labels")
     name, ids = class_ids_of(polygons, make_table, column)
     placed = place_polygons(polygons.shapes, polygons.crs, path, grid)
@@ -116,7 +146,14 @@ def open_polygons(
         *polygons.left_out(beyond, f"they lie outside {grid.name}", "label polygons"),
     )
     assumed = polygons.crs is None and grid.georeference.crs is not None
-    return PolygonLabels(placed[used], ids[used], name, polygons.repaired, assumed), omissions
+    labels = PolygonLabels(placed[used], ids[used], name, polygons.repaired, assumed)
+    contradicted = _count_contradicted(labels, grid.shape)
+    if contradicted:
+        total = max(contradicted, round(float(shapely.area(labels.geometries).sum())))
+        reason, fix = "polygons of different classes overlap there", "cut them back (QGIS: Check geometries)"
+        things = "labelled pixels"
+        omissions += (Omission("pixels", path, contradicted, total, things, reason, fix, refuses=False),)
+    return labels, omissions
 
 
 def class_ids_of(

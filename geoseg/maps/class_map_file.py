@@ -23,6 +23,7 @@ from geoseg.raster.legend import read_legend
 from geoseg.raster.lost_values import find_lost_values
 from geoseg.raster.pixel_sizes import PixelSizes, measure_pixel_sizes
 from geoseg.raster.source import GDAL_ERRORS, Source, borrow, close
+from geoseg.raster.texts import read_descriptions
 from geoseg.scene.file import reason
 
 PathLike = str | os.PathLike[str]
@@ -224,7 +225,7 @@ def open_class_map(
                         f"{source.path} has a palette, so it is a class map and no confidence raster"
                     )
                 if kind == "probabilities":
-                    names = tuple(other.descriptions)
+                    names = read_descriptions(other)
         georeference, tags, flags = Georeference.of(dataset), dataset.tags(), dataset.mask_flag_enums[0]
         legend, colors = read_legend(dataset)
         found = ClassMapFile(

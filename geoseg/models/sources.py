@@ -5,9 +5,11 @@ Nothing is unpacked, and only the files named here are read.
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -40,6 +42,7 @@ _CONVERT = (
     "open it with torch.load(..., weights_only=True), load that into a network of "
     "geoseg.models.build_network and write it with geoseg.models.save_model"
 )
+_MOST_GROWTH = 100
 _TEXT_LIMIT = 10 * 2**20
 _WEIGHTS_LIMIT = 8 * 2**30
 _LIMITS = {CONFIG_FILE: _TEXT_LIMIT, MLM_FILE: _TEXT_LIMIT, WEIGHTS_FILE: _WEIGHTS_LIMIT} | {
@@ -84,6 +87,7 @@ class Package:
                 with zipfile.ZipFile(self.path) as archive:
                     info = archive.getinfo(self.files[name])
                     _check_size(info.file_size, name)
+                    _check_ratio(info)
                     return archive.read(info)
             path = Path(self.files[name])
             _check_size(path.stat().st_size, name)
@@ -95,6 +99,8 @@ class Package:
             NotImplementedError,
             EOFError,
             ValueError,
+            zlib.error,
+            lzma.LZMAError,
         ) as error:
             raise ModelError(f"{self.where(name)} cannot be read: {error}") from error
 
@@ -205,6 +211,12 @@ def _from_hub(address: str) -> Package:
 def _check_size(size: int, name: str) -> None:
     if size > _LIMITS[name]:
         raise ValueError(f"it has {size} bytes, more than the limit of {_LIMITS[name]}")
+
+
+def _check_ratio(info: zipfile.ZipInfo) -> None:
+    """Refuse a member that would grow out of proportion; weights hardly shrink, and text never so much."""
+    if info.file_size > _TEXT_LIMIT and info.file_size > _MOST_GROWTH * info.compress_size:
+        raise ValueError(f"{info.compress_size} bytes would grow to {info.file_size}")
 
 
 def _is_pickle(name: str) -> bool:

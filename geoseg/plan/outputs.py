@@ -11,6 +11,9 @@ from geoseg.errors import OutputError, RunError
 from geoseg.raster.source import GDAL_ERRORS, Source
 
 RASTERS = (".tif", ".tiff")
+WORK_ENDING = ".geoseg-work"
+_LONGEST_NAME = 255
+"""Bytes that file systems allow, where they do not say."""
 PathLike = str | os.PathLike[str]
 
 
@@ -44,7 +47,7 @@ class Outputs:
     @property
     def work_folder(self) -> Path:
         """Where unfinished work lies."""
-        return self.classes.with_name(self.classes.name + ".geoseg-work")
+        return self.classes.with_name(self.classes.name + WORK_ENDING)
 
 
 def check_outputs(
@@ -65,6 +68,7 @@ def check_outputs(
     taken: dict[Path, str] = {Path(path).resolve(): path for path in inputs}
     styles: dict[Path, str] = {}
     for option, path in outputs.items():
+        check_name(option, path)
         allowed = endings.get(option)
         if allowed and path.suffix.lower() not in allowed:
             raise OutputError(f"{option} {path}: the name must end in {' or '.join(allowed)}")
@@ -74,8 +78,6 @@ def check_outputs(
         if whose is not None:
             raise OutputError(f"{option} {path} belongs to {whose}, which is read; give it another name")
         taken[path.resolve()] = option
-        if not path.parent.is_dir():
-            raise OutputError(f"{option} {path}: there is no folder {path.parent}; make it first")
         if not os.access(path.parent, os.W_OK):
             raise OutputError(f"{option} {path}: the folder {path.parent} is not writable")
         if path.is_dir():
@@ -114,6 +116,31 @@ def _parts(name: str) -> Iterator[str]:
             yield from _parts(file)
         else:
             yield file
+
+
+def check_name(option: str, path: Path) -> None:
+    """Refuse a name that cannot be written, or beside which sidecars and the work folder cannot.
+
+    Raises:
+        OutputError: Naming the option and what to do.
+    """
+    try:
+        length = len(os.fspath(path.name).encode())
+        path.parent.stat()
+        most = os.pathconf(path.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else _LONGEST_NAME
+    except UnicodeEncodeError as error:
+        raise OutputError(f"{option} {path}: the name is not UTF-8, which GDAL needs; rename it") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise OutputError(f"{option} {path}: there is no folder {path.parent}; make it first") from error
+    except OSError as error:
+        raise OutputError(f"{option} {path} cannot be written ({error.strerror})") from error
+    most -= len(WORK_ENDING)
+    if length > most:
+        raise OutputError(
+            f"{option} {path}: the name has {length} bytes; at most {most} leave room for the files beside it"
+        )
+    if any(folder.name.endswith(WORK_ENDING) for folder in path.resolve().parents):
+        raise OutputError(f"{option} {path} lies in a work folder, which is removed; name another place")
 
 
 def refuse_existing(outputs: Outputs) -> None:

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoseg.errors import RunError, SettingsError
+from geoseg.errors import RunError, SettingsError, is_out_of_memory
 from geoseg.grid import Grid
 from geoseg.inference.backends.choose import convert_or_torch, resolve_backend
 from geoseg.inference.backends.make import make_backend
 from geoseg.inference.backends.torch_ import GPU_BATCH_SIZE
 from geoseg.inference.backends.tta import SYMMETRIES
-from geoseg.inference.compute import is_out_of_memory
 from geoseg.models.conversion import ChipShape
 from geoseg.models.model import Model
 from geoseg.progress import Progress, Silent

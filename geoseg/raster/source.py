@@ -7,6 +7,7 @@ A GDAL handle may be used by one thread at a time and does not survive a fork, s
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
 import weakref
@@ -14,14 +15,20 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
+
+# A VRT may hold Python code: it never runs, whatever the environment or a configuration file says.
+os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"
+# Nor does a VRT read the bytes of a file that is no raster, but one beside it.
+os.environ.setdefault("GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE", "SIBLING_OR_CHILD_OF_VRT_PATH")
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """Exceptions of rasterio when GDAL fails; some calls let GDAL's own errors through."""
@@ -70,14 +77,42 @@ class Source:
         """
         with _of_process().opening, warnings.catch_warnings(), rasterio.Env(**_options(self.path)):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(self.path, sharing=False)
-            if self.warp is None:
-                return dataset
             try:
+                dataset = rasterio.open(self.path, sharing=False)
+            except UnicodeDecodeError as error:  # GDAL's reason holds bytes of the file
+                raise RasterioIOError(error.object.decode(errors="replace")) from error
+            try:
+                _refuse_local_files(self.path, dataset)
+                if self.warp is None:
+                    return dataset
                 return _warped(dataset, self.warp)
             except BaseException:
                 dataset.close()
                 raise
+
+
+def _refuse_local_files(path: str, dataset: Any) -> None:
+    """Refuse a dataset on a server that would read files of this machine; its author does not own them.
+
+    Raises:
+        RasterioError: Naming the first of them.
+    """
+    if not is_remote(path) or _CONNECTION.match(path) or dataset.driver not in _NAMING_OTHERS:
+        return
+    if dataset.driver != "VRT":
+        raise RasterioError(f"{dataset.driver} files are not read from a server; download it first")
+    for name in dataset.files:
+        if not is_remote(name):
+            raise RasterioError(f"it names the file {name} of this machine; download it first")
+        if name != path and not name.endswith(path):
+            with rasterio.open(name, sharing=False) as part:
+                _refuse_local_files(name, part)
+
+
+_NAMING_OTHERS = ("GTI", "VRT", "WCS", "WMS", "WMTS", "STACIT", "STACTA", "ZARR_KERCHUNK", "DERIVED")
+"""Drivers of files that say which other files are read."""
+_CONNECTION = re.compile(r"[A-Za-z][A-Za-z0-9_]+:(?!//)")
+"""What the user wrote, not a server."""
 
 
 def _options(path: str) -> dict[str, str]:
@@ -94,6 +129,13 @@ _REMOTE_NAMES = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss"
 def is_remote(path: str) -> bool:
     """Tell whether a path leads over the network."""
     return path.startswith(_REMOTE_NAMES) or ("://" in path and not path.startswith(_LOCAL_SCHEMES))
+
+
+def file_name(path: str) -> str:
+    """Return the last part of a path or address."""
+    if is_remote(path):
+        path = path.split("?", 1)[0]  # the query of a URL; in a local file name "?" is an ordinary character
+    return PurePosixPath(path.replace("\\", "/")).name
 
 
 _SMALLEST_TOLERANCE = 1e-11

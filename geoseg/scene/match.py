@@ -195,7 +195,8 @@ def missing_bands(scene: Scene, wanted: Sequence[str]) -> tuple[str, ...]:
 def _named(bands: Sequence[Band], name: str) -> list[Band]:
     """Find the bands with this common name, else with this description, else possible replacements."""
     exact = [band for band in bands if band.common_name == name]
-    exact = exact or [band for band in bands if band.name and name_key(band.name) == name_key(name)]
+    key = name_key(name)
+    exact = exact or [band for band in bands if name_key(band.name or f"band {band.number}") == key]
     stand_ins = STAND_INS.get(name, ())
     return exact or [band for band in bands if band.common_name in stand_ins]
 

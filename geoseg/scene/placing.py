@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from geoseg.errors import SceneError
 from geoseg.grid import Window
 from geoseg.raster.georeference import Georeference
+from geoseg.scene.vector import area_of
 
 if TYPE_CHECKING:
     from geoseg.scene.scene import Scene
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 TILE = 1024
 """Side in pixels of the fixed tiles in which polygons are rasterised, so that a pixel whose centre lies on an
 edge gets the same value whatever window is read."""
-_LONG, _STEP = 5.0, 0.1
-"""Degrees: an edge longer than the first is straight in longitude and latitude and curved in a projection, so
-it is cut into pieces of the second."""
+_TURN, _LONG, _STEP = 360.0, 5.0, 0.1
+"""Degrees of a turn; an edge longer than the second is straight in longitude and latitude and curved in a
+projection, so it is cut into pieces of the third."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def place_polygons(shapes: NDArray[Any], crs: Any, path: str, grid: GridOf) -> N
         from pyproj.exceptions import ProjError
 
         try:
-            shapes = _to_crs(shapes, crs, target, grid)
+            shapes = _to_crs(shapes, crs, target, path, grid)
         except ProjError as error:
             raise SceneError(
                 f"{path}: its CRS cannot be transformed to that of {grid.name}: {error}"
@@ -110,18 +111,14 @@ def place_polygons(shapes: NDArray[Any], crs: Any, path: str, grid: GridOf) -> N
     return placed
 
 
-def _to_crs(shapes: NDArray[Any], crs: Any, target: Any, grid: GridOf) -> NDArray[Any]:
+def _to_crs(shapes: NDArray[Any], crs: Any, target: Any, path: str, grid: GridOf) -> NDArray[Any]:
     """Transform polygons from one CRS to the grid's."""
     import geopandas
     import shapely
 
     wkt = target.to_wkt()
     if crs.is_geographic and not target.is_geographic:
-        left, bottom, right, top = shapely.bounds(shapes).T
-        large = np.flatnonzero(np.fmax(right - left, top - bottom) > _LONG)
-        large = large[_longest_edges(shapes[large]) > _LONG]
-        shapes = shapes.copy()
-        shapes[large] = shapely.segmentize(shapes[large], _STEP)
+        shapes = _of_large_ones(shapes, crs, path, grid)
 
     def moved(these: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(geopandas.GeoSeries(these, crs=crs).to_crs(wkt).values, object)
@@ -129,31 +126,72 @@ def _to_crs(shapes: NDArray[Any], crs: Any, target: Any, grid: GridOf) -> NDArra
     placed = moved(shapes)
     beyond = np.flatnonzero(~np.isfinite(shapely.bounds(placed)).all(axis=1))
     if beyond.size:  # of a country or a continent, the part around the grid is in the domain of its CRS
-        near = _surroundings(crs, wkt, grid)
-        clipped = shapely.intersection(shapes[beyond], near) if near is not None else shapes[beyond]
-        placed[beyond] = moved(clipped)
+        placed[beyond] = moved(_cut(shapes[beyond], crs, grid))
         lost = ~np.isfinite(shapely.bounds(placed[beyond])).all(axis=1)
         placed[beyond[lost]] = None
     return placed
 
 
-def _surroundings(crs: Any, wkt: str, grid: GridOf) -> Any:
+def _of_large_ones(shapes: NDArray[Any], crs: Any, path: str, grid: GridOf) -> NDArray[Any]:
+    """Reduce polygons of many degrees to what lies around the grid, with their long edges in short pieces."""
+    import shapely
+
+    left, bottom, right, top = shapely.bounds(shapes).T
+    large = np.flatnonzero(np.fmax(right - left, top - bottom) > _LONG)
+    if not large.size:
+        return shapes
+    shapes, edges = shapes.copy(), _longest_edges(shapes[large])
+    if _is_across(grid):
+        for i in large[(edges > _TURN / 2) & (edges < _TURN)]:
+            shapes[i] = _unwrapped(shapes[i], _TURN, path, grid)
+    long = large[edges > _LONG]
+    shapes[long] = shapely.segmentize(shapes[long], _STEP)
+    shapes[large] = _cut(shapes[large], crs, grid)
+    return shapes
+
+
+def _cut(shapes: NDArray[Any], crs: Any, grid: GridOf) -> NDArray[Any]:
+    """Cut polygons at the grid's surroundings, where these are known."""
+    import shapely
+
+    near = _surroundings(crs, grid)
+    if near is None:
+        return shapes
+    cut: NDArray[Any] = shapely.intersection(shapes, near)
+    for i in np.flatnonzero(shapely.get_type_id(cut) == shapely.GeometryType.GEOMETRYCOLLECTION):
+        cut[i] = area_of(cut[i])
+    return cut
+
+
+def _is_across(grid: GridOf) -> bool:
+    """Tell whether a grid lies on the antimeridian's side of the Earth, all of it.
+
+    Only there a polygon that seems to go round the Earth is read as one that crosses the antimeridian.
+    """
+    rows, cols = grid.shape
+    places = [grid.georeference.cut(rows // 2, cols * quarter // 4).centre((0, 0)) for quarter in range(5)]
+    return all(place is not None and 90 < place[0] % _TURN < 270 for place in places)
+
+
+def _surroundings(crs: Any, grid: GridOf) -> Any:
     """The grid's bounding box and a margin of its size in another CRS; None where it cannot be known."""
     import shapely
     from pyproj import Transformer
     from shapely import affinity
 
-    to_other = Transformer.from_crs(wkt, crs, always_xy=True)
+    target = grid.georeference.crs
+    assert target is not None  # or nothing is transformed
+    to_other = Transformer.from_crs(target.to_wkt(), crs, always_xy=True)
     left, bottom, right, top = to_other.transform_bounds(*grid.bounds, densify_pts=21)
     if not np.isfinite([left, bottom, right, top]).all():
         return None
     if left > right:  # across the antimeridian
-        right += 360
+        right += _TURN
     wide, high = right - left, top - bottom
     box = shapely.box(left - wide, bottom - high, right + wide, top + high)
     if not crs.is_geographic:
         return box
-    return shapely.union_all([affinity.translate(box, turn) for turn in (-360, 0, 360)])
+    return shapely.union_all([affinity.translate(box, turn) for turn in (-_TURN, 0, _TURN)])
 
 
 def _longest_edges(shapes: NDArray[Any]) -> NDArray[np.float64]:
@@ -180,7 +218,7 @@ def _to_turn(
     west, _, east, _ = grid.bounds
     shapes = shapes.copy()
     left, _, right, _ = shapely.bounds(shapes).T
-    if is_projected or west < -turn / 2 < east or west < turn / 2 < east:
+    if is_projected or _is_across(grid):
         wide = np.flatnonzero(right - left > turn / 2)
         edges = _longest_edges(shapes[wide])
         for i in wide[(edges > turn / 2) & (edges < turn)]:

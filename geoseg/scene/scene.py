@@ -43,6 +43,7 @@ class Scene:
         tags: Metadata of the files and of the product files beside them.
         sensor: Key of the sensor in ``geoseg.scene.band_names.SENSORS``; None if it is not certain.
         omissions: What of the files is left out.
+        remarks: What the files say and is not believed.
     """
 
     paths: tuple[str, ...]
@@ -57,6 +58,7 @@ class Scene:
     tags: Mapping[str, str] = field(default_factory=dict, compare=False)
     sensor: str | None = None
     omissions: tuple[Omission, ...] = field(default=(), compare=False)
+    remarks: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:

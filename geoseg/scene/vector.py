@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from geoseg.omissions import Omission
 _PARQUET = (".parquet", ".geoparquet")
 _ARCHIVES = {".tar": "/vsitar/", ".tgz": "/vsitar/", ".tar.gz": "/vsitar/", ".gz": "/vsigzip/"}
 """Compressed files that GDAL only opens by such a name; the first ending that fits counts."""
+_BYTES = "ISO-8859-1"
+"""The encoding that pyogrio names, and uses, for texts of a shapefile whose encoding is unknown."""
 _WITHOUT_AREA = re.compile("Point|Line|Curve(?!Polygon)|Circular")
 _KINDS = {-1: "without a geometry", 0: "points", 1: "lines", 2: "lines", 4: "points", 5: "lines"}
 
@@ -103,13 +106,15 @@ def require_file(path: str, named_by: str) -> None:
 
 
 def vector_errors() -> tuple[type[Exception], ...]:
-    """What pyogrio, geopandas and shapely raise for files that they cannot read."""
+    """What pyogrio, geopandas, pyproj and shapely raise for files that they cannot read."""
     from pyogrio import errors
     from pyogrio._err import CPLE_BaseError
+    from pyproj.exceptions import CRSError
     from shapely.errors import ShapelyError
 
     # OSError and ValueError: of the file system, pyarrow, encodings, and geopandas
-    return errors.DataSourceError, errors.DataLayerError, CPLE_BaseError, ShapelyError, ValueError, OSError
+    of_gdal = errors.DataSourceError, errors.DataLayerError, CPLE_BaseError
+    return *of_gdal, CRSError, ShapelyError, ValueError, OSError
 
 
 def _reason(error: Exception) -> str:
@@ -173,12 +178,14 @@ def read_rows(path: str, layer: str) -> _Rows:
         warnings.simplefilter("ignore")  # rings that are not closed, which are closed here
         try:
             meta, _, shapes, columns = pyogrio.raw.read(opened(path), layer=layer, force_2d=True)
+            is_unknown = meta["encoding"] == _BYTES
         except UnicodeDecodeError:  # a shapefile with the wrong .cpg
             meta, _, shapes, columns = pyogrio.raw.read(
-                opened(path), layer=layer, force_2d=True, encoding="ISO-8859-1"
+                opened(path), layer=layer, force_2d=True, encoding=_BYTES
             )
+            is_unknown = True
     names = [str(name) for name in meta["fields"]]
-    if meta["encoding"] == "ISO-8859-1":
+    if is_unknown:
         names, columns = _decode(names, columns)
     crs = None if meta["crs"] is None else CRS.from_user_input(meta["crs"])
     if crs is not None and crs.name.startswith("Undefined "):  # GeoPackage's words for none
@@ -263,11 +270,18 @@ def _polygons_of(path: str, named_by: str, attributes: Any, stored: NDArray[Any]
         count=len(areal),
         rows=rows,
         shapes=shapes[rows],
-        attributes=attributes.iloc[rows].reset_index(drop=True),
+        attributes=attributes.iloc[rows].reset_index(drop=True).apply(_plain),
         crs=crs,
         repaired=tuple(sorted((i, why) for i, why in reasons.items() if areal[i])),
         omissions=omissions,
     )
+
+
+def _plain(column: Any) -> Any:
+    """Write lists and the like, which GeoJSON may hold, as text."""
+    if column.dtype != object:
+        return column
+    return column.map(lambda value: value if isinstance(value, Hashable) else str(value))
 
 
 def area_of(shape: Any) -> Any:
@@ -287,16 +301,16 @@ def area_of(shape: Any) -> Any:
 
 
 def _describe_rest(stored: NDArray[Any], parsed: NDArray[Any], areal: NDArray[np.bool_]) -> str:
-    """Say what the rows without an area are: " (2 points, 1 without a geometry)"."""
+    """Say what the rows without an area are: " (points 2, without a geometry 1)"."""
     import shapely
 
     kinds: Counter[str] = Counter()
     for i in np.flatnonzero(~areal):
         if stored[i] is not None and parsed[i] is None:
-            kinds["that cannot be read"] += 1
+            kinds["cannot be read"] += 1
         elif parsed[i] is not None and shapely.is_empty(parsed[i]):
             kinds["empty"] += 1
         else:
             kinds[_KINDS.get(int(shapely.get_type_id(parsed[i])), "without an area")] += 1
-    listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    listed = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common())
     return f" ({listed})" if listed else ""

@@ -33,7 +33,10 @@ def cache_folder(kind: str = NETWORKS) -> Path:
         base = "~/Library/Caches"
     else:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "geoseg" / kind
+    try:
+        return Path(base).expanduser() / "geoseg" / kind
+    except RuntimeError:  # no home folder
+        return _temporary(kind)
 
 
 def recall(key: str, kind: str = NETWORKS) -> bytes | None:
@@ -82,11 +85,16 @@ def keep(key: str, data: bytes, kind: str = NETWORKS) -> Path | None:
 
 
 def _folders(kind: str) -> Iterator[Path]:
-    yield cache_folder(kind)
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    temporary = Path(tempfile.gettempdir()) / f"geoseg-{kind}-{user}"
+    own, temporary = cache_folder(kind), _temporary(kind)
+    if own != temporary:
+        yield own
     if _is_private(temporary):
         yield temporary
+
+
+def _temporary(kind: str) -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir()) / f"geoseg-{kind}-{user}"
 
 
 def _is_private(folder: Path) -> bool:

@@ -26,7 +26,8 @@ from typing import Any
 import geoseg
 from geoseg._version import __version__
 from geoseg.inference.backends import BACKENDS, backend_kind
-from geoseg.system.cache import cache_folder
+from geoseg.redaction import redacted
+from geoseg.system.cache import MEASURED, NETWORKS, cache_folder
 from geoseg.system.cpu import cores, processor_name
 from geoseg.system.memory import free_memory
 from geoseg.units import format_memory
@@ -206,7 +207,8 @@ def _system() -> dict[str, Any]:
 
 def _cache() -> dict[str, Any]:
     folder = cache_folder().parent
-    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    entries = (path for kind in (NETWORKS, MEASURED) for path in cache_folder(kind).glob("*"))
+    sizes = [path.stat().st_size for path in entries if path.is_file()]
     found: dict[str, Any] = {"folder": str(folder), "files": len(sizes), "bytes": sum(sizes)}
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not os.access(there, os.W_OK):
@@ -396,15 +398,10 @@ def _drivers(library: str) -> dict[str, Any]:
 
 def _variables() -> dict[str, str]:
     return {
-        name: "(set; not shown)" if _SECRET.search(name) else _without_password(value)
+        name: "(set; not shown)" if _SECRET.search(name) else redacted(value)
         for name, value in sorted(os.environ.items())
         if _VARIABLES.match(name)
     }
-
-
-def _without_password(value: str) -> str:
-    """An address without the user and password in it."""
-    return re.sub(r"//[^/@\s]+@", "//...@", value)
 
 
 def _models() -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,13 +21,14 @@ from geoseg.assess.evaluation import (
 )
 from geoseg.errors import InputError, RunError, SettingsError
 from geoseg.execute.report import versions
-from geoseg.files import atomic_group
+from geoseg.files import atomic_group, encoded, to_json
 from geoseg.maps.class_map_file import ClassMapFile, open_class_map
 from geoseg.models.sources import bundled_models
 from geoseg.plan.outputs import check_outputs
 from geoseg.plan.prepare import PredictRequest
 from geoseg.plan.settings import ComputeOptions
 from geoseg.progress import Progress, Silent
+from geoseg.raster.source import file_name
 from geoseg.scene.opening import SceneOptions
 from geoseg.system.memory import peak_memory
 from geoseg.verbs.contradict import check_contradictions, contradict
@@ -196,7 +196,7 @@ def evaluate(
         content |= {"seconds": {"total": perf_counter() - since}, "peak_memory_bytes": peak_memory()}
         content["versions"] = versions()
         if is_model:
-            content["map"] |= {"name": os.path.basename(os.fspath(target)), "path": os.fspath(target)}
+            content["map"] |= {"name": file_name(os.fspath(target)), "path": os.fspath(target)}
         for warning in content["warnings"]:
             progress.say(f"warning: {warning}")
         written = _write(reports, content, examples)
@@ -266,7 +266,7 @@ def _write(reports: Sequence[Path], content: dict[str, Any], examples: Any) -> d
     texts: dict[str, str] = {}
     for kind in {path.suffix.lower() for path in reports}:
         if kind == ".json":
-            texts[kind] = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            texts[kind] = to_json(content, allow_nan=False)
         else:
             from geoseg.assess.report import render_page
 
@@ -274,7 +274,7 @@ def _write(reports: Sequence[Path], content: dict[str, Any], examples: Any) -> d
     try:
         with atomic_group(reports) as parts:
             for path, part in zip(reports, parts, strict=True):
-                part.write_text(texts[path.suffix.lower()], encoding="utf-8")
+                part.write_bytes(encoded(texts[path.suffix.lower()]))
     except OSError as error:
         raise RunError(f"the report cannot be written: {error}") from error
     return {path.suffix.lower().lstrip("."): path for path in reports}

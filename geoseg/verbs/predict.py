@@ -51,6 +51,7 @@ def predict(
     nodata: float | None = None,
     offset: float | None = None,
     warp: bool = False,
+    skip_bad_blocks: bool = False,
     date: str | None = None,
     force: bool = False,
     probabilities: PathLike | None = None,
@@ -99,6 +100,7 @@ def predict(
         nodata: Stored value that means nodata; default the file's.
         offset: See ``scale``.
         warp: Bring a scene with GCPs, RPCs or a rotation to a regular north-up grid first.
+        skip_bad_blocks: Map a damaged file all the same; blocks that cannot be read are nodata.
         date: Acquisition date, ``YYYY-MM-DD``; default what the scene says.
         force: Run although the scene does not look like the model's. Without ``model``: where none fits, with
             the only bundled model whose bands the scene has.
@@ -165,7 +167,14 @@ def predict(
         aoi=aoi,
         date=date,
         force=force,
-        reading=SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp),
+        reading=SceneOptions(
+            bands=bands,
+            nodata=nodata,
+            scale=scale,
+            offset=offset,
+            warp=warp,
+            skip_bad_blocks=skip_bad_blocks,
+        ),
         compute=ComputeOptions(
             chip_size=chip_size,
             overlap=overlap,

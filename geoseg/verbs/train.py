@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg._version import __version__
 from geoseg.errors import InputError, Interrupted, OutputError, SettingsError
-from geoseg.files import write_json
+from geoseg.files import write_file, write_json
 from geoseg.models.sources import MLM_FILE
-from geoseg.plan.outputs import check_outputs
+from geoseg.plan.outputs import WORK_ENDING, check_name, check_outputs
 from geoseg.progress import Progress, Silent
+from geoseg.redaction import redacted
+from geoseg.scene.identity import file_states
 from geoseg.training.recipe.recipe import Recipe, check_cross_validation, load_recipe
 from geoseg.training.work_folder import DETAILS, EPOCHS, STAGED, publish, write_card
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 EXTRA = ("lightning", "tensorboard", "torchvision")
 RECIPE_FILE, FINGERPRINT, CHECK_FILE = "recipe.toml", "fingerprint.txt", "check.json"
+_SHORT = 16
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,13 @@ def train(
         loaded = replace(loaded, run=replace(loaded.run, keep="last"))
     elif folds is not None:
         raise SettingsError("--folds is for --cross-validate; [split] fold says which fold validates without")
-    folder = Path(output) if output is not None else Path(loaded.name)
-    work = folder.with_name(f"{folder.name}.geoseg-work")
+    folder = Path(output or loaded.name)
+    if not folder.name or folder.name == "..":
+        folder = folder.resolve()
+    work = folder.with_name(folder.name + WORK_ENDING)
     mark = fingerprint(loaded, cross_validate=cross_validate)
     if overwrite:
-        _check_replaced(folder, loaded)
+        _check_inputs_stay(folder, loaded)
     if _is_finished(folder, work, mark, resume=resume, overwrite=overwrite):
         from geoseg.models.package import load_card
 
@@ -163,25 +168,29 @@ def check_extra() -> None:
         raise SettingsError(f"geoseg train needs {', '.join(missing)}: pip install 'geoseg[train]'")
 
 
-def fingerprint(recipe: Recipe, *, cross_validate: bool = False) -> str:
-    """Hash what a run can only be resumed with: the settings, and the files as they are."""
-    lines = [__version__, recipe.settings(), f"cross_validate = {cross_validate}"]
-    for name in sorted({file for files in (*recipe.scenes, recipe.labels) for file in files}):
-        if os.path.exists(name):
-            status = os.stat(name)
-            lines.append(f"{name} {status.st_size} {status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def fingerprint(recipe: Recipe, *, cross_validate: bool = False) -> dict[str, str]:
+    """Give what a run can only be resumed with, by name: the version, the settings, and what files hold."""
+    # A signed address has another signature every day.
+    settings = (redacted(line).partition(" = ") for line in recipe.settings().splitlines())
+    found = {name: hashlib.sha256(value.encode()).hexdigest()[:_SHORT] for name, _, value in settings}
+    files = (file for files in (*recipe.scenes, recipe.labels) for file in files)
+    return (
+        {"geoseg": __version__, "--cross-validate": str(cross_validate)}
+        | {f"[{name}]": value for name, value in found.items()}
+        | file_states(files)
+    )
 
 
-def _is_finished(folder: Path, work: Path, mark: str, *, resume: bool, overwrite: bool) -> bool:
+def _is_finished(folder: Path, work: Path, mark: Mapping[str, str], *, resume: bool, overwrite: bool) -> bool:
     """Say whether the package is there already; refuse what an option would have to allow."""
-    if not folder.parent.is_dir():
-        raise OutputError(f"-o {folder}: there is no folder {folder.parent}; make it first")
+    check_name("-o", folder)
+    if folder.exists() and not (folder / MLM_FILE).is_file() and not _is_empty(folder):
+        raise OutputError(f"-o {folder} is no model package, so it is not replaced; name another folder")
     if overwrite:
         shutil.rmtree(work, ignore_errors=True)
         return False
     if folder.exists():
-        if resume and _mark_of(folder / DETAILS) == mark:
+        if resume and not _differing(folder / DETAILS, mark):
             shutil.rmtree(work, ignore_errors=True)
             return True
         raise OutputError(f"-o {folder} exists; --overwrite replaces it")
@@ -191,45 +200,44 @@ def _is_finished(folder: Path, work: Path, mark: str, *, resume: bool, overwrite
                 f"{work} holds unfinished work: --resume continues it, --overwrite starts again (make "
                 "sure that no other run is writing there)"
             )
-        if _mark_of(work) != mark:
+        if found := _differing(work, mark):
             raise OutputError(
-                f"{work} was begun with other settings, files or another version; --overwrite starts again"
+                f"{work} was begun with other {', '.join(found)}; run as it was begun to continue, or "
+                "--overwrite starts again"
             )
     return False
 
 
-def _check_replaced(folder: Path, recipe: Recipe) -> None:
-    """Refuse to replace what is no model package, or holds files that the run reads."""
-    if not folder.exists():
-        return
-    held = next((name for name in recipe.inputs() if _is_below(Path(name), folder)), None)
-    if held is not None:
-        raise OutputError(f"-o {folder} holds {held}, which is read; give another folder")
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / MLM_FILE).is_file()):
-        raise OutputError(
-            f"-o {folder} is no model package, which --overwrite would replace; give another folder"
-        )
+def _check_inputs_stay(folder: Path, recipe: Recipe) -> None:
+    """Refuse to replace a folder that holds files that the run reads."""
+    for name in recipe.inputs():
+        if folder.exists() and Path(name).resolve().is_relative_to(folder.resolve()):
+            raise OutputError(f"-o {folder} holds {name}, which is read; give another folder")
 
 
-def _is_below(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
-def _mark_of(folder: Path) -> str | None:
+def _differing(folder: Path, mark: Mapping[str, str]) -> list[str]:
+    """Name what a run in a folder was begun with that is different now."""
     path = folder / FINGERPRINT
-    return path.read_text().strip() if path.is_file() else None
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    old = dict(line.split(" = ", 1) for line in lines if " = " in line)
+    return [name for name in dict.fromkeys((*mark, *old)) if old.get(name) != mark.get(name)]
 
 
 @contextmanager
-def _begun(work: Path, mark: str, recipe: Recipe) -> Iterator[None]:
+def _begun(work: Path, mark: Mapping[str, str], recipe: Recipe) -> Iterator[None]:
     """Make the work folder; if the input proves wrong before an epoch is done, it is gone again.
 
     Any other end that leaves it says how to go on.
     """
     is_new = not work.exists()
     work.mkdir(exist_ok=True)
-    shutil.copyfile(recipe.path, work / RECIPE_FILE)
-    (work / FINGERPRINT).write_text(mark + "\n")
+    # It goes into the package, and so to others.
+    write_file(work / RECIPE_FILE, redacted(recipe.path.read_text(encoding="utf-8")))
+    write_file(work / FINGERPRINT, "".join(f"{name} = {value}\n" for name, value in mark.items()))
     try:
         yield
     except InputError:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import json
 import os
 import shutil
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -247,3 +250,90 @@ def test_network_that_gives_nan(good, tmp_path, capfd):
     words, *_ = words_of(command, good, tmp_path, "missing")
     line = refused(capfd, [*words, str(tmp_path / "wild")], tmp_path, good, code=1)
     assert "the network gives NaN in block 0,0" in line
+
+
+KEYS = {
+    ("mlm.json", '"geoseg:low": 0.0', f'"geoseg:low": {10**400}'): "finite number",
+    ("mlm.json", '"geoseg:format": 1', '"geoseg:format": 99'): "geoseg:format",
+    ("mlm.json", '"mlm:architecture"', '"mlm:arch"'): "mlm:architecture",
+    ("mlm.json", '"mean": 0.2', '"mean": NaN'): "mean",
+    ("config.json", '"Unet', '["Unet'): "not JSON",
+    ("config.json", '"in_channels": 2', '"in_channels": 3'): "in_channels",
+}
+"""File of a package, what stands there and what is put there -> what the line says of it."""
+
+
+@pytest.mark.parametrize("change", KEYS, ids=lambda change: " ".join(change)[:40])
+def test_package_with_a_wrong_key(change, good, tmp_path, capfd):
+    name, old, new = change
+    shutil.copytree(good / "model", tmp_path / "model")
+    text = (tmp_path / "model" / name).read_text()
+    assert old in text
+    (tmp_path / "model" / name).write_text(text.replace(old, new, 1))
+    words, *_ = words_of("predict GOOD/scene.tif -o OUT.tif --force --model", good, tmp_path, "missing")
+    line = refused(capfd, [*words, str(tmp_path / "model")], tmp_path, good)
+    assert name in line
+    assert KEYS[change] in line
+
+
+def test_architecture_that_is_no_text(good, tmp_path, capfd):
+    shutil.copytree(good / "model", tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text()) | {"_model_class": ["Unet"]}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    words, *_ = words_of("predict GOOD/scene.tif -o OUT.tif --force --model", good, tmp_path, "missing")
+    assert "_model_class" in refused(capfd, [*words, str(tmp_path / "model")], tmp_path, good)
+
+
+def test_zip_whose_contents_do_not_unpack(good, tmp_path, capfd):
+    with zipfile.ZipFile(tmp_path / "model.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("mlm.json", "config.json", "model.safetensors"):
+            archive.write(good / "model" / name, name)
+        place = archive.getinfo("mlm.json").header_offset + 40
+    data = bytearray((tmp_path / "model.zip").read_bytes())
+    data[place : place + 8] = b"\xff" * 8
+    (tmp_path / "model.zip").write_bytes(data)
+    assert "mlm.json" in refused(capfd, ["models", "show", str(tmp_path / "model.zip")], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("epochs = 4", f"epochs = {10**400}", "epochs"),
+        ("rate = 0.01", "rate = inf", "rate"),
+        ("epochs = 4", "epoch = 4", "epoch"),
+        ('2 = "corn"', '255 = "corn"', "255"),
+        ("size = 32", 'size = "32"', "size"),
+        ("[split]", "[splits]", "splits"),
+    ],
+)
+def test_recipe_with_a_wrong_key(old, new, words, tmp_path, capfd):
+    (tmp_path / "recipe.toml").write_text(RECIPE.replace(old, new, 1))
+    line = refused(capfd, ["train", str(tmp_path / "recipe.toml"), "-o", str(tmp_path / "out")], tmp_path)
+    assert "recipe.toml" in line
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "memory ran out (MemoryError)"),
+        (RuntimeError("can't start new thread"), "memory ran out (can't start new thread)"),
+        (OSError(errno.ENOSPC, "No space left on device", "out.gpkg"), "the disk is full ([Errno 28]"),
+    ],
+)
+def test_shortage_of_the_machine(error, words, good, tmp_path, capfd, monkeypatch):
+    def short(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("geoseg.verbs.polygonize.open_class_map", short)
+    command, *_ = words_of("polygonize GOOD/map.tif -o OUT.gpkg", good, tmp_path, "missing")
+    assert words in refused(capfd, command, tmp_path, good, code=1)
+
+
+def test_reason_of_gdal_that_is_no_text(good, tmp_path, capfd, monkeypatch):
+    def puzzled(*_: object, **__: object) -> None:
+        raise UnicodeDecodeError("utf-8", b"no such table: \xff", 15, 16, "invalid start byte")
+
+    monkeypatch.setattr(rasterio, "open", puzzled)
+    command, *_ = words_of("inspect GOOD/scene.tif --model GOOD/model", good, tmp_path, "missing")
+    assert "scene.tif" in refused(capfd, command, tmp_path, good)

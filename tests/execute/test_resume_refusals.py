@@ -52,7 +52,7 @@ class TestRefusals:
             values = raster.read()
             values[:, 100, 100] += 1
             raster.write(values)
-        with pytest.raises(OutputError, match=r"scene files was .*scene pixels was"):
+        with pytest.raises(OutputError, match=r"file scene.tif was .*scene pixels was"):
             predict(copy, tiny_model, begun, resume=True)
 
     def test_resume_and_overwrite_contradict_each_other(self, whole, tiny_model, begun):

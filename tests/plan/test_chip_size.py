@@ -12,7 +12,9 @@ import geoseg
 from geoseg.errors import SettingsError
 from geoseg.grid import Grid
 from geoseg.models import open_model
+from geoseg.plan import plan as plans
 from geoseg.plan import settings as chip_size
+from geoseg.plan.measure import usual_cost
 from geoseg.plan.settings import least_computed, resolve_chip_size
 from tests.conftest import make_scene
 
@@ -58,6 +60,7 @@ def test_a_chip_size_is_the_models_unless_one_is_asked_for(tiny_model):
 
 def test_auto_is_the_same_for_a_part_of_the_scene_and_for_any_memory(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setattr(chip_size, "_FEWEST_CHIPS", 4)
+    monkeypatch.setattr(plans, "measured_cost", lambda model, settings, *_, **__: usual_cost(model, settings))
     scene = make_scene(tmp_path / "scene.tif")
     options = {"model": tiny_model, "force": True, "chip_size": "auto", "backend": "torch"}
     whole = geoseg.predict(scene, tmp_path / "whole.tif", **options)

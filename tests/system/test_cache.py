@@ -106,3 +106,14 @@ def test_the_entries_not_used_for_longest_go(monkeypatch):
     recall("a")
     keep("d", b"network")
     assert [key for key in "abcd" if recall(key)] == ["a", "c", "d"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="homes of other systems are found otherwise")
+def test_a_user_without_a_home_keeps_entries_among_temporary_files(own, monkeypatch):
+    def no_home(_path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(cache.Path, "expanduser", no_home)
+    assert keep("a", b"network").parent == own / "temporary" / f"geoseg-networks-{os.getuid()}"
+    assert recall("a") == b"network"

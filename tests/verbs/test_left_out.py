@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import geopandas
 import numpy as np
 import pytest
+import shapely
 
 import geoseg
 from geoseg.errors import InputError
@@ -85,3 +87,34 @@ def test_predict_a_date_that_is_none(scene, tiny_model, tmp_path):
     result = geoseg.predict(scene, tmp_path / "map.tif", model=tiny_model, force=True, progress=told)
     assert [each["kind"] for each in result.report["left_out"]] == ["dates"]
     assert any('"5 July 21" is no date' in line and "--date" in line for line in told.lines)
+
+
+def test_255_that_a_map_does_not_declare(maps):
+    """Of a mask it is the foreground: refused; beside classes it is said."""
+    values = np.where(patches(np.random.default_rng(0), (60, 50), 6, [0, 1]) > 0, 255, 0).astype(np.uint8)
+    write(maps / "mask.tif", values, nodata=None)
+    with pytest.raises(InputError, match=r"mask.tif: .* pixels of the map left out .*255.*--force"):
+        geoseg.polygonize(maps / "mask.tif", maps / "a.gpkg")
+    values[0] = 7
+    write(maps / "some.tif", values, nodata=None)
+    told = Saying()
+    found = geoseg.polygonize(maps / "some.tif", maps / "a.gpkg", progress=told).report["left_out"]
+    assert [each["count"] for each in found] == [int((values == 255).sum())]
+    assert any("some.tif" in line and "255" in line for line in told.lines)
+    found = geoseg.evaluate(maps / "some.tif", maps / "map.tif").report["left_out"]
+    assert found[0]["source"].endswith("some.tif")
+
+
+def test_evaluate_label_polygons(maps):
+    """Beyond the map: said. Without an area: refused."""
+    inside, beyond = shapely.box(500100, 4999000, 500700, 4999800), shapely.box(0, 0, 9, 9)
+    table = geopandas.GeoDataFrame({"class": [1, 2]}, geometry=[inside, beyond], crs=32614)
+    table.to_file(maps / "a.gpkg")
+    told = Saying()
+    found = geoseg.evaluate(maps / "map.tif", maps / "a.gpkg", progress=told).report["left_out"]
+    assert [(each["kind"], each["count"], each["total"]) for each in found] == [("rows", 1, 2)]
+    table.geometry = [inside, beyond.centroid]
+    table.to_file(maps / "b.gpkg")
+    with pytest.raises(InputError, match=r"b.gpkg: 1 of 2 rows .*points 1.*--force"):
+        geoseg.evaluate(maps / "map.tif", maps / "b.gpkg")
+    assert geoseg.evaluate(maps / "map.tif", maps / "b.gpkg", force=True).report["left_out"]

@@ -1,8 +1,8 @@
-"""Change bytes of small inputs at random, and let geoseg read them: no traceback, hang, crash or touched file.
+"""Change bytes of small inputs at random, and let geoseg read them: no traceback, hang, crash, touched file.
 
-``python workflows/reliability/fuzz.py`` runs 2,000 commands on mutants of rasters, VRTs, vector files, packages
-and recipes; ``--minutes 2`` stops after two minutes. Each runs in a process of its own, with limits of time and
-memory. What is found lies in ``--keep``, with the command that shows it.
+``python workflows/reliability/fuzz.py`` runs 2,000 commands on mutants of rasters, VRTs, vector files,
+packages and recipes; ``--minutes 2`` stops after two minutes. Each runs in a process of its own, with limits
+of time and memory. What is found lies in ``--keep``, with the command that shows it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GDAL_NUM_THREADS": "1"}
+if __name__ == "__main__":
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GDAL_NUM_THREADS": "1"}
 
+from forked import address_space, end, snapshot, start, warm_up
 from inputs import make_all
 
 PREDICT = (
@@ -64,6 +66,7 @@ PLACES = {
     "labels": "labels.tif", "gpkg": "fields.gpkg", "fgb": "fields.fgb", "geojson": "fields.geojson",
     "zip": "model.zip", "model": "model", "recipe": "recipe.toml",
 }  # fmt: skip
+FINE = ("done", "refused", "failed")
 SECONDS, MEMORY = 60, 3 * 2**30
 TEXT = (".vrt", ".geojson", ".json", ".toml")
 NUMBERS = (
@@ -159,82 +162,38 @@ class Verdict:
 
     @property
     def is_fault(self) -> bool:
-        return self.result not in ("done", "refused", "failed")
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its bytes."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        """Whether it must not be."""
+        return self.result not in FINE
 
 
 def run(command: list[str], folder: Path, seconds: float = SECONDS) -> Verdict:
     """Run one command in a forked process, and judge what it did to its folder."""
-    before = snapshot(folder)
-    said = folder.parent / "said"
-    child = os.fork()
-    if child == 0:
-        _be_child(command, folder, said)
-    status = _wait(child, seconds)
-    text = said.read_text(errors="replace")
-    after = snapshot(folder)
-    code = os.waitstatus_to_exitcode(status) if status is not None else None
-    return Verdict(_result(code, text, before, after), text)
 
-
-def _be_child(command: list[str], folder: Path, said: Path) -> None:
-    code = 99
-    try:
-        os.chdir(folder)
+    def limit() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        with open("/proc/self/statm") as file:
-            now = int(file.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, now + MEMORY))
-        null, out = os.open(os.devnull, os.O_RDWR), os.open(said, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
-        for number, stream in ((0, null), (1, out), (2, out)):
-            os.dup2(stream, number)
-        from geoseg import cli
+        most = address_space() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
-        code = cli.run(command)
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _wait(child: int, seconds: float) -> int | None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return status
-        time.sleep(0.004)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
+    before, said = snapshot(folder), folder.parent / "said"
+    code = end(start(command, folder, said, limit), seconds)
+    text = said.read_text(errors="replace")
+    return Verdict(_result(code, text, before, snapshot(folder)), text)
 
 
 def _result(code: int | None, text: str, before: dict[str, bytes], after: dict[str, bytes]) -> str:
-    new = {name for name in after if name not in before}
-    if code is None or code in (-signal.SIGXCPU, -signal.SIGKILL):
-        return "hang"
-    if code < 0:
-        return f"crash ({signal.Signals(-code).name})"
-    if "Traceback" in text or "geoseg: failed:" in text or code not in (0, 1, 2):
-        return "traceback"
-    if any(after.get(name) != data for name, data in before.items()):
-        return "touched"
-    if any(
-        not name.startswith("out.") or ".part" in name or (code and ".geoseg-work" not in name)
-        for name in new
-    ):
-        return "left behind"
-    if code and not re.search(r"^(geoseg: error|Error:|.*does not fit)", text, re.MULTILINE) and text.strip():
-        return "no reason"
-    return ("done", "failed", "refused")[code]
+    new = [name for name in after if name not in before]
+    expected = [name for name in new if name.startswith("out.") and ".part" not in name]
+    says_why = re.search(r"^(geoseg: error|Error:|.*does not fit|.*would refuse)", text, re.MULTILINE)
+    hangs = code is None or code in (-signal.SIGXCPU, -signal.SIGKILL)
+    faults = {
+        "hang": hangs,
+        "crash": not hangs and code < 0,
+        "traceback": "Traceback" in text or "geoseg: failed:" in text or code not in (0, 1, 2),
+        "touched": any(after.get(name) != data for name, data in before.items()),
+        "left behind": new != expected or any(code and ".geoseg-work" not in name for name in new),
+        "no reason": code in (1, 2) and not says_why,
+    }
+    return next((fault for fault, holds in faults.items() if holds), "") or FINE[(0, 2, 1).index(code or 0)]
 
 
 def fuzz(count: int, seed: int, minutes: float, kinds: list[str], keep: Path) -> dict[str, Counter[str]]:
@@ -243,7 +202,8 @@ def fuzz(count: int, seed: int, minutes: float, kinds: list[str], keep: Path) ->
     until, seen = time.monotonic() + 60 * minutes, set()
     with tempfile.TemporaryDirectory() as scratch:
         good = make_all(Path(scratch) / "good")
-        _warm_up(good, Path(scratch))
+        warm_up()
+        _check_good(good, Path(scratch))
         for number in range(count):
             if time.monotonic() > until:
                 break
@@ -269,15 +229,8 @@ def fuzz(count: int, seed: int, minutes: float, kinds: list[str], keep: Path) ->
     return counts
 
 
-def _warm_up(good: Path, scratch: Path) -> None:
-    """Import here, once, what the forked processes need, and see that good files are taken."""
-    import geoseg.execute.run
-    import geoseg.inference.backends.torch_
-    import geoseg.polygons.writers
-    import geoseg.training.label_check.check
-    import geoseg.verbs.evaluate
-    import geoseg.verbs.polygonize  # noqa: F401
-
+def _check_good(good: Path, scratch: Path) -> None:
+    """See that all commands take what is not changed."""
     for kind, commands in COMMANDS.items():
         for command in commands:
             folder = scratch / "now"

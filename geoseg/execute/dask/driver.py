@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -24,6 +25,7 @@ from geoseg.execute.dask.worker import (
     SpecAddress,
     complete_block,
     compute_block,
+    remove_spec,
     write_spec,
 )
 from geoseg.execute.spec import RunSpec
@@ -75,7 +77,9 @@ class DaskExecutor:
             return
         address = write_spec(_for_workers(self.spec), self.store.folder)
         runtime = backend_kind(settings.backend).package
-        with open_cluster(self.workers, self.progress) as client:
+        with ExitStack() as stack:
+            stack.callback(remove_spec, address)
+            client = stack.enter_context(open_cluster(self.workers, self.progress))
             wanted = require(address, runtime, settings.device, settings.precision)
             pool = WorkerPool(client, wanted, are_ours=self.workers.count > 0, progress=self.progress)
             tasks = _Tasks(pool, address, graph, self.state, self.note_peak)

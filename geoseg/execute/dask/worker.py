@@ -51,10 +51,17 @@ def write_spec(spec: RunSpec, folder: Path) -> SpecAddress:
     # The version comes first, so that another one is told before anything is unpickled.
     content = f"{__version__}\n".encode() + pickle.dumps(spec, protocol=pickle.HIGHEST_PROTOCOL)
     try:
-        (folder / _SPEC).write_bytes(content)
+        # The scene's address may hold a secret, so that nobody else reads it, and it goes with the run.
+        with open(folder / _SPEC, "wb", opener=partial(os.open, mode=0o600)) as file:
+            file.write(content)
     except OSError as error:
         raise RunError(f"{folder / _SPEC} cannot be written ({error}); is the disk full?") from error
     return SpecAddress(str(folder.resolve()), hashlib.sha256(content).hexdigest())
+
+
+def remove_spec(address: SpecAddress) -> None:
+    """Remove the spec of a run that has ended."""
+    (Path(address.folder) / _SPEC).unlink(missing_ok=True)
 
 
 def read_spec(address: SpecAddress) -> RunSpec:

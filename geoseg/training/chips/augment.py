@@ -18,6 +18,10 @@ from geoseg.classes import IGNORE
 from geoseg.models.card import ModelBand
 from geoseg.training.recipe.tables import setting
 
+Bands = Sequence[ModelBand]
+"""The bands of a chip, with the statistics of the training pixels."""
+Rng = np.random.Generator
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingChip:
@@ -44,17 +48,15 @@ class Augmentation(Protocol):
     def chance(self) -> float:
         """How often it is applied, 0-1."""
 
-    def apply(
-        self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator, /
-    ) -> TrainingChip:
+    def apply(self, chip: TrainingChip, bands: Bands, rng: Rng, /) -> TrainingChip:
         """Return a changed copy; the arrays of the given chip are not written to."""
 
 
 def augment(
     chip: TrainingChip,
-    bands: Sequence[ModelBand],
+    bands: Bands,
     augmentations: Iterable[Augmentation],
-    rng: np.random.Generator,
+    rng: Rng,
 ) -> TrainingChip:
     """Apply every augmentation with the probability of its ``chance``.
 
@@ -86,9 +88,7 @@ class Flips:
 
     chance: float = setting(1.0, "how often", least=0, most=1)
 
-    def apply(
-        self, chip: TrainingChip, _bands: Sequence[ModelBand], rng: np.random.Generator
-    ) -> TrainingChip:
+    def apply(self, chip: TrainingChip, _bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         for axis in (-2, -1):
             if rng.random() < 0.5:
@@ -102,9 +102,7 @@ class QuarterTurns:
 
     chance: float = setting(1.0, "how often", least=0, most=1)
 
-    def apply(
-        self, chip: TrainingChip, _bands: Sequence[ModelBand], rng: np.random.Generator
-    ) -> TrainingChip:
+    def apply(self, chip: TrainingChip, _bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         is_square = chip.labels.shape[0] == chip.labels.shape[1]
         turns = int(rng.integers(4)) if is_square else 2 * int(rng.integers(2))
@@ -118,9 +116,7 @@ class Rotation:
     chance: float = setting(0.3, "how often", least=0, most=1)
     degrees: float = setting(30.0, "largest angle", least=0, most=180)
 
-    def apply(
-        self, chip: TrainingChip, _bands: Sequence[ModelBand], rng: np.random.Generator
-    ) -> TrainingChip:
+    def apply(self, chip: TrainingChip, _bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         angle = math.radians(rng.uniform(-self.degrees, self.degrees))
         cosine, sine = math.cos(angle), math.sin(angle)
@@ -135,9 +131,7 @@ class Scaling:
     smallest: float = setting(0.8, "smallest factor", least=0.1, most=1)
     largest: float = setting(1.25, "largest factor", least=1, most=10)
 
-    def apply(
-        self, chip: TrainingChip, _bands: Sequence[ModelBand], rng: np.random.Generator
-    ) -> TrainingChip:
+    def apply(self, chip: TrainingChip, _bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         factor = math.exp(rng.uniform(math.log(self.smallest), math.log(self.largest)))
         return warp(chip, np.array([[1 / factor, 0.0, 0.0], [0.0, 1 / factor, 0.0]]))
@@ -150,9 +144,7 @@ class Crop:
     chance: float = setting(0.3, "how often", least=0, most=1)
     least: float = setting(0.6, "smallest side of the part, as a share of the chip's", least=0.1, most=1)
 
-    def apply(
-        self, chip: TrainingChip, _bands: Sequence[ModelBand], rng: np.random.Generator
-    ) -> TrainingChip:
+    def apply(self, chip: TrainingChip, _bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         share = rng.uniform(self.least, 1.0)
         x, y = rng.uniform(share - 1, 1 - share, 2)
@@ -220,7 +212,7 @@ class Haze:
     chance: float = setting(0.2, "how often", least=0, most=1)
     amount: float = setting(0.3, "largest share of haze", least=0, most=0.95)
 
-    def apply(self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator) -> TrainingChip:
+    def apply(self, chip: TrainingChip, bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         field = smooth_field(chip.labels.shape, rng) * np.float32(rng.uniform(0, self.amount))
         share = field[None] * per_band([SCATTERING.get(band.name, 0.5) for band in bands])
@@ -235,9 +227,7 @@ class Shadow:
     chance: float = setting(0.2, "how often", least=0, most=1)
     depth: float = setting(0.4, "largest share of light lost", least=0, most=0.95)
 
-    def apply(
-        self, chip: TrainingChip, _bands: Sequence[ModelBand], rng: np.random.Generator
-    ) -> TrainingChip:
+    def apply(self, chip: TrainingChip, _bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         rows, cols = chip.labels.shape
         angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-0.5, 0.5)
@@ -254,14 +244,14 @@ class Season:
     chance: float = setting(0.2, "how often", least=0, most=1)
     amount: float = setting(0.3, "largest shift, in standard deviations of a band", least=0, most=5)
 
-    def apply(self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator) -> TrainingChip:
+    def apply(self, chip: TrainingChip, bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         greener = rng.uniform(-self.amount, self.amount)
         shifts = per_band([greener * GREENING.get(band.name, 0.0) * band.std for band in bands])
         return replace(chip, values=chip.values + shifts)
 
 
-def smooth_field(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+def smooth_field(shape: tuple[int, int], rng: Rng) -> NDArray[np.float32]:
     """Draw random float32 (rows, columns) from 0 to 1 that vary bilinearly between 3 x 3 values."""
     nodes = rng.random((3, 3))
     rows, cols = (np.linspace(0, 2, n) for n in shape)
@@ -280,7 +270,7 @@ class Noise:
     chance: float = setting(0.5, "how often", least=0, most=1)
     amount: float = setting(0.1, "largest standard deviation, in those of the band", least=0, most=10)
 
-    def apply(self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator) -> TrainingChip:
+    def apply(self, chip: TrainingChip, bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         sigma = per_band([band.std for band in bands]) * np.float32(rng.uniform(0, self.amount))
         noise = rng.standard_normal(chip.values.shape, np.float32)
@@ -294,9 +284,7 @@ class Blur:
     chance: float = setting(0.2, "how often", least=0, most=1)
     sigma: float = setting(1.0, "largest standard deviation of the Gaussian in pixels", above=0, most=20)
 
-    def apply(
-        self, chip: TrainingChip, _bands: Sequence[ModelBand], rng: np.random.Generator
-    ) -> TrainingChip:
+    def apply(self, chip: TrainingChip, _bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         sigma = rng.uniform(0.1, max(0.1, self.sigma))
         known = np.isfinite(chip.values) & chip.valid
@@ -324,7 +312,7 @@ class Brightness:
     chance: float = setting(0.5, "how often", least=0, most=1)
     amount: float = setting(0.05, "standard deviation of the logarithm of both factors", least=0, most=2)
 
-    def apply(self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator) -> TrainingChip:
+    def apply(self, chip: TrainingChip, bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         gains = np.exp(rng.normal(0, self.amount) + rng.normal(0, self.amount, len(bands)))
         return replace(chip, values=chip.values * per_band(gains))
@@ -337,7 +325,7 @@ class Contrast:
     chance: float = setting(0.3, "how often", least=0, most=1)
     amount: float = setting(0.2, "largest change of the distance to the mean", least=0, most=0.95)
 
-    def apply(self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator) -> TrainingChip:
+    def apply(self, chip: TrainingChip, bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         gains = per_band(rng.uniform(1 - self.amount, 1 + self.amount, len(bands)))
         means = per_band([band.mean for band in bands])
@@ -351,7 +339,7 @@ class Gamma:
     chance: float = setting(0.3, "how often", least=0, most=1)
     amount: float = setting(0.2, "largest logarithm of the exponent", least=0, most=2)
 
-    def apply(self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator) -> TrainingChip:
+    def apply(self, chip: TrainingChip, bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         exponents = per_band(np.exp(rng.uniform(-self.amount, self.amount, len(bands))))
         share = to_unit(chip.values, bands)
@@ -367,7 +355,7 @@ class Hue:
     hue: float = setting(0.03, "largest turn, in full turns", least=0, most=0.5)
     saturation: float = setting(0.2, "largest change of the saturation", least=0, most=1)
 
-    def apply(self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator) -> TrainingChip:
+    def apply(self, chip: TrainingChip, bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         import torch
         from torchvision.transforms.v2.functional import adjust_hue, adjust_saturation
@@ -394,7 +382,7 @@ class BandDropout:
     chance: float = setting(0.2, "how often", least=0, most=1)
     most: int = setting(1, "largest number of bands taken", least=1)
 
-    def apply(self, chip: TrainingChip, bands: Sequence[ModelBand], rng: np.random.Generator) -> TrainingChip:
+    def apply(self, chip: TrainingChip, bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         count = min(int(rng.integers(1, self.most + 1)), len(bands) - 1)
         lost = rng.permutation(len(bands))[:count]
@@ -403,15 +391,15 @@ class BandDropout:
         return replace(chip, values=values)
 
 
-def to_unit(values: NDArray[np.float32], bands: Sequence[ModelBand]) -> NDArray[np.float32]:
+def to_unit(values: NDArray[np.float32], bands: Bands) -> NDArray[np.float32]:
     """Turn physical values into shares of each band's range: 0 at its 1st percentile, 1 at its 99th."""
     return (values - per_band([band.low for band in bands])) / _ranges(bands)
 
 
-def from_unit(share: NDArray[np.float32], bands: Sequence[ModelBand]) -> NDArray[np.float32]:
+def from_unit(share: NDArray[np.float32], bands: Bands) -> NDArray[np.float32]:
     """Turn shares of each band's range into physical values."""
     return (share * _ranges(bands) + per_band([band.low for band in bands])).astype(np.float32)
 
 
-def _ranges(bands: Sequence[ModelBand]) -> NDArray[np.float32]:
+def _ranges(bands: Bands) -> NDArray[np.float32]:
     return per_band([max(band.high - band.low, 1e-6 * band.std) for band in bands])

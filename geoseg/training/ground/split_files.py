@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from geoseg.classes import LandClass
+from geoseg.files import encoded, to_json
 from geoseg.polygons.writers.crs import layer_crs
 from geoseg.training.ground.folds import NO_FOLD, Region, Split
 from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene, class_table
@@ -54,7 +54,7 @@ def write_split(
             for number, scene in enumerate(scenes)
         ],
     }
-    (folder / JSON_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (folder / JSON_FILE).write_bytes(encoded(to_json(content)))
     _write_layers(folder / LAYER_FILE, split, scenes)
     return content
 

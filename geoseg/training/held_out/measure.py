@@ -6,7 +6,6 @@ the maps that ``predict`` makes.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from geoseg._version import __version__
+from geoseg.files import encoded, to_json
 from geoseg.models.model import Model
 from geoseg.models.package import load_model
 from geoseg.progress import Progress
@@ -105,8 +105,7 @@ def measure_folds(
         for fold in models
     ]
     for row in rows:
-        text = json.dumps(row, indent=1, ensure_ascii=False)
-        (packages[row["fold"]].parent / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
+        (packages[row["fold"]].parent / METRICS_FILE).write_bytes(encoded(to_json(row)))
     description = describe_folds(split, data.scenes, len(models))
     names = _names(None, output) | {"model": f"{len(models)} networks of {recipe.path.name}"}
     spread = _spread(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,11 @@ from geoseg.assess.scores import number, score
 from geoseg.assess.summary import summarise_labels
 from geoseg.classes import IGNORE, LandClass
 from geoseg.execute.report import versions
+from geoseg.files import encoded, to_json
 from geoseg.grid import Window
 from geoseg.maps.class_map_file import open_class_map
 from geoseg.progress import Progress
+from geoseg.raster.source import file_name
 from geoseg.system.memory import peak_memory
 from geoseg.training.ground.folds import Region
 from geoseg.training.ground.labelled_scene import LabelledScene
@@ -172,7 +173,7 @@ def describe(
         },
         "labels": {
             "path": ", ".join(dict.fromkeys(labels)),
-            "name": ", ".join(dict.fromkeys(Path(path).name for path in labels)),
+            "name": ", ".join(dict.fromkeys(file_name(path) for path in labels)),
             "kind": "training labels",
             "column": None,
             "aoi": None,
@@ -197,7 +198,6 @@ def write_evaluation(
     report = {"report_version": EVALUATION_VERSION} | dict(content)
     report |= {"seconds": {"total": perf_counter() - since}, "peak_memory_bytes": peak_memory()}
     report["versions"] = versions()
-    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / JSON_FILE).write_text(text + "\n", encoding="utf-8")
-    (folder / PAGE_FILE).write_text(render_page(report, examples), encoding="utf-8")
+    (folder / JSON_FILE).write_bytes(encoded(to_json(report, allow_nan=False)))
+    (folder / PAGE_FILE).write_bytes(encoded(render_page(report, examples)))
     return report

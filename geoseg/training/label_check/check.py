@@ -34,6 +34,7 @@ from geoseg.training.label_check.findings import (
 )
 from geoseg.training.label_check.polygon_faults import find_polygon_faults
 from geoseg.training.label_check.report import LabelCheck
+from geoseg.training.label_check.scene_values import compare_scenes
 from geoseg.training.label_check.shift import estimate_shift
 from geoseg.training.label_check.statistics import measure_statistics
 from geoseg.training.label_check.values import ValueSurvey, survey_values
@@ -106,7 +107,8 @@ def _examine(recipe: Recipe, progress: Progress) -> LabelCheck:
     )
     omissions = omissions_of(scenes, split)
     findings += [of_omission(omission) for omission in omissions]
-    findings += refusals + of_statistics(statistics, rim=recipe.label_values.rim)
+    findings += refusals + compare_scenes(scenes)
+    findings += of_statistics(statistics, rim=recipe.label_values.rim)
     if split is not None:
         findings += of_training(statistics, band_names(scenes[0].image))
         findings += of_classes(statistics, recipe.classes, recipe.split.folds)

@@ -167,7 +167,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(
             f"{path}: there is no such recipe; `geoseg train --example > {path}` writes one to start from"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(f"{path} is not TOML: {error}") from error
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error}") from error

@@ -72,7 +72,7 @@ class SceneReading:
     invalid_where: str = setting(
         "all", 'a pixel is invalid where "all" or "any" of its bands are nodata', choices=("all", "any")
     )
-    units: str = setting("reflectance", "what band values mean, for the model card")
+    units: str | None = setting(None, "what band values mean, for the model card; default by their range")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Compare the values of training scenes with each other: one on another scale would spoil the statistics of all.
+"""Compare the values of training scenes with each other: one on another scale would spoil the model.
 
 The limits come from all pairs of 327 scenes of reflectance at 30 m (deserts, forests, towns, water, snow) and
 of 82 aerial pictures. In no pair are all bands of one brighter by more than a factor of 6.2, nor one band by
@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.scene.sample import sample_scene
 from geoseg.training.ground.labelled_scene import LabelledScene, band_names
+from geoseg.training.label_check.findings import LabelFinding, Level
 
 _PIXELS = 50_000
 """Pixels of a scene that are looked at."""
@@ -33,23 +33,6 @@ the sea, whose blue is the forest's."""
 _SHIFT, _SAME_SHIFT = 0.25, 0.6
 """Shift of the darkest values, in parts of the usual brightness, that all bands share; and how equally."""
 _MISSING_WARN = 0.01
-
-
-@dataclass(frozen=True)
-class ValueDoubt:
-    """What is odd about the values of a scene.
-
-    Attributes:
-        level: "stop": it would spoil the training; "warn": it may.
-        code: Short name that programs can rely on.
-        message: What was measured.
-        fix: What to do.
-    """
-
-    level: Literal["stop", "warn"]
-    code: str
-    message: str
-    fix: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +58,7 @@ class _Values:
         return largest
 
 
-def compare_scenes(scenes: Sequence[LabelledScene]) -> list[ValueDoubt]:
+def compare_scenes(scenes: Sequence[LabelledScene]) -> list[LabelFinding]:
     """Compare the bands of scenes with those of the others; a bounded sample of each is read.
 
     Raises:
@@ -83,11 +66,15 @@ def compare_scenes(scenes: Sequence[LabelledScene]) -> list[ValueDoubt]:
     """
     names = band_names(scenes[0].image)
     measured = [values for scene in scenes if (values := _measure(scene)) is not None]
-    found = [doubt for values in measured if (doubt := _holes(values, names)) is not None]
-    for values in measured:
+    marks = [remark for scene in scenes for remark in scene.image.remarks]
+    found = [LabelFinding("warn", "alpha-is-a-band", remark) for remark in marks]
+    found += [finding for values in measured if (finding := _holes(values, names)) is not None]
+    compared = measured
+    if len(measured) == 2:  # one line for both: that the one is brighter, not that the other is darker too
+        compared = [max(measured, key=lambda values: float(np.nanmax(values.brightness)))]
+    for values in compared:
         others = [other for other in measured if other is not values]
-        if others:
-            found += _compare(values, others, names)
+        found += _compare(values, others, names) if others else []
     return found
 
 
@@ -105,7 +92,7 @@ def _measure(scene: LabelledScene) -> _Values | None:
     return _Values(image.paths[0], limits, sample.absent, storage)
 
 
-def _holes(values: _Values, names: Sequence[str]) -> ValueDoubt | None:
+def _holes(values: _Values, names: Sequence[str]) -> LabelFinding | None:
     """Report bands that hold one value only, or none at many pixels."""
     texts = []
     for name, limits, absent in zip(names, values.limits, values.absent, strict=True):
@@ -116,11 +103,11 @@ def _holes(values: _Values, names: Sequence[str]) -> ValueDoubt | None:
     if not texts:
         return None
     fix = "use a file in which the band is whole, or leave it out of `bands`"
-    return ValueDoubt("warn", "band-empty", f"{values.name}: {'; '.join(texts)}", fix)
+    return LabelFinding("warn", "band-empty", f"{values.name}: {'; '.join(texts)}", fix)
 
 
-def _compare(values: _Values, others: Sequence[_Values], names: Sequence[str]) -> list[ValueDoubt]:
-    usual = np.nanmedian([other.brightness for other in others], axis=0)
+def _compare(values: _Values, others: Sequence[_Values], names: Sequence[str]) -> list[LabelFinding]:
+    usual = np.nanmedian([other.brightness for other in _reference(values, others)], axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         factors = values.brightness / usual
     known = np.isfinite(factors) & (factors > 0)
@@ -132,9 +119,9 @@ def _compare(values: _Values, others: Sequence[_Values], names: Sequence[str]) -
     nearest = min((float(f) for f in factors[known]), key=lambda factor: abs(math.log(factor)))
     is_one_way = bool((factors[known] > 1).all() or (factors[known] < 1).all())
     if is_one_way and not 1 / limit < nearest < limit:
-        level: Literal["stop", "warn"] = "warn" if 1 / _STOP < nearest < _STOP else "stop"
+        level: Level = "warn" if 1 / _STOP < nearest < _STOP else "stop"
         return [_of_factor(level, values, others, range(len(names)), middle, names)]
-    own = [int(i) for i in np.flatnonzero(known) if not 1 / _BAND_WARN < factors[i] / middle < _BAND_WARN]
+    own = [i for i in np.flatnonzero(known).tolist() if not 1 / _BAND_WARN < factors[i] / middle < _BAND_WARN]
     found = []
     for i in own:
         far = not 1 / _BAND_STOP < factors[i] / middle < _BAND_STOP
@@ -142,17 +129,22 @@ def _compare(values: _Values, others: Sequence[_Values], names: Sequence[str]) -
     return found or _shift(values, others, usual)
 
 
+def _reference(values: _Values, others: Sequence[_Values]) -> Sequence[_Values]:
+    """Return the scenes whose median is usual: of two the other, of more all, lest the odd one move it."""
+    return others if len(others) == 1 else [*others, values]
+
+
 def _of_factor(
-    level: Literal["stop", "warn"],
+    level: Level,
     values: _Values,
     others: Sequence[_Values],
     bands: Sequence[int],
     factor: float,
     names: Sequence[str],
-) -> ValueDoubt:
+) -> LabelFinding:
     first = bands[0]
     low, _, high = values.limits[first]
-    usual = np.nanmedian([other.limits[first] for other in others], axis=0)
+    usual = np.nanmedian([other.limits[first] for other in _reference(values, others)], axis=0)
     ratio = f"{_rounded(factor)} times" if factor > 1 else f"1/{_rounded(1 / factor)} of"
     where = "every band" if len(bands) > 1 else f"band {names[first]}"
     message = (
@@ -161,15 +153,17 @@ def _of_factor(
     )
     power = 10.0 ** -round(math.log10(factor))
     fix = (
-        f"bring all scenes to one unit: set its scale (gdal_edit.py -scale, perhaps {power:g} times the present "
-        "one), or leave it out"
+        f"bring all scenes to one unit (gdal_edit.py -scale, perhaps {power:g} times what it is), or leave "
+        "this one out"
     )
-    return ValueDoubt(level, "scene-values", message, fix)
+    return LabelFinding(level, "scene-values", message, fix)
 
 
-def _shift(values: _Values, others: Sequence[_Values], usual: NDArray[np.float64]) -> list[ValueDoubt]:
+def _shift(values: _Values, others: Sequence[_Values], usual: NDArray[np.float64]) -> list[LabelFinding]:
     """Report a scene whose darkest values are higher than those of the others by one amount in all bands."""
-    darkest = values.limits[:, 0] - np.nanmedian([other.limits[:, 0] for other in others], axis=0)
+    darkest = values.limits[:, 0] - np.nanmedian(
+        [other.limits[:, 0] for other in _reference(values, others)], axis=0
+    )
     low, high = float(np.min(darkest)), float(np.max(darkest))
     is_picture = all(str(kind[0]) == "uint8" for kind in values.storage if isinstance(kind, tuple))
     if is_picture or not low > _SHIFT * float(np.nanmedian(usual)) or low < _SAME_SHIFT * high:
@@ -179,7 +173,7 @@ def _shift(values: _Values, others: Sequence[_Values], usual: NDArray[np.float64
         f"{_others(others)}"
     )
     fix = "look whether an offset is still to be applied, as -0.1 to Sentinel-2 reflectance since 2022"
-    return [ValueDoubt("warn", "scene-offset", message, fix)]
+    return [LabelFinding("warn", "scene-offset", message, fix)]
 
 
 def _rounded(factor: float) -> str:
