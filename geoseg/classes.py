@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from geoseg.errors import ModelError, SettingsError
+from geoseg.names import name_key
 
 NODATA = 255
 """Nodata in every raster that geoseg writes; never a class, a confidence or a probability."""
@@ -80,23 +81,16 @@ def check_class_ids(ids: Sequence[int]) -> None:
     for value in ids:
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise ModelError(f"class id {value!r} is not a whole number from 0 to {MAX_CLASS_ID}")
-    wrong = remap_class_ids(ids)
-    if wrong:
-        pairs = ", ".join(f"{old} -> {new}" for old, new in wrong.items())
+    if not all(0 <= value <= MAX_CLASS_ID for value in ids):
+        pairs = ", ".join(f"{old} -> {new}" for old, new in remap_class_ids(ids).items())
         raise ModelError(
             f"class ids are 0 to {MAX_CLASS_ID} (255 is nodata); remap the labels that are not: {pairs}"
         )
     repeated = [value for value, count in Counter(ids).items() if count > 1]
     if repeated:
-        pairs = ", ".join(
-            f"a second {value} -> {new}" for value, new in zip(repeated, _free(ids), strict=False)
-        )
+        free = sorted(set(range(MAX_CLASS_ID + 1)) - set(ids))
+        pairs = ", ".join(f"a second {value} -> {new}" for value, new in zip(repeated, free, strict=False))
         raise ModelError(f"class ids must be unique; remap the labels that repeat: {pairs}")
-
-
-def _free(ids: Iterable[int]) -> list[int]:
-    used = set(ids)
-    return [number for number in range(MAX_CLASS_ID + 1) if number not in used]
 
 
 def class_ids(
@@ -116,10 +110,10 @@ def class_ids(
     if isinstance(items, str):
         raise SettingsError(f'classes must be a list of names or ids, as in ["{items}"]')
     allowed = {item.id for item in legend} if only_these else range(255)
-    ids = {item.name.casefold(): item.id for item in legend}
+    ids = {name_key(item.name): item.id for item in legend}
     chosen = []
     for item in items:
-        text = str(item).strip().casefold()
+        text = name_key(item)
         number = str(ids[text]) if text in ids else text.removeprefix("class ")
         if not number.isdecimal() or int(number) not in allowed:
             raise SettingsError(f'there is no class "{item}" in {where}; {_listed(legend)}')
@@ -134,11 +128,11 @@ def split_names(text: str, legend: Sequence[LandClass]) -> list[str]:
         text: The list.
         legend: The named classes.
     """
-    names = {item.name.casefold() for item in legend}
+    names = {name_key(item.name) for item in legend}
     parts = text.split(",")
     found = []
     while parts:
-        joined = (n for n in range(len(parts), 1, -1) if ",".join(parts[:n]).strip().casefold() in names)
+        joined = (n for n in range(len(parts), 1, -1) if name_key(",".join(parts[:n])) in names)
         count = next(joined, 1)
         found.append(",".join(parts[:count]).strip())
         del parts[:count]

@@ -6,6 +6,7 @@ The command line prints it and exits with the error's ``exit_code``.
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 from geoseg.redaction import redacted
@@ -26,6 +27,12 @@ class GeosegError(Exception):
 
 class RunError(GeosegError):
     """The command line and the inputs were fine, but the run failed (disk full, device lost ...)."""
+
+
+class DamagedFileError(RunError):
+    """A part of an input file cannot be read, which shows only while the run reads it."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class InputError(GeosegError):
@@ -56,3 +63,36 @@ class OutputError(InputError):
 
 class Interrupted(KeyboardInterrupt):
     """The user ended a run that can be gone on with; the message says how."""
+
+
+# Messages of allocators other than Python's; torch, OpenVINO and ONNX Runtime raise RuntimeError with them.
+_PHRASES = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate",
+    "bad_alloc",
+    "can't start new thread",
+    "failed to map segment",  # of a library that is loaded
+)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Tell whether an error, or one of its causes, means that memory ran out."""
+    while error is not None:
+        text = f"{type(error).__name__} {error}".lower()
+        if isinstance(error, MemoryError) or any(phrase in text for phrase in _PHRASES):
+            return True
+        error = error.__cause__
+    return False
+
+
+def shortage(error: Exception) -> RunError | None:
+    """Put an error of any library into words if it means that memory or a disk ran out; None if not."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return RunError(f"the disk is full ({text}); make room, or write elsewhere")
+    if is_out_of_memory(error):
+        return RunError(f"memory ran out ({text}); --max-memory plans for less, or close other programs")
+    return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import glob
+import io
 import json
 import logging
 import os
@@ -232,8 +233,17 @@ def scratch_file(folder: Path | None = None) -> IO[bytes]:
     Args:
         folder: Folder whose disk holds the file; None for the system's folder for temporary files.
     """
-    file: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-")  # noqa: SIM115 - not closed here
-    return file
+    file: Any = tempfile.TemporaryFile(dir=folder, prefix=".geoseg-", buffering=0)  # noqa: SIM115 - not closed here
+    return _ScratchFile(file)
+
+
+class _ScratchFile(io.BufferedRandom):
+    """A file that nobody reads once it is closed, so that what is not written by then needs no room."""
+
+    def close(self) -> None:
+        """Close it, also on a disk that is full."""
+        with suppress(OSError):
+            super().close()
 
 
 @contextmanager

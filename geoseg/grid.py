@@ -79,10 +79,26 @@ class Window:
         )
         return common if common.pixels else None
 
+    def grown(self, pixels: int, shape: tuple[int, int]) -> Window:
+        """Return the window grown on all sides, and cut to a raster of ``shape``."""
+        return Window.from_bounds(
+            max(0, self.row - pixels),
+            max(0, self.col - pixels),
+            min(shape[0], self.row_stop + pixels),
+            min(shape[1], self.col_stop + pixels),
+        )
+
     def slices(self, origin: Window | None = None) -> tuple[slice, slice]:
         """Return the row and column slices of this window in an array of ``origin`` (default: the raster)."""
         row, col = (origin.row, origin.col) if origin is not None else (0, 0)
         return slice(self.row - row, self.row_stop - row), slice(self.col - col, self.col_stop - col)
+
+
+def tiles(shape: tuple[int, int], size: int) -> Iterator[Window]:
+    """Tile a raster of ``shape`` with windows of ``size``, in row order."""
+    for row in range(0, shape[0], size):
+        for col in range(0, shape[1], size):
+            yield Window(row, col, min(size, shape[0] - row), min(size, shape[1] - col))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,18 +175,14 @@ class Grid:
         rows, cols = (max(1, -(-(n - self.overlap) // self.stride)) for n in self.shape)
         return rows, cols
 
-    def chip(self, row: int, col: int) -> Chip:
-        """Return the chip at (row, col) of the chip grid."""
-        rows, cols = self.counts
-        window = Window(row * self.stride, col * self.stride, self.chip_size, self.chip_size)
-        return Chip((row, col), window, (row > 0, row < rows - 1, col > 0, col < cols - 1))
-
     def chips(self, block: Block) -> Iterator[Chip]:
         """Iterate over the chips of a block, in row order."""
-        row, col, row_stop, col_stop = block.chips
-        for i in range(row, row_stop):
-            for j in range(col, col_stop):
-                yield self.chip(i, j)
+        rows, cols = self.counts
+        first_row, first_col, row_stop, col_stop = block.chips
+        for row in range(first_row, row_stop):
+            for col in range(first_col, col_stop):
+                window = Window(row * self.stride, col * self.stride, self.chip_size, self.chip_size)
+                yield Chip((row, col), window, (row > 0, row < rows - 1, col > 0, col < cols - 1))
 
     def weights(self, chip: Chip) -> NDArray[np.int32]:
         """Return the blending weights of a chip, int32 (rows, columns), 0 to ``WEIGHT_ONE``; read-only."""

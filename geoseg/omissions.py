@@ -72,6 +72,7 @@ class Omission:
             "total": self.total,
             "things": self.things,
             "reason": self.reason,
+            "line": str(self),
         }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from geoseg.errors import SettingsError
 
@@ -23,36 +24,28 @@ _FEW_BYTES = 100_000
 """Fewer bytes are refused as an amount of memory: the unit was forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
-class Length:
-    """A length on a map.
-
-    Attributes:
-        amount: At least 0.
-        in_pixels: Whether ``amount`` counts pixels; else it is metres.
-    """
+@dataclass(frozen=True)
+class _Amount:
+    """An amount on a map, at least 0: of pixels, or of ``unit``."""
 
     amount: float
     in_pixels: bool
+    unit: ClassVar[str]
 
     def __str__(self) -> str:
-        return f"{self.amount:g}{'px' if self.in_pixels else 'm'}"
+        return f"{self.amount:g}{_PIXELS if self.in_pixels else self.unit}"
 
 
-@dataclass(frozen=True, slots=True)
-class Area:
-    """An area of a map.
+class Length(_Amount):
+    """A length on a map, in pixels or metres."""
 
-    Attributes:
-        amount: At least 0.
-        in_pixels: Whether ``amount`` counts pixels; else it is hectares.
-    """
+    unit = "m"
 
-    amount: float
-    in_pixels: bool
 
-    def __str__(self) -> str:
-        return f"{self.amount:g}{'px' if self.in_pixels else 'ha'}"
+class Area(_Amount):
+    """An area of a map, in pixels or hectares."""
+
+    unit = "ha"
 
 
 def parse_length(text: str, option: str = "", *, zero: bool = False) -> Length:
@@ -111,12 +104,11 @@ def _written(text: str, option: str) -> str:
     return f"{option} {str(text).strip()}".lstrip()
 
 
-def parse_memory(text: str | int, option: str = "--max-memory") -> int:
-    """Read an amount of memory.
+def parse_memory(text: str | int) -> int:
+    """Read the amount of memory of ``--max-memory``.
 
     Args:
         text: ``"4GB"`` (10^9), ``"2GiB"`` (2^30), ``"500M"``, or a number of bytes.
-        option: The option that gave it, for messages.
 
     Returns:
         Bytes, at least 1.
@@ -126,13 +118,13 @@ def parse_memory(text: str | int, option: str = "--max-memory") -> int:
     """
     found = _BYTES.fullmatch(str(text).strip())
     if found is None or (found[3] and not found[2]):  # "4iB" has no unit either
-        raise SettingsError(f"{option} {text} is no amount of memory; write it as 4GB or 500MiB")
+        raise SettingsError(f"--max-memory {text} is no amount of memory; write it as 4GB or 500MiB")
     number, unit, binary = found.groups()
     size = int(float(number) * (1024 if binary else 1000) ** _POWERS[unit.lower()])
     if size < 1:
-        raise SettingsError(f"{option} must be more than nothing; write it as 4GB or 500MiB")
+        raise SettingsError("--max-memory must be more than nothing; write it as 4GB or 500MiB")
     if not unit and size < _FEW_BYTES:
-        raise SettingsError(f"{option} {text} is {size} bytes; give the unit too, as in {number}GB")
+        raise SettingsError(f"--max-memory {text} is {size} bytes; give the unit too, as in {number}GB")
     return size
 
 

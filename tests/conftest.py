@@ -15,6 +15,9 @@ os.environ |= {
     "KMP_BLOCKTIME": "0",  # the same for LLVM's and Intel's OpenMP
 }
 
+# Processes that tests start read what the first of them has compiled; else each compiles geoseg again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 from pathlib import Path
 
 import hypothesis
@@ -71,14 +74,45 @@ E2E_NEEDS = {"real_data", "qgis"}
 E2E_MARKS = {"browser", "gpu", "qgis", "realdata"}
 
 
-def pytest_collection_modifyitems(items):
-    """Mark whole runs as ``e2e``: those of the places above, and what needs more than Python."""
+def pytest_ignore_collect(collection_path, config):
+    """Do not even import files of whole runs where none is asked for: the quick tests begin sooner."""
+    place = collection_path.relative_to(Path(__file__).parent).as_posix()
+    return True if config.option.markexpr == "not e2e" and place.startswith(E2E) else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Mark whole runs as ``e2e``: those of the places above, and what needs more than Python.
+
+    What is marked ``longer`` is left to ``-m longer``, and to who names its file.
+    """
     here = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(here).as_posix()
         needs = E2E_NEEDS & set(getattr(item, "fixturenames", ()))
         if place.startswith(E2E) or needs or E2E_MARKS & {mark.name for mark in item.iter_markers()}:
             item.add_marker(pytest.mark.e2e)
+    named = {argument.partition("::")[0] for argument in config.args}
+    if "longer" not in config.option.markexpr and not all(Path(name).is_file() for name in named):
+        later = [item for item in items if item.get_closest_marker("longer")]
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if not item.get_closest_marker("longer")]
+    items[:] = long_files_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def long_files_first(items, workers):
+    """Let each process begin with its share of the files that hold slow tests, so that none ends with a long one."""
+    files = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    slow = [file for file in files.values() if any(item.get_closest_marker("slow") for item in file)]
+    others = [item for file in files.values() if file not in slow for item in file]
+    ordered = []
+    for worker in range(workers):
+        ordered += [item for file in slow[worker::workers] for item in file]
+        more = len(items) * (worker + 1) // workers - len(ordered)  # --dist worksteal begins with equal parts
+        ordered += others[: max(0, more)]
+        del others[: max(0, more)]
+    return ordered + others
 
 
 def tiny_card(**changes) -> ModelCard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from geoseg.files import (
     remove_folder,
     remove_leftovers,
     remove_temporary_files,
+    scratch_file,
     stage_json,
     temporary_path,
     work_folder,
@@ -250,3 +252,11 @@ class TestFolders:
         assert not any(seen)
         assert names(tmp_path) == []
         remove_folder(tmp_path / "work")
+
+
+def test_scratch_file_is_closed_on_a_full_disk(monkeypatch):
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", lambda **_: io.FileIO("/dev/full", "r+"))
+    file = scratch_file()
+    file.write(b"what has no room")
+    file.close()
+    assert file.closed

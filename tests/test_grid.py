@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import SettingsError
-from geoseg.grid import WEIGHT_ONE, Grid, Window, blending_weights, ramp
+from geoseg.grid import WEIGHT_ONE, Grid, Window, blending_weights, ramp, tiles
 
 
 @st.composite
@@ -112,3 +112,19 @@ def test_a_window_meets_another():
     assert a.intersection(b) == Window(5, 8, 5, 2)
     assert a.intersection(Window(10, 0, 3, 3)) is None
     assert Window(5, 8, 5, 2).slices(b) == (slice(0, 5), slice(0, 2))
+
+
+@given(st.tuples(st.integers(1, 40), st.integers(1, 40)), st.integers(1, 50))
+def test_tiles_cover_every_pixel_once_in_row_order(shape, size):
+    counts = np.zeros(shape, int)
+    found = list(tiles(shape, size))
+    for window in found:
+        counts[window.slices()] += 1
+        assert max(window.shape) <= size
+    assert (counts == 1).all()
+    assert found == sorted(found, key=lambda window: (window.row, window.col))
+
+
+def test_a_grown_window_stays_inside_the_raster():
+    assert Window(4, 5, 2, 3).grown(2, (20, 20)) == Window(2, 3, 6, 7)
+    assert Window(1, 17, 2, 3).grown(2, (20, 20)) == Window(0, 15, 5, 5)

@@ -39,6 +39,7 @@ def test_a_small_omission_is_said_and_counted() -> None:
             "total": 1000,
             "things": "label polygons",
             "reason": "they have no area",
+            "line": told.lines[0].removeprefix("warning: "),
         }
     ]
 

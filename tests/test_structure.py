@@ -129,7 +129,13 @@ def test_the_public_api_is_there_and_documented():
 
 
 @pytest.mark.parametrize(
-    "command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]], ids=" ".join
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        pytest.param(["mypy"], marks=[pytest.mark.e2e, pytest.mark.slow]),
+    ],
+    ids=" ".join,
 )
 def test_style_tools_are_clean(command):
     tool = Path(sys.executable).with_name(command[0])

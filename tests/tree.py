@@ -20,6 +20,7 @@ STAGES = (
     "progress",
     "omissions",
     "units",
+    "names",
     "classes",
     "files",
     "system",

@@ -128,7 +128,7 @@ class BlockSums:
 
 
 def bootstrap(
-    blocks: BlockSums, measure: Measure, *, replicates: int = REPLICATES, seed: int = 0, level: float = LEVEL
+    blocks: BlockSums, measure: Measure, *, replicates: int = REPLICATES, seed: int = 0
 ) -> dict[str, NDArray[np.float64]]:
     """Compute percentile intervals of scores.
 
@@ -137,7 +137,6 @@ def bootstrap(
         measure: Turns sums (replicates, width) into scores by name, each (replicates, ...).
         replicates: How often blocks are drawn.
         seed: Seed of the random draws.
-        level: Coverage of the intervals, 0-1.
 
     Returns:
         Score name -> float64 (2, ...), lower and upper bound; NaN where fewer than two blocks have sums.
@@ -154,7 +153,7 @@ def bootstrap(
         drawn = np.asarray(times.astype(np.float64) @ sums)
         for name, value in measure(drawn).items():
             found.setdefault(name, []).append(value)
-    tail = 100 * (1 - level) / 2
+    tail = 100 * (1 - LEVEL) / 2
     return {name: _percentiles(np.concatenate(values), tail) for name, values in found.items()}
 
 

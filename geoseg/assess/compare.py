@@ -13,7 +13,7 @@ from geoseg.assess.bootstrap import BlockSums
 from geoseg.assess.boundary import Tolerance, boundary_counts
 from geoseg.assess.calibration import BINS, bin_sums
 from geoseg.classes import IGNORE, NODATA
-from geoseg.grid import Window
+from geoseg.grid import Window, tiles
 from geoseg.maps.class_map_file import ClassMapFile
 from geoseg.progress import Bar, Silent
 from geoseg.raster.pixel_sizes import PixelSizes
@@ -112,7 +112,7 @@ def compare(
     if pixel_sizes is not None:
         counts.mapped_area = np.zeros(IDS, np.int64)
     reach = max((tolerance.reach for tolerance in tolerances), default=0)
-    for window in windows(class_map.shape, window_size):
+    for window in tiles(class_map.shape, window_size):
         _count(counts, class_map, labels, pixel_sizes, window, tolerances, reach)
         bar.advance(window.pixels / 1e6)
     return counts
@@ -147,13 +147,6 @@ def add_up(parts: Sequence[ComparedMap]) -> tuple[Counts, float | None]:
     return total, unit if total.mapped_area is not None else None
 
 
-def windows(shape: tuple[int, int], size: int) -> Iterator[Window]:
-    """Tile a raster with windows of ``size``, in row order."""
-    for row in range(0, shape[0], size):
-        for col in range(0, shape[1], size):
-            yield Window(row, col, min(size, shape[0] - row), min(size, shape[1] - col))
-
-
 def pieces(window: Window, size: int) -> Iterator[tuple[tuple[int, int], tuple[slice, slice]]]:
     """Cut a window at the lines of a lattice: (row, column) of each block, and its slices in the window."""
     for i in range(window.row // size, (window.row_stop - 1) // size + 1):
@@ -172,13 +165,7 @@ def _count(
     tolerances: tuple[Tolerance, ...],
     reach: int,
 ) -> None:
-    rows, cols = class_map.shape
-    wide = Window.from_bounds(
-        max(0, core.row - reach),
-        max(0, core.col - reach),
-        min(rows, core.row_stop + reach),
-        min(cols, core.col_stop + reach),
-    )
+    wide = core.grown(reach, class_map.shape)
     inside = core.slices(wide)
     truth, shown = labels.read(wide), class_map.read(wide)
     _count_map(counts, shown[inside], pixel_sizes, core)

@@ -13,24 +13,25 @@ import numpy as np
 from geoseg.assess.area import sample_size
 from geoseg.assess.bootstrap import block_size
 from geoseg.assess.boundary import read_tolerance
-from geoseg.assess.compare import IDS, WINDOW, ComparedMap, Counts, compare, windows
+from geoseg.assess.compare import IDS, WINDOW, ComparedMap, Counts, compare
 from geoseg.assess.examples import Example, ImageRenderer, draw_examples, make_renderer
 from geoseg.assess.sample import DrawnSample, draw_sample, is_sample, read_sample, write_sample
 from geoseg.assess.summary import summarise_labels, summarise_sample
 from geoseg.classes import LandClass, complete_legend
 from geoseg.errors import GeosegError, InputError
 from geoseg.files import atomic
-from geoseg.grid import Window
+from geoseg.grid import Window, tiles
 from geoseg.labels.labels import Labels, open_labels
 from geoseg.labels.polygons import PolygonLabels
 from geoseg.maps.class_map_file import ClassMapFile
+from geoseg.names import name_key
+from geoseg.omissions import Omission, settle
 from geoseg.progress import Progress
 from geoseg.raster.georeference import same_transform
 from geoseg.raster.legend import read_legend
 from geoseg.raster.source import GDAL_ERRORS, Source, file_name
-from geoseg.scene import open_scene
-from geoseg.scene.opening import SceneOptions
-from geoseg.scene.vector import read_area
+from geoseg.scene.area import read_area
+from geoseg.scene.opening import SceneOptions, open_scene
 
 PathLike = str | os.PathLike[str]
 EVALUATION_VERSION = 1
@@ -41,7 +42,7 @@ _CONJECTURE = 0.8
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationRequest:
     """The settings of an evaluation; see ``geoseg.evaluate``."""
 
     label_column: str | None
@@ -53,12 +54,13 @@ class Request:
     seed: int
     window_size: int | None
     aoi: PathLike | None = None
+    force: bool = False
 
 
 def against_labels(
     class_map: ClassMapFile,
     labels: PathLike,
-    request: Request,
+    request: EvaluationRequest,
     progress: Progress,
     scene: PathLike | Sequence[PathLike] | None,
     reading: SceneOptions,
@@ -94,6 +96,7 @@ def against_labels(
     compared = truth
     if request.aoi is not None:
         compared = truth.within(read_area(request.aoi, open_scene(class_map.path)))
+    left_out = settle((*class_map.omissions, *compared.omissions), progress, force=request.force)
     with progress.stage("comparing", shape[0] * shape[1] / 1e6, "Mpx") as bar:
         counts = compare(
             class_map,
@@ -118,6 +121,8 @@ def against_labels(
     notes: list[str] = []
     if scene is not None:
         renderer, notes = _renderer(class_map, scene, reading)
+    pixels = _pixels_left_out(labels, class_map, counts)
+    content["left_out"] = left_out + settle(pixels, progress, force=request.force)
     content["warnings"] += [*_label_warnings(truth, class_map, own, request), *notes]
 
     def examples() -> list[Example]:
@@ -128,7 +133,7 @@ def against_labels(
 
 
 def against_sample(
-    class_map: ClassMapFile, labels: PathLike, request: Request, progress: Progress
+    class_map: ClassMapFile, labels: PathLike, request: EvaluationRequest, progress: Progress
 ) -> tuple[dict[str, Any], Examples] | None:
     """Estimate accuracy and areas from a labelled sample; None if the labels are not a sample."""
     if not is_sample(labels):
@@ -146,6 +151,7 @@ def against_sample(
     content = summarise_sample(
         joint.reshape(IDS, IDS)[np.ix_(ids, ids)], areas[ids], classes, in_hectares=in_hectares
     )
+    content["left_out"] = settle((*class_map.omissions, *found.omissions), progress, force=request.force)
     content["samples"] = {"drawn": found.drawn, "labelled": int(found.labels.size)}
     content["warnings"] = [*content["warnings"], *found.warnings]
     described = {
@@ -156,7 +162,7 @@ def against_sample(
 
 
 def draw(
-    class_map: ClassMapFile, total: int, output: Path, request: Request, progress: Progress
+    class_map: ClassMapFile, total: int, output: Path, request: EvaluationRequest, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, Path]]:
     """Draw a sample of a map and write it; return the report, and the file by name."""
     with progress.stage("drawing", class_map.shape[0] * class_map.shape[1] / 1e6, "Mpx") as bar:
@@ -204,7 +210,7 @@ def _mapped(class_map: ClassMapFile, progress: Progress, size: int) -> tuple[Any
     pixel_sizes = class_map.pixel_sizes()
     pixels, areas = np.zeros(IDS, np.int64), np.zeros(IDS)
     with progress.stage("measuring", class_map.shape[0] * class_map.shape[1] / 1e6, "Mpx") as bar:
-        for window in windows(class_map.shape, size):
+        for window in tiles(class_map.shape, size):
             flat = class_map.read(window).ravel()
             pixels += np.bincount(flat, minlength=IDS)
             if pixel_sizes is not None:
@@ -236,16 +242,44 @@ def _legend_of(labels: Labels) -> tuple[LandClass, ...]:
         return ()
 
 
+def _pixels_left_out(labels: PathLike, class_map: ClassMapFile, counts: Counts) -> list[Omission]:
+    """List the labelled pixels that no score counts.
+
+    A map has no class where its scene has no valid pixel, which is nobody's fault: these are only said.
+    """
+    compared = int(counts.confusion().sum())
+    found = [
+        Omission(
+            "pixels",
+            os.fspath(labels),
+            counts.labelled - compared,
+            counts.labelled,
+            "labelled pixels",
+            f"{class_map.path} has no class there",
+            refuses=False,
+        )
+    ]
+    if class_map.confidence is not None:
+        count = compared - int(counts.calibration()[0].sum())
+        reason = "they have a class and no confidence, so calibration does not count them"
+        found.append(
+            Omission("pixels", class_map.confidence.path, count, compared, "compared pixels", reason)
+        )
+    return [each for each in found if each.count]
+
+
 def _label_warnings(
-    labels: Labels, class_map: ClassMapFile, own: Sequence[LandClass], request: Request
+    labels: Labels, class_map: ClassMapFile, own: Sequence[LandClass], request: EvaluationRequest
 ) -> list[str]:
     found = []
     if isinstance(labels.layer, PolygonLabels) and labels.layer.reasons:
         number, why = labels.layer.reasons[0]
         count = len(labels.layer.reasons)
-        found.append(f"{count} label polygons are invalid and were fixed; the first is row {number}: {why}")
+        found.append(f"{count} label polygons were repaired; the first is row {number + 1}: {why}")
+    if isinstance(labels.layer, PolygonLabels) and labels.layer.assumed_crs:
+        found.append(f"{labels.path} has no CRS; its coordinates are taken to be in the map's")
     names = {item.id: item.name for item in class_map.legend}
-    differ = [i for i in own if i.id in names and names[i.id].casefold() != i.name.casefold()]
+    differ = [i for i in own if i.id in names and name_key(names[i.id]) != name_key(i.name)]
     if request.remap is None:
         found += [
             f'class {item.id} is "{names[item.id]}" in the map and "{item.name}" in the labels; they are '

@@ -65,12 +65,12 @@ def heat_map(names: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
     return plot.svg
 
 
-def class_bars(rows: Sequence[Mapping[str, Any]], key: str = "iou") -> str:
-    """Draw one bar a class with its interval; rows as in the report's ``classes``."""
-    with _Plot(f"{key.upper()} by class", 330, 20 * len(rows)) as plot:
+def class_bars(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Draw the IoU of each class as a bar with its interval; rows as in the report's ``classes``."""
+    with _Plot("IOU by class", 330, 20 * len(rows)) as plot:
         axes = plot.rows(rows)
         for y, row in enumerate(rows):
-            value, interval = row.get(key), row.get(f"{key}_interval")
+            value, interval = row.get("iou"), row.get("iou_interval")
             if value is None:
                 axes.text(0.01, y, "no pixels", color=_FAINT, va="center")
                 continue

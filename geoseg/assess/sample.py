@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,15 +28,19 @@ from numpy.typing import NDArray
 from rasterio.transform import Affine
 
 from geoseg.assess.area import allocate
-from geoseg.assess.compare import IDS, WINDOW, windows
+from geoseg.assess.compare import IDS, WINDOW
 from geoseg.classes import IGNORE, NODATA, LandClass, complete_legend
 from geoseg.errors import InputError, SceneError
-from geoseg.grid import Window
+from geoseg.grid import Window, tiles
+from geoseg.labels.polygons import find_column
 from geoseg.labels.values import make_table
 from geoseg.maps.class_map_file import ClassMapFile
+from geoseg.omissions import Omission
+from geoseg.polygons.writers.crs import layer_crs
 from geoseg.progress import Bar, Silent
 from geoseg.raster.source import file_name
 from geoseg.redaction import redacted
+from geoseg.scene.vector import list_layers, read_rows, vector_errors
 
 LAYER = "sample"
 OUTLINES = "pixels"
@@ -138,7 +143,7 @@ def draw_sample(
     areas = np.zeros(IDS)
     percent, with_confidence = np.zeros(IDS), np.zeros(IDS)
     pixel_sizes = class_map.pixel_sizes()
-    for window in windows(class_map.shape, window_size):
+    for window in tiles(class_map.shape, window_size):
         classes = class_map.read(window)
         bar.advance(window.pixels / 1e6)
         flat = classes.ravel()
@@ -187,6 +192,7 @@ class FilledSample:
         drawn: Number of points in the file.
         column: Column with the labels.
         warnings: What the user should know.
+        omissions: What of the file is left out.
     """
 
     path: str
@@ -195,6 +201,7 @@ class FilledSample:
     drawn: int
     column: str
     warnings: tuple[str, ...] = field(default=())
+    omissions: tuple[Omission, ...] = ()
 
 
 def write_sample(path: Path, drawn: DrawnSample, class_map: ClassMapFile, seed: int) -> None:
@@ -210,8 +217,7 @@ def write_sample(path: Path, drawn: DrawnSample, class_map: ClassMapFile, seed: 
     import shapely
 
     transform = class_map.georeference.transform or Affine.scale(1, -1)
-    crs = class_map.georeference.crs
-    crs = None if crs is None else crs.to_wkt()
+    crs = layer_crs(class_map.georeference.crs, "GPKG")
 
     def at(cols: Any, rows: Any) -> Any:
         x = transform.a * cols + transform.b * rows + transform.c
@@ -270,21 +276,19 @@ def _checksum(classes: NDArray[np.uint8]) -> str:
 
 def is_sample(path: str | os.PathLike[str]) -> bool:
     """Tell whether a file is a sample that ``write_sample`` wrote, also after it was edited or converted."""
-    import pyogrio
-    import pyogrio.errors
-
     name = os.fspath(path)
-    if not name.lower().endswith((".gpkg", ".geojson", ".shp", ".fgb")):
-        return False
     try:
-        layers = [layer for layer, _ in pyogrio.list_layers(name)]
-        if not layers:
-            return False
-        info = pyogrio.read_info(name, layer=LAYER if LAYER in layers else layers[0])
-    except (pyogrio.errors.DataSourceError, ValueError):
+        layer = _layer_of_points(name)
+        return layer is not None and {"row", "col", "reference"} <= set(read_rows(name, layer)[0].columns)
+    except vector_errors():
         return False
-    is_point = str(info["geometry_type"]).startswith(("Point", "MultiPoint", "3D Point", "Point Z"))
-    return is_point and {"row", "col", "reference"} <= set(info["fields"])
+
+
+def _layer_of_points(name: str) -> str | None:
+    """Find the layer of a sample in a vector file; None if it cannot be one."""
+    layers = dict(list_layers(name))
+    layer = LAYER if LAYER in layers else next(iter(layers), None)
+    return layer if layer is not None and re.search("Point|Unknown", layers[layer]) else None
 
 
 def read_sample(
@@ -309,18 +313,19 @@ def read_sample(
     Raises:
         InputError: If no point is labelled, a label is not a class, or the sample is of another map.
     """
-    import pyogrio
+    import pandas
 
     name = os.fspath(path)
-    layers = [layer for layer, _ in pyogrio.list_layers(name)]
-    layer = LAYER if LAYER in layers else layers[0]
-    table = pyogrio.read_dataframe(name, layer=layer, read_geometry=False)
-    column = column or "reference"
-    if column not in table:
-        raise InputError(f"{name} has no column {column}; it has {', '.join(table.columns)}")
+    layer = _layer_of_points(name)
+    assert layer is not None  # ``is_sample`` told the caller
+    table = read_rows(name, layer)[0]
+    column = find_column(name, list(table.columns), column or "reference")
     if "id" in table:
         table = table.sort_values("id", kind="stable")
-    rows, cols = table["row"].to_numpy(np.int64), table["col"].to_numpy(np.int64)
+    places = table[["row", "col"]].apply(pandas.to_numeric, errors="coerce").to_numpy(np.float64)
+    if not np.isfinite(places).all():
+        raise InputError(f"{name} has points without a number in row or col; delete them, or draw it again")
+    rows, cols = places.astype(np.int64).T
     shown = _values_at(class_map, rows, cols, name)
     notes = _check_origin(name, layer, shown, class_map)
     meanings = make_table(name, classes, remap=remap, ignore=ignore)
@@ -329,12 +334,17 @@ def read_sample(
     known = labels != IGNORE
     if not known.any():
         raise InputError(f"{name}: no point has a label yet; fill in the column {column} (QGIS can edit it)")
-    if not known.all():
-        notes.append(
-            f"{int(np.count_nonzero(~known))} of {known.size} points have no label and are left out; the "
-            "estimates hold if they were left out by chance"
-        )
-    return FilledSample(name, labels[known], shown[known], known.size, column, tuple(notes))
+    unlabelled = Omission(
+        "rows",
+        name,
+        int(np.count_nonzero(~known)),
+        known.size,
+        "points",
+        "they have no label; the estimates hold if they were left out by chance",
+        refuses=False,
+    )
+    omissions = () if known.all() else (unlabelled,)
+    return FilledSample(name, labels[known], shown[known], known.size, column, tuple(notes), omissions)
 
 
 def _values_at(
@@ -355,16 +365,18 @@ def _check_origin(name: str, layer: str, shown: NDArray[np.uint8], class_map: Cl
     import pyogrio
 
     found = pyogrio.read_info(name, layer=layer).get("layer_metadata") or {}
-    text = found.get(METADATA)
-    if text is None:
+    try:
+        record = json.loads(found[METADATA])
+        checksum, drawn_from = record["checksum"], record["map"]
+    except (KeyError, TypeError, ValueError):
         if (shown == NODATA).any():
             raise InputError(
                 f"{name} was drawn from another map: it has points where {class_map.path} is nodata"
-            )
+            ) from None
         return [f"{name} has lost the record of its map; it is assumed to be drawn from {class_map.path}"]
-    if json.loads(text)["checksum"] != _checksum(shown):
+    if checksum != _checksum(shown):
         raise InputError(
-            f"{name} was drawn from another map ({json.loads(text)['map']}), or points were removed, so its "
+            f"{name} was drawn from another map ({drawn_from}), or points were removed, so its "
             f"strata are not those of {class_map.path}; draw a sample from this map, or evaluate that one"
         )
     return []
@@ -418,24 +430,39 @@ def _points_qml(legend: Sequence[LandClass]) -> str:
             "SimpleMarker",
             {"name": "cross", "size": "4", "outline_color": color, "outline_width": "0.5"},
         )
-    fields = ET.SubElement(root, "fieldConfiguration")
-    field = ET.SubElement(fields, "field", name="reference", configurationFlags="None")
-    config = ET.SubElement(ET.SubElement(field, "editWidget", type="ValueMap"), "config")
-    choices = ET.SubElement(ET.SubElement(config, "Option", type="Map"), "Option", name="map", type="List")
-    for item in legend:
-        choice = ET.SubElement(choices, "Option", type="Map")
-        ET.SubElement(choice, "Option", name=item.name, type="QString", value=item.name)
+    add_choices(root, "reference", [item.name for item in legend])
     return ET.tostring(root, encoding="unicode")
 
 
 def _outlines_qml() -> str:
     """Build the style of the pixels: an outline that hides nothing."""
     root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
-    renderer = ET.SubElement(root, "renderer-v2", type="singleSymbol", symbollevels="0", enableorderby="0")
-    symbols = ET.SubElement(renderer, "symbols")
-    line = {"style": "no", "outline_color": "255,255,0,255", "outline_width": "0.4", "outline_style": "solid"}
-    _symbol(symbols, 0, "fill", "SimpleFill", line)
+    add_outline(root, "255,255,0,255", "0.4")
     return ET.tostring(root, encoding="unicode")
+
+
+def add_outline(root: ET.Element, color: str, width: str) -> None:
+    """Add a renderer to a style that draws outlines alone.
+
+    Args:
+        root: The style.
+        color: Red, green, blue and alpha, as QGIS writes them.
+        width: Millimetres.
+    """
+    renderer = ET.SubElement(root, "renderer-v2", type="singleSymbol", symbollevels="0", enableorderby="0")
+    line = {"style": "no", "outline_color": color, "outline_width": width, "outline_style": "solid"}
+    _symbol(ET.SubElement(renderer, "symbols"), 0, "fill", "SimpleFill", line)
+
+
+def add_choices(root: ET.Element, column: str, values: Sequence[str]) -> None:
+    """Add a form to a style in which the values of a column are picked from a list."""
+    fields = ET.SubElement(root, "fieldConfiguration")
+    field = ET.SubElement(fields, "field", name=column, configurationFlags="None")
+    config = ET.SubElement(ET.SubElement(field, "editWidget", type="ValueMap"), "config")
+    choices = ET.SubElement(ET.SubElement(config, "Option", type="Map"), "Option", name="map", type="List")
+    for value in values:
+        choice = ET.SubElement(choices, "Option", type="Map")
+        ET.SubElement(choice, "Option", name=value, type="QString", value=value)
 
 
 def _symbol(symbols: ET.Element, number: int, kind: str, layer: str, options: dict[str, str]) -> None:

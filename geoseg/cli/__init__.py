@@ -24,7 +24,7 @@ from geoseg.cli.models import models
 from geoseg.cli.polygonize import polygonize
 from geoseg.cli.predict import predict
 from geoseg.cli.train import train
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, shortage
 
 INTERRUPTED = 130
 
@@ -90,6 +90,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _explain(error: Exception) -> int:
     """Say in one line why a run ended, and return its exit code."""
+    if not isinstance(error, GeosegError):
+        error = shortage(error) or error
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     text = " ".join(f"{error}{notes}".split())
     if isinstance(error, GeosegError):

@@ -59,7 +59,7 @@ class Verb(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the words of the command line, then the environment."""
         with self._naming_variables(ctx):
-            return super().parse_args(ctx, self._spread([_spelt(word) for word in args]))
+            return super().parse_args(ctx, self._spread(args))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; what it logs is shown on stderr."""
@@ -79,18 +79,22 @@ class Verb(click.Command):
         return self._variables((shared or options)[0])[-1]
 
     def _spread(self, args: list[str]) -> list[str]:
-        """Repeat a repeatable option before each word that follows; another option, or ``--``, ends it."""
+        """Spell options as they are named now, and repeat a repeatable one before each word that follows.
+
+        Another option, or ``--``, ends it.
+        """
         repeatable = {name for option in self._options if option.multiple for name in option.opts}
         spread: list[str] = []
         option, words = "", 0
         for word in args:
+            name, sign, value = word.partition("=")
             if word.startswith("-"):
                 option, words = word if word in repeatable else "", 0
             elif option:
                 words += 1
                 if words > 1:
                     spread.append(option)
-            spread.append(word)
+            spread.append(ALIASES.get(name, name) + sign + value)
         return spread
 
     @contextmanager
@@ -117,12 +121,6 @@ def keep_debug(context: click.Context, _parameter: click.Parameter, value: bool)
 
 def _long_name(option: click.Option) -> str:
     return next((name for name in option.opts if name.startswith("--")), option.opts[0])
-
-
-def _spelt(word: str) -> str:
-    """A word of the command line, an option by the name that it has now."""
-    name, sign, value = word.partition("=")
-    return ALIASES.get(name, name) + sign + value
 
 
 def _source(context: click.Context, parameter: click.Parameter) -> str | None:

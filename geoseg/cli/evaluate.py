@@ -12,7 +12,6 @@ from geoseg.cli.options import split_bands, split_list, talk_options
 from geoseg.errors import SettingsError
 
 FILE = click.Path(dir_okay=False, path_type=Path)
-_PREDICTION = ("bands", "nodata", "scale", "offset", "warp", "force", "backend", "device", "precision")
 
 EXAMPLES = """\b
 Examples:
@@ -25,12 +24,8 @@ Examples:
 """
 
 
-def split_remap(
-    _context: click.Context, _parameter: click.Parameter, text: str | None
-) -> dict[int | str, int] | None:
+def split_remap(text: str) -> dict[int | str, int]:
     """Turn ``"1=1,5=2,lake=7"`` into a mapping."""
-    if text is None:
-        return None
     pairs: dict[int | str, int] = {}
     for item in text.split(","):
         value, sign, target = item.rpartition("=")
@@ -53,17 +48,17 @@ def split_remap(
 @click.option(
     "--remap",
     metavar="V=ID,...",
-    callback=split_remap,
+    type=split_remap,
     help="Label values to class ids; others are no label.",
 )
-@click.option("--ignore", metavar="V,...", callback=split_list, help="Label values that say nothing.")
+@click.option("--ignore", metavar="V,...", type=split_list, help="Label values that say nothing.")
 @click.option("--blocks", metavar="7.5km|512px", help="Blocks resampled for intervals [default: 512px].")
 @click.option(
     "--tolerance",
     "tolerances",
     default="1px,3px",
     show_default=True,
-    callback=split_list,
+    type=split_list,
     metavar="3px,30m",
     help="For boundary F1.",
 )
@@ -76,12 +71,14 @@ def split_remap(
 @click.option("--draw-sample", type=int, metavar="N", help="Draw N pixels to label instead; needs -o.")
 @click.option("-o", "--output", type=FILE, metavar="SAMPLE.gpkg", help="The drawn sample.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the resampling and the sample.")
-@click.option("--bands", metavar="B,B,...", callback=split_bands, help="With MODEL: as for predict.")
+@click.option("--bands", metavar="B,B,...", type=split_bands, help="With MODEL: as for predict.")
 @click.option("--nodata", type=float, help="As for predict.")
 @click.option("--scale", type=float, help="As for predict.")
 @click.option("--offset", type=float, help="As for predict.")
 @click.option("--warp", is_flag=True, help="As for predict.")
-@click.option("--force", is_flag=True, help="With MODEL: as for predict.")
+@click.option(
+    "--force", is_flag=True, help="Go on although much of the labels is left out; with MODEL: as for predict."
+)
 @click.option("--backend", default="auto", show_default=True, help="With MODEL: as for predict.")
 @click.option("--device", default="auto", show_default=True, help="With MODEL: as for predict.")
 @click.option("--precision", default="auto", show_default=True, help="With MODEL: as for predict.")
@@ -97,10 +94,9 @@ def evaluate(quiet: bool, target: str, **options: Any) -> None:
     from geoseg.cli.progress import choose_progress
     from geoseg.verbs.evaluate import evaluate as run
 
-    prediction = {key: options.pop(key) for key in _PREDICTION}
     options["ignore"] = options["ignore"] or ()
     options["scene"] = list(options["scene"]) or None
-    result = run(target, **options, prediction=prediction, progress=choose_progress(quiet=quiet))
+    result = run(target, **options, progress=choose_progress(quiet=quiet))
     click.echo(result.text())
     for path in result.outputs.values():
         click.echo(path)

@@ -23,9 +23,9 @@ def models() -> None:
 @debug_option
 def list_models(json: bool) -> None:
     """List the bundled models."""
-    from geoseg.models import bundled_models, load_card
     from geoseg.models.card import card_to_json, summary_line
-    from geoseg.models.sources import find_package
+    from geoseg.models.package import load_card
+    from geoseg.models.sources import bundled_models, find_package
 
     cards = [load_card(name) for name in bundled_models()]
     if json:
@@ -40,7 +40,8 @@ def list_models(json: bool) -> None:
 @debug_option
 def show(model: str) -> None:
     """Show a model's card: bands, classes, scores, and where it is and is not to be trusted."""
-    from geoseg.models import describe, load_card
+    from geoseg.models.card import describe
+    from geoseg.models.package import load_card
 
     click.echo(describe(load_card(model)))
 
@@ -75,7 +76,7 @@ def export_model(quiet: bool, model: str, **options: Any) -> None:
     "--chips", type=int, metavar="N", help="Chips that set the scales [default: 100 of 512 pixels]."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the places they are drawn from.")
-@click.option("--bands", metavar="B,B,...", callback=split_bands, help="As for predict.")
+@click.option("--bands", metavar="B,B,...", type=split_bands, help="As for predict.")
 @click.option("--nodata", type=float, help="As for predict.")
 @click.option("--scale", type=float, help="As for predict.")
 @click.option("--offset", type=float, help="As for predict.")

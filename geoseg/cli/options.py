@@ -17,27 +17,20 @@ POLYGON_ENDINGS = f"{', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def split_list(_context: click.Context, _parameter: click.Parameter, text: str | None) -> list[str] | None:
+def split_list(text: str) -> list[str]:
     """Split ``"a, b"`` into ``["a", "b"]``."""
-    return None if text is None else [item.strip() for item in text.split(",") if item.strip()]
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
-def split_bands(
-    context: click.Context, parameter: click.Parameter, text: str | None
-) -> list[str | int] | None:
+def split_bands(text: str) -> list[str | int]:
     """Split ``"nir,3"`` into ``["nir", 3]``."""
-    items = split_list(context, parameter, text)
-    return None if items is None else [int(item) if item.isdecimal() else item for item in items]
+    return [int(item) if item.isdecimal() else item for item in split_list(text)]
 
 
-def pixels_or_auto(
-    _context: click.Context, _parameter: click.Parameter, text: str | None
-) -> int | str | None:
+def pixels_or_auto(text: str) -> int | str:
     """Turn ``"512"`` into ``512``; leave ``"auto"`` as it is."""
-    if text is None or text == "auto":
-        return text
     try:
-        return int(text)
+        return text if text == "auto" else int(text)
     except ValueError as error:
         raise click.BadParameter(f"'{text}' is neither a number of pixels nor auto.") from error
 
@@ -63,7 +56,7 @@ scene_options = together(
     click.option(
         "--bands",
         metavar="B,B,...",
-        callback=split_bands,
+        type=split_bands,
         help="The scene's bands in the model's order, by name or number: blue,green,red or 3,2,1.",
     ),
     click.option("--nodata", type=float, help="Stored value that means nodata [default: the file's]."),
@@ -121,7 +114,7 @@ border_options = together(
 stats_option = click.option(
     "--stats",
     metavar="S,S,...",
-    callback=split_list,
+    type=split_list,
     help="Add columns to polygons: ndvi,B8:std (mean, std, min, max or count of a band or index).",
 )
 """Which statistics polygons get: in predict and polygonize."""

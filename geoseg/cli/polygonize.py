@@ -38,10 +38,11 @@ Examples:
 @click.option(
     "--classes",
     metavar="C,C,...",
-    callback=lambda _context, _parameter, text: None if text is None else [text],
+    type=lambda text: [text],
     help="Keep only these classes, by name or id.",
 )
 @click.option("--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the map says].")
+@click.option("--force", is_flag=True, help="Go on although much of the map has no confidence.")
 @refine_options
 @click.option("--refined", type=FILE, metavar="OUT.tif", help="Also write the class map as clean-up left it.")
 @border_options

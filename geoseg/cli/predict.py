@@ -46,13 +46,16 @@ Examples:
 @click.option("--confidence", type=FILE, metavar="OUT.tif", help="Also write the confidence, 0-100 percent.")
 @click.option("--probabilities", type=FILE, metavar="OUT.tif", help="Also write every class's probability.")
 @scene_options
+@click.option(
+    "--skip-bad-blocks", is_flag=True, help="Map a damaged file; blocks that cannot be read are nodata."
+)
 @click.option("--aoi", metavar="FILE", help="Map only pixels whose centre is inside these polygons.")
 @click.option("--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the scene says].")
 @click.option("--force", is_flag=True, help="Run although the scene does not look like the model's.")
 @click.option(
     "--chip-size",
     metavar="N|auto",
-    callback=pixels_or_auto,
+    type=pixels_or_auto,
     help="Side of a chip; auto computes the fewest pixels for the scene [default: the model's].",
 )
 @click.option("--overlap", type=int, metavar="N", help="Pixels that chips share [default: the model's].")
@@ -120,8 +123,7 @@ def predict(quiet: bool, scene: tuple[str, ...], **options: Any) -> None:
     Bands are found by their names. A scene that does not fit the model is refused with what to do about it.
     """
     from geoseg.cli.progress import choose_progress
-    from geoseg.system.allocator import keep_memory
-    from geoseg.system.memory import bound_gdal_cache
+    from geoseg.system.memory import bound_gdal_cache, keep_memory
     from geoseg.verbs.predict import predict as run
 
     keep_memory()

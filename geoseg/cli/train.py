@@ -24,13 +24,13 @@ Examples:
 """
 
 
-def _numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> list[int] | None:
+def _numbers(text: str) -> list[int]:
     """Turn ``"0,2"`` into ``[0, 2]``."""
-    items = split_list(context, parameter, text)
-    for item in items or ():
+    items = split_list(text)
+    for item in items:
         if not item.isdecimal():
             raise click.BadParameter(f'"{item}" is not the number of a fold; write 0,2')
-    return None if items is None else [int(item) for item in items]
+    return [int(item) for item in items]
 
 
 @click.command(cls=Verb, short_help="Train a model on your own labels.", epilog=EXAMPLES)
@@ -50,11 +50,12 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
 @click.option(
     "--folds",
     metavar="K,K,...",
-    callback=_numbers,
+    type=_numbers,
     help="With --cross-validate: train only these folds now [default: all].",
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted run from its last finished epoch.")
 @click.option("--overwrite", is_flag=True, help="Replace a finished package and unfinished work.")
+@click.option("--force", is_flag=True, help="Go on although much of the labels is left out.")
 @click.option("--example", is_flag=True, help="Print a commented recipe with every setting, and stop.")
 @click.option(
     "--preview", type=FILE, metavar="OUT.png", help="Write a sheet of augmented chips with labels, and stop."
@@ -73,6 +74,7 @@ def train(
     folds: list[int] | None,
     resume: bool,
     overwrite: bool,
+    force: bool,
     example: bool,
     preview: Path | None,
     check: bool,
@@ -111,19 +113,14 @@ def train(
     if preview is not None:
         click.echo(run.preview(recipe, preview, overwrite=overwrite))
         return
-    try:
-        result = run.train(
-            recipe,
-            output,
-            cross_validate=cross_validate,
-            folds=folds,
-            resume=resume,
-            overwrite=overwrite,
-            progress=choose_progress(quiet=quiet),
-        )
-    except KeyboardInterrupt:
-        click.echo(
-            "geoseg: what was learnt is kept; --resume continues after the last finished epoch", err=True
-        )
-        raise
+    result = run.train(
+        recipe,
+        output,
+        cross_validate=cross_validate,
+        folds=folds,
+        resume=resume,
+        overwrite=overwrite,
+        force=force,
+        progress=choose_progress(quiet=quiet),
+    )
     click.echo(result.model)

@@ -19,13 +19,15 @@ from geoseg.doctor.examine import diagnose, examine
 from geoseg.doctor.findings import Diagnosis, Finding
 from geoseg.doctor.pixel_size import GSD_STOP, gsd_ratio
 from geoseg.errors import MismatchError, ModelError
-from geoseg.models import ModelCard, bundled_models, load_card
-from geoseg.scene import Scene
+from geoseg.models.card import ModelCard
+from geoseg.models.package import load_card
+from geoseg.models.sources import bundled_models
 from geoseg.scene.match import resolve
 from geoseg.scene.sample import Sampler
+from geoseg.scene.scene import Scene
 
 PathLike = str | os.PathLike[str]
-_ABOUT_VALUES = {"value-range", "picture-type", "no-valid-pixel"}
+_ABOUT_VALUES = {"value-range", "picture-type", "no-valid-pixel", "band-empty", "band-scale"}
 
 
 @dataclass(frozen=True, slots=True)

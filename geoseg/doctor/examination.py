@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.doctor.each_band import BandDoubt, BandValues, find_doubts
 from geoseg.errors import SceneError
-from geoseg.scene import Band, BandMatch, Scene, match_bands
 from geoseg.scene.band import can_hold
+from geoseg.scene.match import BandMatch, match_bands
 from geoseg.scene.sample import Sample, Sampler
+from geoseg.scene.scene import Scene
 
 if TYPE_CHECKING:
-    from geoseg.models.card import ModelBand, ModelCard
+    from geoseg.models.card import ModelCard
 
 _FILL_SHARE = 0.01
 _FILL_SHARE_PICTURE = 0.05
@@ -28,30 +30,6 @@ _FILLS: Mapping[str, tuple[float, ...]] = {
     "f": (0, -9999, -999, -32768, float(np.finfo(np.float32).min)),
 }
 """Values that files use for nodata without declaring it, by kind of dtype."""
-
-
-@dataclass(frozen=True)
-class BandValues:
-    """Sampled valid values of one band, with the model's description of that band.
-
-    Attributes:
-        band: The scene's band.
-        wanted: The model's band.
-        stored: (pixels,) as in the file, without nodata and undeclared fill.
-    """
-
-    band: Band
-    wanted: ModelBand
-    stored: NDArray[np.generic]
-
-    def scaled(self, scale: float, offset: float) -> NDArray[np.float64]:
-        """Convert the values with another scale and offset."""
-        values: NDArray[np.float64] = self.stored.astype(np.float64) * scale + offset
-        return values
-
-    def now(self) -> NDArray[np.float64]:
-        """Convert the values to physical units with the scale and offset that the scene has now."""
-        return self.scaled(self.band.scale, self.band.offset)
 
 
 @dataclass(frozen=True)
@@ -145,6 +123,20 @@ class Examination:
         ]
         bands = zip(self.selected.bands, self.card.bands, stored, strict=True)
         return tuple(BandValues(band, wanted, values) for band, wanted, values in bands if values.size)
+
+    @cached_property
+    def doubts(self) -> tuple[BandDoubt, ...]:
+        """What is wrong with single bands."""
+        if self.sample is None:
+            return ()
+        absent = dict(zip(self.card.band_names, self.sample.absent.tolist(), strict=True))
+        return find_doubts(self.values, absent, self.card.units)
+
+    @property
+    def comparable(self) -> tuple[BandValues, ...]:
+        """The values of the bands that are neither empty nor on another scale than the others."""
+        stopped = {doubt.band for doubt in self.doubts if doubt.severity == "stop"}
+        return tuple(band for band in self.values if band.wanted.name not in stopped)
 
 
 def _filled_with(value: float, stored: Sequence[NDArray[np.generic]]) -> NDArray[np.bool_]:

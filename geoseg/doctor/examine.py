@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from geoseg.doctor.bands import check_bands
+from geoseg.doctor.bands import check_bands, check_each_band
 from geoseg.doctor.examination import Examination
 from geoseg.doctor.findings import Diagnosis, Finding, Severity
 from geoseg.doctor.pixel_size import check_pixel_shape, check_pixel_size
 from geoseg.doctor.sentinel2 import check_sentinel2_offset
 from geoseg.doctor.values import check_undeclared_nodata, check_valid_pixels, check_values
-from geoseg.scene import Scene
+from geoseg.scene.scene import Scene
 
 if TYPE_CHECKING:
     from geoseg.models.card import ModelCard
@@ -30,6 +30,7 @@ CHECKS: tuple[Callable[[Examination], Iterable[Finding]], ...] = (
     check_valid_pixels,
     check_undeclared_nodata,
     check_sentinel2_offset,
+    check_each_band,
     check_values,
 )
 """All checks, in the order in which findings of one severity are listed."""

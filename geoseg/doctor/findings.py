@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from geoseg.scene import BandMatch
+from geoseg.scene.match import BandMatch
 
 Severity = Literal["stop", "warn", "note"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from geoseg.doctor.examination import Examination
 from geoseg.doctor.findings import Finding, Severity
-from geoseg.scene import Scene
+from geoseg.scene.scene import Scene
 
 if TYPE_CHECKING:
     from geoseg.models.card import ModelCard

@@ -14,7 +14,7 @@ import numpy as np
 
 from geoseg.doctor.examination import Examination
 from geoseg.doctor.findings import Finding
-from geoseg.scene import Scene
+from geoseg.scene.scene import Scene
 
 _OFFSET = 1000
 _FLOOR_AT_LEAST = 900

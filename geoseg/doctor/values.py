@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.doctor.examination import BandValues, Examination
+from geoseg.doctor.each_band import BandValues
+from geoseg.doctor.examination import Examination
 from geoseg.doctor.findings import Finding, Severity
 from geoseg.doctor.sentinel2 import check_sentinel2_offset
+from geoseg.scene.sample import has_valid_pixel
 
 if TYPE_CHECKING:
     from geoseg.models.card import ModelBand, ModelCard
@@ -39,6 +41,11 @@ _SCALINGS = (
 )
 """(scale, offset) in use: x 10000 (Sentinel-2, HLS, MODIS), Landsat Collection 2, x 1000, percent, none, and
 those that lead to 8 bits."""
+_OF_16_BITS = (1 / 65535, 0.0)
+"""The same of reflectance 0 to 1 that fills 16 bits without a sign (EO Browser, Sentinel Hub)."""
+
+_LEAST_FIT = 0.6
+"""Share of the values that a scale must bring near the model's range."""
 
 _WHITE = 255
 _WHITE_16 = 65535
@@ -48,21 +55,21 @@ numbers of Landsat Collection 2 stay far below 65535."""
 
 
 def check_valid_pixels(examination: Examination) -> Iterator[Finding]:
-    """Stop if the whole scene has no valid pixel; warn if a sample has none."""
-    sample = examination.sample
-    if sample is None or sample.pixels:
+    """Stop if the whole scene has no valid pixel; warn if a sample has none. Only then the scene is read."""
+    sample, scene = examination.sample, examination.selected
+    if sample is None or scene is None or sample.pixels:
         return
     fix = "check the scene's nodata value and mask; --nodata V sets another value"
-    if sample.is_whole:
+    if sample.is_whole or not has_valid_pixel(scene):
         message = "the scene has no valid pixel: all are nodata or masked"
         yield Finding("stop", "no-valid-pixel", message, fix, "finds no valid pixel")
     else:
-        message = f"none of {sample.looked_at:,} pixels sampled all over the scene is valid"
+        message = f"none of {sample.looked_at:,} pixels sampled all over the scene is valid; few others are"
         yield Finding("warn", "no-valid-pixel", message, fix)
 
 
 def check_undeclared_nodata(examination: Examination) -> Iterator[Finding]:
-    """Warn if many valid pixels have one and the same typical nodata value in all bands."""
+    """Warn if many valid pixels have one and the same typical nodata value in all bands; stop if all do."""
     fill, scene = examination.fill, examination.selected
     if fill is None or scene is None:
         return
@@ -72,6 +79,10 @@ def check_undeclared_nodata(examination: Examination) -> Iterator[Finding]:
         f"{fill.share:.0%} of the sampled valid pixels are exactly {fill.value:g} in every band, and the "
         f"scene {says}: they would be mapped as a class"
     )
+    if not examination.values:
+        fix = "the scene holds nothing: copy or download it again"
+        yield Finding("stop", "undeclared-nodata", message, fix, f"finds {fill.value:g} in every band")
+        return
     yield Finding(
         "warn", "undeclared-nodata", message, f"--nodata {fill.value:g}, if they are not measurements"
     )
@@ -83,18 +94,14 @@ def check_values(examination: Examination) -> Iterator[Finding]:
     Stop if all bands differ by a large factor, if all medians are outside the model's range, or if a model of
     8-bit pictures gets other numbers; warn if half of the bands are mostly outside the model's range.
     """
-    bands, card = examination.values, examination.card
+    bands, card = examination.comparable, examination.card
     if not bands:
         return
     depth = _check_depth(bands) if _wants_picture(card) else None
     if depth is not None and depth.severity == "stop":
         yield depth
         return
-    factors = [
-        float(np.abs(np.percentile(band.now(), [1, 99])).max())
-        / max(abs(band.wanted.low), abs(band.wanted.high), 1e-12)
-        for band in bands
-    ]
+    factors = [band.brightness for band in bands]
     is_far = min(factors) > _FAR or max(factors) < 1 / _FAR
     is_apart = all(
         _share_inside(np.median(band.now(), keepdims=True), band.wanted, 1.0) == 0 for band in bands
@@ -174,23 +181,35 @@ def _picture_fix(bands: Sequence[BandValues]) -> str:
 
 def _rescaling(examination: Examination) -> str:
     """Suggest options with a common scale and offset that bring most values into the model's range."""
-    bands, card = examination.values, examination.card
+    bands, card = examination.comparable, examination.card
     is_shifted = any(finding.severity != "note" for finding in check_sentinel2_offset(examination))
     tried = [*([(1e-4, -0.1)] if is_shifted else ()), (card.value_scale, card.value_offset), *_SCALINGS]
+    tried += [_OF_16_BITS] if all(band.stored.dtype == np.uint16 for band in bands) else []
     current = {(band.band.scale, band.band.offset) for band in bands}
     scores = {
         pair: float(np.mean([_share_inside(band.scaled(*pair), band.wanted, 0.5) for band in bands]))
         for pair in tried
         if pair not in current and not _is_flat(bands, pair)
     }
-    best = max(scores, key=lambda pair: scores[pair], default=None)
-    if best is None or scores[best] < 0.6:
+    fitting = [pair for pair, score in scores.items() if score >= _LEAST_FIT]
+    best = min(fitting, key=lambda pair: _distance(bands, pair), default=None)
+    if best is None:
         return "look up the product's scale and offset, and set them with --scale A --offset B"
     scale, offset = best
     flags = f"--scale {scale:.6g}" if current != {(scale, offset)} else ""
     if offset or any(band.band.offset for band in bands):
         flags += f" --offset {offset:.6g}"
     return f"{flags} brings {scores[best]:.0%} of the values near the model's range"
+
+
+def _distance(bands: Sequence[BandValues], pair: tuple[float, float]) -> float:
+    """Return how far low, middle and high values lie from the model's, in widths of the model's range."""
+    far = []
+    for band in bands:
+        wanted = band.wanted
+        gaps = np.percentile(band.scaled(*pair), [1, 50, 99]) - (wanted.low, wanted.mean, wanted.high)
+        far.append(float(np.abs(gaps).mean()) / max(wanted.high - wanted.low, 1e-12))
+    return float(np.mean(far))
 
 
 def _is_flat(bands: Sequence[BandValues], pair: tuple[float, float]) -> bool:

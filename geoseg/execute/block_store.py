@@ -31,6 +31,7 @@ from geoseg.inference.tally import Tally
 T = TypeVar("T")
 Arrays = Mapping[str, NDArray[Any]]
 
+_BLOCKS, _MARGINS, _WAITING = "blocks", "margins", "pending"
 _BLOCK, _PENDING = re.compile(r"r(\d+)c(\d+)\.block"), re.compile(r"r(\d+)c(\d+)\.pending")
 _VALUES, _SUMS, _VALID, _MAP = "values", "sums", "valid", "map "
 _DAMAGE = (zipfile.BadZipFile, ValueError, KeyError, EOFError, RuntimeError)
@@ -52,25 +53,24 @@ def wait_for(look: Callable[[], T | None], seconds: float = 15.0) -> T | None:
     return found
 
 
+@dataclass(frozen=True)
 class BlockStore:
     """Files of one run in one folder, which several processes may share.
 
     Whatever is put is written as a whole or not at all, and checked when it is taken; what is damaged counts
     as not there. Putting the same again does no harm: the bytes are the same.
 
-    Args:
+    Attributes:
         folder: Where the files are.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._blocks, self._margins, self._waiting = folder / "blocks", folder / "margins", folder / "pending"
+    folder: Path
 
     def make(self) -> None:
         """Make the folders, without what a killed process left half written; nobody else may be writing."""
-        for folder in (self._blocks, self._margins, self._waiting):
-            folder.mkdir(parents=True, exist_ok=True)
-            remove_temporary_files(folder)
+        for name in (_BLOCKS, _MARGINS, _WAITING):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            remove_temporary_files(self.folder / name)
 
     def put_finished(self, block: FinishedBlock) -> None:
         """Keep a finished block.
@@ -104,7 +104,7 @@ class BlockStore:
 
     def indices(self) -> Iterator[Index]:
         """List the blocks whose files are there, whole or not."""
-        return _indices(self._blocks, _BLOCK)
+        return _indices(self.folder / _BLOCKS, _BLOCK)
 
     def put_pending(self, pending: PendingBlock) -> None:
         """Keep a block that waits for its neighbours.
@@ -146,7 +146,7 @@ class BlockStore:
 
     def pending_indices(self) -> Iterator[Index]:
         """List the blocks that wait for their neighbours, by their files, whole or not."""
-        return _indices(self._waiting, _PENDING)
+        return _indices(self.folder / _WAITING, _PENDING)
 
     def drop_pending(self, index: Index) -> None:
         """Remove a block that waits no more."""
@@ -170,14 +170,14 @@ class BlockStore:
         self._margin(place).unlink(missing_ok=True)
 
     def _block(self, index: Index) -> Path:
-        return self._blocks / f"r{index[0]}c{index[1]}.block"
+        return self.folder / _BLOCKS / f"r{index[0]}c{index[1]}.block"
 
     def _pending(self, index: Index) -> Path:
-        return self._waiting / f"r{index[0]}c{index[1]}.pending"
+        return self.folder / _WAITING / f"r{index[0]}c{index[1]}.pending"
 
     def _margin(self, place: MarginPlace) -> Path:
         (row, col), (to_row, to_col) = place.source, place.owner
-        return self._margins / f"r{to_row}c{to_col}-of-r{row}c{col}.margin"
+        return self.folder / _MARGINS / f"r{to_row}c{to_col}-of-r{row}c{col}.margin"
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 from geoseg._version import __version__
 from geoseg.plan.plan import Plan
 from geoseg.polygons.zonal.statistics import column_names
-from geoseg.scene import Scene
 from geoseg.scene.identity import file_states
 from geoseg.scene.sample import sample_scene
+from geoseg.scene.scene import Scene
 
 Fingerprint = Mapping[str, str]
 
@@ -73,7 +73,7 @@ def _header(scene: Scene) -> str:
     """Hash all that says what stored values mean and where they lie; no path."""
     place = scene.georeference
     facts: list[Any] = [scene.shape, scene.layers, scene.invalid_where, place.transform, place.area_or_point]
-    facts += [place.gcps, place.rpcs, [file.window for files in scene.stacks for file in files]]
+    facts += [place.gcps, place.rpcs, [(file.window, file.bad) for files in scene.stacks for file in files]]
     facts += [crs and crs.to_wkt() for crs in (place.crs, place.gcps_crs)]
     facts += [file.source.warp for files in scene.stacks for file in files]
     return _digest([repr(fact).encode() for fact in facts])

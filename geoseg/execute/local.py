@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any
 
 from geoseg.execute.block_store import BlockStore, ResumeState
 from geoseg.execute.blocks import FinishedBlock
@@ -15,7 +11,8 @@ from geoseg.execute.spec import RunSpec
 from geoseg.grid import Block
 from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.compute import BlockComputer
-from geoseg.inference.stitching import BlockGraph, Index, Margin, MarginPlace, MarginsInMemory, send_margins
+from geoseg.inference.stitching import BlockGraph, Margin, MarginPlace, MarginsInMemory, send_margins
+from geoseg.system.cpu import BackgroundThread
 
 _MOST_WAITING = 8
 """Writes that may wait: a block leaves up to five, so little more than a block waits in memory."""
@@ -46,7 +43,7 @@ class LocalExecutor:
             return
         graph = BlockGraph(spec.blocks)
         with (
-            BackgroundWriter() as writer,
+            BackgroundThread("geoseg-write", _MOST_WAITING) as writer,
             BlockComputer(spec.ingredients(), spec.settings.concurrency) as computer,
         ):
             margins = _KeptMargins(graph, store, state, writer, self.margins_on_disk)
@@ -101,7 +98,7 @@ class _KeptMargins:
     graph: BlockGraph
     store: BlockStore
     state: ResumeState
-    writer: BackgroundWriter
+    writer: BackgroundThread
     on_disk: bool
     memory: MarginsInMemory = field(default_factory=MarginsInMemory)
 
@@ -117,7 +114,7 @@ class _KeptMargins:
         places = [
             place
             for place in self.graph.received(block.index)
-            if self._is_below(place) or not self._computed_here(place.source)
+            if self._is_below(place) or not self.state.must_compute(place.source)
         ]
         if self.on_disk:
             self.writer.flush()
@@ -126,50 +123,3 @@ class _KeptMargins:
 
     def _is_below(self, place: MarginPlace) -> bool:
         return self.on_disk and place.owner[0] > place.source[0]
-
-    def _computed_here(self, index: Index) -> bool:
-        return self.state.must_compute(index)
-
-
-class BackgroundWriter:
-    """Write in a background thread, in submission order; all is written when the context ends.
-
-    A write that fails raises its error at the next call. Submitting waits while many writes wait
-    (back-pressure), so that memory stays bounded where the disk is slower than the network.
-    """
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "geoseg-write")
-        self._waiting: deque[Future[None]] = deque()
-
-    def __enter__(self) -> BackgroundWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._thread.shutdown()
-        if kind is None:
-            self.flush()
-
-    def submit(self, write: Callable[..., None], *arguments: Any) -> None:
-        """Have ``write(*arguments)`` called in the background.
-
-        Raises:
-            RunError: If an earlier write failed.
-        """
-        self._wait(_MOST_WAITING)
-        self._waiting.append(self._thread.submit(write, *arguments))
-
-    def flush(self) -> None:
-        """Wait until everything submitted is written.
-
-        Raises:
-            RunError: If a write failed.
-        """
-        self._wait(0)
-
-    def _wait(self, most: int) -> None:
-        """Wait until at most so many writes are left, and raise what went wrong."""
-        while self._waiting and (len(self._waiting) > most or self._waiting[0].done()):
-            self._waiting.popleft().result()

@@ -18,10 +18,10 @@ from geoseg.errors import RunError, SettingsError
 from geoseg.execute.blocks import FinishedBlock
 from geoseg.files import StagedFile
 from geoseg.maps.class_map_file import open_class_map
+from geoseg.omissions import settle
 from geoseg.plan.plan import Plan
 from geoseg.polygons.borders.change import change_table
-from geoseg.polygons.builder import MapToTrace
-from geoseg.polygons.stream import PolygonStream
+from geoseg.polygons.builder import MapToTrace, PolygonStream, TableBuilder
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.trace.block import BlockValues
 from geoseg.polygons.vectorise import parse_date, trace_class_map
@@ -40,7 +40,7 @@ class TracedRun:
     def __init__(self, plan: Plan, tags: Mapping[str, str]) -> None:
         run = plan.prepared
         assert run.outputs.polygons is not None
-        self._window, self._bands = run.window, len(run.model.classes)
+        self._window, self._bands = run.window, len(run.model.card.classes)
         place = run.scene.georeference.cut(run.window.row, run.window.col)
         transform = place.transform
         if transform is None and place.crs is not None:
@@ -50,15 +50,16 @@ class TracedRun:
             crs=place.crs,
             transform=transform,
             origin=(run.window.row, run.window.col),
-            classes=tuple(run.model.classes),
+            classes=tuple(run.model.card.classes),
             date=parse_date(run.date),
             provenance=tags,
-            bands=[item.id for item in run.model.classes],
+            bands=[item.id for item in run.model.card.classes],
         )
         folder = run.outputs.polygons.parent
-        self._stream = PolygonStream(
+        builder = TableBuilder(
             source, folder, junctions=bool(run.request.borders), zonal=run.zonal, check=_check_of(plan)
         )
+        self._stream = PolygonStream(builder)
 
     def add(self, block: FinishedBlock) -> None:
         """Take a finished block; blocks come in row order."""
@@ -87,7 +88,7 @@ class TracedRun:
 
 def polygons_of_run(
     plan: Plan, rasters: Mapping[str, Path], progress: Progress, traced: TracedRun | None = None
-) -> tuple[list[StagedFile], dict[str, Any] | None]:
+) -> tuple[list[StagedFile], dict[str, Any] | None, list[dict[str, Any]]]:
     """Write the polygons of a finished map.
 
     Args:
@@ -98,19 +99,21 @@ def polygons_of_run(
         traced: Has seen all blocks; None where the rasters are to be traced.
 
     Returns:
-        The polygons under a temporary name; and what was done to their borders, None if nothing.
+        The polygons under a temporary name; what was done to their borders, None if nothing; and what they
+        leave out, for the report.
     """
     run = plan.prepared
     final = run.outputs.polygons
     if final is None:
-        return [], None
+        return [], None, []
     table = _trace_rasters(plan, rasters, final.parent, progress) if traced is None else traced.finish()
     if plan.tracing is not None:
         with _work_is_kept():
             plan.tracing.check_borders(table.polygons, run.request.borders)
+    left_out = settle(table.omissions(), progress, force=run.request.force)
     table, changed = change_table(table, run.request.borders, final.parent, progress)
     progress.say(f"writing {len(table):,} polygons to {final}")
-    return [stage_polygons(table, final)], changed
+    return [stage_polygons(table, final)], changed, left_out
 
 
 def _trace_rasters(plan: Plan, rasters: Mapping[str, Path], folder: Path, progress: Progress) -> PolygonTable:
@@ -120,7 +123,7 @@ def _trace_rasters(plan: Plan, rasters: Mapping[str, Path], folder: Path, progre
     with open_class_map(rasters["classes"], rasters["confidence"], rasters["probabilities"]) as class_map:
         return trace_class_map(
             class_map,
-            legend=run.model.classes,
+            legend=run.model.card.classes,
             block_size=tracing.block_size,
             workers=tracing.workers,
             check=_check_of(plan),

@@ -15,11 +15,11 @@ from geoseg.inference.backends import BACKENDS, backend_kind
 from geoseg.inference.tally import Tally
 from geoseg.maps.class_map_file import DATE_TAG, ORIGIN_TAG
 from geoseg.maps.statistics import ClassStatistics
-from geoseg.models import Model
+from geoseg.models.model import Model
 from geoseg.plan.plan import Plan
 from geoseg.polygons.provenance import table_provenance
 from geoseg.polygons.zonal.request import stats_asked
-from geoseg.scene import Scene
+from geoseg.scene.scene import Scene
 from geoseg.system.memory import peak_memory
 
 REPORT_VERSION = 1
@@ -112,6 +112,7 @@ def report_of_run(
     answer: str,
     statistics: ClassStatistics,
     borders: dict[str, Any] | None,
+    left_out: list[dict[str, Any]],
     since: float,
 ) -> dict[str, Any]:
     """Make the report of a prediction.
@@ -123,6 +124,7 @@ def report_of_run(
         answer: The hash of what its maps depend on (``fingerprint.answer_of``).
         statistics: What the map holds.
         borders: What was done to the borders of polygons, None if nothing.
+        left_out: What was left out.
         since: When it began (``perf_counter``).
     """
     run = plan.prepared
@@ -149,6 +151,7 @@ def report_of_run(
         "peak_memory_bytes": _peak_here(totals.peaks if run.workers.count else {}),
         "workers": [{"name": name, "peak_memory_bytes": totals.peaks[name]} for name in sorted(totals.peaks)],
         "classes": statistics.rows(),
+        "left_out": left_out,
         "warnings": [
             *plan.warnings,
             *_shortage(totals.tally, plan.settings.concurrency),

@@ -20,13 +20,12 @@ from geoseg.refine.request import REFINE_TAG
 
 
 def read_begun(prepared: Prepared) -> Begun:
-    """Read in which blocks unfinished work was begun, where the run goes on with it.
+    """Read in which blocks the unfinished work of a run was begun.
 
     Blocks never change the answer, but work can only be gone on with in the same ones.
     """
-    request = prepared.request
-    begun = read_fingerprint(prepared.outputs.work_folder) if request.resume else None
-    if begun is None or request.compute.block_size is not None:
+    begun = read_fingerprint(prepared.outputs.work_folder)
+    if begun is None or prepared.request.compute.block_size is not None:
         return Begun()
     try:
         return Begun(int(begun[BLOCK_SIZE]))

@@ -7,14 +7,13 @@ from contextlib import ExitStack, closing, contextmanager
 from time import perf_counter
 from typing import Any
 
-from geoseg.errors import InputError, Interrupted, RunError
-from geoseg.execute.assembly import Assembly
+from geoseg.errors import InputError, Interrupted, RunError, shortage
+from geoseg.execute.assembly import Assembly, refine_run
 from geoseg.execute.block_store import BlockStore, ResumeState, read_resume_state
 from geoseg.execute.blocks import BlockRenderer
 from geoseg.execute.fingerprint import answer_of, fingerprint_of
 from geoseg.execute.local import LocalExecutor
 from geoseg.execute.polygons import polygons_of_run
-from geoseg.execute.refine_run import refine_run
 from geoseg.execute.report import RunTotals, nothing_mapped, report_of_run
 from geoseg.execute.resume import finished_report, is_finished
 from geoseg.execute.spec import Executor, RunSpec
@@ -61,7 +60,7 @@ def execute(plan: Plan, progress: Progress, since: float) -> dict[str, Any]:
 def make_spec(plan: Plan) -> RunSpec:
     """Gather what is the same for every block of a run."""
     run = plan.prepared
-    classes = run.model.classes
+    classes = run.model.card.classes
     kinds: tuple[MapKind, ...] = (ClassMap(classes), ConfidenceMap(), ProbabilityMap(classes))
     all_are_read = run.outputs.polygons is not None or plan.settings.refine is not None
     rendered = tuple(kind for kind in kinds if kind.name in run.outputs.rasters or all_are_read)
@@ -95,14 +94,16 @@ def _make_outputs(
         seconds = {"polygons": 0.0}
         rasters = assembly.close()
         statistics, borders = assembly.statistics, None
+        left_out = list(plan.prepared.left_out)
         if plan.settings.refine is not None:
             began = perf_counter()
             statistics = refine_run(plan, rasters, statistics, progress)
             seconds["refine"] = perf_counter() - began
         if outputs.polygons is not None:
             began = perf_counter()
-            files, borders = polygons_of_run(plan, rasters, progress, assembly.traced)
+            files, borders, missing = polygons_of_run(plan, rasters, progress, assembly.traced)
             staged += files
+            left_out += missing
             seconds["polygons"] = perf_counter() - began
             if assembly.traced is not None:
                 seconds["polygons"] += assembly.traced.seconds
@@ -110,7 +111,14 @@ def _make_outputs(
             for file in assembly.finish(progress):
                 staged.append(file)
         report = report_of_run(
-            plan, totals, seconds, answer=answer, statistics=statistics, borders=borders, since=since
+            plan,
+            totals,
+            seconds,
+            answer=answer,
+            statistics=statistics,
+            borders=borders,
+            left_out=left_out,
+            since=since,
         )
         for warning in nothing_mapped(plan, statistics):
             progress.say(f"warning: {warning}")
@@ -173,13 +181,13 @@ def _saying_what_is_kept(plan: Plan, spec: RunSpec, progress: Progress) -> Itera
         if kept is None:
             raise
         raise Interrupted(kept) from error
-    except RunError as error:
+    except Exception as error:
         kept = _kept(plan, spec)
-        if kept is None:
+        if isinstance(error, RunError) and kept is None:
             raise
-        raise RunError(f"{error}; {kept}") from error
-    except Exception:
-        kept = _kept(plan, spec)
+        failed = error if isinstance(error, RunError) else shortage(error)
+        if failed is not None:
+            raise RunError(f"{failed}; {kept}" if kept else str(failed)) from error
         if kept is not None:
             progress.say(kept)
         raise

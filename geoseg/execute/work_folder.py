@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,11 @@ class WorkFolder:
 
     Attributes:
         path: Where it is.
-        fingerprint: Of the run it belongs to.
         may_replace: Whether files at the outputs' places are this run's to replace: it was told so, or it was
             cut short while it published them.
     """
 
     path: Path
-    fingerprint: Fingerprint
     may_replace: bool
 
     @property
@@ -79,22 +77,17 @@ def open_work_folder(
             another process is busy with it.
     """
     remove_leftovers([path])
-    lock = None
-    try:
+    with ExitStack() as locks:
         if path.exists():
-            lock = _lock(path)
+            _lock(path, locks)
             if _read_state(path) is None or (overwrite and not resume):
                 _check_asked(path, resume=resume, overwrite=overwrite)
                 remove_folder(path)
         is_new = not path.exists()
         if is_new:
-            _release(lock)
-            lock = None
-            lock = _make(path, fingerprint, may_replace=overwrite)
+            _make(path, fingerprint, locks, may_replace=overwrite)
         may_replace = overwrite if is_new else _check_same(path, fingerprint, resume=resume)
-        yield from _working(WorkFolder(path, fingerprint, may_replace), is_new=is_new)
-    finally:
-        _release(lock)
+        yield from _working(WorkFolder(path, may_replace), is_new=is_new)
 
 
 def _working(folder: WorkFolder, *, is_new: bool) -> Iterator[WorkFolder]:
@@ -149,15 +142,14 @@ def _read_state(path: Path) -> dict[str, Any] | None:
     return state if is_ours else None
 
 
-def _make(path: Path, fingerprint: Fingerprint, *, may_replace: bool) -> int | None:
-    """Make the folder with all that says whose it is, under another name first; returns its lock."""
+def _make(path: Path, fingerprint: Fingerprint, locks: ExitStack, *, may_replace: bool) -> None:
+    """Make the folder with all that says whose it is, under another name first, and lock it."""
     beside = temporary_path(path)
-    lock = None
     try:
         beside.mkdir()
         state = {"fingerprint": dict(fingerprint), "may_replace": may_replace}
         (beside / _STATE).write_bytes(encoded(to_json(state)))
-        lock = _lock(beside)
+        _lock(beside, locks)
         os.rename(beside, path)
     except OSError as error:
         if path.exists():
@@ -165,11 +157,10 @@ def _make(path: Path, fingerprint: Fingerprint, *, may_replace: bool) -> int | N
         raise cannot_write(path, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return lock
 
 
-def _lock(path: Path) -> int | None:
-    """Lock a folder until the process ends or the lock is closed; None where the system cannot.
+def _lock(path: Path, locks: ExitStack) -> None:
+    """Lock a folder until ``locks`` are closed or the process ends, where the system can.
 
     Raises:
         OutputError: If another process has locked it.
@@ -177,19 +168,12 @@ def _lock(path: Path) -> int | None:
     try:
         import fcntl
     except ImportError:  # Windows
-        return None
+        return
     lock = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+    locks.callback(os.close, lock)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        os.close(lock)
         raise OutputError(f"{path}: another run is writing there; wait for it, or stop it first") from error
     except OSError:  # a file system without locks
-        os.close(lock)
-        return None
-    return lock
-
-
-def _release(lock: int | None) -> None:
-    if lock is not None:
-        os.close(lock)
+        return

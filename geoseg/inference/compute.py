@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from threading import Condition
 from types import TracebackType
@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import RunError
+from geoseg.errors import RunError, is_out_of_memory
 from geoseg.grid import Block, Chip, Grid
 from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.reading import (
@@ -42,9 +42,6 @@ DEVICE_AHEAD = 4
 _READERS, _MANY_READERS = 2, 4
 _MANY_FORWARDS = 8
 """Concurrent inferences from which on two reading threads are too slow."""
-
-# Messages of allocators other than Python's; torch, OpenVINO and ONNX Runtime raise RuntimeError with them.
-_PHRASES = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate", "bad_alloc")
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class Ingredients:
     strip_rows: int = STRIP_ROWS
 
 
-class BlockComputer:
+class BlockComputer(AbstractContextManager["BlockComputer"]):
     """Compute blocks in background threads, which end with the context.
 
     Args:
@@ -111,17 +108,14 @@ class BlockComputer:
         concurrency = concurrency or backend.concurrency
         self._throttle = Throttle(concurrency)
         self._pool = ThreadPoolExecutor(concurrency, "geoseg-infer", initializer=backend.prepare_thread)
-        self._ahead = blocks_ahead(backend.device)
+        self._ahead, threads = reading_ahead(backend.device, concurrency)
         self._readers = BlockReaders(
             ingredients.source,
             ingredients.normalisation,
             area=ingredients.area,
             strip_rows=ingredients.strip_rows,
-            threads=readers_for(backend.device, concurrency),
+            threads=threads,
         )
-
-    def __enter__(self) -> BlockComputer:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -175,14 +169,11 @@ class BlockComputer:
             total.stitch(chips, answer)
 
 
-def blocks_ahead(device: str) -> int:
-    """Return how many blocks to read ahead of the one that a device computes."""
-    return 1 if device == "cpu" else DEVICE_AHEAD
-
-
-def readers_for(device: str, concurrency: int) -> int:
-    """Return how many strips to read at once."""
-    return _READERS if device == "cpu" and concurrency < _MANY_FORWARDS else _MANY_READERS
+def reading_ahead(device: str, concurrency: int) -> tuple[int, int]:
+    """Return how many blocks to read ahead of the one that a device computes, and how many strips at once."""
+    if device != "cpu":
+        return DEVICE_AHEAD, _MANY_READERS
+    return 1, _READERS if concurrency < _MANY_FORWARDS else _MANY_READERS
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -276,16 +267,6 @@ class Throttle:
             if failed_with <= self.allowed:
                 self.allowed = failed_with - 1
                 _LOGGER.warning("memory ran out; continuing with %d concurrent inferences", self.allowed)
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Tell whether an error, or one of its causes, means that memory ran out."""
-    while error is not None:
-        text = f"{type(error).__name__} {error}".lower()
-        if isinstance(error, MemoryError) or any(phrase in text for phrase in _PHRASES):
-            return True
-        error = error.__cause__
-    return False
 
 
 def _line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Block, Chip, Grid, Window, blending_weights
 from geoseg.inference.reading import BlockPixels
-from geoseg.inference.sums import PROBABILITY_ONE, Decision
+from geoseg.inference.sums import PROBABILITY_ONE, Decision, require_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,6 +77,7 @@ class DeviceSums:
         import torch
 
         with torch.inference_mode():
+            is_finite = torch.isfinite(answer[: len(chips)]).all()
             answer.mul_(PROBABILITY_ONE).round_().clamp_(0, PROBABILITY_ONE)
             for chip, steps in zip(chips, answer, strict=False):
                 inside = chip.window.intersection(self.block.reach)
@@ -88,6 +89,7 @@ class DeviceSums:
                 with self._lock:
                     self._part(inside).add_(weighted)
             _wait(self._device)
+            require_numbers(self.block, bool(is_finite))
 
     def margin(self, window: Window) -> NDArray[np.int32]:
         """Copy the sums of one window of the reach to the host."""

@@ -177,17 +177,18 @@ class BlockReaders:
 
     def begin(self, block: Block) -> BlockReading:
         """Start reading a block in the threads."""
-        pixels, tally = self._empty(block), Tally()
-        strips = []
-        for strip in self._strips(pixels):
+        pixels, strips = self._prepare(block)
+        tally, reading = Tally(), []
+        for strip in strips:
             thread = self._threads[strip.row // self._rows % len(self._threads)]
-            strips.append((strip.row, thread.submit(self._fill, pixels, strip, tally)))
-        return BlockReading(pixels, strips, tally)
+            reading.append((strip.row, thread.submit(self._fill, pixels, strip, tally)))
+        return BlockReading(pixels, reading, tally)
 
     def read(self, block: Block) -> BlockReading:
         """Read a block in the calling thread."""
-        pixels, tally = self._empty(block), Tally()
-        for strip in self._strips(pixels):
+        pixels, strips = self._prepare(block)
+        tally = Tally()
+        for strip in strips:
             self._fill(pixels, strip, tally)
         return BlockReading(pixels, (), tally)
 
@@ -198,15 +199,13 @@ class BlockReaders:
         for thread in self._threads:
             thread.shutdown()
 
-    def _empty(self, block: Block) -> BlockPixels:
+    def _prepare(self, block: Block) -> tuple[BlockPixels, list[Window]]:
+        """Return room for a block's pixels, and the strips to read; none if no pixel is to be mapped."""
         shape = block.reach.shape
         wanted = np.ones(shape, bool) if self._area is None else self._area(block.reach)
         bands = len(self._normalisation.means)
-        return BlockPixels(block, np.empty((bands, *shape), np.float32), wanted)
-
-    def _strips(self, pixels: BlockPixels) -> list[Window]:
-        """Return the strips to read; none if no pixel is to be mapped."""
-        return strips_of(pixels.block.reach, self._rows) if pixels.wanted.any() else []
+        pixels = BlockPixels(block, np.empty((bands, *shape), np.float32), wanted)
+        return pixels, strips_of(block.reach, self._rows) if wanted.any() else []
 
     def _fill(self, pixels: BlockPixels, strip: Window, tally: Tally) -> None:
         """Read the rows of one strip into their place, and unmark invalid pixels in ``wanted``."""

@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.errors import RunError
 from geoseg.grid import WEIGHT_ONE, Block, Chip, Grid, Window
 from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.reading import BlockPixels
@@ -75,6 +76,9 @@ class WeightedSums(Protocol):
         Args:
             chips: The chips that were given to ``infer``.
             answer: What ``infer`` returned; may be overwritten.
+
+        Raises:
+            RunError: If the network gave what is no number.
         """
 
     def margin(self, window: Window) -> NDArray[np.int32]:
@@ -132,6 +136,7 @@ class HostSums:
 
     def stitch(self, chips: Sequence[Chip], answer: NDArray[np.float32]) -> None:
         """Add the weighted probabilities of one batch; overwrite ``answer``."""
+        require_numbers(self.block, bool(np.isfinite(answer[: len(chips)].sum())))
         for chip, probabilities in zip(chips, answer, strict=False):
             self._stitch(chip, probabilities)
 
@@ -165,6 +170,22 @@ class HostSums:
             np.multiply(weighted, weights, out=weighted)
             with lock:
                 sums += weighted  # noqa: PLW2901 -- in place
+
+
+def require_numbers(block: Block, is_finite: bool) -> None:
+    """Refuse a block whose probabilities are not finite: as integers they would be some class.
+
+    Raises:
+        RunError: Naming the block.
+    """
+    if not is_finite:
+        row, column = block.index
+        core = block.core
+        raise RunError(
+            f"the network gives NaN in block {row},{column} (rows {core.row} to {core.row_stop}, columns "
+            f"{core.col} to {core.col_stop}): try --precision fp32, and see with geoseg inspect "
+            "whether the scene's values are like those that it knows"
+        )
 
 
 def decide(sums: NDArray[np.int32], valid: NDArray[np.bool_]) -> Decision:

@@ -14,13 +14,18 @@ from geoseg.classes import IGNORE
 from geoseg.errors import SceneError
 from geoseg.grid import Window
 from geoseg.labels.polygons import open_polygons
-from geoseg.labels.raster import GridOf, RasterLabels, open_raster
-from geoseg.labels.values import NamedClass, ValueTable, make_table
+from geoseg.labels.raster import RasterLabels, open_raster
+from geoseg.labels.values import NamedClass, ValueTable, as_whole_number, make_table
+from geoseg.omissions import Omission
 from geoseg.raster.georeference import Georeference
+from geoseg.raster.legend import read_legend
+from geoseg.raster.lost_values import find_lost_values
 from geoseg.raster.source import GDAL_ERRORS, Source
+from geoseg.scene.area import AreaOfInterest
 from geoseg.scene.file import reason
+from geoseg.scene.placing import GridOf
 from geoseg.scene.scene import Scene
-from geoseg.scene.vector import AreaOfInterest, is_vector
+from geoseg.scene.vector import require_file, why_not_vector
 
 __all__ = ["Labels", "NamedClass", "open_labels"]
 
@@ -45,11 +50,13 @@ class Labels:
         path: The label file.
         shape: (rows, columns) of the grid.
         layer: The source of the labels: ``RasterLabels`` or ``PolygonLabels``.
+        omissions: Rows that label nothing, and values that are no label although they may be a class.
     """
 
     path: str
     shape: tuple[int, int]
     layer: _Layer
+    omissions: tuple[Omission, ...] = ()
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Read the labels in a window.
@@ -70,7 +77,8 @@ class Labels:
 
     def within(self, area: AreaOfInterest) -> Labels:
         """Return the same labels, with none outside an area of interest (on the same grid)."""
-        return replace(self, layer=_Within(self.layer, area))
+        omissions = (*self.omissions, *area.omissions)
+        return replace(self, layer=_Within(self.layer, area), omissions=omissions)
 
     def close(self) -> None:
         """Close this process's handles; reading opens them again."""
@@ -111,8 +119,8 @@ def open_labels(
 
     Args:
         path: A class raster (one band; on another grid or in another CRS it is resampled by nearest
-            neighbour), or polygons (GeoPackage, GeoParquet, GeoJSON, Shapefile, FlatGeobuf; a pixel has the
-            class of the polygon that holds its centre, and none where polygons of several classes do).
+            neighbour), or polygons in any vector format (a pixel has the class of the polygon that holds its
+            centre, and none where polygons of several classes do).
         grid_of: The scene, or a raster file, on whose grid labels are read.
         classes: The known classes (anything with ``id`` and ``name``); None: every value from 0 to 254.
         column: Attribute of polygons that holds the class's id or name; by default the first that exists of
@@ -127,31 +135,49 @@ def open_labels(
         SceneError: If the file cannot be opened, or does not lie on the grid.
         SettingsError: If the column is missing or ambiguous, or a remapping leads to an unknown class.
     """
-    name = os.fspath(path)
-    grid = _grid(grid_of)
-
-    if is_vector(name):
+    name, grid = os.fspath(path), _grid(grid_of)
+    listed = None if classes is None else tuple(classes)
+    require_file(name, "labels")
+    not_vector = why_not_vector(name)
+    if not_vector is None:
 
         def table() -> ValueTable:
-            return make_table(name, classes, remap=remap, ignore=ignore)
+            return make_table(name, listed, remap=remap, ignore=ignore)
 
-        return Labels(name, grid.shape, open_polygons(name, grid, table, column))
+        polygons, omissions = open_polygons(name, grid, table, column)
+        return Labels(name, grid.shape, polygons, omissions)
     try:
         with Source(name).open() as dataset:
             source = open_raster(name, dataset, grid)
-            nodata = dataset.nodata
+            nodata, (legend, _) = dataset.nodata, read_legend(dataset)
     except GDAL_ERRORS as error:
-        raise SceneError(f"{name}: labels cannot be opened: {reason(error)}") from error
-    return Labels(
+        raise SceneError(
+            f"{name}: labels cannot be opened, neither as a raster ({reason(error)}) nor as a vector file "
+            f"({not_vector})"
+        ) from error
+    raster = RasterLabels(source, make_table(name, listed, remap=remap, ignore=ignore, nodata=nodata))
+    names = {item.id: item.name for item in legend if item.id}  # 0 is "background" in most legends
+    names |= {item.id: item.name for item in listed or ()}
+    if remap is not None:
+        numbers = {as_whole_number(key): key for key, target in remap.items() if target != IGNORE}
+        names = {number: f"remapped to {remap[key]}" for number, key in numbers.items() if number is not None}
+    ignored = {as_whole_number(key) for key in ignore}
+    omissions = find_lost_values(
         name,
+        raster.read_stored,
         grid.shape,
-        RasterLabels(source, make_table(name, classes, remap=remap, ignore=ignore, nodata=nodata)),
+        nodata,
+        things="pixels of the labels",
+        fix="if it is a class, give it an id of 0 to 254 (--remap 255=ID)",
+        names={number: text for number, text in names.items() if number not in ignored},
+        is_255_meant=remap is not None or IGNORE in ignored,
     )
+    return Labels(name, grid.shape, raster, omissions)
 
 
 def _grid(grid_of: Scene | str | os.PathLike[str]) -> GridOf:
     if isinstance(grid_of, Scene):
-        return GridOf(grid_of.paths[0], grid_of.shape, grid_of.georeference)
+        return GridOf.of(grid_of)
     path = os.fspath(grid_of)
     try:
         with Source(path).open() as dataset:

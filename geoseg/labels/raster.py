@@ -12,27 +12,13 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.classes import IGNORE
-from geoseg.errors import RunError, SceneError
+from geoseg.errors import DamagedFileError, SceneError
 from geoseg.grid import Window
 from geoseg.labels.values import ValueTable
 from geoseg.raster.georeference import Georeference, same_transform
 from geoseg.raster.source import GDAL_ERRORS, Source, Warp, borrow, close
 from geoseg.scene.file import reason
-
-
-@dataclass(frozen=True)
-class GridOf:
-    """The grid on which labels are read.
-
-    Attributes:
-        name: The file it comes from, for messages.
-        shape: (rows, columns).
-        georeference: Its CRS and transform.
-    """
-
-    name: str
-    shape: tuple[int, int]
-    georeference: Georeference
+from geoseg.scene.placing import GridOf
 
 
 @dataclass(frozen=True)
@@ -63,7 +49,7 @@ class RasterLabels:
             with borrow(self.source) as dataset:
                 return dataset.read(1, window=inside), dataset.read_masks(1, window=inside) == 0
         except GDAL_ERRORS as error:
-            raise RunError(f"{self.source.path}: labels cannot be read: {reason(error)}") from error
+            raise DamagedFileError(f"{self.source.path}: labels cannot be read: {reason(error)}") from error
 
     def close(self) -> None:
         """Close this process's handles."""
@@ -86,6 +72,8 @@ def open_raster(path: str, dataset: Any, grid: GridOf) -> Source:
             f"{path} has {dataset.count} bands; labels are one band of class ids "
             "(gdal_translate -b N picks one)"
         )
+    if np.dtype(dataset.dtypes[0]).kind not in "iuf":
+        raise SceneError(f"{path} holds {dataset.dtypes[0]}; labels are whole numbers")
     own = Georeference.of(dataset)
     if _same_grid(own, dataset.shape, grid):
         return Source(path)

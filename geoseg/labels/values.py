@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.classes import IGNORE
 from geoseg.errors import SceneError, SettingsError
+from geoseg.names import name_key
 
 _UNKNOWN = -1
 _SMALL_DTYPES = ("uint8", "int8", "uint16", "int16")
@@ -35,7 +36,7 @@ class ValueTable:
     Attributes:
         path: The label file, for messages.
         ids: Value -> class id, or ``IGNORE``.
-        names: Name in lower case -> class id, or ``IGNORE``.
+        names: Key of a name (``name_key``) -> class id, or ``IGNORE``.
         otherwise: What to do with values that are in neither: ``"keep"`` them as ids, ``"ignore"`` them, or
             ``"refuse"`` the file.
         known: The classes, as messages list them.
@@ -63,9 +64,9 @@ class ValueTable:
         """
         if value is None or value != value:  # noqa: PLR0124 -- NaN
             return IGNORE
-        text = str(value).strip()
-        if text.casefold() in self.names:
-            return self.names[text.casefold()]
+        text, key = str(value).strip(), name_key(value)
+        if key in self.names:
+            return self.names[key]
         number = as_whole_number(value)
         if number is None:
             if self.otherwise == "ignore":
@@ -89,6 +90,11 @@ class ValueTable:
             SceneError: If a value is not a class.
         """
         if values.dtype.kind == "f":
+            known = np.isfinite(values)
+            if not known.all():
+                filled = np.full(values.shape, IGNORE, np.uint8)
+                filled[known] = self.to_ids(values[known])
+                return filled
             values = self._whole(values)
         found: NDArray[np.int16]
         if values.dtype.name in _SMALL_DTYPES:
@@ -119,10 +125,9 @@ class ValueTable:
         return table
 
     def _whole(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Convert floats to whole numbers, NaN to ``IGNORE``."""
-        empty = ~np.isfinite(values)
-        whole: NDArray[np.int64] = np.where(empty, IGNORE, values).astype(np.int64)
-        wrong = ~empty & (whole != values)
+        """Convert floats to whole numbers."""
+        whole: NDArray[np.int64] = values.clip(-(2.0**53), 2.0**53).astype(np.int64)
+        wrong = whole != values
         if wrong.any():
             raise SceneError(
                 f"{self.path} holds {float(values[wrong][0]):g}, which is not a class: ids are whole numbers"
@@ -170,7 +175,7 @@ def make_table(
     if remap is None:
         if listed is not None:
             ids |= {item.id: item.id for item in listed if item.id not in ids}
-            names = {item.name.strip().casefold(): item.id for item in listed}
+            names = {name_key(item.name): item.id for item in listed}
             ids.setdefault(0, IGNORE)
         otherwise = "keep" if listed is None else "refuse"
     else:
@@ -184,7 +189,7 @@ def make_table(
         number = as_whole_number(key)
         if number is not None:
             ids[number] = target
-        names[str(key).strip().casefold()] = target
+        names[name_key(key)] = target
     return ValueTable(path, ids, names, otherwise, _list(listed) if listed else "")
 
 

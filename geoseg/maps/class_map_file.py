@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,10 +17,13 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.classes import NODATA, LandClass
 from geoseg.errors import SceneError
 from geoseg.grid import Window
+from geoseg.omissions import Omission
 from geoseg.raster.georeference import Georeference, require_same_grid
 from geoseg.raster.legend import read_legend
+from geoseg.raster.lost_values import find_lost_values
 from geoseg.raster.pixel_sizes import PixelSizes, measure_pixel_sizes
 from geoseg.raster.source import GDAL_ERRORS, Source, borrow, close
+from geoseg.raster.texts import read_descriptions
 from geoseg.scene.file import reason
 
 PathLike = str | os.PathLike[str]
@@ -55,6 +58,7 @@ class ClassMapFile:
         confidence: The confidence raster, or None.
         probabilities: The probability raster, or None.
         probability_names: Descriptions of its bands.
+        omissions: Pixels of 255, which is no class, in a file that does not declare it as nodata.
     """
 
     path: str
@@ -70,6 +74,7 @@ class ClassMapFile:
     confidence: Source | None = None
     probabilities: Source | None = None
     probability_names: tuple[str | None, ...] = ()
+    omissions: tuple[Omission, ...] = ()
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Read class ids, uint8 (rows, columns); 255 is nodata.
@@ -77,10 +82,7 @@ class ClassMapFile:
         Raises:
             SceneError: If the file cannot be read, or holds a value that is no class id.
         """
-        source = Source(self.path)
-        values = _read(source, window, band=1)
-        mask = _read(source, window, band=1, mask=True) if self.masked else None
-        return self._as_ids(values, mask)
+        return self._as_ids(*self._read_stored(window))
 
     def read_confidence(self, window: Window) -> NDArray[np.uint8]:
         """Read confidence in percent, uint8 (rows, columns); 255 is unknown.
@@ -151,6 +153,27 @@ class ClassMapFile:
     ) -> None:
         self.close()
 
+    def _read_stored(self, window: Window) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+        """Read the values as they are stored, and the mask if there is one."""
+        source = Source(self.path)
+        values = _read(source, window, band=1)
+        return values, _read(source, window, band=1, mask=True) if self.masked else None
+
+    def _find_omissions(self) -> tuple[Omission, ...]:
+        def read(window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+            values, mask = self._read_stored(window)
+            return values, np.zeros(values.shape, bool) if mask is None else mask == 0
+
+        return find_lost_values(
+            self.path,
+            read,
+            self.shape,
+            self.nodata,
+            things="pixels of the map",
+            fix="if it is a class, give it an id of 0 to 254 (gdal_calc.py)",
+            is_255_meant=self.nodata is not None,  # other values are then refused
+        )
+
     def _as_ids(self, values: NDArray[Any], mask: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         """Convert values to class ids, uint8 with 255 for nodata; refuse any other value."""
         if values.dtype == np.uint8 and mask is None and self.nodata in (None, NODATA):
@@ -202,11 +225,11 @@ def open_class_map(
                         f"{source.path} has a palette, so it is a class map and no confidence raster"
                     )
                 if kind == "probabilities":
-                    names = tuple(other.descriptions)
+                    names = read_descriptions(other)
         georeference, tags, flags = Georeference.of(dataset), dataset.tags(), dataset.mask_flag_enums[0]
         nowhere = dataset.transform.is_identity and dataset.crs is None
         legend, colors = read_legend(dataset)
-        return ClassMapFile(
+        found = ClassMapFile(
             path=classes.path,
             shape=dataset.shape,
             georeference=georeference,
@@ -218,8 +241,10 @@ def open_class_map(
             nodata=dataset.nodata,
             masked=MaskFlags.per_dataset in flags and MaskFlags.nodata not in flags,
             probability_names=names,
-            **beside,
+            confidence=beside.get("confidence"),
+            probabilities=beside.get("probabilities"),
         )
+    return replace(found, omissions=found._find_omissions())
 
 
 def _open(path: PathLike, what: str, dtypes: Sequence[str], *, one_band: bool = False) -> Source:

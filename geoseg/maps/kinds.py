@@ -94,7 +94,7 @@ class ClassMap:
 
     def style(self) -> str:
         """Return a paletted renderer with class names."""
-        from geoseg.maps.qml import palette_qml
+        from geoseg.maps.sidecar import palette_qml
 
         return palette_qml([(item.id, item.name, item.color) for item in self.classes])
 
@@ -121,7 +121,7 @@ class ConfidenceMap:
 
     def style(self) -> str:
         """Return a colour ramp from 0 to 100 percent."""
-        from geoseg.maps.qml import ramp_qml
+        from geoseg.maps.sidecar import ramp_qml
 
         return ramp_qml()
 
@@ -158,7 +158,7 @@ class ProbabilityMap:
 
     def style(self) -> str:
         """Return a colour ramp for the probability of the first class."""
-        from geoseg.maps.qml import ramp_qml
+        from geoseg.maps.sidecar import ramp_qml
 
         return ramp_qml()
 

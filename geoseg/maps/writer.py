@@ -19,6 +19,7 @@ from geoseg.files import StagedFile, discard
 from geoseg.grid import Window
 from geoseg.maps.cog.cog import StreamedCog
 from geoseg.maps.cog.pyramid import HALVE, TILE
+from geoseg.maps.crs import crs_beside, with_crs
 from geoseg.maps.kinds import MapKind
 from geoseg.raster.georeference import Georeference
 
@@ -59,6 +60,7 @@ class MapWriter:
         self.window = window
         self.read_again = read_again
         self.georeference = georeference.cut(window.row, window.col)
+        self._crs_beside = crs_beside(georeference.crs)
         self._tags = dict(tags)
         self._folder = scratch
         self._staged: list[StagedFile] = []
@@ -173,6 +175,8 @@ class MapWriter:
     def _sidecars(self) -> list[tuple[Path, str]]:
         files = [(self.final.with_suffix(".qml"), self.kind.style())]
         content = self.kind.sidecar()
+        if self._crs_beside is not None:
+            content = with_crs(content, self._crs_beside)
         if content is not None:
             files.append((self.final.with_name(self.final.name + ".aux.xml"), content))
         return files

@@ -194,7 +194,7 @@ def _require_unique(names: Sequence[str], what: str) -> None:
 def _finite(value: object, what: str) -> float:
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # of whole numbers that no float holds
         number = math.nan
     if isinstance(value, bool | str) or not math.isfinite(number):
         raise ModelError(f"{what} is {value!r}; it must be a finite number")

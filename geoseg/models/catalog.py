@@ -53,6 +53,12 @@ _DILATED = {"pan", "deeplabv3", "deeplabv3plus"}
 # timm modules whose networks give tokens on one grid at any image size, tried one by one.
 _VIT_MODULES = ("vision_transformer", "deit", "eva")
 
+NOT_OPTIONS = frozenset(
+    ("_model_class", "encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params")
+)
+"""Keys of a `config.json` that are no options of an architecture: `assemble` is given them under other names,
+or they are fixed, because networks return logits and packages contain their weights."""
+
 ARCHITECTURE_OF = {class_name: name for name, class_name in SMP_CLASSES.items()} | {
     architecture.class_name: name for name, architecture in OWN.items()
 }

@@ -14,6 +14,7 @@ from geoseg.classes import LandClass
 from geoseg.errors import ModelError
 from geoseg.models.card import ModelBand, ModelCard
 from geoseg.models.sources import CONFIG_FILE, WEIGHTS_FILE
+from geoseg.scene.band_names import COMMON_NAMES
 
 FORMAT = 1
 """Version of the `geoseg:` fields; a reader refuses a higher one."""
@@ -26,12 +27,6 @@ _EO = f"{_EXTENSIONS}/eo/v2.0.0/schema.json"
 _RASTER = f"{_EXTENSIONS}/raster/v2.0.0/schema.json"
 _SCIENTIFIC = f"{_EXTENSIONS}/scientific/v1.0.0/schema.json"
 _VERSION = f"{_EXTENSIONS}/version/v1.2.0/schema.json"
-
-COMMON_NAMES = frozenset(
-    {"pan", "coastal", "blue", "green", "green05", "yellow", "red", "rededge", "rededge071", "rededge075"}
-    | {"rededge078", "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir", "lwir11", "lwir12"}
-)
-"""Values of `eo:common_name` in the EO extension 2.0.0; other band names are kept as plain names."""
 
 _LICENSE = re.compile(r"[\w\-.+]+", re.ASCII)
 _MLM_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_. -]+[a-zA-Z0-9]")
@@ -61,7 +56,7 @@ def item_from_card(card: ModelCard, facts: Mapping[str, Any] | None = None) -> d
         A dictionary of plain JSON values, valid against STAC 1.1.0 and the extensions it lists.
     """
     extensions = [MLM_EXTENSION, _RASTER, _VERSION]
-    if COMMON_NAMES.intersection(card.band_names):
+    if not set(COMMON_NAMES).isdisjoint(card.band_names):
         extensions.append(_EO)
     if card.citation:
         extensions.append(_SCIENTIFIC)

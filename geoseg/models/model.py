@@ -9,25 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from geoseg.classes import LandClass
 from geoseg.errors import ModelError
-from geoseg.models.card import ModelBand, ModelCard
-from geoseg.models.catalog import ARCHITECTURE_OF
+from geoseg.models.card import ModelCard
+from geoseg.models.catalog import ARCHITECTURE_OF, NOT_OPTIONS
 from geoseg.models.conversion import ChipShape, ConvertedNetwork, ListedNetwork
 from geoseg.models.networks import assemble, check_config_chip_size, config_stride
 from geoseg.models.sources import CONFIG_FILE, WEIGHTS_FILE, Package
 from geoseg.models.weights import load_weights
-
-# Passed to `assemble` under other names, or fixed: networks return logits and packages contain their weights.
-_LEFT_OUT = (
-    "_model_class",
-    "encoder_name",
-    "encoder_weights",
-    "in_channels",
-    "classes",
-    "activation",
-    "aux_params",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +55,7 @@ class Model:
         """The torch Module in evaluation mode, float32 on the CPU, built on first use.
 
         It maps normalised (N, bands, rows, columns) to logits (N, classes, rows', columns'); index i of the
-        classes is `classes[i]`.
+        classes is `card.classes[i]`.
 
         Raises:
             ModelError: if the weights are damaged or do not fit, or there are none.
@@ -82,26 +70,6 @@ class Model:
             network = network_from_config(self.config, self.package.where(CONFIG_FILE))
         load_weights(network, self.weights, self.package.where(WEIGHTS_FILE))
         return network.eval()
-
-    @property
-    def classes(self) -> tuple[LandClass, ...]:
-        """What the model tells apart, by ascending id."""
-        return self.card.classes
-
-    @property
-    def bands(self) -> tuple[ModelBand, ...]:
-        """What the network reads, in its order."""
-        return self.card.bands
-
-    @property
-    def chip_size(self) -> int:
-        """Pixels a side of the chips the network is run on."""
-        return self.card.chip_size
-
-    @property
-    def overlap(self) -> int:
-        """Pixels that neighbouring chips share."""
-        return self.card.overlap
 
     @property
     def stride(self) -> int | None:
@@ -180,7 +148,7 @@ def network_from_config(config: Mapping[str, Any], where: str) -> Any:
     Raises:
         ModelError: if there is no such network.
     """
-    options = {key: value for key, value in config.items() if key not in _LEFT_OUT}
+    options = {key: value for key, value in config.items() if key not in NOT_OPTIONS}
     try:
         return assemble(
             ARCHITECTURE_OF[config["_model_class"]],

@@ -13,6 +13,7 @@ from typing import Any
 from geoseg.errors import ModelError
 from geoseg.models.catalog import (
     ARCHITECTURE_OF,
+    NOT_OPTIONS,
     OWN,
     TIMM_PREFIX,
     check_architecture,
@@ -31,17 +32,6 @@ _ENCODER_OPTIONS = {"img_size", "dynamic_img_size", "dynamic_img_pad", "strict_i
 _ENCODER_OPTIONS |= {"drop_rate", "drop_path_rate", "proj_drop_rate", "attn_drop_rate"}
 # Names from older versions of smp that it still accepts.
 _FORMER_OPTIONS = {"decoder_use_batchnorm", "psp_use_batchnorm", "upscale_mode"}
-# Passed explicitly, or useless for networks that return logits only.
-_RESERVED = {
-    "self",
-    "kwargs",
-    "encoder_name",
-    "encoder_weights",
-    "in_channels",
-    "classes",
-    "activation",
-    "aux_params",
-}
 _PROBE_SIZE = 256
 _USUAL_DEPTH = 5
 # Architectures that halve their input exactly as often as an option says.
@@ -213,7 +203,7 @@ def _check_options(architecture: str, encoder: str, options: dict[str, Any]) -> 
 
 
 def _options_of(network_class: Any) -> set[str]:
-    return set(inspect.signature(network_class.__init__).parameters) - _RESERVED
+    return set(inspect.signature(network_class.__init__).parameters) - {"self", "kwargs"} - NOT_OPTIONS
 
 
 def _refuse_unknown(architecture: str, options: dict[str, Any], known: set[str]) -> None:

@@ -63,12 +63,8 @@ def has_openvino() -> bool:
     return find_spec("openvino") is not None
 
 
-def read_network(network: ConvertedNetwork, where: str = "the converted network") -> Any:
+def read_network(network: ConvertedNetwork) -> Any:
     """Read a converted network as an `openvino.Model`; an ONNX file is checked before OpenVINO sees it.
-
-    Args:
-        network: ONNX or IR.
-        where: its name in messages.
 
     Raises:
         ModelError: if OpenVINO cannot read it, or it takes other chips than it is listed with.
@@ -77,16 +73,17 @@ def read_network(network: ConvertedNetwork, where: str = "the converted network"
     core = openvino.Core()
     try:
         if network.format == ONNX:
-            read_metadata(network.graph, where)
+            read_metadata(network.graph, "the converted network")
             model = core.read_model(model=network.graph)
         else:
             model = core.read_model(model=network.graph, weights=network.weights or b"")
         shape = tuple(model.input("chips").shape)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ModelError(f"OpenVINO cannot read {where}: {reason[:200]}") from error
+        raise ModelError(f"OpenVINO cannot read the converted network: {reason[:200]}") from error
     if shape != network.shape.dimensions:
-        raise ModelError(f"{where} takes chips of {shape}, not {network.shape.dimensions} as listed")
+        listed = network.shape.dimensions
+        raise ModelError(f"the converted network takes chips of {shape}, not {listed} as listed")
     return model
 
 

@@ -195,7 +195,7 @@ def _config_of(network: Any) -> dict[str, Any]:
 def _check_config(card: ModelCard, config: Mapping[str, Any], where: str) -> None:
     """Check that a card agrees with a configuration."""
     name = config.get("_model_class")
-    if name not in ARCHITECTURE_OF:
+    if not isinstance(name, str) or name not in ARCHITECTURE_OF:
         known = ", ".join(ARCHITECTURE_OF)
         raise ModelError(f"{where}: `_model_class` is {name!r}, not an architecture geoseg knows: {known}")
     for key in ("activation", "aux_params"):

@@ -5,9 +5,11 @@ Nothing is unpacked, and only the files named here are read.
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -97,6 +99,8 @@ class Package:
             NotImplementedError,
             EOFError,
             ValueError,
+            zlib.error,
+            lzma.LZMAError,
         ) as error:
             raise ModelError(f"{self.where(name)} cannot be read: {error}") from error
 

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from geoseg.inference.backends import backend_kind
 from geoseg.inference.backends.make import make_backend
 from geoseg.inference.backends.protocol import Backend
-from geoseg.models import Model
+from geoseg.models.model import Model
 from geoseg.plan.settings import Settings
 from geoseg.progress import Progress
 from geoseg.system.cache import MEASURED, keep, recall
@@ -75,7 +75,9 @@ def usual_cost(model: Model, settings: Settings) -> NetworkCost:
     """Give what a usual network costs."""
     pixels = settings.batch_size * settings.chip_size**2
     kind = backend_kind(settings.backend)
-    inference = (kind.planes[settings.precision] + len(model.bands) + 2 * len(model.classes)) * 4 * pixels
+    inference = (
+        (kind.planes[settings.precision] + len(model.card.bands) + 2 * len(model.card.classes)) * 4 * pixels
+    )
     return NetworkCost(_PROCESS, kind.loaded, inference, _SECONDS * pixels, measured=False)
 
 
@@ -113,7 +115,7 @@ def _with_own_chips(model: Model, settings: Settings) -> Settings:
     kind = backend_kind(settings.backend)
     takes_any = not kind.formats or kind.resize is not None
     has_own = takes_any and model.config is not None
-    return replace(settings, chip_size=model.chip_size) if has_own else settings
+    return replace(settings, chip_size=model.card.chip_size) if has_own else settings
 
 
 def _key(model: Model, settings: Settings) -> str:
@@ -124,7 +126,7 @@ def _key(model: Model, settings: Settings) -> str:
     except PackageNotFoundError:
         installed = "none"
     parts = (model.hash, settings.backend, settings.device, settings.precision, settings.tta, installed)
-    shape = (settings.batch_size, len(model.bands), settings.chip_size)
+    shape = (settings.batch_size, len(model.card.bands), settings.chip_size)
     where = (processor_name(), platform.machine(), sys.version_info[:2])
     return f"cost-{hashlib.sha256(repr((parts, shape, where, _REVISION)).encode()).hexdigest()[:40]}"
 
@@ -154,7 +156,7 @@ def _measure_here(model: Model, settings: Settings) -> Figures:
     process = resident_memory()
     backend = make_backend(model, settings)
     loaded = resident_memory()
-    shape = (settings.batch_size, len(model.bands), settings.chip_size, settings.chip_size)
+    shape = (settings.batch_size, len(model.card.bands), settings.chip_size, settings.chip_size)
     chips = np.random.default_rng(0).standard_normal(shape, np.float32)
     peak, seconds = run_inferences(backend, settings.concurrency, chips)
     return {"process": process, "loaded": loaded, "peak": peak, "seconds": seconds}
@@ -219,7 +221,7 @@ def measure_in_new_process(measure: Measurement, model: Model, settings: Setting
 
 def main() -> None:
     """Measure what standard input describes, and print it."""
-    from geoseg.system.allocator import keep_memory
+    from geoseg.system.memory import keep_memory
 
     keep_memory()
     # Both were written by the process that started this one.

@@ -26,7 +26,7 @@ from geoseg.plan.measure import NetworkCost
 from geoseg.plan.settings import BLOCK_SIZE
 from geoseg.plan.size import RunSize
 from geoseg.polygons.borders.options import BorderOptions
-from geoseg.polygons.stream import STRIP_PIXELS
+from geoseg.polygons.builder import STRIP_PIXELS
 from geoseg.polygons.table.rows import Polygons
 from geoseg.polygons.table.store import StoredPolygons
 from geoseg.polygons.vectorise import resolve_block_size

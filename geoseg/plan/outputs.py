@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import OutputError, RunError
+from geoseg.raster.source import GDAL_ERRORS, Source
 
 RASTERS = (".tif", ".tiff")
 WORK_ENDING = ".geoseg-work"
@@ -56,7 +57,8 @@ def check_outputs(
 
     Args:
         outputs: Option name -> path, as in ``{"--confidence": path}``.
-        inputs: Files that are read.
+        inputs: Files and folders that are read. What they are made of is not replaced either: the files of
+            a package or a VRT.
         endings: Option name -> allowed file endings.
         overwrite: Whether finished files may be replaced.
 
@@ -64,7 +66,6 @@ def check_outputs(
         OutputError: Naming the option and what to do.
     """
     taken: dict[Path, str] = {Path(path).resolve(): path for path in inputs}
-    known = {identity: path for path in inputs if (identity := _identity(path)) is not None}
     styles: dict[Path, str] = {}
     for option, path in outputs.items():
         check_name(option, path)
@@ -73,8 +74,9 @@ def check_outputs(
             raise OutputError(f"{option} {path}: the name must end in {' or '.join(allowed)}")
         if path.resolve() in taken:
             raise OutputError(f"{option} {path} is also {taken[path.resolve()]}; give it another name")
-        if (same := known.get(_identity(path) or (0, 0))) is not None:
-            raise OutputError(f"{option} {path} is the same file as {same}; give it another name")
+        whose = next((name for name in inputs if _holds(name, path)), None)
+        if whose is not None:
+            raise OutputError(f"{option} {path} belongs to {whose}, which is read; give it another name")
         taken[path.resolve()] = option
         if not os.access(path.parent, os.W_OK):
             raise OutputError(f"{option} {path}: the folder {path.parent} is not writable")
@@ -89,6 +91,31 @@ def check_outputs(
                     f"{option} and {styles[style]} would share the style file {style.name}; rename one"
                 )
             styles[style] = option
+
+
+def _holds(name: str, path: Path) -> bool:
+    """Whether a file that is there is an input by another name, or part of it."""
+    if not path.exists():
+        return False
+    source = Path(name)
+    if source.is_dir() and path.resolve().is_relative_to(source.resolve()):
+        return True
+    return any(os.path.exists(part) and path.samefile(part) for part in _parts(name))
+
+
+def _parts(name: str) -> Iterator[str]:
+    """An input and, if it is a raster, all the files that GDAL reads for it."""
+    yield name
+    try:
+        with Source(name).open() as dataset:
+            files = list(dataset.files)
+    except (*GDAL_ERRORS, OSError, ValueError, TypeError):  # something else, or what is refused later
+        return
+    for file in files:
+        if file != name and file.lower().endswith(".vrt"):
+            yield from _parts(file)
+        else:
+            yield file
 
 
 def check_name(option: str, path: Path) -> None:
@@ -113,15 +140,6 @@ def check_name(option: str, path: Path) -> None:
         )
     if any(folder.name.endswith(WORK_ENDING) for folder in path.resolve().parents):
         raise OutputError(f"{option} {path} lies in a work folder, which is removed; name another place")
-
-
-def _identity(path: PathLike) -> tuple[int, int] | None:
-    """Tell files apart that have several names, by links or by case; None for what is no file."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
 
 
 def refuse_existing(outputs: Outputs) -> None:

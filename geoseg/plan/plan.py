@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from geoseg.errors import SettingsError
+from geoseg.errors import OutputError, SettingsError
 from geoseg.inference.backends import backend_kind
 from geoseg.plan.measure import NetworkCost, measured_cost, usual_cost
 from geoseg.plan.memory import BASE, MemoryChoice, MemoryEstimate, TracingPlan, choose_blocks, plan_tracing
 from geoseg.plan.prepare import Prepared
 from geoseg.plan.settings import Settings
-from geoseg.plan.size import RunSize, output_bytes, run_size, traced_bands
-from geoseg.plan.time import wall_seconds
+from geoseg.plan.size import RunSize, output_bytes, run_size, traced_bands, wall_seconds
 from geoseg.progress import Progress
 from geoseg.system.memory import default_limit, free_memory, gdal_cache, resident_memory
 from geoseg.units import format_memory, parse_memory
@@ -24,6 +23,8 @@ _WORTH_MEASURING = 25.0
 """Megapixels in chips from which on a network is measured, although nobody asked for a limit."""
 _DISTRIBUTED = 70_000_000
 """What a worker's own parts take."""
+_LEAST_ROOM = 0.02
+"""Of the scratch space that may be needed, what a run needs in any case: most of a scene may be nodata."""
 _COMPRESSED = 0.5
 """Of a map's bytes, what it takes compressed, with overviews, at most: maps of crops take 0.1 to 0.4."""
 
@@ -171,12 +172,15 @@ def make_plan(prepared: Prepared, begun: Begun, progress: Progress) -> Plan:
 def disk_shortage(planned: int, output: Path) -> str | None:
     """Say what the user should know if a plan asks for more disk than is free; None where it does not.
 
-    A plan names what may be needed at most, so this is no reason to refuse; a run that does run out of room
-    keeps its finished blocks.
+    A plan names what may be needed at most, so too little is no reason to refuse; a run that does run out of
+    room keeps its finished blocks. Hardly any is: such a run cannot end well.
 
     Args:
         planned: Bytes of scratch space.
         output: The class map, beside which they lie.
+
+    Raises:
+        OutputError: If not even a part of them that every run needs is free.
     """
     try:
         free = shutil.disk_usage(output.absolute().parent).free
@@ -184,6 +188,11 @@ def disk_shortage(planned: int, output: Path) -> str | None:
         return None
     if planned <= free:
         return None
+    if planned * _LEAST_ROOM > free:
+        raise OutputError(
+            f"{output}: there is no room for it, {format_memory(free)} are free on its disk and the run may "
+            f"need {format_memory(planned)}; make room, or write elsewhere"
+        )
     return (
         f"the run may need up to {format_memory(planned)} beside {output}, and {format_memory(free)} are "
         "free; --resume goes on if it runs out of room"

@@ -3,27 +3,66 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import date as calendar_date
 from pathlib import Path
+from typing import Any
 
 from geoseg.doctor.choose_model import choose_model
 from geoseg.doctor.findings import Diagnosis
 from geoseg.errors import MismatchError, SettingsError
 from geoseg.grid import Grid, Window
-from geoseg.models import Model, open_model
+from geoseg.models.model import Model
+from geoseg.models.package import open_model
+from geoseg.omissions import Omission, settle
 from geoseg.plan.outputs import RASTERS, Outputs, check_outputs
-from geoseg.plan.request import PredictRequest
-from geoseg.plan.settings import Settings, fit_batch_to_device, resolve_settings
+from geoseg.plan.settings import ComputeOptions, Settings, fit_batch_to_device, resolve_settings
 from geoseg.plan.workers import Workers, check_workers, choose_workers
+from geoseg.polygons.borders.options import BorderOptions
 from geoseg.polygons.writers import WRITERS
 from geoseg.polygons.writers.writing import check_target
 from geoseg.polygons.zonal.request import zonal_of_run
 from geoseg.polygons.zonal.statistics import Zonal
 from geoseg.progress import Progress
-from geoseg.scene import Scene
-from geoseg.scene.identity import files_of
-from geoseg.scene.vector import AreaOfInterest, read_area
+from geoseg.refine.request import RefineOptions
+from geoseg.scene.area import AreaOfInterest, read_area
+from geoseg.scene.opening import SceneOptions
+from geoseg.scene.scene import Scene
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest:
+    """The arguments of ``geoseg.predict``, which documents them, all but ``progress``.
+
+    Attributes:
+        reading: How the scene is read.
+        compute: How the network is run.
+        refine: How the class map is cleaned up.
+        borders: How the borders of polygons are changed.
+    """
+
+    scene: PathLike | Sequence[PathLike]
+    output: PathLike | None = None
+    model: PathLike | None = None
+    polygons: PathLike | None = None
+    confidence: PathLike | None = None
+    probabilities: PathLike | None = None
+    report: PathLike | None = None
+    stats: Sequence[str] | None = None
+    aoi: PathLike | None = None
+    date: str | None = None
+    force: bool = False
+    reading: SceneOptions = field(default_factory=SceneOptions)
+    compute: ComputeOptions = field(default_factory=ComputeOptions)
+    refine: RefineOptions = field(default_factory=RefineOptions)
+    borders: BorderOptions = field(default_factory=BorderOptions)
+    max_memory: str | int | None = None
+    overwrite: bool = False
+    resume: bool = False
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +83,7 @@ class Prepared:
         date: Acquisition date, ISO 8601, or None.
         workers: Which processes compute.
         warnings: What the user should know.
+        left_out: What of the inputs is left out, as the report says it.
     """
 
     request: PredictRequest
@@ -59,6 +99,7 @@ class Prepared:
     date: str | None
     workers: Workers
     warnings: tuple[str, ...]
+    left_out: tuple[dict[str, Any], ...]
 
 
 def prepare(request: PredictRequest, progress: Progress) -> Prepared:
@@ -77,7 +118,8 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
     opened = request.reading.open_all_bands(request.scene)
     outputs = name_outputs(opened, request)
     _check_outputs(outputs, opened, request)
-    request.borders.check(outputs.polygons, opened)
+    if request.borders:
+        request.borders.check(outputs.polygons, opened)
     choice = choose_model(opened, request.model, bands=request.reading.bands, force=request.force)
     if choice.reason is not None:
         progress.say(f"model {choice.reason}")
@@ -85,17 +127,22 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
     assert choice.diagnosis.match is not None  # scenes without the bands were refused
     numbers = choice.diagnosis.match.numbers
     model = open_model(choice.model)
-    refine = request.refine.read_for_scene(model.classes, model.card.name, opened)
+    refine = None
+    if request.refine != RefineOptions():
+        refine = request.refine.read_for_scene(model.card.classes, model.card.name, opened)
     asked = resolve_settings(
         model, numbers, request.compute, shape=opened.shape, refine=refine, progress=progress
     )
     area = None if request.aoi is None else read_area(request.aoi, opened)
     if area is not None and area.assumed_crs:
         warnings += (f"{request.aoi} has no CRS; its coordinates are taken to be in the scene's",)
+    left_out = settle(_omissions(opened, area, request), progress, force=request.force)
     grid = Grid(opened.shape, asked.chip_size, asked.overlap)
     window = Window.from_shape(opened.shape) if area is None else area.window
     workers = choose_workers(request.compute, asked.device, len(grid.blocks(asked.block_size, window)))
-    settings = asked if workers.are_elsewhere else fit_batch_to_device(model, asked)
+    settings = asked
+    if workers.on_gpu and not workers.are_elsewhere:
+        settings = fit_batch_to_device(model, asked)
     if settings.batch_size != asked.batch_size:
         warnings += (
             f"{settings.device} has too little memory for batches of {asked.batch_size} chips: --batch-size "
@@ -119,7 +166,14 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
         date=opened.date if request.date is None else check_date(request.date),
         workers=workers,
         warnings=warnings,
+        left_out=tuple(left_out),
     )
+
+
+def _omissions(scene: Scene, area: AreaOfInterest | None, request: PredictRequest) -> list[Omission]:
+    """List what the inputs leave out; dates do not matter to a run that was given one."""
+    found = [*scene.omissions, *(() if area is None else area.omissions)]
+    return [each for each in found if each.kind != "dates" or request.date is None]
 
 
 def raise_if_unfit(diagnosis: Diagnosis, scene: Scene, *, force: bool) -> tuple[str, ...]:
@@ -155,11 +209,11 @@ def name_outputs(scene: Scene, request: PredictRequest) -> Outputs:
 
 
 def _check_outputs(outputs: Outputs, scene: Scene, request: PredictRequest) -> None:
+    others = [os.fspath(path) for path in (request.model, request.aoi) if path is not None]
     options = {"classes": "-o"}
-    others = [os.fspath(path) for path in (request.aoi, request.model) if path is not None]
     check_outputs(
         {options.get(name, f"--{name}"): path for name, path in outputs.named().items()},
-        [*scene.paths, *others, *(file for path in scene.paths for file in files_of(path))],
+        [*scene.paths, *others],
         endings=dict.fromkeys(("-o", "--confidence", "--probabilities"), RASTERS)
         | {"--polygons": tuple(WRITERS), "--report": (".json",)},
         overwrite=request.overwrite or request.resume,

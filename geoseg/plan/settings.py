@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoseg.errors import RunError, SettingsError
+from geoseg.errors import RunError, SettingsError, is_out_of_memory
 from geoseg.grid import Grid
 from geoseg.inference.backends.choose import convert_or_torch, resolve_backend
 from geoseg.inference.backends.make import make_backend
 from geoseg.inference.backends.torch_ import GPU_BATCH_SIZE
 from geoseg.inference.backends.tta import SYMMETRIES
-from geoseg.inference.compute import is_out_of_memory
-from geoseg.models import Model
 from geoseg.models.conversion import ChipShape
+from geoseg.models.model import Model
 from geoseg.progress import Progress, Silent
 from geoseg.system.cpu import cores
 
@@ -140,7 +139,7 @@ def resolve_settings(
         ModelError: If the backend cannot run the network.
     """
     chip_size = resolve_chip_size(asked.chip_size, model, asked.overlap, shape)
-    overlap = min(model.overlap, chip_size // 2) if asked.overlap is None else asked.overlap
+    overlap = min(model.card.overlap, chip_size // 2) if asked.overlap is None else asked.overlap
     counts = {"chip_size": chip_size} | {
         name: getattr(asked, name) for name in ("batch_size", "block_size", "concurrency")
     }
@@ -160,7 +159,7 @@ def resolve_settings(
     )
     on_cpu = device == "cpu"
     batch_size = asked.batch_size or (1 if on_cpu else GPU_BATCH_SIZE)
-    chips = ChipShape(batch_size, len(model.bands), chip_size)
+    chips = ChipShape(batch_size, len(model.card.bands), chip_size)
     chosen = asked.backend == "auto"
     concurrency, concurrency_by = _concurrency(asked, on_cpu=on_cpu)
     return Settings(
@@ -214,13 +213,13 @@ def resolve_chip_size(
         SettingsError: If ``asked`` is neither a number nor a word that is known here.
     """
     if asked is None:
-        return model.chip_size
+        return model.card.chip_size
     if not isinstance(asked, str):
         return asked
     if asked != AUTO or shape is None:
         raise SettingsError(f"--chip-size {asked}: give a number of pixels" + (" or auto" if shape else ""))
-    shared = model.overlap if overlap is None else overlap
-    return least_computed(shape, model.chip_size, shared, model.stride)
+    shared = model.card.overlap if overlap is None else overlap
+    return least_computed(shape, model.card.chip_size, shared, model.stride)
 
 
 def least_computed(shape: tuple[int, int], own: int, overlap: int, stride: int | None) -> int:
@@ -257,7 +256,7 @@ def fit_batch_to_device(model: Model, settings: Settings) -> Settings:
 
     Args:
         model: The model.
-        settings: The resolved settings; nothing is tried where they say no GPU.
+        settings: The resolved settings, which say a GPU.
 
     Returns:
         The settings with the batch that fits.
@@ -265,8 +264,6 @@ def fit_batch_to_device(model: Model, settings: Settings) -> Settings:
     Raises:
         RunError: If a single chip is too much.
     """
-    if not settings.device.startswith("cuda"):
-        return settings
     while not _fits_device(model, settings):
         if settings.batch_size == 1:
             raise RunError(

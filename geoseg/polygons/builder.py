@@ -1,11 +1,12 @@
-"""Build the polygon table of a map from its traced blocks."""
+"""Build the polygon table of a map from its blocks: those of a file, or those that a run computes now."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from geoseg.polygons.trace.block import BlockValues, TracedBlock, trace_block
 from geoseg.polygons.trace.trace import Tracer
 from geoseg.polygons.zonal.statistics import Zonal, with_steps
 from geoseg.raster.pixel_sizes import measure_pixel_sizes
+from geoseg.system.cpu import BackgroundThread
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -106,3 +108,73 @@ class TableBuilder:
         legend = complete_legend(source.classes, np.flatnonzero(self._seen).tolist(), colors=source.colors)
         provenance = table_provenance(source.provenance, zonal=self.zonal, without=source.without)
         return PolygonTable(polygons, legend, source.crs, source.date, provenance, self.zonal)
+
+
+_MAX_WAITING = 2
+"""Blocks that may wait for the tracing thread."""
+STRIP_PIXELS = 2**20
+"""Pixels traced at once: a wide block is traced in strips, which needs less memory."""
+
+
+class PolygonStream:
+    """Trace blocks in a background thread; the table is the one that ``trace_class_map`` gives.
+
+    The next call raises an error that occurred in the thread.
+
+    Args:
+        builder: Builds the table.
+
+    Attributes:
+        seconds: Time that the thread has spent tracing so far.
+    """
+
+    def __init__(self, builder: TableBuilder) -> None:
+        self.seconds = 0.0
+        self._builder = builder
+        self._thread = BackgroundThread("geoseg-trace", _MAX_WAITING)
+
+    def add(self, block: BlockValues) -> None:
+        """Submit the next block, from left to right, then the next row of blocks.
+
+        Args:
+            block: Its pixels, which must not be changed afterwards; the thread reads the statistics itself.
+        """
+        self._thread.submit(self._trace, block)
+
+    def finish(self) -> PolygonTable:
+        """Return all polygons, ordered by their first pixel, after the last block."""
+        self._thread.flush()
+        self.close()
+        return self._builder.finish()
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._thread.close()
+
+    def _trace(self, block: BlockValues) -> None:
+        since = perf_counter()
+        for strip in _strips(block):
+            self._builder.add(self._builder.trace(self._with_statistics(strip)))
+        self.seconds += perf_counter() - since
+
+    def _with_statistics(self, strip: BlockValues) -> BlockValues:
+        zonal = self._builder.zonal
+        if zonal is None:
+            return strip
+        return replace(strip, zonal=zonal.read(strip.row, strip.column, *strip.classes.shape))
+
+
+def _strips(block: BlockValues) -> Iterator[BlockValues]:
+    """Cut a block from left to right into strips of at most ``STRIP_PIXELS``, or of one column."""
+    height, width = block.classes.shape
+    step = -(-width // max(1, -(-height * width // STRIP_PIXELS)))
+    for left in range(0, width, step):
+        part = (slice(None), slice(left, left + step))
+        confidence, probabilities = block.confidence, block.probabilities
+        yield BlockValues(
+            block.row,
+            block.column + left,
+            block.classes[part],
+            None if confidence is None else confidence[part],
+            None if probabilities is None else probabilities[(slice(None), *part)],
+        )

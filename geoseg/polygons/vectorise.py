@@ -9,14 +9,14 @@ from pathlib import Path
 
 from geoseg.classes import LandClass, complete_legend
 from geoseg.errors import SceneError, SettingsError
-from geoseg.grid import Window
+from geoseg.grid import Window, tiles
 from geoseg.maps.class_map_file import DATE_TAG, ClassMapFile
 from geoseg.polygons.builder import MapToTrace, TableBuilder
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.trace.block import BlockValues, TracedBlock
 from geoseg.polygons.zonal.statistics import Zonal
 from geoseg.progress import Progress, Silent
-from geoseg.system.threads import in_order
+from geoseg.system.cpu import in_order
 
 BLOCK_SIZE = 1024
 MAX_BLOCK_SIZE = 8192
@@ -80,7 +80,7 @@ def trace_class_map(
     )
     builder = TableBuilder(source, folder, junctions=junctions, zonal=zonal, check=check)
     progress = progress or Silent()
-    windows = _blocks(class_map.shape, resolve_block_size(block_size))
+    windows = list(tiles(class_map.shape, resolve_block_size(block_size)))
 
     def trace(window: Window) -> TracedBlock:
         return builder.trace(_read_block(class_map, window, builder.zonal))
@@ -136,16 +136,6 @@ def parse_date(date: str | datetime.date | None) -> datetime.date | None:
         return datetime.datetime.fromisoformat(date.strip()).date()
     except ValueError:
         raise SettingsError(f'"{date}" is not a date; write it as 2024-07-31') from None
-
-
-def _blocks(shape: tuple[int, int], size: int) -> list[Window]:
-    """Cut a map into blocks, from left to right and from top to bottom."""
-    rows, columns = shape
-    return [
-        Window(row, column, min(size, rows - row), min(size, columns - column))
-        for row in range(0, rows, size)
-        for column in range(0, columns, size)
-    ]
 
 
 def _read_block(class_map: ClassMapFile, window: Window, zonal: Zonal | None) -> BlockValues:

@@ -6,16 +6,20 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.transform import Affine, GCPTransformer, RPCTransformer
 
 from geoseg.errors import SceneError
+from geoseg.raster.pixel_sizes import ellipsoidal_space
 from geoseg.raster.source import GDAL_ERRORS
 
 _WGS84 = "EPSG:4326"
 _TOLERANCE = 0.01
 """Pixels by which the corners of rasters on one grid may differ, because headers are rounded."""
+_NEAR = 1e-3
+"""Metres by which two definitions of one CRS may differ, because their parameters are rounded."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,53 @@ class Georeference:
             GroundControlPoint(p.row - row, p.col - col, p.x, p.y, p.z, p.id, p.info) for p in self.gcps
         )
         return replace(self, transform=t, gcps=gcps, rpcs=rpcs)
+
+
+def same_crs(one: Any, other: Any) -> bool:
+    """Tell whether two CRSs place all coordinates alike, as one and its copy in a file should.
+
+    Heights are no matter. Definitions that differ are compared by what they do to points all over the globe,
+    up to a millimetre.
+
+    Args:
+        one: A CRS, anything pyproj understands, or None.
+        other: Another CRS, or None.
+    """
+    if one is None or other is None:
+        return one is other
+    import pyproj
+
+    try:
+        first, second = (pyproj.CRS.from_user_input(crs).to_2d() for crs in (one, other))
+        if first == second:
+            return True
+        here, there = ellipsoidal_space(first), ellipsoidal_space(second)
+        if here is None or there is None:
+            return here is there and _axis_units(first) == _axis_units(second)
+        base = first.geodetic_crs.to_2d()
+        degree = math.radians(1) / base.axis_info[0].unit_conversion_factor
+        lons, lats = np.meshgrid(np.arange(-179.5, 180, 5) * degree, np.arange(-89.5, 90, 5) * degree)
+        xs, ys = pyproj.Transformer.from_crs(base, first, always_xy=True).transform(
+            lons.ravel(), lats.ravel()
+        )
+        known = np.isfinite(xs) & np.isfinite(ys)
+        places, others = (locate(xs[known], ys[known]) for locate in (here[0], there[0]))
+    except pyproj.exceptions.ProjError:
+        return False
+    meridians = [math.remainder(_meridian(crs), 360) for crs in (first, second)]
+    # Where the first cannot find its own points again, far outside its domain, nothing can be compared.
+    near = np.abs(places - others)[np.isfinite(places)] <= _NEAR
+    return bool(near.all()) and math.isclose(*meridians, abs_tol=1e-9)
+
+
+def _axis_units(crs: Any) -> list[float]:
+    return [axis.unit_conversion_factor for axis in crs.axis_info]
+
+
+def _meridian(crs: Any) -> float:
+    """Return the prime meridian in degrees east of Greenwich, or of another globe's own origin."""
+    found = crs.prime_meridian
+    return 0.0 if found is None else math.degrees(found.longitude * found.unit_conversion_factor)
 
 
 def same_transform(one: Affine | None, other: Affine | None, shape: tuple[int, int]) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import LandClass, complete_legend
+from geoseg.raster.texts import decoded
 
 NamesAndColors = tuple[dict[int, str], dict[int, str]]
 """Names, and colours as "#rrggbb", by pixel value."""
@@ -89,7 +90,7 @@ def read_value_table(raster: Path) -> NamesAndColors:
 def _read_sidecar(path: Path) -> NamesAndColors:
     """Read GDAL's category names and raster attribute table of band 1."""
     try:
-        root = ET.parse(path).getroot()
+        root = ET.fromstring(decoded(path.read_bytes()))
     except ET.ParseError:
         return {}, {}
     band = root.find("PAMRasterBand[@band='1']")

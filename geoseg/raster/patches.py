@@ -6,14 +6,14 @@ the borders at the end, and all that is kept; so memory grows with the borders o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import NODATA
-from geoseg.grid import Window
+from geoseg.grid import Window, tiles
 from geoseg.raster.components import Runs, find_runs, sum_by_group
 
 Read = Callable[[Window], NDArray[np.uint8]]
@@ -89,7 +89,7 @@ def find_patches(
     part_of = np.full(rows.size, -1, np.int64)
     parts = _BorderParts()
     above = np.full(shape[1], NODATA, np.uint8), np.full(shape[1], -1, np.int64)
-    for window in _windows(shape, window_size):
+    for window in tiles(shape, window_size):
         if window.col == 0:
             left = np.full(window.height, NODATA, np.uint8), np.full(window.height, -1, np.int64)
         values = read(window)
@@ -111,12 +111,6 @@ def find_patches(
         above[0][columns], above[1][columns] = values[-1], numbers[components[-1]]
         left = values[:, -1].copy(), numbers[components[:, -1]]
     return _join(parts, counts, found, part_of)
-
-
-def _windows(shape: tuple[int, int], size: int) -> Iterator[Window]:
-    for row in range(0, shape[0], size):
-        for col in range(0, shape[1], size):
-            yield Window(row, col, min(size, shape[0] - row), min(size, shape[1] - col))
 
 
 def _holds(window: Window, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -229,7 +229,7 @@ def measure_pixel_sizes(
         The sizes; None without a CRS or transform, or with a CRS that is not tied to the Earth (local,
         engineering).
     """
-    to_space = _space(crs) if crs and transform is not None else None
+    to_space = ellipsoidal_space(crs) if crs and transform is not None else None
     if to_space is None or transform is None:
         return None
     locate, spacing = to_space
@@ -285,15 +285,28 @@ def _unit(largest: float) -> float:
     return 2.0 ** (math.ceil(math.log2(largest)) - _BITS)
 
 
-def _space(crs: Any) -> tuple[Any, float] | None:
-    """Return the function from CRS coordinates to X, Y, Z on the ellipsoid, and the lattice's spacing."""
+def _on_ellipsoid(system: Any) -> Any:
+    """Return the CRS of longitude and latitude under a CRS; of a rotated pole, the one not rotated."""
+    base = system.geodetic_crs
+    return base.source_crs if base is not None and base.is_derived else base
+
+
+def ellipsoidal_space(crs: Any) -> tuple[Any, float] | None:
+    """Return the function from CRS coordinates to X, Y, Z on the ellipsoid, and the lattice's spacing.
+
+    Args:
+        crs: Anything pyproj understands.
+
+    Returns:
+        The function of arrays x and y to metres (..., 3), X towards the CRS's own prime meridian; and the
+        spacing in units of the CRS. None for a CRS that is not tied to a globe.
+    """
     import pyproj
     from pyproj.exceptions import ProjError
 
     try:
         system = pyproj.CRS.from_user_input(crs).to_2d()
-        base = system.geodetic_crs
-        ellipsoid = system.ellipsoid
+        base, ellipsoid = _on_ellipsoid(system), system.ellipsoid
         if base is None or ellipsoid is None or not (system.is_geographic or system.is_projected):
             return None
         to_base = pyproj.Transformer.from_crs(system, base.to_2d(), always_xy=True)

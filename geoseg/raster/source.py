@@ -21,7 +21,7 @@ from typing import Any
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 
@@ -77,7 +77,10 @@ class Source:
         """
         with _of_process().opening, warnings.catch_warnings(), rasterio.Env(**_options(self.path)):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(self.path, sharing=False)
+            try:
+                dataset = rasterio.open(self.path, sharing=False)
+            except UnicodeDecodeError as error:  # GDAL's reason holds bytes of the file
+                raise RasterioIOError(error.object.decode(errors="replace")) from error
             try:
                 _refuse_local_files(self.path, dataset)
                 if self.warp is None:

@@ -19,9 +19,9 @@ from geoseg.maps.class_map_file import DATE_TAG, ClassMapFile, open_class_map
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind
 from geoseg.maps.writer import MapWriter
 from geoseg.progress import Progress
-from geoseg.refine.passes import STRIP_PIXELS
 from geoseg.refine.rasters import MapToRefine
 from geoseg.refine.request import REFINE_TAG, Refinement, RefineOptions
+from geoseg.refine.step import STRIP_PIXELS
 
 PathLike = str | os.PathLike[str]
 
@@ -54,8 +54,7 @@ def refinement_of(options: RefineOptions, class_map: ClassMapFile) -> Refinement
     if options == RefineOptions():
         return None
     refinement = options.read(class_map.legend, class_map.path)
-    if refinement is not None:
-        refinement.steps(class_map.pixel_sizes(), class_map.shape[1])
+    refinement.steps(class_map.pixel_sizes(), class_map.shape[1])
     return refinement
 
 

@@ -18,8 +18,7 @@ from geoseg.classes import NODATA
 from geoseg.errors import RunError
 from geoseg.maps.kinds import CONFIDENCE_ONE, PROBABILITY_BYTE_ONE
 from geoseg.progress import Progress
-from geoseg.refine.passes import STRIP_PIXELS, ReadRows, RowFile, refine_map
-from geoseg.refine.step import Step
+from geoseg.refine.step import STRIP_PIXELS, ReadRows, RowFile, Step, refine_map
 
 ReadMap = Callable[[int, int], tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]
 """Reads class ids and confidence (or None) of whole rows, given the first row and the number of rows."""

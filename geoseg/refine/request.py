@@ -16,7 +16,7 @@ from geoseg.refine.sieve import Sieve
 from geoseg.refine.step import Step
 from geoseg.refine.survey import PatchSize
 from geoseg.refine.windows import Close, Open, Smooth
-from geoseg.scene import Scene
+from geoseg.scene.scene import Scene
 from geoseg.units import parse_area
 
 REFINE_TAG = "GEOSEG_REFINE"
@@ -41,7 +41,7 @@ class RefineOptions:
     fill_holes: str | None = None
     sieve: str | None = None
 
-    def read(self, legend: Sequence[LandClass], where: str, *, only_these: bool = False) -> Refinement | None:
+    def read(self, legend: Sequence[LandClass], where: str, *, only_these: bool = False) -> Refinement:
         """Parse the options.
 
         Args:
@@ -49,14 +49,9 @@ class RefineOptions:
             where: Name of the map or model, for messages.
             only_these: Whether the map holds no other classes.
 
-        Returns:
-            The steps; None if there is none.
-
         Raises:
             SettingsError: If a value is wrong.
         """
-        if self == RefineOptions():
-            return None
 
         def morphology(option: str, written: str | None) -> tuple[tuple[int, ...], int] | None:
             if written is None:
@@ -74,21 +69,14 @@ class RefineOptions:
         Refinement(refinement.smooth, refinement.opening, refinement.closing).steps(None, 1)  # checks windows
         return refinement
 
-    def read_for_scene(self, classes: Sequence[LandClass], model: str, scene: Scene) -> Refinement | None:
-        """Parse the options for the map of a scene, and check them.
-
-        Args:
-            classes: The model's classes.
-            model: The model's name.
-            scene: The scene.
+    def read_for_scene(self, classes: Sequence[LandClass], model: str, scene: Scene) -> Refinement:
+        """Parse the options for the map that a model with these classes makes of a scene, and check them.
 
         Raises:
             SettingsError: If a value is wrong, or cannot be used with this scene.
         """
-        refinement = self.read(classes, model, only_these=True)
-        if refinement is not None:
-            place = scene.georeference
-            refinement.steps(measure_pixel_sizes(place.crs, place.transform, scene.shape), scene.shape[1])
+        refinement, place = self.read(classes, model, only_these=True), scene.georeference
+        refinement.steps(measure_pixel_sizes(place.crs, place.transform, scene.shape), scene.shape[1])
         return refinement
 
 

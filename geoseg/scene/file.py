@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise, product
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -12,10 +14,16 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.errors import RunError
+from geoseg.errors import DamagedFileError, RunError
 from geoseg.grid import Window
-from geoseg.raster.source import GDAL_ERRORS, Source, borrow, file_name
+from geoseg.raster.source import GDAL_ERRORS, Source, borrow, file_name, is_remote
 from geoseg.scene.band import Layer
+
+_QUOTED = re.compile(r'[A-Za-z]\w+:(?:\w+:)?"([^"]+)":?(.*)')
+_UNQUOTED = re.compile(r"[A-Za-z]\w+:(?!//)([^\"]+):([^:]*)")
+_CODEC = re.compile(
+    r"\bcodec\b|compression (?:method|scheme|algorithm)|not (?:configured|compiled)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,7 @@ class SceneFile:
         mask_of: 1-based number of a band whose mask holds for all bands (in the file, or a ``.msk`` beside
             it).
         has_band_masks: Whether each band has its own mask.
+        bad: Windows of the file, whole blocks, that cannot be read and count as nodata.
     """
 
     source: Source
@@ -54,6 +63,7 @@ class SceneFile:
     alpha_is_coverage: bool = False
     mask_of: int | None = None
     has_band_masks: bool = False
+    bad: tuple[Window, ...] = ()
 
     @classmethod
     def of(cls, source: Source, dataset: Any) -> SceneFile:
@@ -86,26 +96,114 @@ class SceneFile:
         Raises:
             RunError: If the file cannot be read there.
         """
-        inside = RasterioWindow(
-            window.col - self.window.col, window.row - self.window.row, window.width, window.height
+        inside = Window(
+            window.row - self.window.row, window.col - self.window.col, window.height, window.width
         )
+        holes = [common for bad in self.bad if (common := bad.intersection(inside)) is not None]
         try:
-            with borrow(self.source) as dataset:
-                stored = dataset.read(list(indexes), window=inside)
-                hidden = hidden_cells = None
-                if self.mask_of is not None:
-                    hidden = dataset.read_masks(self.mask_of, window=inside) == 0
-                if self.alpha is not None and use_alpha:
-                    transparent = dataset.read(self.alpha, window=inside) == 0
-                    hidden = transparent if hidden is None else hidden | transparent
-                if self.has_band_masks:
-                    hidden_cells = dataset.read_masks(list(indexes), window=inside) == 0
+            if holes:
+                return self._read_around(holes, indexes, inside, use_alpha=use_alpha)
+            return self._read(indexes, inside, use_alpha=use_alpha)
         except GDAL_ERRORS as error:
-            raise RunError(
-                f"{self.source.path}: rows {window.row}-{window.row_stop - 1} cannot be read: the file is "
-                f"damaged or incomplete, or the connection was lost ({reason(error)})"
-            ) from error
+            raise self._unreadable(indexes, inside, error) from error
+
+    def _read(self, indexes: Sequence[int], inside: Window, *, use_alpha: bool) -> Pixels:
+        """Read a window of the file."""
+        part = RasterioWindow(inside.col, inside.row, inside.width, inside.height)
+        with borrow(self.source) as dataset:
+            stored = dataset.read(list(indexes), window=part)
+            hidden = hidden_cells = None
+            if self.mask_of is not None:
+                hidden = dataset.read_masks(self.mask_of, window=part) == 0
+            if self.alpha is not None and use_alpha:
+                transparent = dataset.read(self.alpha, window=part) == 0
+                hidden = transparent if hidden is None else hidden | transparent
+            if self.has_band_masks:
+                hidden_cells = dataset.read_masks(list(indexes), window=part) == 0
         return Pixels(stored, hidden, hidden_cells)
+
+    def _read_around(
+        self, holes: Sequence[Window], indexes: Sequence[int], inside: Window, *, use_alpha: bool
+    ) -> Pixels:
+        """Read a window of the file without some blocks, whose pixels are hidden."""
+        rows = sorted(
+            {inside.row, inside.row_stop, *(x for hole in holes for x in (hole.row, hole.row_stop))}
+        )
+        cols = sorted(
+            {inside.col, inside.col_stop, *(x for hole in holes for x in (hole.col, hole.col_stop))}
+        )
+        with borrow(self.source) as dataset:
+            dtype = dataset.dtypes[indexes[0] - 1]
+        stored = np.zeros((len(indexes), *inside.shape), dtype)
+        hidden = np.ones(inside.shape, bool)
+        hidden_cells = np.zeros(stored.shape, bool)
+        for (top, bottom), (left, right) in product(pairwise(rows), pairwise(cols)):
+            part = Window.from_bounds(top, left, bottom, right)
+            if any(hole.intersection(part) for hole in holes):
+                continue
+            pixels = self._read(indexes, part, use_alpha=use_alpha)
+            where = part.slices(inside)
+            stored[(slice(None), *where)] = pixels.stored
+            hidden[where] = False if pixels.hidden is None else pixels.hidden
+            if pixels.hidden_cells is not None:
+                hidden_cells[(slice(None), *where)] = pixels.hidden_cells
+        return Pixels(stored, hidden, hidden_cells if self.has_band_masks else None)
+
+    def _unreadable(self, indexes: Sequence[int], inside: Window, error: BaseException) -> RunError:
+        """Say which part of a window cannot be read, and why."""
+        path = self.source.path
+        if is_remote(path):
+            why = f"the connection was lost, or the file is damaged ({reason(error)})"
+            return RunError(f"{path}: {place(inside)} cannot be read: {why}")
+        bad = next(iter(find_bad_blocks(self, inside, indexes)), inside)
+        if is_about_codec(error):
+            return DamagedFileError(f"{path}: {place(bad)} cannot be read: {reason(error)}")
+        return DamagedFileError(
+            f"{path}: {place(bad)} cannot be read: the file is damaged or incomplete "
+            f"({reason(error)}); get it again, or predict --skip-bad-blocks maps the rest"
+        )
+
+
+def find_bad_blocks(
+    file: SceneFile, within: Window | None = None, indexes: Sequence[int] = ()
+) -> Iterator[Window]:
+    """Read a file block by block, and yield the blocks that cannot be read, as windows of the file.
+
+    Args:
+        file: The file.
+        within: Look only at blocks that touch this window.
+        indexes: The bands; all of them by default.
+    """
+    with borrow(file.source) as dataset:
+        shape, dtypes = dataset.shape, dataset.dtypes
+        height, width = (max(block[i] for block in dataset.block_shapes) for i in (0, 1))
+    bands = indexes or range(1, len(dtypes) + 1)
+    groups = [[i for i in bands if dtypes[i - 1] == dtype] for dtype in dict.fromkeys(dtypes)]
+    within = within or Window.from_shape(shape)
+
+    def is_whole(window: Window) -> bool:
+        try:
+            for group in groups:
+                if group:
+                    file._read(group, window, use_alpha=file.alpha not in group)
+        except GDAL_ERRORS:
+            return False
+        return True
+
+    first = within.col // width * width
+    for row in range(within.row // height * height, within.row_stop, height):
+        bottom = min(row + height, shape[0])
+        if is_whole(Window.from_bounds(row, first, bottom, min(within.col_stop, shape[1]))):
+            continue
+        for col in range(first, within.col_stop, width):
+            block = Window.from_bounds(row, col, bottom, min(col + width, shape[1]))
+            if not is_whole(block):
+                yield block
+
+
+def place(window: Window) -> str:
+    """Say where a window lies."""
+    return f"rows {window.row}-{window.row_stop - 1}, columns {window.col}-{window.col_stop - 1}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +293,36 @@ def _read_file(file: SceneFile, layers: Sequence[Layer], window: Window) -> Raw:
 
 def reason(error: BaseException) -> str:
     """Return GDAL's message, which rasterio keeps in the cause of its own "see above"."""
-    reason = error.__cause__ or error
-    return str(reason).strip().splitlines()[0] if str(reason).strip() else type(error).__name__
+    text = str(error.__cause__ or error).strip()
+    text = text.splitlines()[0] if text else type(error).__name__
+    if not is_about_codec(error):
+        return text
+    return (
+        f"{text.rstrip('.')}; the file may be whole, but this GDAL cannot decode its compression: use "
+        "gdal_translate -co COMPRESS=DEFLATE where GDAL can"
+    )
+
+
+def is_about_codec(error: BaseException) -> bool:
+    """Tell whether GDAL lacks the codec of a file's compression."""
+    return bool(_CODEC.search(str(error.__cause__ or error)))
 
 
 def stem(path: str) -> str:
-    """Return the file name of a path or URL without its extension."""
-    return PurePosixPath(file_name(path)).stem or "scene"
+    """Return the file name of a path, URL or sub-dataset without its extension, fit to name outputs after."""
+    inside = split_dataset_name(path)
+    name = PurePosixPath(file_name(inside[0] if inside else path)).stem or "scene"
+    return re.sub(r'[<>:"|?*]', "_", name) if inside else name
+
+
+def split_dataset_name(path: str) -> tuple[str, str] | None:
+    """Split the name of a sub-dataset into its file and variable: ``NETCDF:scene.nc:red``, ``HDF5:"a.h5"://b/red``.
+
+    Returns:
+        None for a path, a URL, and other strings.
+    """
+    match = _QUOTED.fullmatch(path) or _UNQUOTED.fullmatch(path)
+    if match is None:
+        return None
+    variable = [part for part in re.split("[:/]+", match.group(2)) if part and not part.isdecimal()]
+    return match.group(1), variable[-1] if variable else ""

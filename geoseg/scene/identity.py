@@ -10,16 +10,16 @@ import hashlib
 import os
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from urllib.request import Request, urlopen
 
-from geoseg.errors import GeosegError
 from geoseg.raster.source import GDAL_ERRORS, Source, file_name, is_remote
-from geoseg.scene.vector import is_vector, read_table
+from geoseg.scene.vector import is_vector, list_layers, read_rows, vector_errors
 
-_MOST_READ = 2**30
+_MOST_READ = 2**28
 """Bytes of rasters that are read, the smallest first; of larger ones size and time are compared."""
 _CHUNK = 2**22
 _SHORT = 16
@@ -72,10 +72,8 @@ def _state_of(file: str, *, is_read: bool) -> str:
     if not os.path.isfile(file):
         return f"version {_version(file)}"
     if is_vector(file):
-        try:
+        with suppress(*vector_errors()):  # whoever opens it says why
             return f"rows {_rows(file)}"
-        except GeosegError:
-            pass  # whoever opens it says why
     status = os.stat(file)
     if is_read:
         return f"{status.st_size} bytes {_content(file)}"
@@ -83,15 +81,16 @@ def _state_of(file: str, *, is_read: bool) -> str:
 
 
 def _rows(file: str) -> str:
-    """Hash a vector file's rows in order: attributes and geometries."""
-    import pandas
-
-    table = read_table(file, "file")
-    digest = hashlib.sha256(repr((list(table.columns), table.crs and table.crs.to_wkt())).encode())
-    for name in table.columns:
-        column = table[name]
-        values = column.to_wkb() if name == table.geometry.name else column.astype(str)
-        digest.update(pandas.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
+    """Hash a vector file's rows in order: attributes and geometries; errors as ``vector_errors``."""
+    digest = hashlib.sha256()
+    for name, kind in list_layers(file):
+        if kind == "None":  # styles and the like
+            continue
+        attributes, shapes, crs = read_rows(file, name)
+        digest.update(repr((name, list(attributes.columns), crs and crs.to_wkt())).encode())
+        digest.update(attributes.to_csv(index=False).encode(errors="surrogateescape"))
+        for shape in shapes:
+            digest.update(b"-" if shape is None else shape)
     return digest.hexdigest()[:_SHORT]
 
 

@@ -214,6 +214,12 @@ def _check_warpable(file: FileHeader) -> None:
             f"{file.path}: has a nodata value and a mask or alpha band as well, which --warp cannot honour "
             "together; run gdalwarp -dstalpha first"
         )
+    if file.not_alpha:
+        band = min(file.not_alpha)
+        raise SceneError(
+            f"{file.path}: --warp would take band {band} for transparency, because it is marked as alpha; "
+            f"run gdal_edit.py -colorinterp_{band} undefined first"
+        )
     if file.file.has_band_masks:
         raise SceneError(f"{file.path}: each band has a mask of its own, which --warp cannot honour")
 

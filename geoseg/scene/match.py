@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from geoseg.errors import SceneError
+from geoseg.names import name_key
 from geoseg.scene.band import Band
 from geoseg.scene.band_names import (
     COMMON_NAMES,
@@ -98,7 +99,7 @@ def _has_names(scene: Scene) -> bool:
 
 def _name_all(scene: Scene, names: Sequence[str]) -> Resolved:
     """Name the unnamed bands of a file as the user gave them, in file order."""
-    names = [common_name(name) or name.lower() for name in names]
+    names = [common_name(name) or name_key(name) for name in names]
     if len(names) != len(scene.bands):
         raise SceneError(
             f"{scene.paths[0]}: its {len(scene.bands)} bands carry no names, and --bands names {len(names)}; "
@@ -126,8 +127,8 @@ def _find(scene: Scene, text: str) -> int:
     if text.isdecimal():
         found = [band for band in every if band.number == int(text)]
     else:
-        folded = text.lower()
-        found = [band for band in every if band.name is not None and band.name.lower() == folded]
+        folded = name_key(text)
+        found = [band for band in every if band.name is not None and name_key(band.name) == folded]
         found = found or [
             band for band in every if band_id(band.name) == text.upper() or band.common_name == folded
         ]
@@ -194,7 +195,8 @@ def missing_bands(scene: Scene, wanted: Sequence[str]) -> tuple[str, ...]:
 def _named(bands: Sequence[Band], name: str) -> list[Band]:
     """Find the bands with this common name, else with this description, else possible replacements."""
     exact = [band for band in bands if band.common_name == name]
-    exact = exact or [band for band in bands if band.name and band.name.lower() == name.lower()]
+    key = name_key(name)
+    exact = exact or [band for band in bands if name_key(band.name or f"band {band.number}") == key]
     stand_ins = STAND_INS.get(name, ())
     return exact or [band for band in bands if band.common_name in stand_ins]
 

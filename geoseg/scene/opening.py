@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from geoseg.errors import SceneError, SettingsError
+from geoseg.omissions import Omission
 from geoseg.scene.band import Band, Layer, can_hold
 from geoseg.scene.band_names import common_names, name_in_file_name, possible_sensors
-from geoseg.scene.file import stem
+from geoseg.scene.file import find_bad_blocks, place, stem
 from geoseg.scene.layout import arrange, warp_files
 from geoseg.scene.match import resolve
 from geoseg.scene.probe import FileHeader, probe
-from geoseg.scene.product import acquisition_date, product_tags
+from geoseg.scene.product import acquisition_date, product_tags, unread_dates
 from geoseg.scene.scene import Scene
 
 Path = str | os.PathLike[str]
@@ -36,6 +37,7 @@ class SceneOptions:
         scale: Physical value = stored * scale + offset, in all bands.
         offset: See ``scale``.
         warp: Whether to resample to a north-up grid.
+        skip_bad_blocks: Whether blocks that cannot be read count as nodata; all files are read to find them.
 
     Raises:
         SettingsError: If a value cannot work.
@@ -46,6 +48,7 @@ class SceneOptions:
     scale: float | None = None
     offset: float | None = None
     warp: bool = False
+    skip_bad_blocks: bool = False
 
     def __post_init__(self) -> None:
         if self.scale is not None and (self.scale == 0 or not math.isfinite(self.scale)):
@@ -55,7 +58,8 @@ class SceneOptions:
 
     def open_all_bands(self, paths: Path | Sequence[Path]) -> Scene:
         """Open a scene with all its bands; which of them a model reads is matched later."""
-        return open_scene(paths, nodata=self.nodata, scale=self.scale, offset=self.offset, warp=self.warp)
+        scene = open_scene(paths, nodata=self.nodata, scale=self.scale, offset=self.offset, warp=self.warp)
+        return _without_bad_blocks(scene) if self.skip_bad_blocks else scene
 
 
 def open_scene(
@@ -92,7 +96,7 @@ def open_scene(
     """
     names = _as_strings(paths)
     options = SceneOptions(nodata=nodata, scale=scale, offset=offset)
-    files = [probe(name) for name in names]
+    files = _with_marked_bands([probe(name) for name in names])
     if nodata is not None and not math.isnan(nodata):
         dtypes = {dtype for file in files for dtype in file.dtypes}
         if not any(can_hold(dtype, nodata) for dtype in dtypes):
@@ -101,7 +105,7 @@ def open_scene(
     if warp:
         files = warp_files(files, nodata)
     arrangement = arrange(files)
-    tags, dates = _metadata(files)
+    tags, dates, unread = _metadata(files)
     leaders = [files[i] for i in arrangement.leaders]
     layers, sensor = _layers(leaders, options, tags)
     shown = tuple(layer for layer in layers if not layer.is_alpha) or layers
@@ -113,14 +117,39 @@ def open_scene(
         stacks=arrangement.stacks,
         georeference=arrangement.georeference,
         storage_block_shape=files[0].block_shape,
-        date=dates.pop() if len(dates) == 1 else None,
+        date=next(iter(dates)) if len(dates) == 1 else None,
         tags=tags,
         sensor=sensor,
+        remarks=tuple(_remark(file) for file in files if file.not_alpha),
+        omissions=_lost_dates(names[0], dates, unread),
     )
     if bands is None:
         return scene
     named = resolve(scene, bands)
     return named.scene.select(named.numbers)
+
+
+def _without_bad_blocks(scene: Scene) -> Scene:
+    """Read all files of a scene, and leave out the blocks that cannot be read."""
+    stacks = tuple(
+        tuple(replace(file, bad=tuple(find_bad_blocks(file))) for file in files) for files in scene.stacks
+    )
+    omissions = []
+    for file in (file for files in stacks for file in files if file.bad):
+        many = f"{len(file.bad):,} blocks" if len(file.bad) > 1 else "a block"
+        omissions.append(
+            Omission(
+                "pixels",
+                file.source.path,
+                sum(block.pixels for block in file.bad),
+                file.window.pixels,
+                "pixels",
+                f"{many} cannot be read, the first at {place(file.bad[0])}",
+                "get the file again",
+                refuses=False,
+            )
+        )
+    return replace(scene, stacks=stacks, omissions=(*scene.omissions, *omissions))
 
 
 def _as_strings(paths: Path | Iterable[Path]) -> list[str]:
@@ -133,17 +162,52 @@ def _as_strings(paths: Path | Iterable[Path]) -> list[str]:
     return names
 
 
-def _metadata(files: Sequence[FileHeader]) -> tuple[dict[str, str], set[str]]:
-    """Merge all files' metadata (the first to name a key wins), and collect the days they were acquired."""
+def _with_marked_bands(files: Sequence[FileHeader]) -> list[FileHeader]:
+    """Take bands that are wrongly marked as alpha for ordinary ones, in all files with the same bands."""
+    kinds: dict[tuple[str, ...], frozenset[int]] = {}
+    for file in files:
+        kinds[file.dtypes] = kinds.get(file.dtypes, frozenset()) | file.not_alpha
+    return [file.with_bands(kinds[file.dtypes]) if kinds[file.dtypes] else file for file in files]
+
+
+def _remark(file: FileHeader) -> str:
+    bands = ", ".join(map(str, sorted(file.not_alpha)))
+    return (
+        f"{file.path}: band {bands} is marked as alpha (transparency), but its values are those of a "
+        "measurement; it is read as a band and hides no pixel"
+    )
+
+
+def _metadata(files: Sequence[FileHeader]) -> tuple[dict[str, str], set[str], list[str]]:
+    """Merge all files' metadata, and collect the days they were acquired.
+
+    Returns:
+        The metadata (the first file to name a key wins), the days, and what stands for a day but is none.
+    """
     tags: dict[str, str] = {}
     dates: set[str] = set()
+    unread: list[str] = []
     for file in files:
         own = {**file.tags, **product_tags(file.path)}
         date = acquisition_date(own)
         if date:
             dates.add(date)
+        else:
+            unread += unread_dates(own)
         tags = {**own, **tags}
-    return tags, dates
+    return tags, dates, unread
+
+
+def _lost_dates(name: str, dates: set[str], unread: Sequence[str]) -> tuple[Omission, ...]:
+    """Say why a scene has no date although its files name some; files without any are as usual."""
+    if len(dates) > 1:
+        reason = f"the files are of {' and '.join(sorted(dates))}, so the scene has no date"
+    elif not dates and unread:
+        reason = f'"{unread[0][:40]}" is no date that geoseg reads (YYYY-MM-DD)'
+    else:
+        return ()
+    count, fix = len(dates) or len(unread), "give one with --date"
+    return (Omission("dates", name, count, count, "dates", reason, fix, refuses=False),)
 
 
 def _layers(

@@ -6,18 +6,22 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from geoseg.errors import SceneError
+from geoseg.raster.alpha import find_bands_marked_alpha
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.source import GDAL_ERRORS, Source, is_remote
-from geoseg.scene.file import SceneFile, reason
+from geoseg.raster.texts import read_descriptions
+from geoseg.scene.band_names import is_generic
+from geoseg.scene.file import SceneFile, is_about_codec, reason, split_dataset_name
 
 _VECTOR_SUFFIXES = (
     ".shp", ".geojson", ".gpkg", ".fgb", ".kml", ".kmz", ".gml", ".gpx", ".parquet", ".geoparquet", ".dxf",
     ".gdb", ".csv", ".shx", ".dbf", ".topojson",
 )  # fmt: skip
+_UNDECODABLE = re.compile("[\udc80-\udcff]")
 _CONNECTION = re.compile(r"[A-Za-z][A-Za-z0-9_+]+:")
 
 
@@ -37,6 +41,7 @@ class FileHeader:
         offsets: Offset tag of each band.
         block_shape: (rows, columns) of the file's own blocks.
         tags: Its metadata: the default domain and IMAGERY.
+        not_alpha: 1-based numbers of bands that are marked as alpha, and hold measurements.
     """
 
     path: str
@@ -50,6 +55,7 @@ class FileHeader:
     offsets: tuple[float, ...]
     block_shape: tuple[int, int]
     tags: Mapping[str, str]
+    not_alpha: frozenset[int] = frozenset()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -59,6 +65,12 @@ class FileHeader:
     def is_alpha(self, index: int) -> bool:
         """Tell whether the band with this 1-based number is an alpha band."""
         return self.colours[index - 1] == "alpha"
+
+    def with_bands(self, numbers: frozenset[int]) -> FileHeader:
+        """Take these bands for ordinary ones, although they are marked as alpha."""
+        colours = tuple("undefined" if i in numbers else name for i, name in enumerate(self.colours, 1))
+        alpha = None if self.file.alpha in numbers else self.file.alpha
+        return replace(self, colours=colours, not_alpha=numbers, file=replace(self.file, alpha=alpha))
 
 
 def probe(path: str) -> FileHeader:
@@ -77,11 +89,10 @@ def probe(path: str) -> FileHeader:
         return FileHeader(
             path=path,
             file=SceneFile.of(source, dataset),
+            not_alpha=find_bands_marked_alpha(dataset),
             georeference=Georeference.of(dataset),
             dtypes=tuple(dataset.dtypes),
-            descriptions=tuple(
-                text.strip() if text and text.strip() else None for text in dataset.descriptions
-            ),
+            descriptions=_descriptions(path, dataset),
             colours=tuple(colour.name for colour in dataset.colorinterp),
             nodata=tuple(dataset.nodatavals),
             scales=tuple(dataset.scales),
@@ -91,13 +102,24 @@ def probe(path: str) -> FileHeader:
         )
 
 
+def _descriptions(path: str, dataset: Any) -> tuple[str | None, ...]:
+    """Read what the bands are called; the only band of a variable is called as the variable."""
+    found = read_descriptions(dataset)
+    if found != (None,):
+        return found
+    inside = split_dataset_name(path)
+    variable = dataset.tags(1).get("NETCDF_VARNAME") or (inside[1] if inside else None)
+    return (None if is_generic(variable) else variable,)
+
+
 def _check(path: str, dataset: Any) -> None:
     """Refuse a dataset without bands or pixels, or with complex numbers."""
     if dataset.count == 0:
         inside = dataset.subdatasets
         if inside:
             raise SceneError(
-                f"{path}: holds {len(inside)} datasets; name the one to use, for instance '{inside[0]}'"
+                f"{path}: holds {len(inside)} datasets; name the one to use, or several that are one scene, "
+                f"for instance '{inside[0]}'"
             )
         raise SceneError(f"{path}: has no bands; name a raster file with at least one")
     if min(dataset.shape) < 1:
@@ -115,28 +137,41 @@ def _why_not(path: str, error: BaseException) -> str:
         return f"{path}: cannot be opened ({reason(error)}); check the address and the access rights"
     if path.startswith(("/vsi", "<")) or _CONNECTION.match(path):
         return f"{path}: cannot be opened ({reason(error)})"
-    return f"{path}: {_local_fault(path) or f'is not a raster that GDAL can read ({reason(error)})'}"
+    fault = None if is_about_codec(error) else _local_fault(path, reason(error))
+    return f"{path}: {fault or f'is not a raster that GDAL can read ({reason(error)})'}"
 
 
-def _local_fault(path: str) -> str | None:
-    """Explain what is wrong with a local file, and what to do; return None if only GDAL knows."""
+def _local_fault(path: str, said: str) -> str | None:
+    """Explain what is wrong with a local file, of which GDAL ``said`` something; None if only GDAL knows."""
     faults = (
+        (_UNDECODABLE.search(path) is not None, "has a name that is not in UTF-8; rename it"),
         (not os.path.lexists(path), f"there is no such file{_did_you_mean(path)}"),
         (os.path.isdir(path), "is a folder; name the raster file (or files, one a band) in it"),
         (not os.path.exists(path), "is a link to a file that does not exist; check the path"),
-        (not os.access(path, os.R_OK), "may not be read; change its permissions"),
+        (not _may_be_read(path), "may not be read; change its permissions"),
         (os.path.isfile(path) and not os.path.getsize(path), "is empty (0 bytes); copy or download it again"),
         (path.lower().endswith(_VECTOR_SUFFIXES), "is a vector file or a table; name a raster scene"),
     )
-    return next((text for applies, text in faults if applies), None) or _by_first_bytes(path)
+    return next((text for applies, text in faults if applies), None) or _by_first_bytes(path, said)
 
 
-def _by_first_bytes(path: str) -> str | None:
+def _may_be_read(path: str) -> bool:
+    """Try it: ``os.access`` knows neither the rights of this thread nor a server that refuses them."""
+    try:
+        with open(path, "rb"):
+            return True
+    except PermissionError:
+        return False
+    except OSError:  # a folder, or not there
+        return True
+
+
+def _by_first_bytes(path: str, said: str) -> str | None:
     """Recognise a file that is no raster by its first bytes."""
     with open(path, "rb") as file:
         start = file.read(256).lstrip().lower()
     if start.startswith((b"ii*\0", b"mm\0*", b"ii+\0", b"mm\0+")):
-        return "is a damaged or incomplete TIFF; copy or download it again"
+        return f"is a damaged or incomplete TIFF ({said}); copy or download it again"
     if start.startswith((b"<!doctype html", b"<html")):
         return "is a web page, not a raster: the download went wrong, fetch it again"
     if start.startswith(b"version https://git-lfs"):

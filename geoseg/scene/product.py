@@ -68,6 +68,12 @@ def acquisition_date(tags: Mapping[str, str]) -> str | None:
     return None
 
 
+def unread_dates(tags: Mapping[str, str]) -> list[str]:
+    """List what stands where a day of acquisition is looked for and is none, as in "5 July"."""
+    values = (tags.get(key, "").strip() for key in _DATE_KEYS if not key.startswith(("EXIF", "TIFFTAG")))
+    return [value for value in values if value and acquisition_date({_DATE_KEYS[0]: value}) is None]
+
+
 def _product_files(path: str) -> Iterator[str]:
     """List Landsat's MTL files beside a file, and Sentinel-2's MTD files beside it or above it."""
     folder, name = os.path.split(os.path.abspath(path))

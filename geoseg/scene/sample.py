@@ -26,6 +26,10 @@ _READ_WHOLE = 4
 """A scene with up to this many times the wanted pixels is read completely."""
 
 
+_MOST_COLUMNS = 4096
+"""Columns read at once where all of a scene is read."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """Valid pixels of a scene.
@@ -33,12 +37,14 @@ class Sample:
     Attributes:
         stored: Stored values of each band, (pixels,) in the file's dtype.
         missing: Whether a band is nodata at a valid pixel, bool (bands, pixels).
+        absent: Share of the pixels with data in any of the bands at which a band has none, float64 (bands,).
         looked_at: Number of pixels that were read, valid or not.
         is_whole: Whether these are all pixels of the scene.
     """
 
     stored: tuple[NDArray[np.generic], ...]
     missing: NDArray[np.bool_]
+    absent: NDArray[np.float64]
     looked_at: int
     is_whole: bool
 
@@ -83,7 +89,9 @@ class Sampler:
             raw = Raw([sampled.stored[row] for row in rows], sampled.missing[rows], sampled.hidden)
             valid = raw.valid(invalid_where)
             stored = tuple(values[valid] for values in raw.stored)
-            sample = Sample(stored, raw.missing[:, valid], sampled.hidden.size, sampled.is_whole)
+            seen = raw.missing[:, raw.valid("all")]
+            absent = seen.sum(axis=1) / max(seen.shape[1], 1)
+            sample = Sample(stored, raw.missing[:, valid], absent, sampled.hidden.size, sampled.is_whole)
             if sample.pixels or sample.is_whole:
                 break
         return sample
@@ -120,6 +128,22 @@ def sample_scene(scene: Scene, n_pixels: int = 200_000, seed: int = 0) -> Sample
         RunError: If a file cannot be read.
     """
     return Sampler(scene, n_pixels, seed).sample([band.number for band in scene.bands], scene.invalid_where)
+
+
+def has_valid_pixel(scene: Scene) -> bool:
+    """Read a scene until a valid pixel is found.
+
+    Raises:
+        RunError: If a file cannot be read.
+    """
+    rows, cols = scene.shape
+    side = scene.strip_rows
+    for row in range(0, rows, side):
+        for col in range(0, cols, _MOST_COLUMNS):
+            part = Window.from_bounds(row, col, min(row + side, rows), min(col + _MOST_COLUMNS, cols))
+            if scene.read_raw(part).valid(scene.invalid_where).any():
+                return True
+    return False
 
 
 def _windows(scene: Scene, wanted: int, side: int, rng: np.random.Generator) -> Iterator[Window]:

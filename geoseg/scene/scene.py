@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import SceneError
 from geoseg.grid import Window
+from geoseg.omissions import Omission
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.source import close
 from geoseg.scene.band import Band, Layer
@@ -41,6 +42,8 @@ class Scene:
         date: Day of acquisition as ``YYYY-MM-DD``, or None; never the time of a file or of the run.
         tags: Metadata of the files and of the product files beside them.
         sensor: Key of the sensor in ``geoseg.scene.band_names.SENSORS``; None if it is not certain.
+        omissions: What of the files is left out.
+        remarks: What the files say and is not believed.
     """
 
     paths: tuple[str, ...]
@@ -54,6 +57,8 @@ class Scene:
     date: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict, compare=False)
     sensor: str | None = None
+    omissions: tuple[Omission, ...] = field(default=(), compare=False)
+    remarks: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:

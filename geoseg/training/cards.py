@@ -12,6 +12,7 @@ from geoseg.training.network.transfer import StartedNetwork
 from geoseg.training.prepare import FoldData
 
 _LARGEST_CHIP, _LARGEST_OVERLAP = 512, 64
+_REFLECTANCE_AT_MOST = 2.0
 _REGIONS = {"blocks": "spatial blocks", "scenes": "scenes", "polygons": "drawn areas"}
 _FIGURES = ("accuracy", "miou", "fwiou", "mean_f1", "ece")
 
@@ -35,7 +36,7 @@ def make_card(data: FoldData, started: StartedNetwork) -> ModelCard:
         network=started.options,
         chip_size=chip_size,
         overlap=overlap,
-        units=recipe.reading.units,
+        units=recipe.reading.units or _units(data),
         value_scale=first.bands[0].scale,
         value_offset=first.bands[0].offset,
         gsd=first.gsd or recipe.model.gsd,
@@ -47,6 +48,14 @@ def make_card(data: FoldData, started: StartedNetwork) -> ModelCard:
         trust=recipe.model.trust
         or "Trained on these scenes only; compare it with ground truth before using it elsewhere.",
     )
+
+
+def _units(data: FoldData) -> str:
+    """Say what the values of bands are, by their range: only reflectance stays near 0 to 1."""
+    if all(band.low > -_REFLECTANCE_AT_MOST and band.high <= _REFLECTANCE_AT_MOST for band in data.bands):
+        return "reflectance"
+    stored = {(band.scale, band.offset) for scene in data.scenes for band in scene.image.bands}
+    return "digital numbers" if stored == {(1.0, 0.0)} else "values with a scale of their own"
 
 
 def _prediction_chips(data: FoldData, started: StartedNetwork) -> tuple[int, int]:

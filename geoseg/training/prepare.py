@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import InputError, SettingsError
+from geoseg.errors import InputError, SceneError, SettingsError
 from geoseg.models.card import ModelBand
+from geoseg.omissions import Omission
 from geoseg.training.chips.chips import ChipPlacer, ChipReader, TrainingChips, ValidationChips
-from geoseg.training.ground.band_statistics import measure_bands
 from geoseg.training.ground.folds import Split, default_block_size, make_split
 from geoseg.training.ground.labelled_scene import (
     LabelCells,
     LabelledScene,
+    band_names,
     count_labels,
     open_labelled_scenes,
 )
-from geoseg.training.network.losses.class_weights import class_weights
 from geoseg.training.recipe.recipe import Recipe
 
 _KEYS = {"--bands": "`bands`", "--label-column": "[label_values] column"} | {
@@ -188,6 +188,118 @@ def recipe_keys(recipe: Recipe) -> Iterator[None]:
         raise type(error)(f"{recipe.path}: {text}") from error
 
 
+def omissions_of(scenes: Sequence[LabelledScene], split: Split | None) -> tuple[Omission, ...]:
+    """List what is left out of the labels, the scenes, and the layer of folds, each once."""
+    every = [each for scene in scenes for each in (*scene.labels.omissions, *scene.image.omissions)]
+    every += () if split is None else split.omissions
+    # a recipe has no date that one could give
+    every = [replace(each, fix="") if each.kind == "dates" else each for each in every]
+    return tuple(dict.fromkeys(every))
+
+
 def default_chip_size(scenes: tuple[LabelledScene, ...]) -> int:
     """Choose 256 pixels, or the largest multiple of 32 that fits into a default block."""
     return min(_LARGEST_DEFAULT, max(_MULTIPLE, default_block_size(scenes) // _MULTIPLE * _MULTIPLE))
+
+
+def class_weights(
+    method: str,
+    counts: NDArray[np.int64],
+    shares: NDArray[np.float64],
+    *,
+    beta: float = 0.9999,
+    manual: Mapping[int, float] | None = None,
+) -> NDArray[np.float32] | None:
+    """Compute weights of classes for pixel-wise losses.
+
+    Args:
+        method: "none", "inverse" (1 / frequency), "median" (median frequency / frequency, Eigen and Fergus
+            2015), "effective" ((1 - beta) / (1 - beta^n), Cui et al. 2019), or "manual".
+        counts: Labelled training pixels of each class.
+        shares: Frequency of each class in the cells where it occurs, for "median".
+        beta: Parameter of "effective".
+        manual: Weights of "manual" by class index; other classes have 1.
+
+    Returns:
+        float32 (classes,), 0 for classes without a pixel, scaled so that the mean weight of a labelled pixel
+        is 1 (manual weights are kept as they are); None for "none".
+    """
+    if method == "none":
+        return None
+    if method == "manual":
+        return np.array([(manual or {}).get(i, 1.0) for i in range(len(counts))], np.float32)
+    present = counts > 0
+    weights = np.zeros(len(counts))
+    if method == "inverse":
+        weights[present] = counts.sum() / counts[present]
+    elif method == "median":
+        weights[present] = np.median(shares[present]) / shares[present]
+    else:
+        weights[present] = (1 - beta) / -np.expm1(counts[present] * np.log(beta)) if beta > 0 else 1.0
+    mean = (weights * counts).sum() / max(counts.sum(), 1)
+    scaled: NDArray[np.float32] = (weights / (mean or 1.0)).astype(np.float32)
+    return scaled
+
+
+_PERCENTILE_PIXELS = 2_000_000
+
+
+class Moments:
+    """Mean and variance of values that come in parts, merged in float64 (Chan, Golub and LeVeque 1983)."""
+
+    def __init__(self, bands: int) -> None:
+        self.count = np.zeros(bands, np.int64)
+        self.mean = np.zeros(bands)
+        self.squares = np.zeros(bands)
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        """Add values (bands, pixels); NaN are left out."""
+        known = np.isfinite(values)
+        count = known.sum(axis=1)
+        exact = np.where(known, values, 0).astype(np.float64)
+        mean = exact.sum(axis=1) / np.maximum(count, 1)
+        squares = (np.where(known, exact - mean[:, None], 0) ** 2).sum(axis=1)
+        total = np.maximum(self.count + count, 1)
+        gap = mean - self.mean
+        self.squares += np.where(count > 0, squares + gap**2 * self.count * count / total, 0)
+        self.mean += np.where(count > 0, gap * count / total, 0)
+        self.count += count
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Standard deviation over all values (population)."""
+        deviation: NDArray[np.float64] = np.sqrt(self.squares / np.maximum(self.count, 1))
+        return deviation
+
+
+def measure_bands(scenes: Sequence[LabelledScene], split: Split) -> tuple[ModelBand, ...]:
+    """Measure mean, standard deviation and percentiles of every band over the valid pixels that train.
+
+    Scenes are read window by window; percentiles come from about two million pixels taken at equal steps.
+
+    Raises:
+        SceneError: If no pixel that trains is valid.
+        RunError: If a file cannot be read.
+    """
+    names = band_names(scenes[0].image)
+    moments = Moments(len(names))
+    step = max(1, sum(rows * cols for rows, cols in (g.shape for g in scenes)) // _PERCENTILE_PIXELS)
+    kept: list[NDArray[np.float32]] = []
+    for number, scene in enumerate(scenes):
+        for window in scene.windows():
+            wanted = split.trains(number, window)
+            if not wanted.any():
+                continue
+            values, valid = scene.image.read(window)
+            inside = values[:, valid & wanted]
+            moments.add(inside)
+            kept.append(inside[:, ::step])
+    if not moments.count.all():
+        empty = [name for name, count in zip(names, moments.count, strict=True) if not count]
+        raise SceneError(f"{scenes[0].image.name}: no valid pixel to train on in band {', '.join(empty)}")
+    low, high = np.nanpercentile(np.concatenate(kept, axis=1), [1, 99], axis=1)
+    stds = np.where(moments.std > 0, moments.std, 1.0)  # a constant band becomes 0 instead of NaN
+    return tuple(
+        ModelBand(name, *(float(np.float32(x)) for x in numbers))
+        for name, *numbers in zip(names, moments.mean, stds, low, high, strict=True)
+    )

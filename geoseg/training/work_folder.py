@@ -74,7 +74,7 @@ def write_card(package: Path, target: Path, precision: str, quality: MeasuredQua
         precision: Precision of the stored weights.
         quality: The measured quality.
     """
-    from geoseg.models import load_model, save_model
+    from geoseg.models.package import load_model, save_model
 
     model = load_model(package)
     card = replace(model.card, temperatures=quality.temperatures, metrics=quality.metrics)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from geoseg.assess.evaluation import Request
+from geoseg.assess.evaluation import EvaluationRequest
 from geoseg.errors import InputError
 from geoseg.labels.labels import open_labels
 from geoseg.maps.class_map_file import ClassMapFile
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress
-from geoseg.scene import open_scene
-from geoseg.scene.vector import read_area
+from geoseg.scene.area import read_area
+from geoseg.scene.opening import open_scene
 from geoseg.training.contradictions.contradictions import write_contradictions
 
 PathLike = str | os.PathLike[str]
@@ -23,7 +23,7 @@ OPTION, ENDINGS = "--contradictions", (".gpkg",)
 
 def check_contradictions(
     output: Path,
-    others: Sequence[PathLike | None],
+    others: Sequence[PathLike],
     draw_sample: int | None,
     has_confidence: bool,
     overwrite: bool,
@@ -37,12 +37,12 @@ def check_contradictions(
         raise InputError(f"--draw-sample takes no {OPTION}: draw, label, then evaluate")
     if not has_confidence:
         raise InputError(f"{OPTION} ranks by confidence: name the map's raster of it with --confidence")
-    inputs = [os.fspath(path) for path in others if path is not None]
+    inputs = [os.fspath(path) for path in others]
     check_outputs({OPTION: output}, inputs, endings={OPTION: ENDINGS}, overwrite=overwrite)
 
 
 def contradict(
-    class_map: ClassMapFile, labels: PathLike, request: Request, output: Path, progress: Progress
+    class_map: ClassMapFile, labels: PathLike, request: EvaluationRequest, output: Path, progress: Progress
 ) -> dict[str, Any]:
     """Write the ranked places where a map contradicts labels; returns what the report says of them.
 

@@ -86,6 +86,7 @@ _VARIABLES = re.compile(
 )
 _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASS|PWD|AUTH|BEARER|COOKIE|HEADER|CREDENTIAL|SAS|ACCOUNT|CONNECTION")
 _FOREIGN = ("PROJ_LIB", "PROJ_DATA", "GDAL_DATA", "GDAL_DRIVER_PATH")
+_CRS = "EPSG:32614"
 _PLACE, _EXPECTED, _NEAR = (-99.0, 47.0), (500000.0, 5205164.11), 0.1
 """A point in degrees and in UTM zone 14 north (EPSG:32614), and how near an answer must be."""
 _GDAL_FILE = "gdalvrt.xsd"
@@ -321,6 +322,9 @@ def _gdal() -> dict[str, Any]:
         import rasterio
         from rasterio._env import GDALDataFinder
 
+        from geoseg.raster.projections import set_foreign_data_aside
+
+        set_foreign_data_aside()  # as every verb does that reads a raster
         return {"version": rasterio.__gdal_version__, "data": _data(GDALDataFinder().search())}
 
     def of_pyogrio() -> dict[str, Any]:
@@ -346,17 +350,28 @@ def _proj() -> dict[str, Any]:
         from rasterio._env import get_proj_data_search_paths
         from rasterio.warp import transform
 
-        (x,), (y,) = transform("EPSG:4326", "EPSG:32614", [_PLACE[0]], [_PLACE[1]])
+        (x,), (y,) = transform("EPSG:4326", _CRS, [_PLACE[0]], [_PLACE[1]])
         about = {"version": rasterio.__proj_version__, "data": list(get_proj_data_search_paths())}
         return about | _judged(x, y)
 
     def by_pyproj() -> dict[str, Any]:
         import pyproj
 
-        x, y = pyproj.Transformer.from_crs(4326, 32614, always_xy=True).transform(*_PLACE)
+        x, y = pyproj.Transformer.from_crs(4326, _CRS, always_xy=True).transform(*_PLACE)
         return {"version": pyproj.proj_version_str, "data": [pyproj.datadir.get_data_dir()]} | _judged(x, y)
 
-    return {"rasterio": _tried(by_rasterio), "pyproj": _tried(by_pyproj)}
+    def by_pyogrio() -> dict[str, Any]:
+        import pyogrio
+
+        named = {"type": "name", "properties": {"name": _CRS}}
+        layer = {"type": "FeatureCollection", "features": [], "crs": named}
+        crs = pyogrio.read_info(json.dumps(layer).encode())["crs"]
+        data = Path(pyogrio.__file__).parent / "proj_data"
+        about = {"version": f"GDAL {pyogrio.__gdal_version_string__}", "data": [str(data)] * data.is_dir()}
+        problem = {} if crs == _CRS else {"problem": f"{_CRS} became {crs}"}
+        return about | {"works": not problem} | problem
+
+    return {"rasterio": _tried(by_rasterio), "pyproj": _tried(by_pyproj), "pyogrio": _tried(by_pyogrio)}
 
 
 def _judged(x: float, y: float) -> dict[str, Any]:
@@ -390,7 +405,8 @@ def _variables() -> dict[str, str]:
 
 
 def _models() -> dict[str, Any]:
-    from geoseg.models import bundled_models, load_card
+    from geoseg.models.package import load_card
+    from geoseg.models.sources import bundled_models
 
     def about(name: str) -> dict[str, Any]:
         return {"version": load_card(name).version}
@@ -405,10 +421,13 @@ def _problems(content: Mapping[str, Any]) -> list[str]:
         found += _broken({title: content[title]}, "")
     for name in _FOREIGN:
         if name in content["variables"]:
-            found.append(
-                f"{name}={content['variables'][name]} is set: rasterio, pyogrio and pyproj may use it in "
-                "place of their own files, which fails where versions differ; if in doubt, unset it"
+            then = (
+                "rasterio, pyogrio and pyproj may use it in place of their own files, which fails where "
+                "versions differ; if in doubt, unset it"
+                if name in os.environ
+                else "it is of another program, and geoseg sets it aside for rasterio's own files; unset it"
             )
+            found.append(f"{name}={content['variables'][name]} is set: {then}")
     for backend, about in content["backends"].items():
         if not about["works"] and (about["installed"] or backend == "torch"):
             found.append(f"backend {backend}: {about['problem']}; run: {about['fix']}")

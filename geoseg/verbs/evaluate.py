@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from geoseg.assess.evaluation import (
     EVALUATION_VERSION,
     TOLERANCES,
-    Request,
+    EvaluationRequest,
     against_labels,
     against_sample,
     draw,
@@ -23,13 +23,16 @@ from geoseg.errors import InputError, RunError, SettingsError
 from geoseg.execute.report import versions
 from geoseg.files import atomic_group, encoded, to_json
 from geoseg.maps.class_map_file import ClassMapFile, open_class_map
-from geoseg.models import bundled_models
+from geoseg.models.sources import bundled_models
 from geoseg.plan.outputs import check_outputs
+from geoseg.plan.prepare import PredictRequest
+from geoseg.plan.settings import ComputeOptions
 from geoseg.progress import Progress, Silent
 from geoseg.raster.source import file_name
 from geoseg.scene.opening import SceneOptions
 from geoseg.system.memory import peak_memory
 from geoseg.verbs.contradict import check_contradictions, contradict
+from geoseg.verbs.predict import run_request
 
 PathLike = str | os.PathLike[str]
 REPORTS = (".html", ".json")
@@ -70,11 +73,19 @@ def evaluate(
     overwrite: bool = False,
     remap: Mapping[int | str, int] | None = None,
     ignore: Sequence[int | str] = (),
+    force: bool = False,
     tolerances: Sequence[str] = TOLERANCES,
     blocks: str | None = None,
     replicates: int = 1000,
     seed: int = 0,
-    prediction: Mapping[str, Any] | None = None,
+    bands: Sequence[str | int] | None = None,
+    nodata: float | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    warp: bool = False,
+    device: str = "auto",
+    backend: str = "auto",
+    precision: str = "auto",
     window_size: int | None = None,
     progress: Progress | None = None,
 ) -> EvaluateResult:
@@ -101,6 +112,7 @@ def evaluate(
         **Input**
         remap: Label value or name -> class id; values that are not in it are no label.
         ignore: Label values or names that say nothing. Nodata and 255 always do, and 0 unless it is a class.
+        force: Go on although much of the labels is left out, or the scene does not look like the model's.
 
         **Measures**
         tolerances: For boundary F1: ``"3px"``, ``"30m"``.
@@ -110,9 +122,16 @@ def evaluate(
         seed: Of the resampling, or of the sample to draw.
 
         **Model**
-        prediction: Further arguments of ``geoseg.predict``, with a model.
+        bands: With a model, as for ``geoseg.predict``.
+        nodata: As for ``geoseg.predict``.
+        scale: As for ``geoseg.predict``.
+        offset: As for ``geoseg.predict``.
+        warp: As for ``geoseg.predict``.
 
         **Speed and memory**
+        device: With a model, as for ``geoseg.predict``.
+        backend: As for ``geoseg.predict``.
+        precision: As for ``geoseg.predict``.
         window_size: Pixels a side read at once. Never changes the answer, only memory.
 
         **Run**
@@ -128,7 +147,7 @@ def evaluate(
     since = perf_counter()
     progress = progress or Silent()
     reports = _as_paths(report)
-    request = Request(
+    request = EvaluationRequest(
         label_column=label_column,
         remap=remap,
         ignore=tuple(ignore),
@@ -138,15 +157,30 @@ def evaluate(
         seed=_at_least(0, seed, "--seed"),
         window_size=window_size,
         aoi=aoi,
+        force=force,
     )
     is_model = looks_like_model(target)
-    _check(target, labels, scene, reports, draw_sample, output, aoi, is_model=is_model, overwrite=overwrite)
+    scenes = [] if scene is None else [scene] if isinstance(scene, str | os.PathLike) else list(scene)
+    inputs = [os.fspath(path) for path in (target, labels, aoi, confidence, *scenes) if path is not None]
+    _check(target, labels, scene, reports, draw_sample, output, aoi, is_model=is_model)
+    wanted = [("-o", Path(output), (".gpkg",))] if output is not None else []
+    for option, path, endings in [*wanted, *(("--report", path, REPORTS) for path in reports)]:
+        check_outputs({option: path}, inputs, endings={option: endings}, overwrite=overwrite)
     places = None if contradictions is None else Path(contradictions)
     if places is not None:
         has_confidence = is_model or confidence is not None
-        check_contradictions(places, [target, labels, *reports], draw_sample, has_confidence, overwrite)
-    further = dict(prediction or {}) | ({} if aoi is None else {"aoi": aoi})
-    with _map(target, scene, confidence, further, progress, is_model=is_model) as class_map:
+        check_contradictions(places, [*inputs, *reports], draw_sample, has_confidence, overwrite)
+    reading = SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp)
+    with ExitStack() as cleanup:
+        if is_model:
+            assert scene is not None  # _check refused that
+            compute = ComputeOptions(backend=backend, device=device, precision=precision)
+            asked = PredictRequest(
+                scene=scene, model=target, aoi=aoi, force=force, reading=reading, compute=compute
+            )
+            class_map = cleanup.enter_context(_map_of_model(asked, progress))
+        else:
+            class_map = cleanup.enter_context(open_class_map(target, confidence))
         if draw_sample is not None:
             assert output is not None  # _check refused that
             return EvaluateResult(*draw(class_map, draw_sample, Path(output), request, progress))
@@ -154,13 +188,8 @@ def evaluate(
         found = against_sample(class_map, labels, request, progress)
         if found is not None and places is not None:
             raise InputError(f"{os.fspath(labels)} is a sample of single pixels, which has no places to rank")
-        reading = SceneOptions(
-            nodata=further.get("nodata"),
-            scale=further.get("scale"),
-            offset=further.get("offset"),
-            warp=bool(further.get("warp")),
-        )
-        content, examples = found or against_labels(class_map, labels, request, progress, scene, reading)
+        shown = replace(reading, bands=None)
+        content, examples = found or against_labels(class_map, labels, request, progress, scene, shown)
         if places is not None:
             content["contradictions"] = contradict(class_map, labels, request, places, progress)
         content = {"report_version": EVALUATION_VERSION} | content
@@ -199,13 +228,14 @@ def _check(
     aoi: PathLike | None,
     *,
     is_model: bool,
-    overwrite: bool,
 ) -> None:
     """Refuse what cannot work before anything is read."""
     _check_target(target, is_model=is_model)
     if draw_sample is not None:
         if is_model:
-            raise InputError("--draw-sample draws from a class map; make one with geoseg predict first")
+            raise InputError(
+                f"{target} is a model, and --draw-sample draws from a class map: make one with geoseg predict"
+            )
         if output is None:
             raise InputError("--draw-sample needs -o sample.gpkg, where to write the sample")
         if labels is not None or reports:
@@ -219,33 +249,14 @@ def _check(
             raise InputError("-o is for --draw-sample; --report writes the report")
         if is_model and scene is None:
             raise InputError(f"{os.fspath(target)} is a model; name the scene to map with --scene")
-    inputs = [os.fspath(path) for path in (target, labels, aoi) if path is not None]
-    wanted = [("-o", Path(output), (".gpkg",))] if output is not None else []
-    for option, path, endings in [*wanted, *(("--report", path, REPORTS) for path in reports)]:
-        check_outputs({option: path}, inputs, endings={option: endings}, overwrite=overwrite)
 
 
 @contextmanager
-def _map(
-    target: PathLike,
-    scene: PathLike | Sequence[PathLike] | None,
-    confidence: PathLike | None,
-    prediction: Mapping[str, Any],
-    progress: Progress,
-    *,
-    is_model: bool,
-) -> Iterator[ClassMapFile]:
-    """The class map; that of a model lives in a temporary folder."""
-    if not is_model:
-        with open_class_map(target, confidence) as class_map:
-            yield class_map
-        return
-    from geoseg.verbs.predict import predict
-
-    assert scene is not None  # _check refused that
+def _map_of_model(request: PredictRequest, progress: Progress) -> Iterator[ClassMapFile]:
+    """Map a scene with a model, in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="geoseg-evaluate-") as folder:
         classes, sure = Path(folder) / "classes.tif", Path(folder) / "confidence.tif"
-        predict(scene, classes, model=target, confidence=sure, progress=progress, **prediction)
+        run_request(replace(request, output=classes, confidence=sure), progress)
         with open_class_map(classes, sure) as class_map:
             yield class_map
 

@@ -10,11 +10,10 @@ from pathlib import Path
 from geoseg.errors import OutputError, SettingsError
 from geoseg.inference.backends import backend_kind
 from geoseg.inference.backends.convert import check_conversion, exported_network
-from geoseg.models import open_model
 from geoseg.models.conversion import ChipShape, ConvertedNetwork
 from geoseg.models.onnx_file import with_card
 from geoseg.models.openvino_ir import read_network, to_ir
-from geoseg.models.package import read_item, write_package
+from geoseg.models.package import open_model, read_item, write_package
 from geoseg.models.sources import MLM_FILE, ONNX, ONNX_FILE, OPENVINO
 from geoseg.progress import Progress, Silent
 
@@ -53,9 +52,9 @@ def export_model(
     folder = check_folder(output, overwrite=overwrite)
     backend = _checking_runtime(to)
     opened = open_model(model)
-    side = opened.chip_size if chip_size is None else chip_size
+    side = opened.card.chip_size if chip_size is None else chip_size
     opened.check_chip_size(side)
-    shape = ChipShape(1, len(opened.bands), side)
+    shape = ChipShape(1, len(opened.card.bands), side)
     alone = replace(opened, listed=(), loaded={})  # what the package holds already is made again
     if alone.config is None:
         _ = alone.network  # says that there is none, and what to do

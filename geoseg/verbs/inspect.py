@@ -9,10 +9,11 @@ from typing import Any
 from geoseg.doctor.choose_model import Candidate, examine_bundled, reason_for, ways_out
 from geoseg.doctor.examine import examine
 from geoseg.doctor.findings import Diagnosis
-from geoseg.models import ModelCard, load_card
-from geoseg.plan.request import PathLike
-from geoseg.scene import Scene
+from geoseg.models.card import ModelCard
+from geoseg.models.package import load_card
+from geoseg.plan.prepare import PathLike
 from geoseg.scene.opening import SceneOptions
+from geoseg.scene.scene import Scene
 
 _SIGNS = {"stop": "STOP", "warn": "warning", "note": "note"}
 
@@ -85,6 +86,7 @@ class Inspection:
                 for band in scene.bands
             ],
             "date": scene.date,
+            "left_out": [omission.as_json() for omission in scene.omissions],
         }
 
     def _model_json(self, card: ModelCard, diagnosis: Diagnosis, fits: bool) -> dict[str, Any]:
@@ -127,6 +129,7 @@ class Inspection:
             f"CRS       {'none' if crs is None else crs.to_string()}",
             f"bands     {', '.join(f'{band} {band.dtype}' for band in scene.bands)}",
             f"date      {scene.date or 'unknown'}",
+            *(f"warning: {omission}" for omission in scene.omissions),
         ]
 
 

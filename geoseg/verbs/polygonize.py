@@ -15,6 +15,7 @@ from geoseg.errors import SettingsError
 from geoseg.execute.report import REPORT_VERSION, versions
 from geoseg.files import discard, publish, stage_json
 from geoseg.maps.class_map_file import ClassMapFile, open_class_map
+from geoseg.omissions import settle
 from geoseg.plan.memory import plan_tracing
 from geoseg.plan.outputs import RASTERS, check_outputs
 from geoseg.polygons.borders.change import change_table
@@ -66,6 +67,7 @@ def polygonize(
     stats_from: PathLike | Sequence[PathLike] | None = None,
     overwrite: bool = False,
     date: str | None = None,
+    force: bool = False,
     refined: PathLike | None = None,
     fiboa: bool = False,
     report: PathLike | None = None,
@@ -100,6 +102,7 @@ def polygonize(
 
         **Input**
         date: Acquisition date, ``YYYY-MM-DD``; default the class map's tag ``ACQUISITION_DATE``.
+        force: Go on although much of the map has no confidence.
 
         **Outputs**
         refined: Write the class map as clean-up left it here.
@@ -147,6 +150,7 @@ def polygonize(
     with ExitStack() as cleanup:
         given = cleanup.enter_context(open_class_map(class_map, confidence, probabilities))
         require_coordinates(given)
+        left_out = settle(given.omissions, progress, force=force)
         refinement = refinement_of(steps, given)
         check_refined(refined, refinement)
         check_target(output, given.georeference.crs, fiboa=fiboa)
@@ -179,6 +183,8 @@ def polygonize(
             zonal=zonal,
             progress=progress,
         )
+        sure = None if given.confidence is None else given.confidence.path
+        left_out += settle(table.omissions(sure), progress, force=force)
         keep = table.matching(min_area=limit, classes=chosen)
         plan.check_borders(table.polygons, borders)
         new, changed = change_table(table, borders, output.parent, progress)
@@ -190,6 +196,7 @@ def polygonize(
         progress.say(_what_is_written(kept, table, output))
         staged.append(stage_polygons(kept, output, fiboa=fiboa))
         content = _report(table, kept, written, inputs, since)
+        content["left_out"] = left_out
         content["settings"] = {
             "min_area": min_area,
             "classes": None if chosen is None else sorted(chosen),

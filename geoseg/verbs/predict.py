@@ -10,9 +10,8 @@ from typing import Any
 
 from geoseg.execute.resume import read_begun
 from geoseg.execute.run import execute
-from geoseg.plan.plan import Plan, make_plan
-from geoseg.plan.prepare import prepare
-from geoseg.plan.request import PathLike, PredictRequest
+from geoseg.plan.plan import Begun, Plan, make_plan
+from geoseg.plan.prepare import PathLike, PredictRequest, prepare
 from geoseg.plan.settings import ComputeOptions
 from geoseg.polygons.borders.options import BorderOptions
 from geoseg.progress import Progress, Silent
@@ -52,6 +51,7 @@ def predict(
     nodata: float | None = None,
     offset: float | None = None,
     warp: bool = False,
+    skip_bad_blocks: bool = False,
     date: str | None = None,
     force: bool = False,
     probabilities: PathLike | None = None,
@@ -100,6 +100,7 @@ def predict(
         nodata: Stored value that means nodata; default the file's.
         offset: See ``scale``.
         warp: Bring a scene with GCPs, RPCs or a rotation to a regular north-up grid first.
+        skip_bad_blocks: Map a damaged file all the same; blocks that cannot be read are nodata.
         date: Acquisition date, ``YYYY-MM-DD``; default what the scene says.
         force: Run although the scene does not look like the model's. Without ``model``: where none fits, with
             the only bundled model whose bands the scene has.
@@ -166,7 +167,14 @@ def predict(
         aoi=aoi,
         date=date,
         force=force,
-        reading=SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp),
+        reading=SceneOptions(
+            bands=bands,
+            nodata=nodata,
+            scale=scale,
+            offset=offset,
+            warp=warp,
+            skip_bad_blocks=skip_bad_blocks,
+        ),
         compute=ComputeOptions(
             chip_size=chip_size,
             overlap=overlap,
@@ -198,7 +206,7 @@ def run_request(request: PredictRequest, progress: Progress) -> PredictResult:
     prepared = prepare(request, progress)
     for warning in prepared.warnings:
         progress.say(f"warning: {warning}")
-    begun = read_begun(prepared)
+    begun = read_begun(prepared) if request.resume else Begun()
     plan = make_plan(prepared, begun, progress)
     for warning in plan.warnings[len(prepared.warnings) :]:
         progress.say(f"warning: {warning}")

@@ -15,26 +15,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.assess.compare import WINDOW, compare, windows
+from geoseg.assess.compare import WINDOW, compare
 from geoseg.assess.scores import number, score
 from geoseg.classes import NODATA
 from geoseg.doctor.examine import examine
 from geoseg.errors import SceneError, SettingsError
-from geoseg.grid import Window
+from geoseg.grid import Window, tiles
 from geoseg.inference.backends.convert import converted_network
 from geoseg.inference.reading import Normalisation
 from geoseg.labels.labels import open_labels
 from geoseg.maps.class_map_file import open_class_map
-from geoseg.models import Model, open_model
 from geoseg.models.conversion import ChipShape
-from geoseg.models.package import write_package
+from geoseg.models.model import Model
+from geoseg.models.package import open_model, write_package
 from geoseg.models.quantize import check_can_quantize, quantize_network
-from geoseg.plan.prepare import raise_if_unfit
-from geoseg.plan.request import PredictRequest
+from geoseg.plan.prepare import PredictRequest, raise_if_unfit
 from geoseg.plan.settings import ComputeOptions
 from geoseg.progress import Progress, Silent
-from geoseg.scene import Scene
 from geoseg.scene.opening import SceneOptions
+from geoseg.scene.scene import Scene
 from geoseg.verbs.export import check_folder
 from geoseg.verbs.predict import run_request
 
@@ -117,7 +116,7 @@ def quantize_model(
     reading = SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp)
     opened = open_model(model)
     pictures = [_open(path, opened, reading, force=force) for path in scenes]
-    shape = ChipShape(1, len(opened.bands), opened.chip_size)
+    shape = ChipShape(1, len(opened.card.bands), opened.card.chip_size)
     network = converted_network(opened, "openvino", "fp32", shape, progress)
     normalisation = Normalisation(opened.card.means, opened.card.stds)
     drawn = draw_chips(pictures, normalisation, shape.side, chips or enough_chips(shape.side), seed)
@@ -240,7 +239,7 @@ def agreement(maps: Sequence[tuple[Path, Path]]) -> dict[str, Any]:
     pixels = same = 0
     for first, second in maps:
         one, other = open_class_map(first), open_class_map(second)
-        for window in windows(one.shape, WINDOW):
+        for window in tiles(one.shape, WINDOW):
             left, right = one.read(window), other.read(window)
             shown = (left != NODATA) & (right != NODATA)
             pixels += int(shown.sum())

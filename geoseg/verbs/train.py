@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg._version import __version__
-from geoseg.errors import InputError, OutputError, SettingsError
-from geoseg.files import write_file
+from geoseg.errors import InputError, Interrupted, OutputError, SettingsError
+from geoseg.files import write_file, write_json
 from geoseg.models.sources import MLM_FILE
 from geoseg.plan.outputs import WORK_ENDING, check_name, check_outputs
 from geoseg.progress import Progress, Silent
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 EXTRA = ("lightning", "tensorboard", "torchvision")
-RECIPE_FILE, FINGERPRINT = "recipe.toml", "fingerprint.txt"
+RECIPE_FILE, FINGERPRINT, CHECK_FILE = "recipe.toml", "fingerprint.txt", "check.json"
 _SHORT = 16
 
 
@@ -55,6 +55,7 @@ def train(
     overwrite: bool = False,
     cross_validate: bool = False,
     folds: Sequence[int] | None = None,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train a network as a recipe says, and write a model package.
@@ -74,6 +75,7 @@ def train(
         folds: With ``cross_validate``, train only these folds now; once all are trained the run goes on.
 
         **Run**
+        force: Go on although much of the labels is left out.
         progress: Shows how far the run is.
 
     Returns:
@@ -96,19 +98,28 @@ def train(
         folder = folder.resolve()
     work = folder.with_name(folder.name + WORK_ENDING)
     mark = fingerprint(loaded, cross_validate=cross_validate)
+    if overwrite:
+        _check_inputs_stay(folder, loaded)
     if _is_finished(folder, work, mark, resume=resume, overwrite=overwrite):
-        from geoseg.models import load_card
+        from geoseg.models.package import load_card
 
         progress.say(f"{folder} is finished already")
         return TrainResult(folder, load_card(folder).metrics)
     # Torch and Lightning are imported here, where the command line and the recipe are known to be right.
     from geoseg.training.cross_validation import check_folds, train_every_fold, train_one_fold
+    from geoseg.training.label_check.check import examine_labels
     from geoseg.training.prepare import open_training_data
 
     progress.say("reading labels and scenes")
+    check: dict[str, Any] | None = None
+    if not (work / CHECK_FILE).is_file():  # an interrupted run was checked when it began
+        examined = examine_labels(loaded, Silent())
+        check = examined.to_json() | {"left_out": examined.settle(progress, force=force)}
     data = open_training_data(loaded)
     wanted = check_folds(data, folds) if cross_validate else ()
     with _begun(work, mark, loaded):
+        if check is not None:
+            write_json(work / CHECK_FILE, check)
         if cross_validate:
             done = train_every_fold(data, wanted, folder, work, progress)
         else:
@@ -137,7 +148,9 @@ def preview(recipe: PathLike, output: PathLike, *, overwrite: bool = False) -> P
     """
     loaded = load_recipe(recipe)
     check_extra()
-    check_outputs({"--preview": Path(output)}, [], endings={"--preview": (".png",)}, overwrite=overwrite)
+    check_outputs(
+        {"--preview": Path(output)}, loaded.inputs(), endings={"--preview": (".png",)}, overwrite=overwrite
+    )
     from geoseg.training.chips.preview import write_preview
     from geoseg.training.prepare import prepare_fold
 
@@ -195,6 +208,13 @@ def _is_finished(folder: Path, work: Path, mark: Mapping[str, str], *, resume: b
     return False
 
 
+def _check_inputs_stay(folder: Path, recipe: Recipe) -> None:
+    """Refuse to replace a folder that holds files that the run reads."""
+    for name in recipe.inputs():
+        if folder.exists() and Path(name).resolve().is_relative_to(folder.resolve()):
+            raise OutputError(f"-o {folder} holds {name}, which is read; give another folder")
+
+
 def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
 
@@ -209,7 +229,10 @@ def _differing(folder: Path, mark: Mapping[str, str]) -> list[str]:
 
 @contextmanager
 def _begun(work: Path, mark: Mapping[str, str], recipe: Recipe) -> Iterator[None]:
-    """Make the work folder; if the input proves wrong before an epoch is done, it is gone again."""
+    """Make the work folder; if the input proves wrong before an epoch is done, it is gone again.
+
+    Any other end that leaves it says how to go on.
+    """
     is_new = not work.exists()
     work.mkdir(exist_ok=True)
     # It goes into the package, and so to others.
@@ -221,3 +244,12 @@ def _begun(work: Path, mark: Mapping[str, str], recipe: Recipe) -> Iterator[None
         if is_new and not any(any(work.rglob(name)) for name in (EPOCHS, "*.ckpt")):
             shutil.rmtree(work)
         raise
+    except KeyboardInterrupt as error:
+        raise Interrupted(_kept(work)) from error
+    except Exception as error:
+        error.add_note(_kept(work))
+        raise
+
+
+def _kept(work: Path) -> str:
+    return f"{work} keeps what was learnt; --resume continues after the last finished epoch"

@@ -11,9 +11,8 @@ from rasterio.transform import Affine
 from scipy.ndimage import distance_transform_edt
 
 from geoseg.assess.boundary import Tolerance, boundary_counts, boundary_scores, read_tolerance
-from geoseg.assess.compare import windows
 from geoseg.errors import SettingsError
-from geoseg.grid import Window
+from geoseg.grid import Window, tiles
 from geoseg.raster.georeference import Georeference
 from tests.assess.maps import random_pair
 
@@ -71,7 +70,7 @@ def test_windows_with_a_margin_give_the_same_counts(size):
     whole = boundary_counts(labels, mapped, np.s_[:, :], TOLERANCES, 256)
     reach = max(tolerance.reach for tolerance in TOLERANCES)
     parts = np.zeros_like(whole)
-    for core in windows(labels.shape, size):
+    for core in tiles(labels.shape, size):
         wide = Window.from_bounds(
             max(0, core.row - reach),
             max(0, core.col - reach),

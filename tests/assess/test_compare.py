@@ -13,11 +13,11 @@ from sklearn import metrics
 
 from geoseg.assess.boundary import Tolerance
 from geoseg.assess.calibration import bin_sums
-from geoseg.assess.compare import CHIP, compare, pieces, windows
+from geoseg.assess.compare import CHIP, compare, pieces
 from geoseg.assess.summary import summarise_labels
 from geoseg.classes import LandClass
 from geoseg.errors import InputError, SceneError
-from geoseg.grid import Window
+from geoseg.grid import Window, tiles
 from geoseg.labels.labels import open_labels
 from geoseg.maps.class_map_file import open_class_map
 from tests.assess.maps import NAMES, random_pair, write
@@ -201,7 +201,7 @@ def test_a_confidence_raster_must_be_one(tmp_path):
 @settings(max_examples=40, deadline=None)
 def test_windows_and_pieces_tile_the_raster(shape, size, block):
     seen = np.zeros(shape, int)
-    for window in windows(shape, size):
+    for window in tiles(shape, size):
         part = np.zeros(window.shape, int)
         for (i, j), place in pieces(window, block):
             part[place] += 1

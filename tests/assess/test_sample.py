@@ -170,7 +170,7 @@ def test_gaps_unsure_points_and_lost_metadata_are_told(sample, class_map, tmp_pa
     found = read_sample(path, class_map, CLASSES, ignore=["unsure"])
     assert found.labels.size == 105
     assert "has lost the record of its map" in found.warnings[0]
-    assert "15 of 120" in found.warnings[1]
+    assert [(each.count, each.total) for each in found.omissions] == [(15, 120)]
 
 
 def test_what_is_no_filled_sample_of_this_map_is_refused(sample, class_map, tmp_path):

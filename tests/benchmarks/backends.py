@@ -72,7 +72,7 @@ def prepare(name: str, folder: str, side: int) -> None:
 
     for backend in ("openvino", "onnx"):
         model = opened(name, folder)  # anew: each runtime has a converted network of its own
-        shape = ChipShape(1, len(model.bands), side)
+        shape = ChipShape(1, len(model.card.bands), side)
         network = converted_network(model, backend, "fp32", shape, Silent())
         if backend == "openvino" and model.converted("openvino", "int8", shape) is None:
             random = np.random.default_rng(0)
@@ -84,8 +84,7 @@ def measure(name: str, folder: str, variant: str, side: int, count: int) -> Figu
     """One process's figures: megapixels a second and a CPU-second, peak memory in GB."""
     from geoseg.inference.backends.make import make_backend
     from geoseg.plan.settings import ComputeOptions, resolve_settings
-    from geoseg.system.allocator import keep_memory
-    from geoseg.system.memory import peak_memory
+    from geoseg.system.memory import keep_memory, peak_memory
 
     backend, precision, keep = VARIANTS[variant]
     if keep:
@@ -93,11 +92,11 @@ def measure(name: str, folder: str, variant: str, side: int, count: int) -> Figu
     model = opened(name, folder)
     settings = resolve_settings(
         model,
-        tuple(range(1, len(model.bands) + 1)),
+        tuple(range(1, len(model.card.bands) + 1)),
         ComputeOptions(chip_size=side, backend=backend, device="cpu", precision=precision),
     )
     runner = make_backend(model, settings)
-    chip = np.random.default_rng(0).normal(size=(1, len(model.bands), side, side)).astype(np.float32)
+    chip = np.random.default_rng(0).normal(size=(1, len(model.card.bands), side, side)).astype(np.float32)
     with ThreadPoolExecutor(settings.concurrency, initializer=runner.prepare_thread) as pool:
         list(pool.map(runner.probabilities, [chip] * settings.concurrency))
         wall, cpu = perf_counter(), process_time()

@@ -34,13 +34,12 @@ def alone(scene: str, model: str, backend: str, precision: str, chip: int, count
     from geoseg.inference.backends.make import make_backend
     from geoseg.models import open_model
     from geoseg.plan.settings import ComputeOptions, resolve_settings
-    from geoseg.system.allocator import keep_memory
-    from geoseg.system.memory import peak_memory
+    from geoseg.system.memory import keep_memory, peak_memory
 
     keep_memory()
     opened = open_model(model)
     asked = ComputeOptions(chip_size=chip, backend=backend, device="cpu", precision=precision)
-    settings = resolve_settings(opened, tuple(range(1, len(opened.bands) + 1)), asked)
+    settings = resolve_settings(opened, tuple(range(1, len(opened.card.bands) + 1)), asked)
     runner = make_backend(opened, settings)
     chips = some_chips(scene, opened, chip)
     with ThreadPoolExecutor(settings.concurrency, initializer=runner.prepare_thread) as pool:

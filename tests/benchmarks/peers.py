@@ -52,14 +52,14 @@ def naive(scene: str, model, path: str) -> None:
     import torch
 
     values, profile = read_whole(scene, model.card)
-    side, step = model.chip_size, model.chip_size - model.overlap
+    side, step = model.card.chip_size, model.card.chip_size - model.card.overlap
     _, rows, cols = values.shape
-    total = np.zeros((len(model.classes), rows, cols), np.float32)
+    total = np.zeros((len(model.card.classes), rows, cols), np.float32)
     count = np.zeros((rows, cols), np.float32)
     network = model.network.eval()
     with torch.no_grad():
-        for row in range(0, max(rows - model.overlap, 1), step):
-            for col in range(0, max(cols - model.overlap, 1), step):
+        for row in range(0, max(rows - model.card.overlap, 1), step):
+            for col in range(0, max(cols - model.card.overlap, 1), step):
                 chip = values[:, row : row + side, col : col + side]
                 height, width = chip.shape[1:]
                 full = np.zeros((1, len(values), side, side), np.float32)
@@ -81,10 +81,10 @@ def monai(scene: str, model, path: str) -> None:
     with torch.no_grad():
         answer = sliding_window_inference(
             torch.from_numpy(values)[None],
-            roi_size=(model.chip_size,) * 2,
+            roi_size=(model.card.chip_size,) * 2,
             sw_batch_size=4,
             predictor=lambda chips: torch.softmax(network(chips), 1),
-            overlap=model.overlap / model.chip_size,
+            overlap=model.card.overlap / model.card.chip_size,
             mode="gaussian",
         )
     write_maps(path, profile, answer[0].numpy())
@@ -104,8 +104,10 @@ def torchgeo(scene: str, model, path: str) -> None:
         profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "height": rows, "width": cols}
         profile |= {"crs": file.crs, "transform": transform, "tiled": True, "compress": "deflate"}
     dataset = RasterDataset(paths=[scene])
-    sampler = GridGeoSampler(dataset, model.chip_size, model.chip_size - model.overlap, units=Units.PIXELS)
-    total = np.zeros((len(model.classes), rows, cols), np.float32)
+    sampler = GridGeoSampler(
+        dataset, model.card.chip_size, model.card.chip_size - model.card.overlap, units=Units.PIXELS
+    )
+    total = np.zeros((len(model.card.classes), rows, cols), np.float32)
     count = np.zeros((rows, cols), np.float32)
     means, stds = (torch.from_numpy(x)[:, None, None] for x in (model.card.means, model.card.stds))
     network = model.network.eval()
@@ -119,7 +121,7 @@ def torchgeo(scene: str, model, path: str) -> None:
                     round((left - transform.c) / transform.a),
                 )
                 top, left = max(row, 0), max(col, 0)  # its grid may begin and end outside the scene
-                bottom, right = min(row + model.chip_size, rows), min(col + model.chip_size, cols)
+                bottom, right = min(row + model.card.chip_size, rows), min(col + model.card.chip_size, cols)
                 if top < bottom and left < right:
                     part = answer[:, top - row : bottom - row, left - col : right - col]
                     total[:, top:bottom, left:right] += part
@@ -170,12 +172,12 @@ def export_for_geodeep(model, scene: str, path: Path) -> None:
         def forward(self, chips):
             return torch.softmax(self.network((chips * scale - self.means) / self.stds), 1)
 
-    example = torch.zeros(1, len(model.bands), model.chip_size, model.chip_size)
+    example = torch.zeros(1, len(model.card.bands), model.card.chip_size, model.card.chip_size)
     program = torch.onnx.export(Wrapped().eval(), (example,), dynamo=True, verbose=False, optimize=True)
     proto = program.model_proto
-    names = {str(i): item.name for i, item in enumerate(model.classes)}
+    names = {str(i): item.name for i, item in enumerate(model.card.classes)}
     facts = {"model_type": "Segmentor", "class_names": names, "resolution": 1, "seg_thresh": 0}
-    facts |= {"seg_small_segment": 0, "tiles_overlap": 100 * model.overlap / model.chip_size}
+    facts |= {"seg_small_segment": 0, "tiles_overlap": 100 * model.card.overlap / model.card.chip_size}
     for key, value in facts.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, json.dumps(value)

@@ -35,7 +35,7 @@ import sys, time
 import numpy as np
 from geoseg.grid import Window
 from geoseg.polygons.table.store import PolygonStore
-from geoseg.system.threads import in_order
+from geoseg.system.cpu import in_order
 from geoseg.polygons.trace.trace import Tracer
 from geoseg.polygons.trace.block import BlockValues, trace_block
 import scipy.sparse.csgraph, shapely, rasterio

@@ -12,6 +12,7 @@ import argparse
 import resource
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from time import process_time
 
 import numpy as np
@@ -19,10 +20,13 @@ import rasterio.features
 import scipy.ndimage as ndimage
 
 from geoseg.refine.holes import FillHoles
-from geoseg.refine.passes import refine_array
 from geoseg.refine.sieve import Sieve
 from geoseg.refine.survey import PatchSize
 from geoseg.refine.windows import Close, Open, Smooth
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.refine.arrays import refine_array
 
 NODATA = 255
 

@@ -49,6 +49,7 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.e2e
 @pytest.mark.slow
 def test_predict_names_the_map_after_the_scene(scene, tiny_model, tmp_path):
     done = geoseg(
@@ -61,11 +62,13 @@ def test_predict_names_the_map_after_the_scene(scene, tiny_model, tmp_path):
     assert "Mpx" in done.stderr
 
 
+@pytest.mark.e2e
 def test_quiet_says_nothing_but_results(scene, tiny_model, tmp_path):
     done = geoseg("predict", scene, "--model", tiny_model, "--force", "--quiet", "-o", "m.tif", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "m.tif\n", "")
 
 
+@pytest.mark.e2e
 def test_a_dry_run_prints_only_the_plan(scene, tiny_model, tmp_path):
     done = geoseg("predict", scene, "--model", tiny_model, "--force", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0

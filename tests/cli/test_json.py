@@ -33,6 +33,7 @@ def test_inspect_of_a_scene_that_fits(tmp_path, tiny_model, capsys):
             {"number": 2, "name": "nir", "common_name": "nir", "dtype": "int16"},
         ],
         "date": None,
+        "left_out": [],
     }
     (model,) = content["models"]
     assert (model["name"], model["fits"], model["bands"]) == ("tiny", True, {"red": 1, "nir": 2})

@@ -43,6 +43,7 @@ def test_warnings_are_records_of_that_level(tmp_path, tiny_model, caplog):
     assert not any(record.getMessage().startswith("warning") for record in warnings)
 
 
+@pytest.mark.e2e
 def test_python_is_silent_without_a_logger(tmp_path, tiny_model):
     path = make_scene(tmp_path / "a.tif", crs=None)
     code = f"import geoseg; geoseg.predict({str(path)!r}, {str(tmp_path / 'm.tif')!r}, model={str(tiny_model)!r}, force=True, backend='torch')"

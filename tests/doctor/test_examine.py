@@ -133,7 +133,7 @@ def test_a_check_is_added_with_one_line(monkeypatch, scene_of):
 
 def test_only_flags_that_exist_are_named():
     """Every ``--flag`` in the doctor's and the scene's texts is one of predict's."""
-    known = {"bands", "aoi", "date", "nodata", "scale", "offset", "warp", "force", "model"}
+    known = {"bands", "skip-bad-blocks", "aoi", "date", "nodata", "scale", "offset", "warp", "force", "model"}
     root = Path(__file__).parents[2] / "geoseg"
     files = [*root.glob("scene/*.py"), *root.glob("doctor/*.py"), root / "raster" / "source.py"]
     named = {flag for file in files for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]*)", file.read_text())}

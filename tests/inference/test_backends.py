@@ -231,7 +231,7 @@ def test_every_augmentation_averages_its_views(make, name, tta):
 def trained():
     """The bundled network on a chip of each sample scene: model, chips and valid pixels, torch's answers."""
     model = load_model("dakota-crops")
-    shape = ChipShape(1, len(model.bands), model.chip_size)
+    shape = ChipShape(1, len(model.card.bands), model.card.chip_size)
     normalise = Normalisation(model.card.means, model.card.stds)
     batches = []
     for name in ("farmland", "heldout", "odd"):

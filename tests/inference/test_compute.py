@@ -11,9 +11,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from geoseg.errors import RunError
+from geoseg.errors import RunError, is_out_of_memory
 from geoseg.grid import Grid
-from geoseg.inference.compute import BlockComputer, Ingredients, Throttle, is_out_of_memory
+from geoseg.inference.compute import BlockComputer, Ingredients, Throttle
 from geoseg.inference.reading import BlockReaders, Normalisation
 from tests.inference.stitched import Stitcher
 from tests.inference.test_stitching import FakeBackend, identity, make_scene

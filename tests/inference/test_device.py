@@ -10,7 +10,7 @@ import pytest
 from geoseg.errors import SettingsError
 from geoseg.inference.backends import device
 from geoseg.inference.backends.device import has_bf16, resolve_device, resolve_precision
-from geoseg.system.allocator import keep_memory
+from geoseg.system.memory import keep_memory
 
 CPU_INFO = "processor\t: 0\nmodel name\t: A\nflags\t\t: fpu sse {}\n\nprocessor\t: 1\n"
 
@@ -95,7 +95,7 @@ def test_freed_memory_is_kept_and_repeats_are_harmless():
 import ctypes, resource, sys
 sys.path.insert(0, ".")
 if sys.argv[1] == "keep":
-    from geoseg.system.allocator import keep_memory
+    from geoseg.system.memory import keep_memory
     assert keep_memory() is keep_memory()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from geoseg.grid import WEIGHT_ONE, Grid
 from geoseg.inference.backends.torch_ import TorchBackend
 from geoseg.inference.backends.tta import SymmetricBackend
-from geoseg.inference.compute import DEVICE_AHEAD, Ingredients, blocks_ahead, readers_for
+from geoseg.inference.compute import DEVICE_AHEAD, Ingredients, reading_ahead
 from geoseg.inference.device_sum import DeviceSums
 from geoseg.inference.reading import Normalisation
 from geoseg.inference.sums import HostSums, begin_sums
@@ -113,12 +113,12 @@ def test_only_accelerators_keep_sums_on_the_device():
     block = grid.blocks(8)[0]
     assert isinstance(begin_sums(TorchBackend(torch.nn.Identity()), grid, block, 2), HostSums)
     assert isinstance(begin_sums(OnDevice(neighbourhood), grid, block, 2), DeviceSums)
-    assert blocks_ahead("cpu") == 1
-    assert blocks_ahead("cuda:0") == DEVICE_AHEAD
+    assert reading_ahead("cpu", 2)[0] == 1
+    assert reading_ahead("cuda:0", 2)[0] == DEVICE_AHEAD
 
 
 def test_what_computes_faster_is_read_by_more_threads():
-    assert readers_for("cpu", 2) < readers_for("cpu", 8) == readers_for("cuda:0", 2)
+    assert reading_ahead("cpu", 2)[1] < reading_ahead("cpu", 8)[1] == reading_ahead("cuda:0", 2)[1]
 
 
 @pytest.mark.parametrize("tta", ["flips", "d4"])

@@ -7,8 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
+import pytest
+import torch
 
+from geoseg.errors import RunError
 from geoseg.grid import Grid
+from geoseg.inference.device_sum import DeviceSums
 from geoseg.inference.sums import SUM_ONE, HostSums
 from tests.inference.test_stitching import FakeBackend, identity
 
@@ -39,3 +43,22 @@ def test_what_two_threads_add_to_the_same_pixels_is_all_there(monkeypatch):
         answers = [np.full((1, CLASSES, 16, 16), 0.25, np.float32) for _ in range(2)]
         list(threads.map(lambda answer: total.stitch(chips, answer), answers))
     assert np.unique(np.asarray(total.sums)).tolist() == [2 * round(0.25 * 65535) * (SUM_ONE // 65535)]
+
+
+@pytest.mark.parametrize("where", ["host", "device"])
+def test_nan_is_no_class(where):
+    grid = Grid((16, 40), 16, 4)
+    block = grid.blocks(16)[1]
+    (chip,) = grid.chips(block)
+    answer = np.full((2, CLASSES, 16, 16), 0.5, np.float32)
+    answer[1] = np.nan  # what fills the batch says nothing
+    host = where == "host"
+    total = (
+        HostSums(FakeBackend(identity), grid, block, CLASSES)
+        if host
+        else DeviceSums(lambda chips: chips, "cpu", 2, grid, block, CLASSES)
+    )
+    total.stitch([chip], answer.copy() if host else torch.from_numpy(answer.copy()))
+    answer[0, 1, 3, 3] = np.nan
+    with pytest.raises(RunError, match=r"NaN in block 0,1 \(rows 0 to 16, columns 12 to"):
+        total.stitch([chip], answer if host else torch.from_numpy(answer))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import unicodedata
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import geopandas
 import numpy as np
+import pandas
 import pytest
 import shapely
 from rasterio.transform import Affine
@@ -267,6 +270,88 @@ def test_broken_and_missing_geometries(scene, tmp_path):
     draw_polygons("class", [1, 2, 7]).iloc[2:].to_file(tmp_path / "far.gpkg")
     with pytest.raises(SceneError, match="no labelled polygon on"):
         open_labels(tmp_path / "far.gpkg", scene, CLASSES)
+
+
+def test_rows_that_label_nothing_are_counted(scene, tmp_path):
+    frame = draw_polygons("class", ["corn", None, "water"])
+    point = geopandas.GeoDataFrame({"class": ["corn"]}, geometry=[shapely.Point(0, 0)], crs="EPSG:32614")
+    pandas.concat([frame, point]).to_file(tmp_path / "a.gpkg")
+    found = open_labels(tmp_path / "a.gpkg", scene, CLASSES).omissions
+    assert [(each.count, each.total, each.refuses) for each in found] == [
+        (1, 4, True),  # no area
+        (1, 4, False),  # no class
+        (1, 4, False),  # beyond the scene
+    ]
+
+
+def test_pixels_of_contradicting_polygons_are_counted(scene, tmp_path):
+    frame = draw_polygons("class", [1, 2, 7]).iloc[:2]
+    frame.to_file(tmp_path / "a.gpkg")
+    both = int((inside(frame.geometry[0]) & inside(frame.geometry[1])).sum())
+    (omission,) = open_labels(tmp_path / "a.gpkg", scene, CLASSES).omissions
+    assert (omission.kind, omission.count, omission.refuses) == ("pixels", both, False)
+    draw_polygons("class", [1, 1, 7]).iloc[:2].to_file(tmp_path / "b.gpkg")
+    assert open_labels(tmp_path / "b.gpkg", scene, CLASSES).omissions == ()
+
+
+def test_attributes_that_are_lists_are_no_class(scene, tmp_path):
+    shape = shapely.geometry.mapping(draw_polygons("n", [1, 2, 7], "EPSG:4326").geometry[0])
+    feature = {"type": "Feature", "properties": {"class": ["corn", "rice"]}, "geometry": shape}
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    with pytest.raises(SceneError, match=r"a\.geojson.*rice.* is not a class"):
+        open_labels(tmp_path / "a.geojson", scene, CLASSES)
+
+
+def test_accents_are_compared_in_one_form(scene, tmp_path):
+    """As macOS and others write them, with the accent after its letter."""
+    classes = (LandClass(3, "forêt", "#00ff00"), LandClass(7, "Gewässer", "#0000ff"))
+    apart = [unicodedata.normalize("NFD", name) for name in ("Forêt", "gewässer", "été")]
+    draw_polygons(unicodedata.normalize("NFD", "espèce"), apart).to_file(tmp_path / "a.gpkg")
+    labels = open_labels(tmp_path / "a.gpkg", scene, classes, column="espèce", ignore=["Été"])
+    assert set(np.unique(everything(labels))) == {3, 7, IGNORE}
+
+
+def test_255_that_is_not_declared_is_counted(scene, tmp_path):
+    """In a file of 0 and 255 it is the foreground, so the run is refused; beside classes it is only said."""
+    mask = write(tmp_path / "mask.tif", label_values(values=(0, 255)))
+    (omission,) = open_labels(mask, scene, CLASSES).omissions
+    assert (omission.kind, omission.total, omission.is_too_large) == ("pixels", 2000, True)
+    assert "255" in str(omission)
+    assert "--remap 255=" in omission.fix
+    (omission,) = open_labels(write(tmp_path / "l.tif", label_values(values=(1, 2, 255))), scene).omissions
+    assert (omission.count, omission.is_too_large) == (
+        int((label_values(values=(1, 2, 255)) == 255).sum()),
+        False,
+    )
+    remapped = open_labels(mask, scene, CLASSES, remap={255: 1})
+    assert remapped.omissions == ()
+    assert set(np.unique(everything(remapped))) == {1, IGNORE}
+    assert open_labels(mask, scene, CLASSES, ignore=[255]).omissions == ()
+    declared = write(tmp_path / "d.tif", label_values(values=(0, 255)), nodata=255)
+    assert open_labels(declared, scene, CLASSES).omissions == ()
+
+
+@pytest.mark.parametrize(("nodata", "options"), [(2, {}), (9, {"remap": {9: 1, 7: 7}})])
+def test_a_nodata_value_that_is_a_class_is_said(scene, tmp_path, nodata, options):
+    path = write(tmp_path / "labels.tif", label_values(values=(7, nodata)), nodata=nodata)
+    (omission,) = open_labels(path, scene, CLASSES, **options).omissions
+    assert (omission.kind, omission.count, omission.is_too_large) == ("classes", 1, True)
+    assert "nodata" in str(omission)
+    unused = write(tmp_path / "unused.tif", label_values(), nodata=0)
+    assert open_labels(unused, scene, CLASSES).omissions == ()
+
+
+def test_missing_numbers_are_no_label_whatever_255_means(scene, tmp_path):
+    values = label_values("float32", values=(0, 255))
+    values[0, 0, :9] = np.nan
+    found = everything(open_labels(write(tmp_path / "l.tif", values), scene, CLASSES, remap={255: 1}))
+    assert (found[0, :9] == IGNORE).all()
+
+
+def test_files_that_are_neither_are_refused_with_both_reasons(scene, tmp_path):
+    (tmp_path / "labels.doc").write_bytes(b"nothing that GDAL knows")
+    with pytest.raises(SceneError, match=r"labels\.doc: .*neither as a raster \(.*nor as a vector file \("):
+        open_labels(tmp_path / "labels.doc", scene, CLASSES)
 
 
 def test_polygons_over_an_image_without_coordinates(tmp_path):

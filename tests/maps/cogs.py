@@ -13,6 +13,14 @@ from geoseg.maps.cog.cog import StreamedCog
 from geoseg.maps.cog.pyramid import HALVE
 
 
+def assert_valid_cog(path):
+    """Judge a file as ``rio cogeo validate --strict`` does."""
+    from rio_cogeo.cogeo import cog_validate
+
+    valid, errors, warned = cog_validate(path, strict=True)
+    assert valid, errors + warned
+
+
 def describe(dataset):
     dataset.nodata = 255
     dataset.transform = Affine(30, 0, 5e5, 0, -30, 5e6)

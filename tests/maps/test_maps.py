@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -18,13 +16,15 @@ from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
 from geoseg.classes import LandClass
-from geoseg.errors import RunError
+from geoseg.errors import OutputError, RunError
 from geoseg.grid import Window
 from geoseg.inference.sums import SUM_ONE, decide
+from geoseg.maps import crs
 from geoseg.maps.cog.tiles import Spool
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, ProbabilityMap, to_bytes
 from geoseg.maps.writer import MapWriter, ScratchRaster
-from geoseg.raster.georeference import Georeference
+from geoseg.raster.georeference import Georeference, same_crs
+from tests.maps.cogs import assert_valid_cog
 
 CLASSES = (
     LandClass(1, "corn", "#ffd300"),
@@ -67,11 +67,7 @@ def kind(request):
 class TestEveryMap:
     def test_is_a_valid_cog(self, kind, tmp_path):
         path, _ = write(kind, tmp_path)
-        rio = Path(sys.executable).with_name("rio")
-        done = subprocess.run(
-            [rio, "cogeo", "validate", "--strict", path], capture_output=True, text=True, check=False
-        )
-        assert "is a valid cloud optimized GeoTIFF" in done.stdout, done.stdout + done.stderr
+        assert_valid_cog(path)
 
     def test_holds_what_was_rendered(self, kind, tmp_path):
         path, decision = write(kind, tmp_path)
@@ -228,3 +224,31 @@ def test_a_full_disk_while_writing_says_so(read_again, tmp_path, monkeypatch):
         write()
     writer.discard()
     assert list(tmp_path.iterdir()) == []
+
+
+ROTATED = CRS.from_string(
+    "+proj=ob_tran +o_proj=longlat +o_lon_p=-162 +o_lat_p=39.25 +lon_0=180 +datum=WGS84 +type=crs"
+)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_crs_that_no_geotiff_can_hold_is_kept_beside(kind, tmp_path):
+    place = Georeference(crs=ROTATED, transform=Affine(0.01, 0, 3, 0, -0.01, 7))
+    path, _ = write(kind, tmp_path / "made", (20, 30), place)
+    with rasterio.open(path) as dataset:
+        assert same_crs(dataset.crs.to_wkt(), ROTATED.to_wkt())
+        assert dataset.transform == place.transform
+    if kind.sidecar():
+        assert len(read_legend_names(path)) == len(CLASSES)
+
+
+def read_legend_names(path):
+    root = ET.parse(path.with_name(path.name + ".aux.xml"))
+    return [item.text for item in root.iter("Category") if item.text]
+
+
+def test_a_crs_that_cannot_be_kept_is_refused_before_a_pixel_is_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr(crs, "_given_back", lambda *_args: None)
+    place = Georeference(crs=CRS.from_epsg(2056), transform=UTM.transform)
+    with pytest.raises(OutputError, match="a GeoTIFF cannot hold the scene's CRS"):
+        write(KINDS[0], tmp_path / "made", (20, 30), place)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from geoseg.errors import ModelError
 from geoseg.models import LandClass, ModelBand, ModelCard
-from geoseg.models.mlm import COMMON_NAMES, card_from_item, item_from_card
+from geoseg.models.mlm import card_from_item, item_from_card
+from geoseg.scene.band_names import COMMON_NAMES
 from tests.conftest import tiny_card
 from tests.models.conftest import SCHEMAS
 
@@ -210,3 +211,32 @@ def test_pystac_reads_what_the_extension_says():
     assert about.architecture == "unet-classic"
     assert list(about.input[0].bands) == ["red", "nir"]
     assert [entry.value for entry in about.output[0].classes] == [2, 5, 7]
+
+
+def places_in(value, place=()):
+    """Every place in a JSON value."""
+    yield place
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places_in(inner, (*place, key))
+
+
+ITEM = item_from_card(tiny_card())
+anything = plain | st.sampled_from(
+    [10**400, float("nan"), float("inf"), "\ud800", "../card", [[[]]], {"": None}]
+)
+
+
+@settings(max_examples=150)
+@given(st.sampled_from([place for place in places_in(ITEM) if place]), anything)
+def test_any_value_anywhere_gives_a_card_or_is_refused(place, value):
+    item = copy.deepcopy(ITEM)
+    inner = item
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    try:
+        card = card_from_item(item)
+    except ModelError:
+        return
+    assert isinstance(card, ModelCard)

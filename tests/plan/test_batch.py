@@ -9,7 +9,7 @@ import pytest
 
 from geoseg.errors import RunError
 from geoseg.plan import prepare, settings
-from geoseg.plan.request import PredictRequest
+from geoseg.plan.prepare import PredictRequest
 from geoseg.plan.settings import ComputeOptions, Settings
 from geoseg.plan.workers import Workers
 from geoseg.progress import Silent
@@ -77,10 +77,14 @@ def test_other_errors_are_what_they_are(monkeypatch):
         settings.fit_batch_to_device(None, usual())
 
 
-def test_nothing_is_tried_on_a_cpu(monkeypatch):
+def test_nothing_is_tried_on_a_cpu(scene, tiny_model, tmp_path, monkeypatch):
     gpu = Gpu(0)
     monkeypatch.setattr(settings, "make_backend", gpu)
-    assert settings.fit_batch_to_device(None, usual(device="cpu")) == usual(device="cpu")
+    compute = ComputeOptions(backend="torch", device="cpu")
+    request = PredictRequest(
+        scene=scene, output=tmp_path / "m.tif", model=tiny_model, force=True, compute=compute
+    )
+    assert prepare.prepare(request, Silent()).settings.device == "cpu"
     assert gpu.tried == []
 
 

@@ -12,7 +12,9 @@ import geoseg
 from geoseg.errors import SettingsError
 from geoseg.grid import Grid
 from geoseg.models import open_model
+from geoseg.plan import plan as plans
 from geoseg.plan import settings as chip_size
+from geoseg.plan.measure import usual_cost
 from geoseg.plan.settings import least_computed, resolve_chip_size
 from tests.conftest import make_scene
 
@@ -48,7 +50,7 @@ def test_large_scenes_compute_less_and_small_ones_as_before():
 
 def test_a_chip_size_is_the_models_unless_one_is_asked_for(tiny_model):
     model = open_model(tiny_model)
-    assert resolve_chip_size(None, model, None, None) == model.chip_size
+    assert resolve_chip_size(None, model, None, None) == model.card.chip_size
     assert resolve_chip_size(48, model, None, None) == 48
     with pytest.raises(SettingsError, match="--chip-size large: give a number of pixels or auto"):
         resolve_chip_size("large", model, None, (100, 100))
@@ -58,6 +60,7 @@ def test_a_chip_size_is_the_models_unless_one_is_asked_for(tiny_model):
 
 def test_auto_is_the_same_for_a_part_of_the_scene_and_for_any_memory(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setattr(chip_size, "_FEWEST_CHIPS", 4)
+    monkeypatch.setattr(plans, "measured_cost", lambda model, settings, *_, **__: usual_cost(model, settings))
     scene = make_scene(tmp_path / "scene.tif")
     options = {"model": tiny_model, "force": True, "chip_size": "auto", "backend": "torch"}
     whole = geoseg.predict(scene, tmp_path / "whole.tif", **options)
@@ -72,8 +75,8 @@ def test_auto_is_the_same_for_a_part_of_the_scene_and_for_any_memory(tiny_model,
     )
     part = geoseg.predict(scene, tmp_path / "part.tif", aoi=corner, max_memory="6GB", **options)
     model = open_model(tiny_model)
-    chosen = least_computed((150, 130), model.chip_size, model.overlap, model.stride)
-    assert chosen != model.chip_size
+    chosen = least_computed((150, 130), model.card.chip_size, model.card.overlap, model.stride)
+    assert chosen != model.card.chip_size
     assert {result.report["settings"]["chip_size"] for result in (whole, part)} == {chosen}
     with rasterio.open(tmp_path / "whole.tif") as all_of_it, rasterio.open(tmp_path / "part.tif") as some:
         assert np.array_equal(all_of_it.read(1)[: some.height, : some.width], some.read(1))

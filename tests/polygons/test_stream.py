@@ -10,9 +10,8 @@ import rasterio
 
 from geoseg.classes import LandClass
 from geoseg.errors import RunError
-from geoseg.polygons import builder, stream
-from geoseg.polygons.builder import MapToTrace
-from geoseg.polygons.stream import PolygonStream
+from geoseg.polygons import builder
+from geoseg.polygons.builder import MapToTrace, PolygonStream, TableBuilder
 from geoseg.polygons.table.schema import arrow_schema
 from geoseg.polygons.trace import trace
 from geoseg.polygons.trace.block import BlockValues
@@ -33,7 +32,7 @@ def begin(small_map, **options) -> PolygonStream:
             provenance={"GEOSEG_MODEL": "dakota-crops 1.0", "ACQUISITION_DATE": "2024-07-31"},
             bands=[value for value, _, _ in CLASSES],
         )
-    return PolygonStream(source, small_map.folder, **options)
+    return PolygonStream(TableBuilder(source, small_map.folder, **options))
 
 
 def blocks(small_map, height, widths):
@@ -74,7 +73,7 @@ def test_the_table_is_that_of_the_rasters(height, widths, small_map):
 @pytest.mark.parametrize("pixels", [1, 100, 700])
 def test_strips_of_a_block_change_nothing(pixels, small_map, monkeypatch):
     expected = read(trace_files(small_map.class_map, **small_map.rasters))
-    monkeypatch.setattr(stream, "STRIP_PIXELS", pixels)
+    monkeypatch.setattr(builder, "STRIP_PIXELS", pixels)
     seen, trace_block = [], builder.trace_block
 
     def remember(block, *given, **options):

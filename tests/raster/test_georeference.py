@@ -14,6 +14,7 @@ from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
 from geoseg.grid import Window
+from geoseg.raster.georeference import same_crs
 from geoseg.scene import Georeference, open_scene
 from tests.scene.rasters import NORTH_UP, ramp, write
 
@@ -154,3 +155,32 @@ def test_a_cut_keeps_every_pixel_where_it_was():
     assert (part.rpcs.line_off, part.rpcs.samp_off) == (RPCS.line_off - 7, RPCS.samp_off - 11)
     assert part.rpcs.samp_scale == RPCS.samp_scale
     assert whole.cut(0, 0).transform == whole.transform
+
+
+ROTATED = "+proj=ob_tran +o_proj=longlat +o_lon_p=-162 +o_lat_p={} +lon_0=180 +datum=WGS84"
+SITE = 'LOCAL_CS["site",UNIT["{}",{}]]'
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("EPSG:32614", "+proj=utm +zone=14 +datum=WGS84", True),
+        ("EPSG:32614", "EPSG:32614+5773", True),
+        ("EPSG:4326", "OGC:CRS84", True),
+        ("+proj=utm +zone=14 +datum=WGS84 +units=us-ft", "EPSG:32614", False),
+        ("+proj=utm +zone=14 +datum=WGS84 +units=us-ft", "+proj=utm +zone=14 +datum=WGS84 +units=ft", False),
+        ("EPSG:4326", "+proj=longlat +pm=paris +ellps=WGS84", False),
+        ("EPSG:4326", "+proj=longlat +R=6371000 +no_defs", False),
+        (ROTATED.format(39.25), ROTATED.format(39.25), True),
+        (ROTATED.format(39.25), ROTATED.format(39.26), False),
+        (ROTATED.format(39.25), "EPSG:4326", False),
+        (SITE.format("metre", 1), SITE.format("metre", 1), True),
+        (SITE.format("metre", 1), SITE.format("foot", 0.3048), False),
+        (SITE.format("metre", 1), "EPSG:32614", False),
+        (None, None, True),
+        ("EPSG:32614", None, False),
+    ],
+)
+def test_a_crs_is_the_same_if_it_places_coordinates_alike(one, other, same):
+    assert same_crs(one, other) is same
+    assert same_crs(other, one) is same

@@ -27,6 +27,10 @@ PLACES = {
     "feet": ("EPSG:2263", Affine(10, 0, 9.8e5, 0, -10, 2e5)),
     "base CRS in grads from Paris": ("EPSG:27572", Affine(10, 0, 6e5, 0, -10, 2.4e6)),
     "compound": ("EPSG:32614+5773", Affine(10, 0, 2e5, 0, -10, 5e6)),
+    "a rotated pole": (
+        "+proj=ob_tran +o_proj=longlat +o_lon_p=-162 +o_lat_p=39.25 +lon_0=180 +datum=WGS84",
+        Affine(1e-3, 0, -20, 0, -1e-3, -25),
+    ),
 }
 
 
@@ -46,6 +50,7 @@ def test_areas_and_perimeters_agree_with_geodesics(place):
 
     crs = pyproj.CRS(name).to_2d()
     base = crs.geodetic_crs.to_2d()
+    base = base.source_crs if base.is_derived else base
     to_base = pyproj.Transformer.from_crs(crs, base, always_xy=True)
     degrees = math.degrees(base.axis_info[0].unit_conversion_factor)
     # A long straight side on the map is no geodesic: give it vertices first.

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from geoseg.refine.holes import FillHoles
-from geoseg.refine.passes import refine_array
 from geoseg.refine.sieve import Sieve
 from geoseg.refine.step import Step
 from geoseg.refine.survey import PatchSize
 from geoseg.refine.windows import Close, Open, Smooth
 from tests.refine import plain
+from tests.refine.arrays import refine_array
 
 BANDS = (1, 2, 7)
 """Class 9 has no probability: maps of others may hold such classes."""

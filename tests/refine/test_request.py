@@ -16,14 +16,14 @@ from geoseg.classes import LandClass
 from geoseg.errors import SettingsError
 from geoseg.maps.sidecar import class_table_xml
 from geoseg.raster.pixel_sizes import measure_pixel_sizes
-from geoseg.refine import passes
-from geoseg.refine.passes import refine_array
+from geoseg.refine import step
 from geoseg.refine.request import RefineOptions
 from geoseg.refine.sieve import Sieve
 from geoseg.refine.survey import PatchSize
 from geoseg.verbs import polygonize as polygonize_module
 from geoseg.verbs.polygonize import polygonize
 from tests.refine import plain
+from tests.refine.arrays import refine_array
 
 STEPS = {
     "smooth": 3,
@@ -117,7 +117,7 @@ class TestPredict:
     @pytest.mark.parametrize("options", [{"block_size": 50}, {"concurrency": 1}])
     def test_blocks_and_strips_change_nothing(self, runs, tiny_model, tmp_path, monkeypatch, options):
         _, refined, scene = runs
-        monkeypatch.setattr(passes, "STRIP_PIXELS", 1000)
+        monkeypatch.setattr(step, "STRIP_PIXELS", 1000)
         other = predict(scene, tiny_model, tmp_path / "b", **STEPS, **options)
         for name in ("classes", "confidence", "probabilities"):
             assert other.outputs[name].read_bytes() == refined.outputs[name].read_bytes(), name

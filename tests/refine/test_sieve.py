@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from geoseg.refine.passes import refine_array
 from geoseg.refine.patches import SETTLED, PatchGraph
 from geoseg.refine.sieve import Sieve
 from geoseg.refine.survey import PatchSize
 from tests.refine import plain
+from tests.refine.arrays import refine_array
 
 
 def as_map(*rows):

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from geoseg.errors import RunError, SettingsError
 from geoseg.refine.holes import FillHoles
-from geoseg.refine.passes import RowFile, refine_array
+from geoseg.refine.step import RowFile
 from geoseg.refine.survey import PatchSize
 from geoseg.refine.windows import Close, Open, Smooth, over_squares
+from tests.refine.arrays import refine_array
 from tests.refine.test_contract import MAPS
 from tests.refine.test_sieve import as_map
 from tests.saying import Counting
@@ -128,7 +129,7 @@ def test_squares_are_summed_whatever_their_side(size):
 
 
 def test_steps_that_use_no_probabilities_do_not_read_them():
-    from geoseg.refine.passes import refine_map
+    from geoseg.refine.step import refine_map
 
     def never(_row, _height):
         raise AssertionError
@@ -139,7 +140,7 @@ def test_steps_that_use_no_probabilities_do_not_read_them():
 
 
 def test_progress_tells_of_every_pass():
-    from geoseg.refine.passes import refine_map
+    from geoseg.refine.step import refine_map
 
     progress = Counting()
     given = RowFile((10, 4))

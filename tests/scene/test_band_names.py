@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from geoseg.models import mlm
 from geoseg.scene.band_names import (
     COMMON_NAMES,
     SENSORS,
@@ -128,10 +127,6 @@ def test_a_sensor_is_added_with_one_entry(monkeypatch):
     assert named(["BAND_P4"], ["PIGEON-3"]) == ["nir"]
     assert name_in_file_name("20240501_BAND_P4") == "BAND_P4"
     assert possible_sensors([name_in_file_name("20240501_BAND_P4_10m")]) == ("pigeon",)
-
-
-def test_packages_and_scenes_know_the_same_common_names():
-    assert set(COMMON_NAMES) == mlm.COMMON_NAMES
 
 
 def test_colour_interpretation_counts_only_without_a_description():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 
 import geoseg.raster.source
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid import Window
 from geoseg.scene import open_scene
+from geoseg.scene.file import split_dataset_name, stem
 from geoseg.scene.sample import sample_scene
 from tests.scene.rasters import NORTH_UP, ramp, write
 
@@ -151,7 +154,7 @@ class TestRefusals:
         path.chmod(0)
         if os.access(path, os.R_OK):  # root may read everything: act as if it were somebody else
             path.write_bytes(b"")
-            monkeypatch.setattr("os.access", lambda *_: False)
+            monkeypatch.setattr("geoseg.scene.probe._may_be_read", lambda _: False)
         self.refuse(path, "may not be read; change its permissions")
 
     @pytest.mark.parametrize(
@@ -159,7 +162,7 @@ class TestRefusals:
         [
             ("a.tif", b"", "is empty (0 bytes)"),
             ("a.tif", b"hello", "not a raster that GDAL can read"),
-            ("a.tif", b"II*\0\x08\0\0\0", "damaged or incomplete TIFF"),
+            ("a.tif", b"II*\0\x08\0\0\0", "damaged or incomplete TIFF (a.tif: TIFFReadDirectory"),
             ("a.tif", b"\n<!DOCTYPE html><html>", "web page, not a raster"),
             ("a.tif", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
             ("a.zip", b"PK\x03\x04rest", "/vsizip/"),
@@ -172,6 +175,14 @@ class TestRefusals:
         path = tmp_path / name
         path.write_bytes(content)
         self.refuse(path, says)
+
+    def test_a_codec_that_gdal_lacks_is_named_and_is_no_damage(self, tmp_path):
+        path = write(tmp_path / "a.tif", ramp(1, 2, 2, "uint8"))
+        content, tag = path.read_bytes(), struct.pack("<HHI", 259, 3, 1)  # the tag of the compression
+        assert tag + b"\1\0" in content
+        path.write_bytes(content.replace(tag + b"\1\0", tag + struct.pack("<H", 50002)))
+        message = self.refuse(path, "missing codec JXL; the file may be whole", "COMPRESS=DEFLATE")
+        assert "damaged" not in message
 
     def test_a_real_vector_file(self, tmp_path):
         import geopandas
@@ -194,6 +205,35 @@ class TestRefusals:
         message = self.refuse(path, "holds 2 datasets; name the one to use")
         inside = message.rsplit("'", 2)[1]
         assert open_scene(inside).shape == (2, 2)
+
+    @pytest.mark.parametrize(
+        ("name", "parts", "clean"),
+        [
+            ("NETCDF:dir/scene.nc:blue", ("dir/scene.nc", "blue"), "scene"),
+            ('NETCDF:"a b/scene.nc":blue', ("a b/scene.nc", "blue"), "scene"),
+            ('HDF5:"scene.h5"://grid/blue', ("scene.h5", "blue"), "scene"),
+            ('ZARR:"scene.zarr":/blue:0', ("scene.zarr", "blue"), "scene"),
+            ('HDF4_EOS:EOS_GRID:"a.hdf":grid:sur_refl_b01', ("a.hdf", "sur_refl_b01"), "a"),
+            ("SENTINEL2_L2A:MTD.xml:10m:EPSG_32631", ("MTD.xml:10m", "EPSG_32631"), "MTD"),
+            ("https://host:80/a.tif?x=1:2", None, "a"),
+            ("s3://bucket/a.tif", None, "a"),
+            ("/vsizip/a.zip/b.tif", None, "b"),
+            ("C:/folder/a.tif", None, "a"),
+        ],
+    )
+    def test_names_of_sub_datasets(self, name, parts, clean):
+        assert split_dataset_name(name) == parts
+        assert stem(name) == clean
+
+    @pytest.mark.parametrize("path", ["{}", "NETCDF:{}:nir"])
+    def test_a_variable_names_its_band(self, tmp_path, path):
+        write(tmp_path / "a.vrt.tif", ramp(1, 9, 9))
+        with rasterio.open(tmp_path / "a.vrt.tif", "r+") as file:
+            file.update_tags(1, NETCDF_VARNAME="nir")
+        rasterio.shutil.copy(tmp_path / "a.vrt.tif", tmp_path / "scene.nc", driver="netCDF")
+        scene = open_scene(path.format(tmp_path / "scene.nc"))
+        assert [band.common_name for band in scene.bands] == ["nir"]
+        assert scene.name == "scene"
 
     def test_no_path(self):
         with pytest.raises(SceneError, match="no scene was named"):

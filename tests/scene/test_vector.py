@@ -1,96 +1,183 @@
-"""An area of interest: the box it is cut to, and which pixels are inside whatever window is asked for."""
+"""Vector files of any kind: what is read, repaired, and counted as left out."""
 
 from __future__ import annotations
 
+import gzip
+import json
+import shutil
+
 import geopandas
 import numpy as np
-import pandas
-import pyogrio
 import pytest
 import shapely
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from geoseg.errors import InputError, SceneError
-from geoseg.grid import Window
-from geoseg.scene import open_scene
-from geoseg.scene.vector import AreaOfInterest, read_area
-from tests.conftest import make_scene
+from geoseg.errors import SceneError
+from geoseg.scene.vector import is_vector, read_polygons, why_not_vector
 
-TRIANGLE = shapely.Polygon([(3.2, 1.1), (90.4, 40.0), (20.5, 77.7)])
+SQUARE = shapely.box(500000, 5199000, 500300, 5199300)
+TABLE = geopandas.GeoDataFrame({"crop": ["maïs"]}, geometry=[SQUARE], crs="EPSG:32614")
 
 
-def area_of(polygon) -> AreaOfInterest:
-    left, top, right, bottom = polygon.bounds
-    return AreaOfInterest(
-        Window.from_bounds(int(top), int(left), int(np.ceil(bottom)), int(np.ceil(right))), polygon
+def write_geojson(path, *geometries):
+    features = [
+        {"type": "Feature", "properties": {"n": i}, "geometry": geometry}
+        for i, geometry in enumerate(geometries)
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def polygon(*rings):
+    return {"type": "Polygon", "coordinates": [[list(point) for point in ring] for ring in rings]}
+
+
+RING = [(0, 0), (4, 0), (4, 4), (0, 4), (0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "driver"),
+    [
+        ("a.gpkg", "GPKG"),
+        ("a.kml", "KML"),
+        ("a.kmz", "LIBKML"),
+        ("a.gml", "GML"),
+        ("a.geojsonl", "GeoJSONSeq"),
+        ("a.gdb", "OpenFileGDB"),
+        ("a.shz", "ESRI Shapefile"),
+        ("a.tab", "MapInfo File"),
+        ("no_ending", "FlatGeobuf"),
+    ],
+)
+def test_any_format_that_gdal_reads(tmp_path, name, driver):
+    table = TABLE.to_crs(4326) if driver in ("KML", "LIBKML", "GeoJSONSeq") else TABLE
+    table.to_file(tmp_path / name, driver=driver)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert is_vector(str(tmp_path / name))
+    found = read_polygons(tmp_path / name, "--aoi")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before  # no .gfs, no index
+    assert found.attributes["crop"].tolist() == ["maïs"]
+    placed = geopandas.GeoSeries(found.shapes, crs=found.crs).to_crs(32614)
+    assert placed.area.sum() == pytest.approx(SQUARE.area, rel=1e-3)
+    assert (found.count, found.omissions, found.repaired) == (1, (), ())
+
+
+def test_compressed_files(tmp_path):
+    TABLE.to_file(tmp_path / "a.gpkg")
+    TABLE.to_file(tmp_path / "b.geojson")
+    shutil.make_archive(str(tmp_path / "c"), "zip", tmp_path, "a.gpkg")
+    shutil.copy(tmp_path / "c.zip", tmp_path / "a.gpkg.zip")
+    (tmp_path / "b.geojson.gz").write_bytes(gzip.compress((tmp_path / "b.geojson").read_bytes()))
+    for name in ("c.zip", "a.gpkg.zip", "b.geojson.gz"):
+        assert read_polygons(tmp_path / name, "--aoi").shapes[0].area == SQUARE.area, name
+
+
+def test_what_is_no_vector_file(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "b.geojson").write_text("not json")
+    assert why_not_vector(str(tmp_path / "a.csv")) == "it has no geometries"
+    assert "b.geojson" in why_not_vector(str(tmp_path / "b.geojson"))
+    with pytest.raises(SceneError, match=r"c\.gml: no such file \(labels\)"):
+        read_polygons(tmp_path / "c.gml", "labels")
+
+
+def test_collections_count_by_their_polygons(tmp_path):
+    line = {"type": "LineString", "coordinates": [[0, 0], [9, 9]]}
+    other = polygon([(10, 0), (14, 0), (14, 4), (10, 4), (10, 0)])
+    inner = {"type": "GeometryCollection", "geometries": [other]}
+    nested = {"type": "GeometryCollection", "geometries": [polygon(RING), line, inner]}
+    found = read_polygons(write_geojson(tmp_path / "a.geojson", nested, other), "--aoi")
+    assert [shape.area for shape in found.shapes] == [32, 16]
+    assert found.repaired == ((0, "a collection, of which the polygons are used"),)
+    assert found.omissions == ()
+
+
+def test_rows_without_an_area_are_counted(tmp_path):
+    path = write_geojson(
+        tmp_path / "a.geojson",
+        polygon(RING),
+        None,
+        {"type": "Point", "coordinates": [1, 1]},
+        {"type": "LineString", "coordinates": [[0, 0], [9, 9]]},
+        {"type": "Polygon", "coordinates": []},
+        polygon([(0, 0), (1, 1), (2, 2), (0, 0)]),
+        polygon([(0, 0), (2, 0), (2, 2), (0, 0)]),
     )
+    found = read_polygons(path, "labels")
+    assert found.rows.tolist() == [0, 6]
+    assert found.attributes["n"].tolist() == [0, 6]
+    (omission,) = found.omissions
+    assert (omission.kind, omission.count, omission.total, omission.is_too_large) == ("rows", 5, 7, True)
+    for part in ("points 1", "lines 1", "empty 1", "without a geometry 1"):
+        assert part in omission.reason
 
 
-@given(st.integers(0, 70), st.integers(0, 80), st.integers(1, 30), st.integers(1, 30))
-@settings(deadline=None, max_examples=30)
-def test_a_pixel_is_inside_when_its_centre_is(row, col, height, width):
-    window = Window(row, col, height, width)
-    rows, cols = np.indices(window.shape)
-    expected = shapely.contains_xy(TRIANGLE, cols + col + 0.5, rows + row + 0.5)
-    assert np.array_equal(area_of(TRIANGLE).mask(window), expected)
-
-
-def test_the_answer_does_not_depend_on_the_window():
-    area = area_of(shapely.Point(1500, 1200).buffer(700).union(shapely.box(100.5, 100.5, 900.5, 400.5)))
-    whole = area.mask(Window(0, 0, 2100, 2300))
-    pieces = np.zeros_like(whole)
-    for row in range(0, 2100, 333):
-        for col in range(0, 2300, 517):
-            window = Window(row, col, min(333, 2100 - row), min(517, 2300 - col))
-            pieces[window.slices()] = area.mask(window)
-    assert np.array_equal(whole, pieces)
-    assert whole.any()
-    assert not whole.all()
-
-
-def test_the_box_is_whole_pixels_cut_to_the_scene(tmp_path):
-    scene = open_scene(make_scene(tmp_path / "scene.tif", (150, 130)))
-    polygon = shapely.box(499000, 5199555, 500404, 5199801)
-    geopandas.GeoDataFrame(geometry=[polygon], crs="EPSG:32614").to_parquet(tmp_path / "aoi.parquet")
-    assert read_area(tmp_path / "aoi.parquet", scene).window == Window(19, 0, 26, 41)
-
-
-def test_polygons_beside_a_style_are_found_without_a_warning(tmp_path, recwarn):
-    """As in the GeoPackages that geoseg itself writes."""
-    scene = open_scene(make_scene(tmp_path / "scene.tif"))
-    path = tmp_path / "fields.gpkg"
-    pandas.DataFrame({"styleName": ["classes"]}).pipe(pyogrio.write_dataframe, path, layer="a_style")
-    polygon = shapely.box(500100, 5199500, 500404, 5199801)
-    frame = geopandas.GeoDataFrame(geometry=[polygon], crs="EPSG:32614")
-    frame.to_file(path, layer="polygons", mode="a")
-    assert read_area(path, scene).window == Window(19, 10, 31, 31)
-    assert not [warning for warning in recwarn if "layer" in str(warning.message)]
-    frame.to_file(path, layer="others", mode="a")
-    with pytest.raises(InputError, match="several layers of polygons"):
-        read_area(path, scene)
-
-
-@pytest.mark.parametrize("crs", ["EPSG:32614", None])
-def test_coordinates_without_a_crs_are_taken_to_be_the_scenes_and_that_is_noted(tmp_path, crs):
-    scene = open_scene(make_scene(tmp_path / "scene.tif"))
-    polygon = shapely.box(500100, 5199500, 500404, 5199801)
-    geopandas.GeoDataFrame(geometry=[polygon], crs=crs).to_parquet(tmp_path / "aoi.parquet")
-    area = read_area(tmp_path / "aoi.parquet", scene)
-    assert area.window == Window(19, 10, 31, 31)
-    assert area.assumed_crs == (crs is None)
-
-
-def test_files_that_hold_no_area_are_refused(tmp_path):
-    scene = open_scene(make_scene(tmp_path / "scene.tif"))
-    geopandas.GeoDataFrame(geometry=[shapely.Point(500100, 5199900)], crs="EPSG:32614").to_file(
-        tmp_path / "p.gpkg"
+def test_rings_are_closed_and_bow_ties_repaired(tmp_path):
+    path = write_geojson(
+        tmp_path / "a.geojson",
+        polygon(RING[:-1]),
+        polygon([(0, 0), (4, 4), (4, 0), (0, 4), (0, 0)]),
+        polygon([*RING[:2], *RING[1:]]),  # a point twice, which is valid
+        polygon([(x, y, 7) for x, y in RING]),
     )
-    (tmp_path / "text.geojson").write_text("not json")
-    with pytest.raises(InputError, match="no polygon"):
-        read_area(tmp_path / "p.gpkg", scene)
-    with pytest.raises(InputError, match="vector"):
-        read_area(tmp_path / "text.geojson", scene)
-    plain = open_scene(make_scene(tmp_path / "plain.tif", crs=None, transform=None))
-    with pytest.raises(SceneError, match="transform"):
-        read_area(tmp_path / "p.gpkg", plain)
+    found = read_polygons(path, "--aoi")
+    assert [shape.area for shape in found.shapes] == [16, 8, 16, 16]
+    assert not shapely.has_z(found.shapes).any()
+    assert [number for number, _ in found.repaired] == [0, 1]
+    assert found.repaired[0][1] == "a ring is not closed"
+
+
+def test_curves_and_surfaces(tmp_path):
+    (tmp_path / "a.csv").write_text(
+        "n,WKT\n"
+        '1,"CURVEPOLYGON(CIRCULARSTRING(0 0,4 0,4 4,0 4,0 0))"\n'
+        '2,"MULTISURFACE(((10 10,14 10,14 14,10 10)))"\n'
+        '3,"POLYGON ZM((0 0 1 2,1 0 1 2,1 1 1 2,0 0 1 2))"\n'
+        '4,"TIN Z(((0 0 0,0 0 1,0 1 0,0 0 0)))"\n'
+    )
+    found = read_polygons(tmp_path / "a.csv", "labels")
+    assert found.rows.tolist() == [0, 1, 2]
+    assert found.crs is None
+    assert "cannot be read 1" in found.omissions[0].reason
+
+
+def test_broken_geometries_of_geoparquet_are_one_clear_line(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    TABLE.to_parquet(tmp_path / "a.parquet")
+    table = pyarrow.parquet.read_table(tmp_path / "a.parquet")
+    broken = table.set_column(1, "geometry", pyarrow.array([b"\x01\x03"]))
+    pyarrow.parquet.write_table(broken, tmp_path / "b.parquet")
+    with pytest.raises(SceneError, match=r"b\.parquet \(labels\) cannot be read"):
+        read_polygons(tmp_path / "b.parquet", "labels")
+
+
+@pytest.mark.parametrize(("encoding", "named"), [("utf-8", False), ("cp1252", False), ("cp1252", True)])
+def test_texts_of_shapefiles_that_do_not_say_their_encoding(tmp_path, encoding, named):
+    names = ["forêt – dense", "Gewässer", "œuvre"]
+    shapes = [shapely.box(i, 0, i + 1, 1) for i in range(3)]
+    table = geopandas.GeoDataFrame({"classé": names, "n": [1, 2, 3]}, geometry=shapes, crs=32614)
+    table.to_file(tmp_path / "a.shp", encoding=encoding)
+    (tmp_path / "a.cpg").write_text("UTF-8") if named else (tmp_path / "a.cpg").unlink()
+    attributes = read_polygons(tmp_path / "a.shp", "labels").attributes
+    assert attributes["n"].tolist() == [1, 2, 3]
+    assert attributes["classé"].tolist() == names
+
+
+def test_an_unknown_crs_of_geopackage_is_none(tmp_path):
+    import sqlite3
+
+    TABLE.to_file(tmp_path / "a.gpkg", layer="a")
+    with sqlite3.connect(tmp_path / "a.gpkg") as file:
+        file.execute("UPDATE gpkg_geometry_columns SET srs_id = 0")
+        file.execute("UPDATE gpkg_contents SET srs_id = 0")
+    file.close()
+    assert read_polygons(tmp_path / "a.gpkg", "--aoi").crs is None
+
+
+def test_coordinates_that_are_no_numbers(tmp_path):
+    endless = shapely.Polygon([(0, 0), (np.inf, 0), (4, 4), (0, 0)])
+    geopandas.GeoDataFrame(geometry=[SQUARE, endless], crs=32614).to_parquet(tmp_path / "a.parquet")
+    found = read_polygons(tmp_path / "a.parquet", "--aoi")
+    assert found.rows.tolist() == [0]
+    assert found.omissions[0].count == 1

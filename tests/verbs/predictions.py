@@ -14,7 +14,7 @@ def run(scene, model, folder, **options):
     """Predict with every output into a folder; returns name -> path."""
     folder.mkdir(exist_ok=True)
     outputs = {name: folder / file for name, file in ALL.items()}
-    options = {"force": True} | outputs | options
+    options = {"force": True, "date": "2021-07-05"} | outputs | options
     return geoseg.predict(scene, folder / "map.tif", model=model, **options)
 
 

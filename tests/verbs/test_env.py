@@ -43,16 +43,20 @@ def in_a_process(*arguments, **variables):
     )
 
 
-@pytest.fixture
-def fake(tmp_path):
-    """Make a package that is found before the real one; gives the path to put into PYTHONPATH."""
+BROKEN = {  # backend: its package, what the package does when it is imported, what is said of it
+    "torch": ("torch", "raise SystemExit(3)", "SystemExit: 3"),
+    "openvino": ("openvino", "raise ImportError('libfoo.so.7 is missing')", "libfoo.so.7 is missing"),
+    "onnx": ("onnxruntime", "import os; os._exit(11)", "ended Python with code 11"),
+}
 
-    def make(name, code):
+
+@pytest.fixture
+def broken(tmp_path):
+    """Make broken packages that are found before the real ones; gives the path to put into PYTHONPATH."""
+    for name, code, _ in BROKEN.values():
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(code)
-        return os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
-
-    return make
+    return os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
 
 
 @pytest.fixture(scope="module")
@@ -98,26 +102,20 @@ def test_stdout_is_json_and_nothing_else(monkeypatch, capsys, found):
     assert capsys.readouterr().out == found.text() + "\n"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        ("raise ImportError('libfoo.so.7 is missing')", "libfoo.so.7 is missing"),
-        ("import os; os._exit(11)", "ended Python with code 11"),
-        ("raise SystemExit(3)", "SystemExit: 3"),
-    ],
-)
-def test_a_broken_backend_is_said(fake, code, words):
-    done = in_a_process(PYTHONPATH=fake("openvino", code))
+def test_broken_backends_are_said(broken):
+    done = in_a_process(PYTHONPATH=broken)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    line = next(line for line in done.stdout.splitlines() if line.startswith("  openvino"))
-    assert "does not work" in line
-    assert words in line
-    assert any(line.startswith("  backend openvino: ") for line in done.stdout.splitlines())
+    lines = done.stdout.splitlines()
+    for backend, (_, _, words) in BROKEN.items():
+        (line,) = (line for line in lines if line.split()[:4] == [backend, "does", "not", "work;"])
+        assert words in line
+        assert any(line.startswith(f"  backend {backend}: ") for line in lines)
 
 
 def test_a_backend_that_is_not_installed_is_no_problem_but_says_how_to_get_it(monkeypatch):
+    devices = {"cpu_bf16": False, "cuda": {"works": True}, "mps": {"works": True}}
+    monkeypatch.setattr(verb, "_probe_in_process", lambda _name: {"works": True, "devices": devices})
     monkeypatch.setattr(onnx_, "KIND", replace(onnx_.KIND, package="no_such_package"))
     found = verb.env()
     assert found.content["backends"]["onnx"] == {
@@ -129,23 +127,16 @@ def test_a_backend_that_is_not_installed_is_no_problem_but_says_how_to_get_it(mo
     assert found.problems == ()
 
 
-@pytest.mark.slow
-def test_a_foreign_proj_is_named(tmp_path):
-    done = in_a_process("--json", PROJ_DATA=str(tmp_path), PROJ_LIB=str(tmp_path))
+def test_data_of_another_programs_proj_and_gdal_is_set_aside_and_named(broken, tmp_path):
+    foreign = str(tmp_path)
+    done = in_a_process("--json", PROJ_DATA=foreign, PROJ_LIB=foreign, GDAL_DATA=foreign, PYTHONPATH=broken)
     assert done.returncode == 0, done.stderr
     content = json.loads(done.stdout)
     problems = "\n".join(content["problems"])
-    assert f"PROJ_LIB={tmp_path} is set" in problems
-    assert "PROJ rasterio: " in problems
-    assert "problem" in content["proj"]["rasterio"]
-
-
-@pytest.mark.slow
-def test_a_folder_that_is_no_gdal_data_is_named(tmp_path):
-    done = in_a_process("--json", GDAL_DATA=str(tmp_path))
-    problems = "\n".join(json.loads(done.stdout)["problems"])
-    assert f"GDAL_DATA={tmp_path} is set" in problems
-    assert "has no gdalvrt.xsd" in problems
+    for name in ("PROJ_DATA", "PROJ_LIB", "GDAL_DATA"):
+        assert f"{name}={tmp_path} is set: it is of another program" in problems
+    assert all(about["works"] for about in content["proj"].values())
+    assert all(about["data"]["works"] for about in content["gdal"].values())
 
 
 def test_broken_parts_do_not_hide_the_others(monkeypatch):

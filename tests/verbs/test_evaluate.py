@@ -94,9 +94,7 @@ def test_only_an_area_of_interest(rasters, tiny_model):
     write(rasters / "truth.tif", classes.astype(np.uint8))
     predict(scene, rasters / "whole.tif", model=tiny_model, force=True)
     whole = evaluate(rasters / "whole.tif", rasters / "truth.tif", aoi=aoi).report
-    cut = evaluate(
-        tiny_model, rasters / "truth.tif", scene=scene, aoi=aoi, prediction={"force": True}, blocks="512px"
-    ).report
+    cut = evaluate(tiny_model, rasters / "truth.tif", scene=scene, aoi=aoi, force=True, blocks="512px").report
     assert cut["confusion"] == whole["confusion"]
     assert cut["boundary"] == whole["boundary"]
 
@@ -144,7 +142,7 @@ def test_a_model_is_run_on_its_scene(tmp_path, tiny_model):
         tiny_model,
         tmp_path / "labels.tif",
         scene=scene,
-        prediction={"force": True},
+        force=True,
         report=tmp_path / "out.html",
     )
     for key in ("summary", "classes", "confusion", "calibration", "boundary"):

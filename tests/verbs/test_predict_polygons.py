@@ -7,20 +7,19 @@ import pytest
 from geopandas.testing import assert_geodataframe_equal
 
 import geoseg
-from tests.verbs.predictions import pixels, read, run
+from tests.verbs.predictions import pixels, read
 
 
 class TestMapsAndPolygonsAgree:
-    def test_polygons_are_those_of_polygonize_on_the_rasters(self, scene, tiny_model, tmp_path):
-        result = run(scene, tiny_model, tmp_path / "a")
+    def test_polygons_are_those_of_polygonize_on_the_rasters(self, reference, tmp_path):
         again = tmp_path / "again.gpkg"
         geoseg.polygonize(
-            result.outputs["classes"],
+            reference.outputs["classes"],
             again,
-            confidence=result.outputs["confidence"],
-            probabilities=result.outputs["probabilities"],
+            confidence=reference.outputs["confidence"],
+            probabilities=reference.outputs["probabilities"],
         )
-        ours, theirs = read(result.outputs["polygons"]), read(again)
+        ours, theirs = read(reference.outputs["polygons"]), read(again)
         assert_geodataframe_equal(ours, theirs)
 
     def test_polygons_alone_have_confidence_and_runner_up(self, scene, tiny_model, tmp_path):
@@ -32,18 +31,16 @@ class TestMapsAndPolygonsAgree:
         assert fields["runner_up"].notna().any()
         assert not (tmp_path / "conf.tif").exists()
 
-    def test_class_areas_of_the_report_are_the_polygons(self, scene, tiny_model, tmp_path):
-        result = run(scene, tiny_model, tmp_path / "a")
-        fields = read(result.outputs["polygons"])
-        for row in result.report["classes"]:
+    def test_class_areas_of_the_report_are_the_polygons(self, reference):
+        fields = read(reference.outputs["polygons"])
+        for row in reference.report["classes"]:
             mine = fields[fields["class_id"] == row["id"]]
             assert mine["pixel_count"].sum() == row["pixels"]
             assert mine["area_ha"].sum() == pytest.approx(row["area_ha"], rel=1e-9)
 
-    def test_confidence_is_of_the_class_shown(self, scene, tiny_model, tmp_path):
-        result = run(scene, tiny_model, tmp_path / "a")
+    def test_confidence_is_of_the_class_shown(self, reference):
         classes, sure, shares = (
-            pixels(result.outputs[name]) for name in ("classes", "confidence", "probabilities")
+            pixels(reference.outputs[name]) for name in ("classes", "confidence", "probabilities")
         )
         valid = classes[0] != 255
         index = np.searchsorted([2, 5, 7], classes[0][valid])

@@ -14,7 +14,6 @@ import geoseg
 from geoseg.errors import OutputError, SettingsError
 from geoseg.models import describe, load_card, open_model
 from geoseg.models.conversion import ChipShape
-from geoseg.models.sources import BUNDLED
 from geoseg.verbs.quantize import enough_chips, quantize_model
 from tests.conftest import SAMPLES, make_scene, save_tiny
 
@@ -52,16 +51,14 @@ def test_what_it_costs_is_measured_and_shown(quantized):
 
 
 @pytest.mark.slow
-def test_a_folder_with_the_name_of_a_bundled_model_is_compared_with_itself(tmp_path, monkeypatch):
+def test_a_folder_with_the_name_of_a_bundled_model_is_compared_with_itself(
+    tiny_model, scene, tmp_path, monkeypatch
+):
     """Its path, as Python writes it, is the bundled model's name."""
-    shutil.copytree(BUNDLED / "dubai-landcover", tmp_path / "dakota-crops")
+    shutil.copytree(tiny_model, tmp_path / "dakota-crops")
     monkeypatch.chdir(tmp_path)
-    pixels = np.random.default_rng(0).integers(0, 255, (3, 90, 80), dtype=np.uint8)
-    profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": 90, "width": 80}
-    with rasterio.open("scene.tif", "w", **profile) as raster:
-        raster.write(pixels)
-    made = quantize_model("./dakota-crops", ["scene.tif"], "out", chips=1, bands=[1, 2, 3])
-    assert made.measured["agreement"] > 0.9
+    made = quantize_model("./dakota-crops", [scene], "out", chips=1, force=True)
+    assert made.measured["agreement"] > 0.6  # random weights; the bundled model cannot map two bands at all
 
 
 def test_the_package_stays_small(quantized):
@@ -97,7 +94,7 @@ def test_its_network_really_computes_in_int8(quantized):
     from geoseg.models.openvino_ir import read_network
 
     model = open_model(quantized.folder)
-    graph = read_network(model.converted("openvino", "int8", ChipShape(1, 6, model.chip_size)))
+    graph = read_network(model.converted("openvino", "int8", ChipShape(1, 6, model.card.chip_size)))
     kinds = [node.get_type_name() for node in graph.get_ordered_ops()]
     convolutions = kinds.count("Convolution") + kinds.count("GroupConvolution")
     assert kinds.count("FakeQuantize") >= convolutions - 1

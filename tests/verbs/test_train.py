@@ -219,6 +219,7 @@ def test_two_scenes_one_validates(tmp_path):
     shutil.rmtree(result.model)
 
 
+@pytest.mark.slow
 def test_several_processes_train_together(recipe, tmp_path):
     """The path that several GPUs take, with two processes on a CPU."""
     text = RECIPE.replace("epochs = 4", 'epochs = 2\ndevices = 2\ndevice = "cpu"')
@@ -246,12 +247,14 @@ labels = "{folder}/farmland_labels.tif"
 """
 
 
+@pytest.mark.slow
 def test_a_shortened_smallest_recipe_learns_the_sample_tiles(recipe, tmp_path):
-    """The smallest recipe itself takes minutes; a tenth of it already maps a tile it has not seen."""
+    """The smallest recipe itself takes minutes; a part of it already maps a tile it has not seen."""
     from geoseg.assess.scores import score
     from geoseg.verbs.predict import predict
 
-    shorter = "[model]\noptions = { depth = 3, width = 16 }\n[run]\nepochs = 6\nrate = 0.005\n"
+    shorter = "[model]\noptions = { depth = 3, width = 16 }\n[chips]\nbatch_size = 4\n"
+    shorter += "[run]\nepochs = 2\nrate = 0.01\n"
     result = train(recipe(SAMPLES.format(folder=SAMPLE_TILES.as_posix()) + shorter), tmp_path / "model")
     predict(SAMPLE_TILES / "heldout.tif", tmp_path / "map.tif", model=result.model, backend="torch")
     with rasterio.open(tmp_path / "map.tif") as classes:

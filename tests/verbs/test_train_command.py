@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+import rasterio
 from click.testing import CliRunner
 
 from geoseg.cli.train import train as command
-from geoseg.errors import InputError, OutputError, SettingsError
+from geoseg.errors import InputError, Interrupted, OutputError, SettingsError
+from geoseg.training.label_check.check import check_labels
 from geoseg.training.recipe.recipe import load_recipe
 from geoseg.verbs import train as verb
 from geoseg.verbs.train import train
-from tests.training.training_runs import RECIPE
+from tests.training.training_runs import RECIPE, Interrupting
 
 
 def test_wrong_input_leaves_nothing_behind(recipe, tmp_path):
@@ -30,6 +34,42 @@ def test_a_missing_package_is_one_clear_line(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(verb, "EXTRA", ("lightning", "no_such_package"))
     with pytest.raises(SettingsError, match=r"needs no_such_package: pip install 'geoseg\[train\]'"):
         train(recipe(), tmp_path / "model")
+
+
+def write_mask(folder):
+    """The labels as image editors write them, 255 for one class."""
+    with rasterio.open(folder / "scene_labels.tif") as source:
+        values, profile = source.read(1), source.profile
+    with rasterio.open(folder / "scene_labels.tif", "w", **profile | {"nodata": None}) as target:
+        target.write(np.where(values == 2, 255, 0).astype(np.uint8), 1)
+
+
+BINARY = RECIPE.replace('2 = "corn"\n5 = "grass"\n7 = "water"', '0 = "other"\n1 = "corn"')
+
+
+def test_it_refuses_what_check_stops_at(recipe, tmp_path):
+    path = recipe(BINARY)
+    write_mask(tmp_path)
+    found = check_labels(path)
+    assert not found.can_train
+    assert any("255" in finding.message for finding in found.findings if finding.level == "stop")
+    with pytest.raises(InputError, match=r"255.*--force"):
+        train(path, tmp_path / "model")
+    assert not (tmp_path / "model.geoseg-work").exists()
+
+
+def test_it_repeats_the_warnings_of_check(recipe, tmp_path):
+    path = recipe(RECIPE.replace("[classes]", '[classes]\n9 = "rice"').replace("epochs = 4", "epochs = 1"))
+    told = Interrupting(1)
+    with pytest.raises(Interrupted, match=r"geoseg-work keeps what was learnt; --resume continues"):
+        train(path, tmp_path / "model", progress=told)
+    warned = [finding for finding in check_labels(path).findings if finding.level == "warn"]
+    assert warned
+    assert [line for line in told.said if line.startswith("warning")] == [
+        f"warning: {finding.message}; {finding.fix}" for finding in warned
+    ]
+    checked = json.loads((tmp_path / "model.geoseg-work" / "check.json").read_text())
+    assert checked["left_out"] == []
 
 
 class TestCommand:

@@ -52,7 +52,20 @@ def test_a_run_writes_nothing_elsewhere(tmp_path, tiny_model):
         place.mkdir()
     scene = make_scene(places["here"] / "scene.tif", shape=(60, 60))
     log = tmp_path / "log"
-    trace = ["strace", "-f", "--seccomp-bpf", "-qq", "-s", "4096", "-e", "trace=%file", "-e", "signal=none", "-o", str(log)]
+    trace = [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-s",
+        "4096",
+        "-e",
+        "trace=%file",
+        "-e",
+        "signal=none",
+        "-o",
+        str(log),
+    ]
     out = places["out"]
     done = subprocess.run(
         [*trace, sys.executable, "-B", "-m", "geoseg", "predict", scene, "-o", out / "m.tif", "--model", tiny_model,

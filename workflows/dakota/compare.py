@@ -54,14 +54,16 @@ def speed(model: Model, seconds: float = 10.0) -> float:
     """Measure megapixels a second of processor time, of inferences alone on one thread."""
     backend = TorchBackend(model.network, precision=resolve_precision("auto", "cpu"))
     backend.prepare_thread()
-    chip = np.random.default_rng(0).normal(size=(1, len(model.bands), model.chip_size, model.chip_size))
+    chip = np.random.default_rng(0).normal(
+        size=(1, len(model.card.bands), model.card.chip_size, model.card.chip_size)
+    )
     chips = chip.astype(np.float32)
     backend.probabilities(chips)
     since, inferences = thread_time(), 0
     while thread_time() - since < seconds:
         backend.probabilities(chips)
         inferences += 1
-    return inferences * model.chip_size**2 / 1e6 / (thread_time() - since)
+    return inferences * model.card.chip_size**2 / 1e6 / (thread_time() - since)
 
 
 def train(name: str, network: dict[str, Any], data: Path, output: Path, chips: int) -> Path:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from geoseg.grid import Grid
-from geoseg.plan.size import RunSize
-from geoseg.plan.time import RATES, Rates, core_seconds
+from geoseg.plan.size import RATES, Rates, RunSize, core_seconds
 
 TASK_SECONDS = 0.004
 """Of the scheduler, for a block."""

@@ -10,7 +10,7 @@ from math import isqrt
 
 from cluster import ClusterRun, bytes_of, cluster_seconds, whole_scene
 
-from geoseg.plan.time import RATES, core_seconds, wall_seconds
+from geoseg.plan.size import RATES, core_seconds, wall_seconds
 
 SCENES = {
     "2048 x 2048": 2048**2,

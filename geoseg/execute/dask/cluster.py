@@ -12,7 +12,7 @@ from geoseg.errors import SettingsError
 from geoseg.execute.dask.pool import GPU
 from geoseg.plan.workers import Workers
 from geoseg.progress import Progress
-from geoseg.system.allocator import environment_that_keeps_memory
+from geoseg.system.memory import environment_that_keeps_memory
 
 _THREADS_A_GPU = 2
 """So that one block is read, or written, while another one computes."""

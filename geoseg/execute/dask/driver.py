@@ -33,8 +33,8 @@ from geoseg.inference.backends import backend_kind
 from geoseg.inference.stitching import BlockGraph, Index
 from geoseg.plan.workers import Workers
 from geoseg.progress import Progress
-from geoseg.scene import Scene
 from geoseg.scene.file import SceneFile
+from geoseg.scene.scene import Scene
 
 _AHEAD = 8
 """Finished blocks that may wait on disk for an earlier one, for each block that is computed at once."""

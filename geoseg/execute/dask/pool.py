@@ -19,8 +19,8 @@ from geoseg.execute.dask.worker import SpecAddress, read_spec
 from geoseg.inference.backends.device import has_bf16
 from geoseg.progress import Progress
 from geoseg.raster.source import GDAL_ERRORS
-from geoseg.scene import Scene
-from geoseg.system.allocator import keep_memory
+from geoseg.scene.scene import Scene
+from geoseg.system.memory import keep_memory
 
 GPU = "GPU"
 """The resource, in Dask's sense, of workers that have a GPU."""

@@ -24,8 +24,7 @@ from geoseg.execute.spec import RunSpec
 from geoseg.inference.backends.make import make_backend
 from geoseg.inference.compute import BlockComputer
 from geoseg.inference.stitching import BlockGraph, Index, Margin, send_margins
-from geoseg.system.allocator import keep_memory
-from geoseg.system.memory import peak_memory
+from geoseg.system.memory import keep_memory, peak_memory
 
 _SPEC = "spec"
 

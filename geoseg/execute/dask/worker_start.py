@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-from geoseg.system.allocator import keep_memory
+from geoseg.system.memory import keep_memory
 
 
 def dask_setup(_worker: Any) -> None:

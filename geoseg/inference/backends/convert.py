@@ -57,7 +57,7 @@ def converted_network(
             return found
     if model.config is None:
         _ = model.network  # says that there is none, and what to do
-    own = ChipShape(1, shape.bands, model.chip_size)
+    own = ChipShape(1, shape.bands, model.card.chip_size)
     if kind.resize is not None and shape != own and recall(_cache_key(model, backend, shape)) is None:
         whole = converted_network(model, backend, precision, own, progress)
         with contextlib.suppress(ModelError):

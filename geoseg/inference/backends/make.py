@@ -14,8 +14,8 @@ from geoseg.inference.backends import backend_kind
 from geoseg.inference.backends.convert import converted_network
 from geoseg.inference.backends.protocol import Backend, BackendSettings
 from geoseg.inference.backends.tta import SymmetricBackend
-from geoseg.models import Model
 from geoseg.models.conversion import ChipShape
+from geoseg.models.model import Model
 from geoseg.progress import Silent
 
 
@@ -28,7 +28,7 @@ def make_backend(model: Model, settings: BackendSettings) -> Backend:
     """
     kind = backend_kind(settings.backend)
     if kind.formats:
-        shape = ChipShape(settings.batch_size, len(model.bands), settings.chip_size)
+        shape = ChipShape(settings.batch_size, len(model.card.bands), settings.chip_size)
         # Silent, because it was converted when the settings were resolved.
         network = converted_network(model, kind.name, settings.precision, shape, Silent())
     else:

@@ -7,7 +7,6 @@ is more stable than any one of them, and costs as many inferences.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,42 +31,18 @@ SYMMETRIES: dict[str, tuple[tuple[int, bool], ...]] = {
 ``d4`` has all eight symmetries of the square, the dihedral group D4."""
 
 
-@dataclass(frozen=True)
 class SymmetricBackend:
     """Average another backend's probabilities over symmetries; see ``Backend``.
 
-    Attributes:
+    Args:
         inner: The backend that runs the network.
         tta: A key of ``SYMMETRIES``.
     """
 
-    inner: Backend
-    tta: str
-
-    @property
-    def name(self) -> str:
-        """That of the inner backend."""
-        return self.inner.name
-
-    @property
-    def device(self) -> str:
-        """That of the inner backend."""
-        return self.inner.device
-
-    @property
-    def precision(self) -> str:
-        """That of the inner backend."""
-        return self.inner.precision
-
-    @property
-    def batch_size(self) -> int:
-        """That of the inner backend."""
-        return self.inner.batch_size
-
-    @property
-    def concurrency(self) -> int:
-        """That of the inner backend."""
-        return self.inner.concurrency
+    def __init__(self, inner: Backend, tta: str) -> None:
+        self.inner, self.tta = inner, tta
+        self.name, self.device, self.precision = inner.name, inner.device, inner.precision
+        self.batch_size, self.concurrency = inner.batch_size, inner.concurrency
 
     def prepare_thread(self) -> None:
         """Prepare a thread for the inner backend."""

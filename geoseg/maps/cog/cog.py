@@ -5,9 +5,7 @@ After the last pixel, only the header has to be made and the compressed tiles ha
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,12 @@ from geoseg.grid import Window
 from geoseg.maps.cog.pyramid import Bytes, Halve, Pyramid, Tile
 from geoseg.maps.cog.tiff import LEADER, TRAILER, cog_header
 from geoseg.maps.cog.tiles import Spool, directory_of
+from geoseg.system.cpu import BackgroundThread
 
 CLASSIC_LIMIT = 2**32
 """Size in bytes above which a file must be a BigTIFF."""
 _WAITING = 2
-"""Windows that may wait for the compressing thread (back-pressure)."""
+"""Windows that may wait for the compressing thread."""
 _BATCH = 16
 """Tiles compressed at once."""
 
@@ -58,8 +57,7 @@ class StreamedCog:
             *(directory_of(size, bands, describe_overview) for size in smaller),
         ]
         self._spool = Spool(spool, bands, level, self._pyramid.counts)
-        self._thread = ThreadPoolExecutor(1, "geoseg-write")
-        self._waiting: deque[Future[None]] = deque()
+        self._thread = BackgroundThread("geoseg-write", _WAITING)
 
     def write(self, window: Window, pixels: Bytes) -> None:
         """Submit one window; write no pixel twice.
@@ -71,9 +69,7 @@ class StreamedCog:
         Raises:
             OSError: If the disk is full.
         """
-        while len(self._waiting) >= _WAITING:
-            self._waiting.popleft().result()
-        self._waiting.append(self._thread.submit(self._keep, self._pyramid.add(window, pixels)))
+        self._thread.submit(self._keep, self._pyramid.add(window, pixels))
 
     def finish(self, target: Path) -> None:
         """Write the file; pixels that were not written are nodata.
@@ -81,9 +77,8 @@ class StreamedCog:
         Raises:
             OSError: If the disk is full.
         """
-        self._waiting.append(self._thread.submit(self._keep, self._pyramid.rest()))
-        while self._waiting:
-            self._waiting.popleft().result()
+        self._thread.submit(self._keep, self._pyramid.rest())
+        self._thread.flush()
         sizes = self._spool.sizes
         data = sum(int((part + LEADER + TRAILER).sum()) for part in sizes)
         big = len(cog_header(self._directories, sizes, big=False)) + data > CLASSIC_LIMIT
@@ -92,7 +87,7 @@ class StreamedCog:
 
     def close(self) -> None:
         """Stop the thread and remove the spool file."""
-        self._thread.shutdown(cancel_futures=True)
+        self._thread.close()
         self._spool.close()
 
     def _keep(self, tiles: Iterator[Tile]) -> None:

@@ -8,6 +8,7 @@ tile depend on its pixels alone, not on its neighbours in that file.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,8 @@ class Spool:
 
     def close(self) -> None:
         """Remove the file."""
-        self._file.close()
+        with suppress(OSError):  # what is not written yet may have no room
+            self._file.close()
         self._path.unlink(missing_ok=True)
 
     def _append(self, data: bytes) -> tuple[int, int]:

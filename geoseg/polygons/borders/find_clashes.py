@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.polygons.borders.arcs import Lines
 from geoseg.raster.ragged import group_starts, index_ranges
-from geoseg.system.threads import in_order
+from geoseg.system.cpu import in_order
 
 CELL_BITS = 8
 """Cells of the grid are 2^8 steps wide: eight pixels."""

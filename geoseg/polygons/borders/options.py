@@ -8,7 +8,7 @@ from typing import Any
 
 from geoseg.errors import SettingsError
 from geoseg.raster.pixel_sizes import measure_pixel_sizes
-from geoseg.scene import Scene
+from geoseg.scene.scene import Scene
 from geoseg.units import Length, parse_length
 
 MAX_ROUNDS = 4
@@ -54,7 +54,7 @@ class BorderOptions:
         return self.tolerance is not None and not self.tolerance.in_pixels
 
     def check(self, polygons: Path | None, scene: Scene) -> None:
-        """Check the options before a prediction begins.
+        """Check options that change borders, before a prediction begins.
 
         Args:
             polygons: File for the polygons, or None.
@@ -64,8 +64,6 @@ class BorderOptions:
             SettingsError: If there is no file for polygons, or the tolerance is in metres and the scene has
                 no size on the Earth.
         """
-        if not self:
-            return
         if polygons is None:
             raise SettingsError(
                 "--simplify and --smooth-borders change polygons; give --polygons OUT.gpkg too"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from geoseg.polygons.borders.arcs import Lines
 from geoseg.polygons.borders.find_clashes import Junctions, find_touching
 from geoseg.raster.ragged import index_ranges
-from geoseg.system.threads import in_order
+from geoseg.system.cpu import in_order
 
 PORTION = 2**17
 """Vertices of arcs processed at once, few enough that the arrays stay in the processor's cache."""

@@ -73,8 +73,8 @@ def rebuild(
         areas = np.rint(pixels * (columns.areas / columns.pixels)).astype(np.int64)
     perimeters = None
     if polygons.pixel_sizes is not None:
-        along = _ring_lengths(arcs, line_lengths(lines, polygons.pixel_sizes))
-        perimeters = along[columns.first_ring]
+        along = line_lengths(lines, polygons.pixel_sizes)[arcs.arc]
+        perimeters = np.add.reduceat(along, group_starts(arcs.parts))[columns.first_ring]
     changed = replace(
         columns,
         vertices=vertices,
@@ -96,10 +96,6 @@ def line_lengths(lines: Lines, pixel_sizes: PixelSizes) -> NDArray[np.int64]:
     lengths = np.zeros(len(lines.points), dtype=np.int64)
     lengths[at] = pixel_sizes.ellipsoidal_lengths(lines.points[at - 1] / STEPS, lines.points[at] / STEPS)
     return np.asarray(np.add.reduceat(lengths, lines.starts))
-
-
-def _ring_lengths(arcs: Arcs, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.asarray(np.add.reduceat(lengths[arcs.arc], group_starts(arcs.parts)))
 
 
 def _write_rings(arcs: Arcs, lines: Lines, folder: Path | None) -> _Rings:

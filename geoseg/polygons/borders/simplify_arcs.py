@@ -187,17 +187,8 @@ class Simplifier:
         r -= row[segment]
         c = raw.points[:, 1] * (scale[:, 1] / STEPS)[line]
         c -= column[segment]
-        d, a = down[segment], across[segment]
-        along = r * d
-        along += c * a
-        along *= inverse[segment]
-        np.clip(along, 0.0, 1.0, out=along)
-        r -= d * along
-        c -= a * along
-        r *= r
-        c *= c
-        r += c
-        return np.sqrt(np.maximum.reduceat(r, raw.starts))
+        squares = _squared_distances(r, c, down[segment], across[segment], inverse[segment])
+        return np.sqrt(np.maximum.reduceat(squares, raw.starts))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -300,19 +291,38 @@ def farthest(
     r -= row[segment]
     c = plane.columns[inner]
     c -= column[segment]
-    d, a = down[segment], across[segment]
-    along = r * d
-    along += c * a
-    along *= inverse[segment]
-    np.clip(along, 0.0, 1.0, out=along)
-    d *= along
-    a *= along
-    r -= d
-    c -= a
-    r *= r
-    c *= c
-    r += c
-    most: NDArray[np.float64] = np.maximum.reduceat(r, groups)
-    hits = np.flatnonzero(r == most[segment])
+    squares = _squared_distances(r, c, down[segment], across[segment], inverse[segment])
+    most: NDArray[np.float64] = np.maximum.reduceat(squares, groups)
+    hits = np.flatnonzero(squares == most[segment])
     first = hits[np.searchsorted(hits, groups)]
     return inner[first], most
+
+
+def _squared_distances(
+    row: NDArray[np.float64],
+    column: NDArray[np.float64],
+    down: NDArray[np.float64],
+    across: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Square the distance of each point from its segment; all arrays but ``inverse`` are overwritten.
+
+    Args:
+        row: Row of each point, counted from the beginning of its segment.
+        column: Its column, counted likewise.
+        down: Rows from the beginning of the segment to its end.
+        across: Columns from its beginning to its end.
+        inverse: Inverse of its squared length; 0 for a segment without length.
+    """
+    along = row * down
+    along += column * across
+    along *= inverse
+    np.clip(along, 0.0, 1.0, out=along)
+    down *= along
+    across *= along
+    row -= down
+    column -= across
+    row *= row
+    column *= column
+    row += column
+    return row

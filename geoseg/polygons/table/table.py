@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from geoseg.classes import NODATA, LandClass
 from geoseg.errors import SettingsError
+from geoseg.omissions import Omission
 from geoseg.polygons.table.rows import Columns, Polygons, boxes_of
 from geoseg.polygons.table.schema import arrow_schema
 from geoseg.polygons.table.store import StoredPolygons
 from geoseg.polygons.table.wkb import polygons_as_wkb
 from geoseg.polygons.zonal.statistics import Zonal, ZonalSums, zonal_arrays
-from geoseg.system.threads import in_order
+from geoseg.system.cpu import in_order
 from geoseg.units import Area
 
 if TYPE_CHECKING:
@@ -144,6 +145,33 @@ class PolygonTable:
             )
             for item in self.legend
         ]
+
+    def omissions(self, confidence: str | None = None) -> list[Omission]:
+        """Count the pixels for which a raster beside the map holds nothing.
+
+        Args:
+            confidence: The confidence raster; None where there is none.
+        """
+        names = () if self.zonal is None else tuple(measure.name for measure in self.zonal.measures)
+        pixels, confident, known = 0, 0, np.zeros(len(names), np.int64)
+        for portion in self.polygons.portions():
+            columns = portion.columns
+            pixels += int(columns.pixels.sum())
+            confident += 0 if columns.confident is None else int(columns.confident.sum())
+            known += 0 if columns.zonal is None else columns.zonal[:, :, 0].sum(axis=0)
+
+        def without(source: str, count: int, what: str, *, refuses: bool) -> Omission:
+            reason = f"they have a class and no {what}, which is that of a polygon's other pixels"
+            return Omission("pixels", source, count, pixels, "pixels", reason, refuses=refuses)
+
+        found = [
+            # A scene may have clouds where its map has classes.
+            without(f"--stats {name}", pixels - int(count), "value", refuses=False)
+            for name, count in zip(names, known, strict=True)
+        ]
+        if confidence is not None:
+            found.append(without(confidence, pixels - confident, "confidence", refuses=True))
+        return [each for each in found if each.count]
 
     @property
     def schema(self) -> pa.Schema:

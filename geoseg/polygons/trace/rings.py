@@ -13,6 +13,7 @@ numbered so that quadrant ``d`` lies left of direction ``d``: north-east, north-
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -177,7 +178,7 @@ def _half_edges(nodes: Nodes, ready: NDArray[np.bool_]) -> _HalfEdges:
     direction = (exists & 3).astype(np.int8)
     node = (exists >> 2).astype(np.int32)
     head = _heads(nodes, node, direction)
-    turned = _TURNS.take((_patterns(quadrants).take(head) << 2) | direction.view(np.uint8))
+    turned = _turns().take((_patterns(quadrants).take(head) << 2) | direction.view(np.uint8))
     number = np.zeros(quadrants.size, dtype=np.int32)
     number[exists] = np.arange(exists.size, dtype=np.int32)
     following = number.take((head.astype(np.int64) << 2) | turned)
@@ -242,6 +243,7 @@ def _patterns(quadrants: NDArray[np.int32]) -> NDArray[np.uint8]:
 _PAIRS = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 
 
+@cache
 def _turns() -> NDArray[np.int8]:
     """Tabulate the direction in which a boundary leaves a node, by pattern and by the direction of arrival.
 
@@ -258,9 +260,6 @@ def _turns() -> NDArray[np.int8]:
             across = (min(right, left), max(right, left))
             turns[pattern, direction] = right if across in alike else direction if ahead in alike else left
     return turns.ravel()
-
-
-_TURNS = _turns()
 
 
 def _cycles(

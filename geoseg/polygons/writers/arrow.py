@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.polygons.table.schema import GEOMETRY, LAYER
-from geoseg.polygons.table.table import PolygonTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,26 +18,29 @@ FIXED_TIME = "2000-01-01T00:00:00.000Z"
 
 
 def write_with_gdal(
-    table: PolygonTable, path: Path, driver: str, *, days_as_text: bool = False, **options: Any
+    batches: Iterator[pa.RecordBatch],
+    schema: pa.Schema,
+    path: Path,
+    driver: str,
+    *,
+    crs: str | None,
+    **options: Any,
 ) -> None:
-    """Stream a table into one GDAL layer, batch by batch.
+    """Stream rows into one GDAL layer, batch by batch.
 
     Args:
-        table: The table.
+        batches: The rows.
+        schema: Their schema; columns are cast to it.
         path: A file that does not exist yet.
         driver: GDAL's name of the format.
-        days_as_text: Whether to write dates as text, ``2024-07-31``: JSON has no dates, and GDAL would write
-            slashes.
+        crs: Their CRS as WKT, or None.
         options: Further arguments of ``pyogrio.write_arrow``.
     """
     import pyarrow as pa
     import pyogrio
-    import pyproj
 
-    crs = None if table.crs is None else pyproj.CRS.from_user_input(table.crs).to_wkt()
     failed: list[Exception] = []
-    schema = _with_text_for_days(table.schema) if days_as_text else table.schema
-    reader = pa.RecordBatchReader.from_batches(schema, _record_errors(table, schema, failed))
+    reader = pa.RecordBatchReader.from_batches(schema, _record_errors(batches, schema, failed))
     with _fixed_clock(), _raise_recorded(failed), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")
         warnings.filterwarnings("ignore", message="At least one tile exceeded")  # docs/polygons.md says so
@@ -59,22 +61,14 @@ def as_metadata(provenance: Mapping[str, str]) -> dict[str, str]:
     return {key: provenance[key] for key in sorted(provenance)}
 
 
-def _with_text_for_days(schema: pa.Schema) -> pa.Schema:
-    import pyarrow as pa
-
-    return pa.schema(
-        field.with_type(pa.string()) if pa.types.is_date32(field.type) else field for field in schema
-    )
-
-
 def _record_errors(
-    table: PolygonTable, schema: pa.Schema, failed: list[Exception]
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, failed: list[Exception]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the table's batches, and record an error in them: GDAL only reports that there was one."""
+    """Yield the batches, and record an error in them: GDAL only reports that there was one."""
     import pyarrow as pa
 
     try:
-        for batch in table.batches():
+        for batch in batches:
             columns = [c.cast(field.type) for c, field in zip(batch.columns, schema, strict=True)]
             yield pa.record_batch(columns, schema=schema)
     except Exception as error:

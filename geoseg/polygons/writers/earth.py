@@ -17,18 +17,31 @@ MERCATOR_SIDE = 2 * math.pi * 6_378_137.0
 """Side of Web Mercator's square, in metres of EPSG:3857."""
 MERCATOR_LATITUDE = 85.0
 MAX_ZOOM = 22
+LONLAT = "EPSG:4326"
+TURN = 360.0
+NEAR = 1e-9
+"""Share of a turn by which rounded longitudes may exceed it."""
 
 
 def is_on_earth(crs: Any) -> bool:
-    """Tell whether a CRS (anything pyproj understands, or None) leads to longitude and latitude."""
+    """Tell whether a CRS (anything pyproj understands, or None) leads to longitude and latitude on Earth."""
     import pyproj
 
-    if crs is None:
+    if crs is None or pyproj.CRS.from_user_input(crs).geodetic_crs is None:
         return False
     try:
-        return pyproj.CRS.from_user_input(crs).geodetic_crs is not None
-    except pyproj.exceptions.CRSError:
+        pyproj.Transformer.from_crs(crs, LONLAT)
+    except pyproj.exceptions.ProjError:  # another planet, or a local grid
         return False
+    return True
+
+
+def antimeridian(crs: pyproj.CRS) -> tuple[float, float]:
+    """Return where a geographic CRS has the antimeridian in the west, and a full turn, in its unit."""
+    turn = 2 * math.pi / crs.axis_info[0].unit_conversion_factor
+    zero = crs.prime_meridian
+    east = 0.0 if zero is None else zero.longitude * zero.unit_conversion_factor / (2 * math.pi) * turn
+    return -turn / 2 - east, turn
 
 
 def zoom_range(table: PolygonTable) -> tuple[int, int]:
@@ -53,17 +66,25 @@ def zoom_range(table: PolygonTable) -> tuple[int, int]:
 def lonlat_bounds(table: PolygonTable) -> tuple[float, float, float, float]:
     """Return the bounding box of a map in degrees: (west, south, east, north).
 
-    West is greater than east if the map crosses the antimeridian.
+    West is at most east, which is beyond 180 if the map lies across the antimeridian.
     """
-    found: tuple[float, float, float, float] = _to_lonlat(table).transform_bounds(*_box(table))
-    return found
+    west, south, east, north = _to_lonlat(table).transform_bounds(*_box(table))
+    if west > east:
+        east += TURN
+    # A CRS in degrees may be in another turn, and its bounds rounded.
+    turns = math.floor((west + TURN / 2) / TURN + NEAR) * TURN
+    return west - turns, south, east - turns, north
+
+
+def is_across(bounds: tuple[float, float, float, float]) -> bool:
+    """Tell whether a map with these bounds lies across the antimeridian."""
+    return bounds[2] / TURN > 0.5 + NEAR
 
 
 def _in_mercator(table: PolygonTable) -> tuple[float, float, float]:
     """Measure a map's width, height and shorter side of its middle pixel in metres of Web Mercator."""
     west, south, east, north = lonlat_bounds(table)
-    span = (east - west) % 360.0 or 360.0  # east is less than west across the antimeridian
-    across = MERCATOR_SIDE * span / 360.0
+    across = MERCATOR_SIDE * (east - west) / TURN
     down = _northing(north) - _northing(south)
     t = table.polygons.transform
     left, bottom, right, top = _box(table)
@@ -71,7 +92,7 @@ def _in_mercator(table: PolygonTable) -> tuple[float, float, float]:
     lon, lat = _to_lonlat(table).transform([x, x + t.a, x + t.b], [y, y + t.d, y + t.e])
     sides = [
         math.hypot(
-            MERCATOR_SIDE * math.remainder(lon[i] - lon[0], 360.0) / 360.0,
+            MERCATOR_SIDE * math.remainder(lon[i] - lon[0], TURN) / TURN,
             _northing(lat[i]) - _northing(lat[0]),
         )
         for i in (1, 2)
@@ -99,4 +120,4 @@ def _box(table: PolygonTable) -> tuple[float, float, float, float]:
 def _to_lonlat(table: PolygonTable) -> pyproj.Transformer:
     import pyproj
 
-    return pyproj.Transformer.from_crs(table.crs, "EPSG:4326", always_xy=True)
+    return pyproj.Transformer.from_crs(table.crs, LONLAT, always_xy=True)

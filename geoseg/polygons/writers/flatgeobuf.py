@@ -11,6 +11,7 @@ from pathlib import Path
 
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers.arrow import as_metadata, write_with_gdal
+from geoseg.polygons.writers.crs import layer_crs
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,11 @@ class FlatGeobuf:
     def write(self, table: PolygonTable, path: Path) -> None:
         """Write all rows."""
         write_with_gdal(
-            table,
+            table.batches(),
+            table.schema,
             path,
             self.driver,
+            crs=layer_crs(table.crs, self.driver),
             layer_options={"SPATIAL_INDEX": "YES"},
             layer_metadata=as_metadata(table.provenance),
         )

@@ -13,6 +13,7 @@ from geoseg.classes import LandClass
 from geoseg.polygons.table.schema import GEOMETRY, LAYER
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers.arrow import FIXED_TIME, as_metadata, write_with_gdal
+from geoseg.polygons.writers.crs import layer_crs
 
 # The table that QGIS creates when a style is saved into a GeoPackage.
 _STYLES = """
@@ -55,9 +56,11 @@ class GeoPackage:
     def write(self, table: PolygonTable, path: Path) -> None:
         """Write all rows, in order."""
         write_with_gdal(
-            table,
+            table.batches(),
+            table.schema,
             path,
             self.driver,
+            crs=layer_crs(table.crs, self.driver),
             dataset_options={"VERSION": "1.3"},
             layer_options={"SPATIAL_INDEX": "YES", "GEOMETRY_NAME": GEOMETRY},
             layer_metadata=as_metadata(table.provenance),

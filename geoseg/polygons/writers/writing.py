@@ -11,6 +11,7 @@ from geoseg.errors import OutputError, RunError
 from geoseg.files import StagedFile, discard, publish
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers import WRITERS
+from geoseg.polygons.writers.crs import layer_crs
 from geoseg.polygons.writers.earth import is_on_earth
 from geoseg.polygons.writers.fiboa import Fiboa
 
@@ -104,6 +105,11 @@ def check_target(path: Path, crs: Any, *, fiboa: bool = False) -> PolygonWriter:
             f"{path}: {writer.name} needs a map whose CRS ties it to the Earth, and this one has none; give "
             f"the map its CRS, or write one of {others}{' without --fiboa' if fiboa else ''}"
         )
+    if writer.driver is not None and not writer.on_earth:
+        try:
+            layer_crs(crs, writer.driver)
+        except OutputError as error:
+            raise OutputError(f"{path}: {error}") from error
     return writer
 
 

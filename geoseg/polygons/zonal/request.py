@@ -25,9 +25,9 @@ from geoseg.polygons.zonal.statistics import (
     index_measure,
 )
 from geoseg.raster.georeference import corner_on
-from geoseg.scene import Scene, open_scene
 from geoseg.scene.match import match_bands, missing_bands, resolve
-from geoseg.scene.scene import describe
+from geoseg.scene.opening import open_scene
+from geoseg.scene.scene import Scene, describe
 
 PathLike = str | os.PathLike[str]
 DEFAULT = "mean"

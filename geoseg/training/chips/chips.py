@@ -13,9 +13,9 @@ from geoseg.errors import SettingsError
 from geoseg.grid import Window
 from geoseg.inference.reading import Normalisation
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.augment.augmentation import TrainingChip, augment
+from geoseg.training.chips.augment import TrainingChip, augment
 from geoseg.training.ground.folds import Region, Split
-from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene, grow
+from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene
 from geoseg.training.recipe.settings import AugmentSettings
 
 ChipArrays = tuple[NDArray[np.float32], NDArray[np.uint8]]
@@ -232,7 +232,7 @@ def cut_region(
     """
     margin = min(split.buffers[region.scene], chip_size // 8)
     inner = chip_size - 2 * margin
-    window = grow(region.window, 0, shape)
+    window = region.window.grown(0, shape)
     pairs = []
     for row in range(window.row, window.row_stop, inner):
         for col in range(window.col, window.col_stop, inner):

@@ -114,4 +114,9 @@ def _start_method() -> str:
     has_threads = not runtimes.isdisjoint(sys.modules)
     methods = multiprocessing.get_all_start_methods()
     wanted = "forkserver" if has_threads else "fork"
-    return wanted if wanted in methods else "spawn"
+    if wanted not in methods:
+        return "spawn"
+    if wanted == "forkserver":
+        # The server imports torch once for all readers; else each takes seconds to start.
+        multiprocessing.set_forkserver_preload([__name__])
+    return wanted

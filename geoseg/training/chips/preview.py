@@ -12,25 +12,21 @@ from numpy.typing import NDArray
 
 from geoseg.classes import IGNORE, LandClass
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.augment.augmentation import TrainingChip
-from geoseg.training.chips.augment.sensor import to_unit
+from geoseg.training.chips.augment import TrainingChip, to_unit
 from geoseg.training.chips.chips import TrainingChips
 
-_COLUMNS, _SIDE, _GAP = 4, 192, 6
+_CHIPS, _COLUMNS, _SIDE, _GAP = 24, 4, 192, 6
 _INVALID, _NO_LABEL = (255, 0, 255), (0, 0, 0)
 _COMPOSITES = (("red", "green", "blue"), ("nir", "red", "green"), ("swir16", "nir", "red"))
 
 
-def write_preview(
-    path: str | os.PathLike[str], chips: TrainingChips, classes: Sequence[LandClass], *, count: int = 24
-) -> Path:
+def write_preview(path: str | os.PathLike[str], chips: TrainingChips, classes: Sequence[LandClass]) -> Path:
     """Write the first training chips of a run as pairs of image and labels.
 
     Args:
         path: The PNG.
         chips: Training chips.
         classes: For the colours of the labels; no label is black, invalid pixels are magenta.
-        count: Number of chips.
 
     Returns:
         The path.
@@ -38,11 +34,11 @@ def write_preview(
     from PIL import Image, ImageDraw
 
     shown, title = _shown_bands(chips.reader.bands)
-    rows = -(-count // _COLUMNS)
+    rows = -(-_CHIPS // _COLUMNS)
     cell = (2 * _SIDE + 2 * _GAP, _SIDE + _GAP)
     legend = 24 * -(-len(classes) // 4) + 30
     sheet = Image.new("RGB", (_COLUMNS * cell[0] + _GAP, rows * cell[1] + _GAP + legend), "white")
-    for number in range(count):
+    for number in range(_CHIPS):
         chip = chips.chip(number)
         left = _GAP + number % _COLUMNS * cell[0]
         top = _GAP + number // _COLUMNS * cell[1]

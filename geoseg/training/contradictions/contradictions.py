@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.assess.compare import IDS, WINDOW, windows
+from geoseg.assess.compare import IDS, WINDOW
 from geoseg.classes import NODATA, LandClass
 from geoseg.errors import SettingsError
-from geoseg.grid import Window
+from geoseg.grid import Window, tiles
 from geoseg.labels.labels import Labels
 from geoseg.maps.class_map_file import ClassMapFile, open_class_map
 from geoseg.polygons.table.rows import Polygons
@@ -48,7 +48,6 @@ from geoseg.training.contradictions.disagreement import (
     count_disagreement,
 )
 from geoseg.training.contradictions.review_layer import Contradiction, write_layer
-from geoseg.training.ground.labelled_scene import grow
 
 PathLike = str | os.PathLike[str]
 BORDER, MIN_PIXELS, MOST = 1, 25, 1000
@@ -219,7 +218,7 @@ class _Finder:
         collector = _Collector()
         tracer = Tracer(self.pair.shape, pixel_sizes, collector)
         codes, counts = self._codes(), self._counts()
-        for window in windows(self.pair.shape, self.window_size):
+        for window in tiles(self.pair.shape, self.window_size):
             tracer.add(self._block(window, codes, counts))
             bar.advance(window.pixels / 1e6)
         polygons = collector.store.finish(pixel_sizes, self.pair.class_map.georeference.transform)
@@ -267,7 +266,7 @@ class _Finder:
         return counts
 
     def _block(self, window: Window, codes: NDArray[np.uint8], counts: NDArray[np.bool_]) -> BlockValues:
-        wide = grow(window, 2 * self.border, self.pair.shape)
+        wide = window.grown(2 * self.border, self.pair.shape)
         shown = self.pair.class_map.read(wide)
         places = open_each_value(codes[self.pair.read_labels(wide), shown], self.border)
         inside = window.slices(wide)

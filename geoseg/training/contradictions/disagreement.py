@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.assess.compare import IDS, WINDOW, windows
+from geoseg.assess.compare import IDS, WINDOW
 from geoseg.classes import IGNORE, NODATA
 from geoseg.errors import SceneError
-from geoseg.grid import Window
+from geoseg.grid import Window, tiles
 from geoseg.labels.labels import Labels
 from geoseg.maps.class_map_file import ClassMapFile
 from geoseg.progress import Bar
@@ -114,7 +114,7 @@ def count_disagreement(pair: MapAndLabels, bar: Bar, *, window_size: int = WINDO
         RunError: If a file cannot be read.
     """
     joint, agreed = np.zeros(IDS * IDS, np.int64), np.zeros(IDS * PERCENT, np.int64)
-    for window in windows(pair.shape, window_size):
+    for window in tiles(pair.shape, window_size):
         shown, labels = pair.class_map.read(window), pair.read_labels(window)
         known = (shown != NODATA) & (labels != IGNORE)
         if known.any():

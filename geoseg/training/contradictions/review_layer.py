@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from geoseg.assess.sample import write_styles
+from geoseg.assess.sample import add_choices, add_outline, write_styles
 from geoseg.classes import LandClass, complete_legend
 from geoseg.errors import RunError
 from geoseg.files import atomic
 from geoseg.maps.class_map_file import ClassMapFile
+from geoseg.polygons.writers.crs import layer_crs
 
 LAYER = "contradictions"
 VERDICTS = ("label wrong", "prediction wrong", "both wrong", "unsure")
@@ -94,7 +95,7 @@ def _table(places: Sequence[Contradiction], class_map: ClassMapFile, classes: Se
     ids = {place.label_id for place in places} | {place.predicted_id for place in places}
     names = {item.id: item.name for item in complete_legend(classes, ids)}
     place = class_map.georeference
-    crs = place.crs.to_wkt() if place.crs is not None and place.transform is not None else None
+    crs = layer_crs(place.crs, "GPKG") if place.transform is not None else None
     return geopandas.GeoDataFrame(
         {
             "rank": [place.rank for place in places],
@@ -128,23 +129,9 @@ def review_qml() -> str:
     root = ET.Element(
         "qgis", version="3.22", styleCategories="Symbology|Labeling|Fields|Forms", labelsEnabled="1"
     )
-    renderer = ET.SubElement(root, "renderer-v2", type="singleSymbol", symbollevels="0", enableorderby="0")
-    symbol = ET.SubElement(
-        ET.SubElement(renderer, "symbols"), "symbol", type="fill", name="0", alpha="1", clip_to_extent="1"
-    )
-    layer = {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
-    values = ET.SubElement(ET.SubElement(symbol, "layer", layer), "Option", type="Map")
-    line = {"style": "no", "outline_color": "255,0,200,255", "outline_width": "0.6"}
-    for name, value in (line | {"outline_style": "solid"}).items():
-        ET.SubElement(values, "Option", name=name, type="QString", value=value)
+    add_outline(root, "255,0,200,255", "0.6")
     _add_labels(root)
-    fields = ET.SubElement(root, "fieldConfiguration")
-    column = ET.SubElement(fields, "field", name="verdict", configurationFlags="None")
-    config = ET.SubElement(ET.SubElement(column, "editWidget", type="ValueMap"), "config")
-    choices = ET.SubElement(ET.SubElement(config, "Option", type="Map"), "Option", name="map", type="List")
-    for verdict in VERDICTS:
-        choice = ET.SubElement(choices, "Option", type="Map")
-        ET.SubElement(choice, "Option", name=verdict, type="QString", value=verdict)
+    add_choices(root, "verdict", VERDICTS)
     return ET.tostring(root, encoding="unicode")
 
 

@@ -1,1 +1,1 @@
-"""Labelled scenes, their split into spatial folds, and the statistics of their bands."""
+"""Labelled scenes, and their split into spatial folds."""

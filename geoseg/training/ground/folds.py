@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, SettingsError
 from geoseg.grid import Window
-from geoseg.scene.vector import AreaOfInterest, read_table, to_pixels
+from geoseg.labels.polygons import find_column
+from geoseg.omissions import Omission
+from geoseg.scene.area import AreaOfInterest
+from geoseg.scene.placing import GridOf, place_polygons
+from geoseg.scene.vector import VectorPolygons, read_polygons
 from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene
 from geoseg.training.recipe.settings import SplitSettings
 from geoseg.units import parse_length
@@ -75,12 +79,14 @@ class Split:
         fold: The fold that validates; None if all labels train.
         buffers: Width in pixels of the buffer around validation regions, by scene.
         method: "blocks", "scenes", "polygons" or "none".
+        omissions: Rows of the layer of fold polygons that are in no region.
     """
 
     regions: tuple[Region, ...]
     fold: int | None
     buffers: tuple[int, ...]
     method: str
+    omissions: tuple[Omission, ...] = ()
 
     @property
     def validation(self) -> tuple[Region, ...]:
@@ -138,13 +144,14 @@ def make_split(
         chip_size // 4 if settings.buffer is None else in_pixels(settings.buffer, "buffer", scene)
         for scene in scenes
     )
+    omissions: tuple[Omission, ...] = ()
     if settings.method == "polygons":
-        regions = read_fold_polygons(settings, scenes)
+        regions, omissions = read_fold_polygons(settings, scenes)
     elif settings.method == "scenes":
         regions = _scenes(settings, scenes, cells, seed)
     else:
         regions = _blocks(settings, scenes, cells, seed)
-    split = Split(tuple(regions), settings.fold, buffers, settings.method)
+    split = Split(tuple(regions), settings.fold, buffers, settings.method, omissions)
     if not split.validation:
         raise SettingsError(f"[split] fold {settings.fold} has no region, so nothing would validate")
     return split
@@ -268,8 +275,10 @@ def balance(counts: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int6
     return chosen
 
 
-def read_fold_polygons(settings: SplitSettings, scenes: Sequence[LabelledScene]) -> list[Region]:
-    """Read the polygons of every fold and place them on every scene's grid.
+def read_fold_polygons(
+    settings: SplitSettings, scenes: Sequence[LabelledScene]
+) -> tuple[list[Region], tuple[Omission, ...]]:
+    """Read the polygons of every fold and place them on every scene's grid; say which rows are left out.
 
     Args:
         settings: The recipe's ``[split]`` table; it names the layer and the column with the fold's number.
@@ -279,54 +288,49 @@ def read_fold_polygons(settings: SplitSettings, scenes: Sequence[LabelledScene])
         SettingsError: If the column is missing or holds other values than whole numbers.
         InputError: If the layer cannot be read, or a scene has no transform.
     """
-    table = _read(settings)
-    regions = []
+    import shapely
+
+    polygons = read_polygons(str(settings.polygons), "[split] polygons")
+    folds = _folds_of(polygons, settings.column)
+    used = np.zeros(len(folds), bool)
+    regions: list[Region] = []
     for number, scene in enumerate(scenes):
-        placed = _in_crs_of(table, scene)
-        for fold, rows in placed.groupby("fold"):
-            region = _place(rows.geometry.make_valid().union_all(), number, int(fold), scene)
-            if region is not None:
-                regions.append(region)
+        if scene.image.georeference.transform is None:
+            raise InputError(f"{scene.image.name} has no transform, so polygons cannot be placed on it")
+        grid = GridOf.of(scene.image)
+        placed = place_polygons(polygons.shapes, polygons.crs, polygons.path, grid)
+        here = grid.touches(placed)
+        used |= here
+        for fold in np.unique(folds[here]).tolist():
+            region = _region(shapely.union_all(placed[here & (folds == fold)]), number, fold, scene)
+            regions += [] if region is None else [region]
     if not regions:
         raise InputError(f"{settings.polygons}: no polygon lies on a scene; check its CRS")
-    return regions
+    beyond = polygons.left_out(
+        int(np.count_nonzero(~used)), "they lie on no scene", "polygons ([split] polygons)"
+    )
+    return regions, (*polygons.omissions, *beyond)
 
 
-def _read(settings: SplitSettings) -> Any:
-    import geopandas
+def _folds_of(polygons: VectorPolygons, wanted: str) -> NDArray[np.int64]:
+    """Read the fold of every polygon."""
     import pandas
 
-    path = settings.polygons
-    table = read_table(str(path), "[split] polygons")
-    if settings.column not in table.columns:
-        raise SettingsError(
-            f'{path} has no column "{settings.column}" ([split] column); it has: '
-            f"{', '.join(str(name) for name in table.columns if name != 'geometry')}"
-        )
-    folds = pandas.to_numeric(table[settings.column], errors="coerce")
-    wrong = folds.isna() | (folds != folds.round()) | (folds < 0)
+    column = find_column(polygons.path, list(polygons.attributes.columns), wanted)
+    stored = polygons.attributes[column]
+    folds = pandas.to_numeric(stored, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    wrong = ~(folds >= 0) | (folds != np.floor(folds)) | ~np.isfinite(folds)
     if wrong.any():
         raise SettingsError(
-            f'{path}: column "{settings.column}" holds {table[settings.column][wrong].iloc[0]!r}; '
+            f'{polygons.path}: column "{column}" holds {stored[wrong].iloc[0]!r}; '
             "folds are whole numbers from 0"
         )
-    table = geopandas.GeoDataFrame({"fold": folds.astype(int)}, geometry=table.geometry, crs=table.crs)
-    return table[table.geometry.notna() & table.geom_type.isin(["Polygon", "MultiPolygon"])]
+    whole: NDArray[np.int64] = folds.astype(np.int64)
+    return whole
 
 
-def _in_crs_of(table: Any, scene: LabelledScene) -> Any:
-    crs = scene.image.georeference.crs
-    return table.to_crs(crs.to_wkt()) if table.crs is not None and crs is not None else table
-
-
-def _place(geometry: Any, number: int, fold: int, scene: LabelledScene) -> Region | None:
-    """Place a fold's polygons in pixels of a scene; None where they do not touch it."""
-    transform = scene.image.georeference.transform
-    if transform is None:
-        raise InputError(f"{scene.image.name} has no transform, so polygons cannot be placed on it")
-    pixels = to_pixels(geometry, transform)
-    if pixels.is_empty or not all(math.isfinite(value) for value in pixels.bounds):
-        return None
+def _region(pixels: Any, number: int, fold: int, scene: LabelledScene) -> Region | None:
+    """Make the region of a fold from its polygons in pixels; None where they do not touch the scene."""
     left, top, right, bottom = pixels.bounds
     box = Window.from_bounds(math.floor(top), math.floor(left), math.ceil(bottom), math.ceil(right))
     window = box.intersection(Window.from_shape(scene.shape))

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from geoseg.classes import IGNORE, LandClass
 from geoseg.errors import InputError
-from geoseg.grid import Window
+from geoseg.grid import Window, tiles
 from geoseg.labels.labels import Labels, open_labels
-from geoseg.scene import Scene, open_scene
 from geoseg.scene.match import resolve
+from geoseg.scene.opening import open_scene
+from geoseg.scene.scene import Scene
 from geoseg.training.recipe.recipe import Recipe
 
 STREAM = 1024
@@ -59,7 +60,7 @@ class LabelledScene:
         Raises:
             InputError: If a label is not a class, naming the file.
         """
-        grown = grow(window, self.rim, self.shape)
+        grown = window.grown(self.rim, self.shape)
         ids = self.labels.read(grown)
         indices = self._index_of[ids]
         if ((indices == IGNORE) & (ids != IGNORE)).any():
@@ -71,10 +72,7 @@ class LabelledScene:
 
     def windows(self) -> Iterator[Window]:
         """Tile the scene with windows, in row order."""
-        rows, cols = self.shape
-        for row in range(0, rows, STREAM):
-            for col in range(0, cols, STREAM):
-                yield Window.from_bounds(row, col, min(row + STREAM, rows), min(col + STREAM, cols))
+        return tiles(self.shape, STREAM)
 
 
 def open_labelled_scenes(recipe: Recipe) -> tuple[LabelledScene, ...]:
@@ -115,16 +113,6 @@ def band_names(scene: Scene) -> tuple[str, ...]:
         name = band.common_name or band.name or f"band {band.number}"
         names.append(name if name not in names else f"{name} ({band.number})")
     return tuple(names)
-
-
-def grow(window: Window, pixels: int, shape: tuple[int, int]) -> Window:
-    """Grow a window on all sides, and cut it to a scene of ``shape``."""
-    return Window.from_bounds(
-        max(0, window.row - pixels),
-        max(0, window.col - pixels),
-        min(shape[0], window.row_stop + pixels),
-        min(shape[1], window.col_stop + pixels),
-    )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from geoseg.classes import LandClass
 from geoseg.files import encoded, to_json
+from geoseg.polygons.writers.crs import layer_crs
 from geoseg.training.ground.folds import NO_FOLD, Region, Split
 from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene, class_table
 
@@ -91,7 +92,7 @@ def _write_layers(path: Path, split: Split, scenes: Sequence[LabelledScene]) -> 
                 "buffer_px": [split.buffers[number]] * len(regions),
             },
             geometry=[_on_ground(region, scene) for region in regions],
-            crs=crs.to_wkt() if crs is not None else None,
+            crs=layer_crs(crs, "GPKG"),
         )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="'crs' was not provided")

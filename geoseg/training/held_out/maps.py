@@ -19,7 +19,7 @@ from geoseg.grid import Grid, Window
 from geoseg.inference.backends.make import make_backend
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind
 from geoseg.maps.writer import TILE, MapWriter
-from geoseg.models import Model
+from geoseg.models.model import Model
 from geoseg.plan.settings import ComputeOptions, Settings, resolve_settings
 from geoseg.progress import Bar, Progress
 from geoseg.training.ground.folds import Region
@@ -60,7 +60,7 @@ class HeldOutMap:
 
 def held_out_settings(model: Model, device: str, tta: str = "none") -> Settings:
     """Resolve the settings with which ``predict --backend torch`` runs a model."""
-    bands = tuple(range(1, len(model.bands) + 1))
+    bands = tuple(range(1, len(model.card.bands) + 1))
     asked = ComputeOptions(block_size=BLOCK_SIZE, backend="torch", device=device, tta=tta)
     return resolve_settings(model, bands, asked)
 
@@ -106,7 +106,7 @@ def map_held_out(
 
 
 def _kinds(model: Model) -> tuple[MapKind, MapKind]:
-    return ClassMap(model.classes), ConfidenceMap()
+    return ClassMap(model.card.classes), ConfidenceMap()
 
 
 def _name(scenes: Sequence[LabelledScene], number: int) -> str:
@@ -146,7 +146,7 @@ def _map_regions(
             settings=settings,
             grid=grid,
             area=region,
-            renderer=BlockRenderer(_kinds(model), model.classes, window, None),
+            renderer=BlockRenderer(_kinds(model), model.card.classes, window, None),
             blocks=tuple(grid.blocks(BLOCK_SIZE, window)),
         )
         for block in finish_in_memory(spec, backend):

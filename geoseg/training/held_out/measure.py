@@ -16,7 +16,8 @@ from typing import Any
 
 from geoseg._version import __version__
 from geoseg.files import encoded, to_json
-from geoseg.models import Model, load_model
+from geoseg.models.model import Model
+from geoseg.models.package import load_model
 from geoseg.progress import Progress
 from geoseg.training.cards import describe_fold, describe_folds, make_metrics
 from geoseg.training.ground.folds import Region

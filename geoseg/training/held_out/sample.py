@@ -20,7 +20,8 @@ from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.backends.torch_ import TorchBackend
 from geoseg.inference.backends.tta import SYMMETRIES, each_view
 from geoseg.inference.reading import Normalisation
-from geoseg.models import Model, size_divisor
+from geoseg.models.model import Model
+from geoseg.models.networks import size_divisor
 from geoseg.training.ground.folds import Region, cut
 from geoseg.training.ground.labelled_scene import LabelCells, LabelledScene
 from geoseg.training.held_out.maps import held_out_settings
@@ -71,7 +72,7 @@ def draw_sample(
         tuple(scenes),
         tuple(cells),
         Normalisation(model.card.means, model.card.stds),
-        len(model.classes),
+        len(model.card.classes),
         settings.chip_size,
         settings.overlap,
         seed,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
@@ -12,7 +11,7 @@ from geoseg.execute.report import versions
 from geoseg.files import write_json
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress, Silent
-from geoseg.scene import open_scene
+from geoseg.scene.opening import open_scene
 from geoseg.system.memory import peak_memory
 from geoseg.training.ground.folds import Split, make_split
 from geoseg.training.ground.labelled_scene import (
@@ -26,6 +25,7 @@ from geoseg.training.label_check.findings import (
     LEVELS,
     LabelFinding,
     of_classes,
+    of_omission,
     of_polygon_faults,
     of_shift,
     of_statistics,
@@ -34,10 +34,11 @@ from geoseg.training.label_check.findings import (
 )
 from geoseg.training.label_check.polygon_faults import find_polygon_faults
 from geoseg.training.label_check.report import LabelCheck
+from geoseg.training.label_check.scene_values import compare_scenes
 from geoseg.training.label_check.shift import estimate_shift
 from geoseg.training.label_check.statistics import measure_statistics
 from geoseg.training.label_check.values import ValueSurvey, survey_values
-from geoseg.training.prepare import default_chip_size, recipe_keys
+from geoseg.training.prepare import default_chip_size, omissions_of, recipe_keys
 from geoseg.training.recipe.recipe import Recipe, load_recipe
 
 PathLike = str | os.PathLike[str]
@@ -68,20 +69,22 @@ def check_labels(
     since = perf_counter()
     loaded = load_recipe(recipe)
     if report is not None:
-        outputs, inputs = (
-            {"--report": Path(report)},
-            [os.fspath(recipe), *loaded.labels, *chain(*loaded.scenes)],
-        )
-        check_outputs(outputs, inputs, endings={"--report": (".json",)}, overwrite=overwrite)
-    with recipe_keys(loaded):
-        found = _check(loaded, progress or Silent())
+        outputs = {"--report": Path(report)}
+        check_outputs(outputs, loaded.inputs(), endings={"--report": (".json",)}, overwrite=overwrite)
+    found = examine_labels(loaded, progress or Silent())
     if report is not None:
         spent = {"seconds": {"total": perf_counter() - since}, "peak_memory_bytes": peak_memory()}
         write_json(Path(report), found.to_json() | spent | {"versions": versions()})
     return found
 
 
-def _check(recipe: Recipe, progress: Progress) -> LabelCheck:
+def examine_labels(recipe: Recipe, progress: Progress) -> LabelCheck:
+    """Examine the labels and scenes of a recipe; errors as in ``check_labels``."""
+    with recipe_keys(recipe):
+        return _examine(recipe, progress)
+
+
+def _examine(recipe: Recipe, progress: Progress) -> LabelCheck:
     values = _values(recipe)
     findings = [finding for survey in values for finding in of_values(survey)]
     if any(survey.unknown for survey in values):
@@ -102,14 +105,26 @@ def _check(recipe: Recipe, progress: Progress) -> LabelCheck:
         find_polygon_faults(survey.path, scene.image, recipe) if survey.kind == "polygons" else None
         for survey, scene in zip(values, scenes, strict=True)
     )
-    findings += refusals + of_statistics(statistics, rim=recipe.label_values.rim)
+    omissions = omissions_of(scenes, split)
+    findings += [of_omission(omission) for omission in omissions]
+    findings += refusals + compare_scenes(scenes)
+    findings += of_statistics(statistics, rim=recipe.label_values.rim)
     if split is not None:
         findings += of_training(statistics, band_names(scenes[0].image))
         findings += of_classes(statistics, recipe.classes, recipe.split.folds)
     findings += [of_shift(shift, scene) for shift, scene in zip(shifts, scenes, strict=True)]
     for survey, found in zip(values, polygon_faults, strict=True):
         findings += [] if found is None else of_polygon_faults(survey.path, found)
-    return LabelCheck(recipe, values, _sorted(findings), scenes, polygon_faults, tuple(shifts), statistics)
+    return LabelCheck(
+        recipe=recipe,
+        values=values,
+        findings=_sorted(findings),
+        scenes=scenes,
+        polygon_faults=polygon_faults,
+        shifts=tuple(shifts),
+        statistics=statistics,
+        omissions=omissions,
+    )
 
 
 def _values(recipe: Recipe) -> tuple[ValueSurvey, ...]:

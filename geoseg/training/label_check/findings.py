@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from geoseg.classes import LandClass
+from geoseg.omissions import Omission
 from geoseg.training.ground.labelled_scene import LabelledScene
 from geoseg.training.label_check.polygon_faults import PolygonFaults
 from geoseg.training.label_check.shift import Offset, Shift
@@ -27,6 +28,7 @@ SHIFT_NOTE, SHIFT_WARN = 0.5, 1.0
 """Shift between labels and image, in pixels, that gives a note, and that gives a warning."""
 ON_NODATA_WARN = 0.01
 SPARSE = 0.5
+LEFT_OUT = "left-out"
 _LISTED = 5
 
 
@@ -65,6 +67,12 @@ def _list_values(values: Sequence[LabelValue], unit: str) -> str:
     listed = [f"{value.value} ({value.count:,} {unit})" for value in values[:_LISTED]]
     more = len(values) - _LISTED
     return ", ".join(listed) + (f" and {more} more" if more > 0 else "")
+
+
+def of_omission(omission: Omission) -> LabelFinding:
+    """Report what is left out of a file; much of it stops training that has no ``--force``."""
+    fix = "geoseg train --force goes on without them" if omission.is_too_large else ""
+    return LabelFinding("stop" if fix else "warn", LEFT_OUT, str(omission), fix)
 
 
 def of_statistics(statistics: LabelStatistics, *, rim: int) -> list[LabelFinding]:
@@ -251,9 +259,6 @@ def of_polygon_faults(path: str, found: PolygonFaults) -> list[LabelFinding]:
     if found.overlapping:
         message = f"{path}: {found.overlapping:,} pairs of polygons of one class overlap, which is harmless"
         findings.append(LabelFinding("note", "polygons-overlap", message))
-    if found.no_area:
-        message = f"{path}: {found.no_area:,} rows are not polygons and are left out"
-        findings.append(LabelFinding("note", "polygons-no-area", message))
     if not findings:
         message = f"{path}: its {found.count:,} polygons are valid, inside the scene, and do not overlap"
         findings.append(LabelFinding("ok", "polygons", message))
@@ -279,7 +284,7 @@ def _invalid(path: str, found: PolygonFaults) -> LabelFinding | None:
         return None
     number, why = found.invalid[0]
     message = (
-        f"{path}: {len(found.invalid):,} polygons are invalid and will be fixed (first: row {number}, {why})"
+        f"{path}: {len(found.invalid):,} polygons are repaired as they are read (first: row {number}, {why})"
     )
     return LabelFinding(
         "warn", "polygons-invalid", message, "fix them yourself to be sure (QGIS: Fix geometries)"

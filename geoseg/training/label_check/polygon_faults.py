@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import IGNORE
-from geoseg.labels.polygons import find_column, place_polygons
-from geoseg.labels.raster import GridOf
-from geoseg.labels.values import make_table
+from geoseg.labels.polygons import class_ids_of
+from geoseg.labels.values import ValueTable, make_table
 from geoseg.raster.pixel_sizes import PixelSizes, measure_pixel_sizes
-from geoseg.scene import Scene
-from geoseg.scene.vector import read_table
+from geoseg.scene.placing import GridOf, place_polygons
+from geoseg.scene.scene import Scene
+from geoseg.scene.vector import read_polygons
 from geoseg.training.recipe.recipe import Recipe
 
 _AT_ONCE = 20_000
@@ -75,31 +75,26 @@ def find_polygon_faults(path: str, scene: Scene, recipe: Recipe) -> PolygonFault
     """
     import shapely
 
-    frame = read_table(path, "labels")
-    shapes = np.asarray(frame.geometry.values)
-    areal = np.isin(shapely.get_type_id(shapes), [3, 6]) & ~shapely.is_empty(shapes)
-    ids = _ids(path, frame, recipe)
-    ids[~areal] = IGNORE
-    reasons = tuple(
-        (int(i) + 1, shapely.is_valid_reason(shapes[i]))
-        for i in np.flatnonzero(areal & ~shapely.is_valid(shapes))
-    )
-    number = np.flatnonzero(ids != IGNORE)
-    kept = shapely.make_valid(shapes[number])
-    grid = GridOf(scene.paths[0], scene.shape, scene.georeference)
-    placed = place_polygons(kept, frame.crs, path, grid)
-    rows, cols = scene.shape
-    bounds = shapely.bounds(placed)
-    with np.errstate(invalid="ignore"):
-        touches = (bounds[:, 0] < cols) & (bounds[:, 2] > 0) & (bounds[:, 1] < rows) & (bounds[:, 3] > 0)
+    polygons, settings = read_polygons(path, "labels"), recipe.label_values
+    remap = cast("Mapping[int | str, int]", settings.remap) or None
+
+    def table() -> ValueTable:
+        return make_table(path, recipe.classes, remap=remap, ignore=settings.ignore)
+
+    _, ids = class_ids_of(polygons, table, settings.column)
+    has_class = ids != IGNORE
+    number, ids = polygons.rows[has_class], ids[has_class]
+    grid = GridOf.of(scene)
+    placed = place_polygons(polygons.shapes[has_class], polygons.crs, path, grid)
+    touches = grid.touches(placed)
     tiny = touches & (shapely.area(placed) < 1)
-    doubled, otherwise = _doubled(placed[touches], ids[number][touches])
-    pairs = _overlaps(placed[touches], ids[number][touches], scene)
+    doubled, otherwise = _doubled(placed[touches], ids[touches])
+    pairs = _overlaps(placed[touches], ids[touches], scene)
     return PolygonFaults(
         count=number.size,
-        no_area=int(np.count_nonzero(~areal)),
-        unlabelled=int(np.count_nonzero(areal & (ids == IGNORE))),
-        invalid=reasons,
+        no_area=polygons.count - polygons.rows.size,
+        unlabelled=int(np.count_nonzero(~has_class)),
+        invalid=tuple((row + 1, why) for row, why in polygons.repaired),
         outside=tuple((number[~touches] + 1).tolist()),
         tiny=tuple((number[tiny] + 1).tolist()),
         doubled=doubled,
@@ -110,15 +105,6 @@ def find_polygon_faults(path: str, scene: Scene, recipe: Recipe) -> PolygonFault
         contradicted_ha=pairs.hectares,
         first=None if pairs.first is None else _numbers(pairs.first, number[touches]),
     )
-
-
-def _ids(path: str, frame: Any, recipe: Recipe) -> NDArray[np.uint8]:
-    settings = recipe.label_values
-    column = find_column(path, [key for key in frame.columns if key != frame.geometry.name], settings.column)
-    remap = cast("Mapping[int | str, int]", settings.remap) or None
-    table = make_table(path, recipe.classes, remap=remap, ignore=settings.ignore)
-    meaning = {value: table.id_of_attribute(value) for value in frame[column].dropna().unique()}
-    return np.array([meaning.get(value, IGNORE) for value in frame[column]], np.uint8)
 
 
 def _numbers(pair: tuple[int, int], number: NDArray[np.intp]) -> tuple[int, int]:

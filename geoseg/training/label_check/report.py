@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from geoseg.errors import InputError
 from geoseg.execute.report import describe_scene
+from geoseg.omissions import Omission, settle
+from geoseg.progress import Progress
 from geoseg.training.ground.labelled_scene import LabelledScene
-from geoseg.training.label_check.findings import LabelFinding, in_metres
+from geoseg.training.label_check.findings import LEFT_OUT, LabelFinding, in_metres
 from geoseg.training.label_check.polygon_faults import PolygonFaults
 from geoseg.training.label_check.shift import Shift
 from geoseg.training.label_check.statistics import LabelStatistics
@@ -33,6 +36,7 @@ class LabelCheck:
         polygon_faults: Faults of polygons, by scene; None for rasters.
         shifts: The shift between labels and image, by scene.
         statistics: The counts.
+        omissions: What is left out of labels, scenes and folds; each is a finding too.
     """
 
     recipe: Recipe
@@ -42,11 +46,34 @@ class LabelCheck:
     polygon_faults: tuple[PolygonFaults | None, ...] = ()
     shifts: tuple[Shift, ...] = ()
     statistics: LabelStatistics | None = None
+    omissions: tuple[Omission, ...] = ()
 
     @property
     def can_train(self) -> bool:
         """Whether training would accept these labels."""
         return all(finding.level != "stop" for finding in self.findings)
+
+    def settle(self, progress: Progress, *, force: bool) -> list[dict[str, Any]]:
+        """Refuse what training must not begin with, and say every warning.
+
+        Args:
+            progress: Told the warnings.
+            force: Go on whatever is left out.
+
+        Returns:
+            The report's ``left_out``.
+
+        Raises:
+            InputError: If a finding stops training.
+        """
+        said = [finding for finding in self.findings if finding.code != LEFT_OUT]
+        for finding in said:
+            text = f"{finding.message}; {finding.fix}" if finding.fix else finding.message
+            if finding.level == "stop":
+                raise InputError(f"{self.recipe.path}: {text}")
+            if finding.level == "warn":
+                progress.say(f"warning: {text}")
+        return settle(self.omissions, progress, force=force)
 
     def text(self) -> str:
         """Write the check as text for a terminal."""
@@ -125,6 +152,7 @@ def _json(check: LabelCheck) -> dict[str, Any]:
         "recipe": os.fspath(check.recipe.path),
         "can_train": check.can_train,
         "findings": [asdict(finding) for finding in check.findings],
+        "left_out": [omission.as_json() for omission in check.omissions],
         "scenes": [_scene(check, number) for number in range(len(check.values))],
         "fold": check.recipe.split.fold,
         "classes": [] if check.statistics is None else _classes(check.recipe, check.statistics),

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Window
 from geoseg.labels.labels import Labels
-from geoseg.scene import Scene
-from geoseg.training.ground.labelled_scene import LabelCells, grow
+from geoseg.scene.scene import Scene
+from geoseg.training.ground.labelled_scene import LabelCells
 
 REACH = 8
 """Largest shift that is searched, in pixels."""
@@ -182,7 +182,7 @@ def _sum_below_borders(
     scene: Scene, labels: Labels, window: Window
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Sum the change along each tile's borders at every shift, and count the borders with a known change."""
-    wide = grow(window, REACH + 1, scene.shape)
+    wide = window.grown(REACH + 1, scene.shape)
     values, _ = scene.read(wide)  # NaN where a band has none, which leaves the change there unknown
     ids = labels.read(wide)
     top, left = window.row - REACH - 1, window.col - REACH - 1

@@ -16,8 +16,8 @@ from geoseg.labels.labels import open_labels
 from geoseg.labels.polygons import find_column
 from geoseg.labels.raster import RasterLabels
 from geoseg.labels.values import make_table
-from geoseg.scene import Scene
-from geoseg.scene.vector import is_vector, read_table
+from geoseg.scene.scene import Scene
+from geoseg.scene.vector import is_vector, read_polygons
 from geoseg.training.ground.labelled_scene import STREAM
 from geoseg.training.recipe.recipe import Recipe
 
@@ -87,10 +87,8 @@ def survey_values(path: str, scene: Scene, recipe: Recipe) -> ValueSurvey:
 
 
 def _of_polygons(path: str, recipe: Recipe) -> ValueSurvey:
-    frame = read_table(path, "labels")
-    settings = recipe.label_values
-    columns = [key for key in frame.columns if key != frame.geometry.name]
-    column = find_column(path, columns, settings.column)
+    frame, settings = read_polygons(path, "labels").attributes, recipe.label_values
+    column = find_column(path, list(frame.columns), settings.column)
     table = make_table(path, recipe.classes, remap=_remap(recipe), ignore=settings.ignore)
     values = []
     for value, count in frame[column].dropna().value_counts().items():
@@ -119,7 +117,7 @@ def _of_raster(path: str, scene: Scene, recipe: Recipe) -> ValueSurvey:
                 raise SceneError(f"{path} holds more than {MOST_VALUES} values, so it is not a class raster")
     values = []
     for value, count in counts.items():
-        if value == IGNORE:
+        if value == IGNORE and layer.table.id_of(IGNORE) == IGNORE:
             empty += count
             continue
         ident = layer.table.id_of(int(value)) if float(value).is_integer() else -1

@@ -9,7 +9,8 @@ import torch
 
 from geoseg.errors import SettingsError
 from geoseg.inference.backends.device import resolve_device, resolve_precision
-from geoseg.models import check_chip_size, save_model, size_divisor
+from geoseg.models.networks import check_chip_size, size_divisor
+from geoseg.models.package import save_model
 from geoseg.models.weights import load_weights
 from geoseg.progress import Bar, Progress, Silent
 from geoseg.system.cpu import cores
@@ -17,7 +18,7 @@ from geoseg.training.cards import make_card
 from geoseg.training.chips.loading import ChipDataModule
 from geoseg.training.network.fit import KEPT_WEIGHTS, LAST_CHECKPOINT, LAST_WEIGHTS, ProgressCallback, fit
 from geoseg.training.network.history import PNG_FILE, Epoch, draw_curves, write_history
-from geoseg.training.network.losses.loss import build_loss
+from geoseg.training.network.losses import build_loss
 from geoseg.training.network.module import TrainingModule, save_weights
 from geoseg.training.network.schedules import RateSchedule
 from geoseg.training.network.transfer import StartedNetwork, start_network

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import ModelError
-from geoseg.models import build_network, load_card, load_model
-from geoseg.models.catalog import SMP_CLASSES
+from geoseg.models.catalog import ARCHITECTURE_OF, NOT_OPTIONS, SMP_CLASSES
+from geoseg.models.model import network_from_config
+from geoseg.models.networks import build_network
+from geoseg.models.package import load_card, load_model
 from geoseg.models.sources import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE, Package, find_package
 from geoseg.models.weights import load_weights
 from geoseg.training.recipe.settings import ModelSettings, TransferSettings
 
-_NOT_OPTIONS = {
-    "_model_class", "encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params",
-}  # fmt: skip
-_ARCHITECTURES = {smp_class: name for name, smp_class in SMP_CLASSES.items()}
 _HEADS = ("segmentation_head.", "head.")
 _RGB = ("red", "green", "blue")
 
@@ -108,8 +106,8 @@ def _start_from(ref: str, bands: Sequence[str], classes: Sequence[str]) -> Start
         named = ChannelNames(None, None)
     config = dict(source.config)
     encoder = config.get("encoder_name")
-    architecture = _ARCHITECTURES.get(type(source).__name__, "unet-classic")
-    options = {key: value for key, value in config.items() if key not in _NOT_OPTIONS}
+    architecture = ARCHITECTURE_OF[type(source).__name__]
+    options = {key: value for key, value in config.items() if key not in NOT_OPTIONS}
     network = build_network(architecture, encoder=encoder, bands=len(bands), classes=len(classes), **options)
     notes = adapt(source, network, named, ChannelNames(tuple(bands), tuple(classes)))
     return StartedNetwork(network, architecture, encoder, options, (f"started from {ref}: {notes}",))
@@ -123,19 +121,10 @@ def _load_smp(package: Package) -> Any:
     except ValueError as error:
         raise ModelError(f"{where} is not JSON: {error}") from error
     smp_class = config.get("_model_class") if isinstance(config, dict) else None
-    if smp_class not in _ARCHITECTURES:
-        raise ModelError(f"{where}: `_model_class` is {smp_class!r}; known are {', '.join(_ARCHITECTURES)}")
-    options = {key: value for key, value in config.items() if key not in _NOT_OPTIONS}
-    try:
-        network = build_network(
-            _ARCHITECTURES[smp_class],
-            encoder=config.get("encoder_name"),
-            bands=config.get("in_channels", 3),
-            classes=config.get("classes", 1),
-            **options,
-        )
-    except ModelError as error:
-        raise ModelError(f"{where}: {error}") from error
+    known = SMP_CLASSES.values()
+    if smp_class not in known:
+        raise ModelError(f"{where}: `_model_class` is {smp_class!r}; known are {', '.join(known)}")
+    network = network_from_config({"in_channels": 3, "classes": 1} | config, where)
     load_weights(network, package.read(WEIGHTS_FILE), package.where(WEIGHTS_FILE))
     return network
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from geoseg.training.recipe.recipe import TABLES
 
@@ -41,8 +41,8 @@ def _lines(cls: type[Any]) -> Iterator[str]:
         note = f"{about}: {', '.join(choices)}" if choices else about
         if dataclasses.is_dataclass(value):
             yield f"{field.name} = {_toml(value)}  # {note}"
-        elif _is_toggle(cls, field.name):
-            yield f"{field.name} = false  # {note}; with its defaults: {_toml(_toggled(cls, field.name)())}"
+        elif (toggled := _toggled(cls, field.name)) is not None:
+            yield f"{field.name} = false  # {note}; with its defaults: {_toml(toggled())}"
         elif value is None or (isinstance(value, Mapping | tuple) and not value):
             yield f"# {field.name} =  # {note}"
         else:
@@ -55,19 +55,11 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default
 
 
-def _is_toggle(cls: type[Any], name: str) -> bool:
-    return _toggled(cls, name) is not None
-
-
 def _toggled(cls: type[Any], name: str) -> Any:
-    from typing import get_args, get_type_hints
-
+    """Return the table that ``true`` stands for; None where a setting is no table, or always one."""
     hints = get_args(get_type_hints(cls)[name])
-    return (
-        next((hint for hint in hints if dataclasses.is_dataclass(hint)), None)
-        if type(None) in hints
-        else None
-    )
+    tables = (hint for hint in hints if dataclasses.is_dataclass(hint))
+    return next(tables, None) if type(None) in hints else None
 
 
 def _toml(value: Any) -> str:

@@ -87,6 +87,12 @@ class Recipe:
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     run: RunSettings = field(default_factory=RunSettings)
 
+    def inputs(self) -> list[str]:
+        """The files and folders that a run reads: recipe, scenes, labels, and the weights to begin with."""
+        places = (self.transfer.start_from, self.transfer.encoder_weights)
+        scenes = (file for files in self.scenes for file in files)
+        return [os.fspath(self.path), *scenes, *self.labels, *(place for place in places if place)]
+
     def settings(self) -> str:
         """Write all settings that affect training as one text; recipes with equal texts train the same."""
         return "\n".join(f"{f.name} = {getattr(self, f.name)!r}" for f in fields(self) if f.name != "path")

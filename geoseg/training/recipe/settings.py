@@ -9,19 +9,24 @@ from typing import Any
 
 from geoseg.errors import SettingsError
 from geoseg.inference.backends.tta import SYMMETRIES
-from geoseg.training.chips.augment.augmentation import Augmentation
-from geoseg.training.chips.augment.geometry import Crop, Flips, QuarterTurns, Rotation, Scaling
-from geoseg.training.chips.augment.outdoors import Haze, Season, Shadow
-from geoseg.training.chips.augment.sensor import (
+from geoseg.training.chips.augment import (
+    Augmentation,
     BandDropout,
     Blur,
     Brightness,
     Contrast,
+    Crop,
+    Flips,
     Gamma,
+    Haze,
     Hue,
     Noise,
+    QuarterTurns,
+    Rotation,
+    Scaling,
+    Season,
+    Shadow,
 )
-from geoseg.training.network.losses import LOSSES
 from geoseg.training.recipe.tables import setting
 from geoseg.units import parse_length
 
@@ -31,6 +36,17 @@ CLASS_WEIGHTS = ("none", "inverse", "median", "effective", "manual")
 SCHEDULES = ("cosine", "poly", "one_cycle", "plateau", "constant")
 AVERAGES = ("ema", "swa", "none")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+LOSSES: Mapping[str, str] = {
+    "cross_entropy": "CrossEntropy",
+    "focal": "Focal",
+    "dice": "Dice",
+    "jaccard": "Jaccard",
+    "tversky": "Tversky",
+    "lovasz": "Lovasz",
+    "bce": "BinaryCrossEntropy",
+    "bce_dice": "BinaryCrossEntropyDice",
+}
+"""Name of each loss -> its class in ``training.network.losses``, which imports torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +72,7 @@ class SceneReading:
     invalid_where: str = setting(
         "all", 'a pixel is invalid where "all" or "any" of its bands are nodata', choices=("all", "any")
     )
-    units: str = setting("reflectance", "what band values mean, for the model card")
+    units: str | None = setting(None, "what band values mean, for the model card; default by their range")
 
 
 @dataclass(frozen=True, kw_only=True)

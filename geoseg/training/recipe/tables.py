@@ -19,6 +19,9 @@ from geoseg.models.catalog import suggestion
 
 T = TypeVar("T")
 
+_LARGEST = 2**63 - 1
+"""Of whole numbers and others; infinity is beyond it, and so is what no array holds."""
+
 
 def setting(
     default: Any = dataclasses.MISSING,
@@ -166,11 +169,12 @@ def _convert_plain(value: Any, hint: Any, rules: Mapping[str, Any], key: str, pl
     if isinstance(value, bool) or not isinstance(value, int if hint is int else int | float):
         raise _wrong(value, what + _range(rules), key, place)
     outside = (
-        (rules.get("least") is not None and value < rules["least"])
+        abs(value) > _LARGEST
+        or (rules.get("least") is not None and value < rules["least"])
         or (rules.get("most") is not None and value > rules["most"])
         or (rules.get("above") is not None and value <= rules["above"])
     )
-    if outside or not math.isfinite(value):
+    if outside or math.isnan(value):
         raise _wrong(value, what + _range(rules), key, place)
     return hint(value)
 

@@ -19,7 +19,7 @@ from geoseg.polygons.borders.simplify_arcs import Simplifier
 from geoseg.polygons.borders.smooth_arcs import Smoother
 from geoseg.polygons.borders.staircases import corners_of
 from geoseg.polygons.borders.sweeps import Boxes, PointGrid, swept
-from geoseg.system.threads import in_order
+from geoseg.system.cpu import in_order
 from tests.polygons.helpers import noise, trace
 
 CELL = 256

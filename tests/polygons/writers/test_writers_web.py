@@ -14,9 +14,9 @@ import rasterio.warp
 import shapely
 from affine import Affine
 
-from geoseg.errors import SettingsError
+from geoseg.errors import OutputError, SettingsError
 from geoseg.polygons.writers.earth import lonlat_bounds, zoom_range
-from geoseg.polygons.writers.writing import write_polygons
+from geoseg.polygons.writers.writing import check_target, write_polygons
 from tests.polygons.conftest import write_raster
 from tests.polygons.helpers import trace_files
 
@@ -115,6 +115,82 @@ def test_a_sequence_cuts_polygons_at_the_antimeridian(tmp_path):
     assert west[2] - west[0] + east[2] - east[0] < 3
 
 
+def ring_and_hole(tmp_path, crs, west, step):
+    """A ring of class 1 around class 2, 8 x 8 pixels, whose columns 3 and 4 meet at ``west + 4 * step``."""
+    ids = np.ones((8, 8), np.uint8)
+    ids[2:6, 2:6] = 2
+    return write_raster(
+        tmp_path / "a.tif", ids, crs=crs, transform=Affine(step, 0, west, 0, -step, 54 * step)
+    )
+
+
+@pytest.mark.parametrize(
+    ("crs", "west", "step"),
+    [
+        ("EPSG:4326", 176, 1),  # both ways of writing it
+        ("EPSG:4326", -184, 1),
+        ("EPSG:4326", 536, 1),
+        ("EPSG:4269", 176, 1),  # GDAL would refuse these degrees
+    ],
+)
+def test_degrees_beyond_180_are_brought_back_and_cut(tmp_path, crs, west, step):
+    table = trace_files(ring_and_hole(tmp_path, crs, west, step))
+    write_polygons(table, tmp_path / "out.geojsonl")
+    found = features(tmp_path / "out.geojsonl")
+    assert [feature["properties"]["id"] for feature in found] == ["r0c0", "r2c2"]
+    for feature, area, reach in zip(found, (48, 16), (4, 2), strict=True):
+        shape = shapely.geometry.shape(feature["geometry"])
+        assert shape.is_valid
+        assert shape.area == pytest.approx(area, rel=1e-5)
+        left, right = sorted(part.bounds for part in shape.geoms)
+        assert (left[0], left[2]) == pytest.approx((-180, -180 + reach), abs=1e-5)
+        assert (right[0], right[2]) == pytest.approx((180 - reach, 180), abs=1e-5)
+        assert all(part.exterior.is_ccw for part in shape.geoms)
+
+
+def test_grads_from_paris_are_cut_where_longitudes_from_greenwich_are_180(tmp_path):
+    zero = 200 - 2.5969213  # grads from Paris of the antimeridian
+    table = trace_files(ring_and_hole(tmp_path, "EPSG:4807", zero - 4, 1))
+    write_polygons(table, tmp_path / "out.geojsonl")
+    for feature in features(tmp_path / "out.geojsonl"):
+        shape = shapely.geometry.shape(feature["geometry"])
+        assert shape.geom_type == "MultiPolygon"
+        assert shape.bounds[0] < -179.99
+        assert shape.bounds[2] > 179.99
+
+
+def test_degrees_that_end_at_180_up_to_rounding_are_not_cut(tmp_path):
+    step = 0.1
+    table = trace_files(ring_and_hole(tmp_path, "EPSG:4326", 180 - 8 * step + 1e-13, step))
+    write_polygons(table, tmp_path / "out.geojsonl")
+    for feature in features(tmp_path / "out.geojsonl"):
+        assert feature["geometry"]["type"] == "Polygon"
+
+
+@pytest.mark.parametrize("west", [176, -184])
+def test_tiles_on_both_sides_of_the_antimeridian_hold_what_crosses_it(tmp_path, west):
+    path = tmp_path / "out.pmtiles"
+    write_polygons(trace_files(ring_and_hole(tmp_path, "EPSG:4326", west, 1)), path)
+    _, found = pyogrio.read_arrow(path, layer="polygons")  # the most detailed level
+    shapes = shapely.from_wkb(found.column("wkb_geometry").to_pylist())
+    to = pyproj.Transformer.from_crs("EPSG:3857", "EPSG:4326", always_xy=True)
+    shapes = shapely.transform(shapes, to.transform, interleaved=False)
+    ids = np.array(found.column("id").to_pylist())
+    for one, reach, area in (("r0c0", 4, 48), ("r2c2", 2, 16)):
+        joined = shapely.union_all(shapely.make_valid(shapes[ids == one]))
+        assert joined.area == pytest.approx(area, rel=0.02)
+        bounds = np.array([part.bounds for part in shapely.get_parts(joined)])
+        assert bounds[:, 0].min() < -180 + reach < bounds[:, 2].max()
+        assert bounds[bounds[:, 0] > 0, 0].min() == pytest.approx(180 - reach, abs=0.05)
+    header = pyogrio.read_info(path, layer="polygons")
+    assert header["total_bounds"] is not None
+
+
+def test_another_planet_is_refused_before_any_work(tmp_path):
+    with pytest.raises(OutputError, match="needs a map whose CRS ties it to the Earth"):
+        check_target(tmp_path / "out.geojsonl", "+proj=longlat +R=3396190 +no_defs")
+
+
 def test_tiles_hold_every_polygon_with_its_attributes(table, tmp_path):
     path = tmp_path / "out.pmtiles"
     write_polygons(table, path)
@@ -193,6 +269,4 @@ def test_bounds_are_those_of_the_raster(table, small_map):
 def test_tiles_are_refused_where_they_cannot_be_drawn(table, tmp_path):
     with pytest.raises(SettingsError, match="no polygon is left to draw"):
         write_polygons(table.take(np.zeros(len(table), bool)), tmp_path / "out.pmtiles")
-    with pytest.raises(SettingsError, match="across the antimeridian"):
-        write_polygons(trace_files(across_the_antimeridian(tmp_path)), tmp_path / "out.pmtiles")
     assert not list(tmp_path.glob("*out*"))

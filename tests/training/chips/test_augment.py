@@ -10,19 +10,29 @@ import pytest
 from geoseg.classes import IGNORE
 from geoseg.inference.reading import Normalisation
 from geoseg.models.card import ModelBand
-from geoseg.training.chips.augment.augmentation import TrainingChip, augment
-from geoseg.training.chips.augment.geometry import Crop, Flips, QuarterTurns, Rotation, Scaling, warp
-from geoseg.training.chips.augment.outdoors import GREENING, Haze, Season, Shadow, smooth_field
-from geoseg.training.chips.augment.sensor import (
+from geoseg.training.chips.augment import (
+    GREENING,
     BandDropout,
     Blur,
     Brightness,
     Contrast,
+    Crop,
+    Flips,
     Gamma,
+    Haze,
     Hue,
     Noise,
+    QuarterTurns,
+    Rotation,
+    Scaling,
+    Season,
+    Shadow,
+    TrainingChip,
+    augment,
     from_unit,
+    smooth_field,
     to_unit,
+    warp,
 )
 from geoseg.training.recipe.settings import AugmentSettings
 

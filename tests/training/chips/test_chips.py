@@ -9,9 +9,9 @@ from geoseg.classes import IGNORE
 from geoseg.errors import GeosegError, SettingsError
 from geoseg.grid import Window
 from geoseg.training.chips.chips import ChipPlace, ChipPlacer, ChipReader, TrainingChips, ValidationChips
-from geoseg.training.ground.band_statistics import Moments, measure_bands
 from geoseg.training.ground.folds import NO_FOLD, Region, Split
 from geoseg.training.ground.labelled_scene import LabelCells, count_labels, open_labelled_scenes
+from geoseg.training.prepare import Moments, measure_bands
 from geoseg.training.recipe.recipe import load_recipe
 from geoseg.training.recipe.settings import AugmentSettings
 from tests.training.labelled_scenes import field_map, make_files, make_labelled_scene, write

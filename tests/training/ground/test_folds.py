@@ -23,10 +23,10 @@ from geoseg.training.chips.chips import (
     core_labels,
     cut_region,
 )
-from geoseg.training.ground.band_statistics import measure_bands
 from geoseg.training.ground.folds import Region, Split, balance, cut, in_pixels, make_split
 from geoseg.training.ground.labelled_scene import count_labels
 from geoseg.training.ground.split_files import write_split
+from geoseg.training.prepare import measure_bands
 from geoseg.training.recipe.settings import AugmentSettings, SplitSettings
 from tests.training.labelled_scenes import CLASSES, PLACE, make_labelled_scene
 
@@ -275,7 +275,7 @@ class TestPolygons:
         assert met > 100
 
     def test_a_wrong_layer_is_refused(self, ground, layer, tmp_path):
-        with pytest.raises(SettingsError, match=r'no column "fold".*it has: part'):
+        with pytest.raises(SettingsError, match=r"no column fold; it has part"):
             split_of(ground, method="polygons", polygons=layer([0, 1], column="part"))
         with pytest.raises(SettingsError, match="whole numbers"):
             split_of(ground, method="polygons", polygons=layer(["a", "b"]))

@@ -11,11 +11,10 @@ import torch
 from scipy.special import expit, log_softmax, softmax
 
 from geoseg.classes import IGNORE
-from geoseg.training.network.losses import LOSSES
-from geoseg.training.network.losses.class_weights import class_weights
-from geoseg.training.network.losses.loss import LearnedSum, WeightedSum, build_loss, make_loss
+from geoseg.training.network.losses import LearnedSum, WeightedSum, build_loss, make_loss
+from geoseg.training.prepare import class_weights
 from geoseg.training.recipe.example import example
-from geoseg.training.recipe.settings import LossSettings, LossTerm
+from geoseg.training.recipe.settings import LOSSES, LossSettings, LossTerm
 
 CLASSES = 4
 WEIGHTS = np.array([0.5, 2.0, 1.0, 0.25], np.float32)

@@ -13,7 +13,7 @@ from geoseg.classes import IGNORE
 from geoseg.models import architectures, build_network
 from geoseg.training.chips.loading import EpochSampler
 from geoseg.training.network.history import Epoch, draw_curves, kept_epoch, write_history
-from geoseg.training.network.losses.loss import build_loss
+from geoseg.training.network.losses import build_loss
 from geoseg.training.network.module import TrainingModule, save_weights
 from geoseg.training.network.schedules import RateSchedule
 from geoseg.training.recipe.settings import (

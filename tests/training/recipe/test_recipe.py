@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from geoseg.errors import SettingsError
 from geoseg.training.recipe.example import example
 from geoseg.training.recipe.recipe import TABLES, load_recipe
 from geoseg.training.recipe.settings import SplitSettings
+from geoseg.training.recipe.tables import RecipePlace, read_table
 
 SMALLEST = (
     'scenes = "a.tif"\nlabels = "b.gpkg"\n[classes]\n7 = "grass"\n2 = { name = "corn", color = "#ffd300" }\n'
@@ -186,3 +190,22 @@ def test_a_recipe_is_read_without_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+SETTINGS = [(name, field.name) for name, table in TABLES.items() for field in dataclasses.fields(table)]
+values = st.recursive(
+    st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from([10**400, -(2**70)]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(SETTINGS), values)
+def test_any_value_of_any_setting_is_taken_or_named(setting, value):
+    name, key = setting
+    try:
+        taken = read_table(TABLES[name], {key: value}, RecipePlace(Path("crops.toml")).inside(name))
+    except SettingsError:
+        return
+    assert isinstance(taken, TABLES[name])

@@ -15,7 +15,7 @@ from geoseg.polygons.table.wkb import binary_values
 from geoseg.polygons.writers.pmtiles.pieces import TilePieces
 from geoseg.polygons.writers.pmtiles.vector_tile import encode_tile
 from geoseg.raster.ragged import index_ranges
-from geoseg.system.threads import in_order
+from geoseg.system.cpu import in_order
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,7 +8,7 @@ polygons inside them are drawn on top. Some ground beside large polygons may sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -115,25 +115,28 @@ class TilePieces:
     content: NDArray[np.uint8]
 
 
-def cut_into_tiles(found: TilePolygons, zoom: int, step: int = 1) -> TilePieces:
+def cut_into_tiles(found: TilePolygons, zoom: int, step: int = 1, *, around: bool = False) -> TilePieces:
     """Cut polygons at the sides of tiles.
 
     Args:
         found: Polygons in tile units of the level, rows from the north.
         zoom: The zoom level.
         step: Tile units to whose multiples corners are rounded.
+        around: Whether columns go on beyond the antimeridian, in tiles of the other side of the map.
     """
-    last_tile = 2**zoom - 1
+    side = 2**zoom
     boxes = found.boxes
-    low = np.clip(np.floor((boxes[:, :2] - MARGIN) / TILE_UNITS), 0, last_tile).astype(np.int64)
-    high = np.clip(np.floor((boxes[:, 2:] + MARGIN) / TILE_UNITS), 0, last_tile).astype(np.int64)
+    least, most = (-side if around else 0, 0), (2 * side - 1 if around else side - 1, side - 1)
+    low = np.clip(np.floor((boxes[:, :2] - MARGIN) / TILE_UNITS), least, most).astype(np.int64)
+    high = np.clip(np.floor((boxes[:, 2:] + MARGIN) / TILE_UNITS), least, most).astype(np.int64)
     alone = (low == high).all(axis=1)
     whole = np.flatnonzero(alone)
     parts, tiles = [found.take(whole)], [low[whole]]
     for part, tile in _cut(found.take(np.flatnonzero(~alone)), low[~alone], high[~alone]):
         parts.append(part)
         tiles.append(np.broadcast_to(np.array(tile, dtype=np.int64), (part.rows.size, 2)))
-    return _written(TilePolygons.join(parts), np.concatenate(tiles), step)
+    written = _written(TilePolygons.join(parts), np.concatenate(tiles), step)
+    return replace(written, columns=written.columns % side) if around else written
 
 
 def without_small(found: TilePolygons) -> TilePolygons:

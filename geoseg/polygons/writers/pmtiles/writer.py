@@ -7,6 +7,7 @@ to the tile's grid. The tiles are a picture of the table, not a copy.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from geoseg.polygons.table.rows import Polygons
 from geoseg.polygons.table.schema import GEOMETRY, LAYER
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.writers.arrow import as_metadata
-from geoseg.polygons.writers.earth import MERCATOR_SIDE, lonlat_bounds, zoom_range
+from geoseg.polygons.writers.earth import MERCATOR_SIDE, TURN, is_across, lonlat_bounds, zoom_range
 from geoseg.polygons.writers.pmtiles.levels import Attributes, Level
 from geoseg.polygons.writers.pmtiles.pieces import (
     COARSE,
@@ -30,11 +31,14 @@ from geoseg.polygons.writers.pmtiles.pieces import (
     without_small,
 )
 from geoseg.polygons.writers.pmtiles.vector_tile import TILE_UNITS
-from geoseg.system.threads import in_order
+from geoseg.system.cpu import in_order
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyproj
+
+Bounds = tuple[float, float, float, float]
+"""West, south, east and north of a map in degrees; east is beyond 180 across the antimeridian."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +60,13 @@ class PMTiles:
         lowest, highest = zoom_range(table)
         levels = [Level(zoom, path.parent) for zoom in range(lowest, highest + 1)]
         attributes = Attributes(path.parent)
-        for columns, found in _cut_all(table, range(lowest, highest + 1)):
+        bounds = lonlat_bounds(table)
+        for columns, found in _cut_all(table, range(lowest, highest + 1), bounds):
             before = len(attributes)
             attributes.add(columns)
             for level, pieces in zip(levels, found, strict=True):
                 level.add(pieces, before)
         tiles = (tile for level in levels for tile in level.tiles(LAYER, attributes))
-        bounds = lonlat_bounds(table)
         write_archive(path, tiles, bounds, _metadata(table, (lowest, highest), bounds))
 
 
@@ -72,7 +76,7 @@ PMTILES = PMTiles()
 def write_archive(
     path: Path,
     tiles: Iterable[tuple[int, bytes]],
-    bounds: tuple[float, float, float, float],
+    bounds: Bounds,
     metadata: Mapping[str, Any],
 ) -> None:
     """Write an archive of vector tiles.
@@ -86,7 +90,8 @@ def write_archive(
     from pmtiles.tile import Compression, TileType
     from pmtiles.writer import Writer
 
-    west, south, east, north = (round(side * 10**7) for side in bounds)
+    west, south, east, north = (round(side * 10**7) for side in _without_wrap(bounds))
+    middle = math.remainder((bounds[0] + bounds[2]) / 2, TURN)
     header = {
         "tile_type": TileType.MVT,
         "tile_compression": Compression.GZIP,
@@ -94,7 +99,7 @@ def write_archive(
         "min_lat_e7": south,
         "max_lon_e7": east,
         "max_lat_e7": north,
-        "center_lon_e7": (west + east) // 2,
+        "center_lon_e7": round(middle * 10**7) if is_across(bounds) else (west + east) // 2,
         "center_lat_e7": (south + north) // 2,
     }
     with path.open("xb") as file:
@@ -106,24 +111,29 @@ def write_archive(
         archive.finalize(header, metadata)
 
 
-def _cut_all(table: PolygonTable, zooms: range) -> Iterator[tuple[pa.RecordBatch, list[TilePieces]]]:
+def _cut_all(
+    table: PolygonTable, zooms: range, bounds: Bounds
+) -> Iterator[tuple[pa.RecordBatch, list[TilePieces]]]:
     """Yield batches of rows, in order, with their pieces on every zoom level."""
     import pyarrow as pa
     import pyproj
 
     to = pyproj.CRS.from_user_input(table.crs)
     names = [name for name in table.schema.names if name != GEOMETRY]
+    around, middle = is_across(bounds), 0.5 + (bounds[0] + bounds[2]) / 2 / TURN
 
     def work(portion: Polygons) -> tuple[pa.RecordBatch, list[TilePieces]]:
         columns = [_without_days(column) for column in table.attributes(portion)]
         found = _on_mercator(portion, pyproj.Transformer.from_crs(to, "EPSG:3857", always_xy=True))
+        if around:
+            found.points[:, 0] += np.rint(middle - found.points[:, 0])
         pieces = []
         for zoom in zooms:
             scaled = replace(found, points=found.points * (TILE_UNITS * 2**zoom))
             if zoom == zooms[-1]:
-                pieces.append(cut_into_tiles(scaled, zoom))
+                pieces.append(cut_into_tiles(scaled, zoom, around=around))
             else:
-                pieces.append(cut_into_tiles(without_small(scaled), zoom, COARSE))
+                pieces.append(cut_into_tiles(without_small(scaled), zoom, COARSE, around=around))
         return pa.record_batch(columns, names=names), pieces
 
     return in_order(work, table.polygons.batches())
@@ -144,9 +154,12 @@ def _without_days(column: pa.Array) -> pa.Array:
     return column.cast(pa.string()) if pa.types.is_date32(column.type) else column
 
 
-def _metadata(
-    table: PolygonTable, zooms: tuple[int, int], bounds: tuple[float, float, float, float]
-) -> dict[str, Any]:
+def _without_wrap(bounds: Bounds) -> Bounds:
+    """Return bounds as TileJSON has them: all around the Earth where they cross the antimeridian."""
+    return (-TURN / 2, bounds[1], TURN / 2, bounds[3]) if is_across(bounds) else bounds
+
+
+def _metadata(table: PolygonTable, zooms: tuple[int, int], bounds: Bounds) -> dict[str, Any]:
     """Describe the file as TileJSON 3 and the PMTiles specification name things."""
     import pyarrow as pa
 
@@ -165,7 +178,7 @@ def _metadata(
         "format": "pbf",
         "minzoom": str(low),
         "maxzoom": str(high),
-        "bounds": ",".join(f"{side:.7f}" for side in bounds),
+        "bounds": ",".join(f"{side:.7f}" for side in _without_wrap(bounds)),
         "vector_layers": [
             {"id": LAYER, "description": "", "minzoom": low, "maxzoom": high, "fields": fields}
         ],
@@ -177,10 +190,4 @@ def _check_drawable(table: PolygonTable) -> None:
         raise SettingsError(
             "no polygon is left to draw, and PMTiles cannot be empty; loosen the filters, or write "
             "another format"
-        )
-    west, _, east, _ = lonlat_bounds(table)
-    if west > east:
-        raise SettingsError(
-            "the map lies across the antimeridian, where the tiles of web maps end; cut it at 180 degrees, "
-            "or write .geojsonl, which cuts polygons there"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from geoseg.grid import Grid
-from geoseg.plan.time import RATES, core_seconds, wall_seconds
+from geoseg.plan.size import RATES, core_seconds, wall_seconds
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflows" / "scale"))
 

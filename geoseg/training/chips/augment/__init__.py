@@ -1,1 +1,0 @@
-"""Augmentations of training chips: the same for values and labels, any number of bands, seeded."""

@@ -1,0 +1,1 @@
+"""Odd but valid inputs, each with what has to come out of it."""

@@ -1,0 +1,120 @@
+"""Nothing is left out silently: each verb says what of its inputs it leaves out, counts it, and refuses much."""
+
+from __future__ import annotations
+
+import geopandas
+import numpy as np
+import pytest
+import shapely
+
+import geoseg
+from geoseg.errors import InputError
+from tests.assess.maps import NAMES, patches, write
+from tests.conftest import make_scene
+from tests.saying import Saying
+
+
+@pytest.fixture
+def maps(tmp_path):
+    """A class map, its confidence, and a second confidence that lacks a tenth."""
+    values = patches(np.random.default_rng(0), (60, 50), 6, [1, 2, 7])
+    sure = np.full(values.shape, 80, np.uint8)
+    write(tmp_path / "map.tif", values, names=NAMES)
+    write(tmp_path / "sure.tif", sure)
+    sure[:6] = 255
+    write(tmp_path / "gaps.tif", sure)
+    sure[:6] = 80
+    sure[0, :5] = 255
+    write(tmp_path / "few.tif", sure)
+    return tmp_path
+
+
+def test_polygonize_pixels_without_confidence(maps):
+    told = Saying()
+    few = geoseg.polygonize(maps / "map.tif", maps / "a.gpkg", confidence=maps / "few.tif", progress=told)
+    assert [(each["kind"], each["count"], each["total"]) for each in few.report["left_out"]] == [
+        ("pixels", 5, 3000)
+    ]
+    assert any("few.tif: 5 of 3,000 pixels left out" in line for line in told.lines)
+    with pytest.raises(InputError, match=r"gaps.tif: 300 of 3,000 pixels .*--force"):
+        geoseg.polygonize(maps / "map.tif", maps / "b.gpkg", confidence=maps / "gaps.tif")
+    assert not (maps / "b.gpkg").exists()
+    forced = geoseg.polygonize(
+        maps / "map.tif", maps / "b.gpkg", confidence=maps / "gaps.tif", force=True, overwrite=True
+    )
+    assert forced.report["left_out"][0]["count"] == 300
+    whole = geoseg.polygonize(maps / "map.tif", maps / "c.gpkg", confidence=maps / "sure.tif")
+    assert whole.report["left_out"] == []
+
+
+def test_evaluate_pixels_without_class_or_confidence(maps):
+    labels = patches(np.random.default_rng(0), (60, 50), 6, [1, 2, 7])
+    write(maps / "labels.tif", labels)
+    labels[:, :10] = 255
+    write(maps / "holes.tif", labels, names=NAMES)
+    told = Saying()
+    found = geoseg.evaluate(maps / "holes.tif", maps / "labels.tif", progress=told).report["left_out"]
+    assert [(each["count"], each["total"]) for each in found] == [(600, 3000)]
+    assert any("600 of 3,000 labelled pixels left out" in line for line in told.lines)
+    with pytest.raises(InputError, match=r"gaps.tif: 300 of 3,000 compared pixels .*--force"):
+        geoseg.evaluate(maps / "map.tif", maps / "labels.tif", confidence=maps / "gaps.tif")
+    geoseg.evaluate(maps / "map.tif", maps / "labels.tif", confidence=maps / "gaps.tif", force=True)
+
+
+def test_predict_dates_of_files(tmp_path, tiny_model):
+    first = make_scene(tmp_path / "a.tif", (40, 40), holes=False)
+    second = make_scene(tmp_path / "b.tif", (40, 40), holes=False)
+    for path, day in ((first, "2021-07-05"), (second, "2021-07-09")):
+        write_tag(path, day)
+    told, asked = Saying(), {"model": tiny_model, "force": True, "bands": [1, 4]}
+    found = geoseg.predict([first, second], tmp_path / "map.tif", progress=told, **asked).report["left_out"]
+    assert [(each["kind"], each["count"]) for each in found] == [("dates", 2)]
+    assert any("of 2021-07-05 and 2021-07-09" in line and "--date" in line for line in told.lines)
+    dated = geoseg.predict([first, second], tmp_path / "b_map.tif", date="2021-07-05", **asked)
+    assert dated.report["left_out"] == []
+
+
+def write_tag(path, day):
+    import rasterio
+
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(ACQUISITION_DATE=day)
+
+
+def test_predict_a_date_that_is_none(scene, tiny_model, tmp_path):
+    write_tag(scene, "5 July 21")
+    told = Saying()
+    result = geoseg.predict(scene, tmp_path / "map.tif", model=tiny_model, force=True, progress=told)
+    assert [each["kind"] for each in result.report["left_out"]] == ["dates"]
+    assert any('"5 July 21" is no date' in line and "--date" in line for line in told.lines)
+
+
+def test_255_that_a_map_does_not_declare(maps):
+    """Of a mask it is the foreground: refused; beside classes it is said."""
+    values = np.where(patches(np.random.default_rng(0), (60, 50), 6, [0, 1]) > 0, 255, 0).astype(np.uint8)
+    write(maps / "mask.tif", values, nodata=None)
+    with pytest.raises(InputError, match=r"mask.tif: .* pixels of the map left out .*255.*--force"):
+        geoseg.polygonize(maps / "mask.tif", maps / "a.gpkg")
+    values[0] = 7
+    write(maps / "some.tif", values, nodata=None)
+    told = Saying()
+    found = geoseg.polygonize(maps / "some.tif", maps / "a.gpkg", progress=told).report["left_out"]
+    assert [each["count"] for each in found] == [int((values == 255).sum())]
+    assert any("some.tif" in line and "255" in line for line in told.lines)
+    found = geoseg.evaluate(maps / "some.tif", maps / "map.tif").report["left_out"]
+    assert found[0]["source"].endswith("some.tif")
+
+
+def test_evaluate_label_polygons(maps):
+    """Beyond the map: said. Without an area: refused."""
+    inside, beyond = shapely.box(500100, 4999000, 500700, 4999800), shapely.box(0, 0, 9, 9)
+    table = geopandas.GeoDataFrame({"class": [1, 2]}, geometry=[inside, beyond], crs=32614)
+    table.to_file(maps / "a.gpkg")
+    told = Saying()
+    found = geoseg.evaluate(maps / "map.tif", maps / "a.gpkg", progress=told).report["left_out"]
+    assert [(each["kind"], each["count"], each["total"]) for each in found] == [("rows", 1, 2)]
+    table.geometry = [inside, beyond.centroid]
+    table.to_file(maps / "b.gpkg")
+    with pytest.raises(InputError, match=r"b.gpkg: 1 of 2 rows .*points 1.*--force"):
+        geoseg.evaluate(maps / "map.tif", maps / "b.gpkg")
+    assert geoseg.evaluate(maps / "map.tif", maps / "b.gpkg", force=True).report["left_out"]
