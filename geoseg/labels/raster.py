@@ -12,7 +12,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.classes import IGNORE
-from geoseg.errors import RunError, SceneError
+from geoseg.errors import DamagedFileError, SceneError
 from geoseg.grid import Window
 from geoseg.labels.values import ValueTable
 from geoseg.raster.georeference import Georeference, same_transform
@@ -49,7 +49,7 @@ class RasterLabels:
             with borrow(self.source) as dataset:
                 return dataset.read(1, window=inside), dataset.read_masks(1, window=inside) == 0
         except GDAL_ERRORS as error:
-            raise RunError(f"{self.source.path}: labels cannot be read: {reason(error)}") from error
+            raise DamagedFileError(f"{self.source.path}: labels cannot be read: {reason(error)}") from error
 
     def close(self) -> None:
         """Close this process's handles."""

@@ -180,7 +180,7 @@ class TestRefusals:
         path = write(tmp_path / "a.tif", ramp(1, 2, 2, "uint8"))
         content, tag = path.read_bytes(), struct.pack("<HHI", 259, 3, 1)  # the tag of the compression
         assert tag + b"\1\0" in content
-        path.write_bytes(content.replace(tag + b"\1\0", tag + struct.pack("<H", 50002), 1))
+        path.write_bytes(content.replace(tag + b"\1\0", tag + struct.pack("<H", 50002)))
         message = self.refuse(path, "missing codec JXL; the file may be whole", "COMPRESS=DEFLATE")
         assert "damaged" not in message
 
