@@ -112,7 +112,7 @@ def of_statistics(statistics: LabelStatistics, *, rim: int) -> list[LabelFinding
 def of_training(
     statistics: LabelStatistics, bands: Sequence[str], *, validates: bool = True
 ) -> list[LabelFinding]:
-    """Report a lack of labels, or of valid pixels, to train on or, if a part ``validates``, to validate on."""
+    """Report a lack of labels, or of valid pixels, to train on, or to validate on where a part does."""
     found = []
     if not statistics.training.any():
         message = "no label is left to train on: all lie in validation regions or their buffer, or on nodata"
