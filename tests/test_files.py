@@ -216,7 +216,7 @@ class TestReports:
         assert names(tmp_path) == [file.staged.name, "report.json"]
 
     def test_a_full_disk_is_named(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("pathlib.Path.write_text", full_disk)
+        monkeypatch.setattr("pathlib.Path.write_bytes", full_disk)
         with pytest.raises(RunError, match=r"report\.json cannot be written .* is the disk full\?"):
             write_json(tmp_path / "report.json", {})
         assert names(tmp_path) == []

@@ -153,7 +153,7 @@ def polygonize(
         left_out = settle(given.omissions, progress, force=force)
         refinement = refinement_of(steps, given)
         check_refined(refined, refinement)
-        check_target(output, given.georeference.crs, fiboa=fiboa)
+        check_target(output, given.georeference.map_crs, fiboa=fiboa)
         chosen = _class_ids(classes, given)
         _check_sizes(given, limit, borders)
         zonal = zonal_of_map(stats, stats_from, given)

@@ -106,3 +106,13 @@ def test_a_cross_validation_is_another_run(recipe):
     loaded = load_recipe(recipe())
     assert verb.fingerprint(loaded) != verb.fingerprint(loaded, cross_validate=True)
     assert verb.fingerprint(loaded) == verb.fingerprint(loaded)
+
+
+def test_a_folder_that_is_no_package_is_not_replaced(recipe, tmp_path):
+    path = recipe()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "notes.txt").write_text("mine")
+    for overwrite in (True, False):
+        with pytest.raises(OutputError, match="is no model package, so it is not replaced"):
+            train(path, tmp_path / "data", overwrite=overwrite)
+    assert (tmp_path / "data" / "notes.txt").read_text() == "mine"
