@@ -60,3 +60,15 @@ def test_the_recipes_pixel_size_counts_only_where_scenes_have_none(card_of, mode
 def test_the_sentence_about_it(card_of):
     assert card_of('summary = "Crops of the plains."').summary == "Crops of the plains."
     assert card_of("").summary == "3 classes from 2 bands."
+
+
+@pytest.mark.parametrize(
+    ("reading", "units"),
+    [
+        ("", "reflectance"),
+        ("[reading]\nscale = 1\n", "digital numbers"),
+        ('[reading]\nunits = "radiance"\n', "radiance"),
+    ],
+)
+def test_the_card_says_what_values_are_by_their_range(card_of, reading, units):
+    assert card_of(reading).units == units
