@@ -183,7 +183,9 @@ def polygonize(
             zonal=zonal,
             progress=progress,
         )
-        sure = None if given.confidence is None else given.confidence.path
+        # Without probabilities, pixels that a step changed have no confidence: that is what was asked for.
+        is_lost = refinement is not None and given.probabilities is None
+        sure = None if given.confidence is None or is_lost else given.confidence.path
         left_out += settle(table.omissions(sure), progress, force=force)
         keep = table.matching(min_area=limit, classes=chosen)
         plan.check_borders(table.polygons, borders)

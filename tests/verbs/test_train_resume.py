@@ -95,10 +95,10 @@ def test_resuming_with_other_settings_is_refused(recipe, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(recipe(), tmp_path / "model", progress=Interrupting(6))
     changed = recipe(RECIPE.replace("rate = 0.01", "rate = 0.02"))
-    with pytest.raises(OutputError, match=r"begun with other \[optimizer\];"):
+    with pytest.raises(OutputError, match=r"begun with other \[run\];"):
         train(changed, tmp_path / "model", resume=True)
     make_files(tmp_path, seed=9)
-    with pytest.raises(OutputError, match=r"begun with other labels\.tif, scene\.tif;"):
+    with pytest.raises(OutputError, match=r"begun with other scene_labels\.tif, scene\.tif;"):
         train(recipe(), tmp_path / "model", resume=True)
 
 
