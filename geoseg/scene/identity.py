@@ -44,7 +44,10 @@ def file_states(paths: Iterable[str]) -> dict[str, str]:
     read = 0
     for file in sorted(files, key=lambda name: (sizes.get(name, 0), name)):
         read += sizes.get(file, 0)
-        state = _state_of(file, is_read=read <= _MOST_READ)
+        try:
+            state = _state_of(file, is_read=read <= _MOST_READ)
+        except OSError:
+            continue
         name, number = file_name(file), 1
         while name in states:
             number += 1
