@@ -67,6 +67,7 @@ LIKE = {
 }
 KINDS = ("missing", "empty", "truncated", "text", "noise", "folder", "unreadable")
 
+
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     """Files that every command takes."""

@@ -176,9 +176,7 @@ class TestRefusals:
         with pytest.raises(OutputError, match=r"a\.qml"):
             geoseg.predict(scene, tmp_path / "a.tif", confidence=tmp_path / "a.tiff", model=tiny_model)
 
-    @pytest.mark.parametrize(
-        ("place", "words"), [((0, 0, 1, 1), "outside"), ((-99, 50, -98, 51), "outside")]
-    )
+    @pytest.mark.parametrize(("place", "words"), [((0, 0, 1, 1), "outside"), ((-99, 50, -98, 51), "outside")])
     def test_an_area_elsewhere(self, place, words, scene, tiny_model, tmp_path):
         geopandas.GeoDataFrame(geometry=[box(*place)], crs="EPSG:4326").to_file(tmp_path / "far.gpkg")
         with pytest.raises(InputError, match=words):
