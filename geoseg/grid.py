@@ -19,6 +19,8 @@ from geoseg.errors import SettingsError
 WEIGHT_BITS = 15
 WEIGHT_ONE = 1 << WEIGHT_BITS
 """The blending weight that represents 1."""
+_MOST_BLOCKS = 500_000
+"""Beyond it a plan alone would take gigabytes; Sentinel-2 pixels of all land are fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ class Grid:
             Blocks whose cores together cover the window.
 
         Raises:
-            SettingsError: If the block size is not positive.
+            SettingsError: If the block size is not positive, or there are too many blocks to plan.
         """
         if block_size < 1:
             raise SettingsError(f"--block-size must be at least 1 pixel, not {block_size}")
@@ -205,6 +207,13 @@ class Grid:
         step = max(1, block_size // self.stride)
         rows = _chip_range(window.row, window.row_stop, self.counts[0], self.chip_size, self.stride)
         cols = _chip_range(window.col, window.col_stop, self.counts[1], self.chip_size, self.stride)
+        count = -(-len(rows) // step) * -(-len(cols) // step)
+        if count > _MOST_BLOCKS:
+            raise SettingsError(
+                f"{window.height:,} x {window.width:,} pixels are {count:,} blocks of {block_size} pixels, "
+                f"more than the {_MOST_BLOCKS:,} that can be planned; map a part with --aoi, or give a "
+                "larger --block-size"
+            )
         return [
             self._block((i, j), (row, col, min(row + step, rows.stop), min(col + step, cols.stop)))
             for i, row in enumerate(range(rows.start, rows.stop, step))

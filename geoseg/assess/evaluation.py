@@ -57,6 +57,27 @@ class EvaluationRequest:
     force: bool = False
 
 
+def open_truth(
+    class_map: ClassMapFile, labels: PathLike, request: EvaluationRequest
+) -> tuple[Labels, Labels]:
+    """Open the labels of a map: all of them, and those to compare, which lie in the area of interest.
+
+    Raises:
+        InputError: If the labels or the area cannot be used.
+    """
+    truth = open_labels(
+        labels,
+        class_map.path,
+        class_map.legend or None,
+        column=request.label_column,
+        remap=request.remap,
+        ignore=request.ignore,
+    )
+    if request.aoi is None:
+        return truth, truth
+    return truth, truth.within(read_area(request.aoi, open_scene(class_map.path)))
+
+
 def against_labels(
     class_map: ClassMapFile,
     labels: PathLike,
@@ -85,17 +106,7 @@ def against_labels(
     place, shape = class_map.georeference, class_map.shape
     tolerances = tuple(read_tolerance(text, place, shape) for text in request.tolerances)
     block = block_size(request.blocks, place, shape)
-    truth = open_labels(
-        labels,
-        class_map.path,
-        class_map.legend or None,
-        column=request.label_column,
-        remap=request.remap,
-        ignore=request.ignore,
-    )
-    compared = truth
-    if request.aoi is not None:
-        compared = truth.within(read_area(request.aoi, open_scene(class_map.path)))
+    truth, compared = open_truth(class_map, labels, request)
     left_out = settle((*class_map.omissions, *compared.omissions), progress, force=request.force)
     with progress.stage("comparing", shape[0] * shape[1] / 1e6, "Mpx") as bar:
         counts = compare(

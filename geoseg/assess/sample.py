@@ -217,7 +217,7 @@ def write_sample(path: Path, drawn: DrawnSample, class_map: ClassMapFile, seed: 
     import shapely
 
     transform = class_map.georeference.transform or Affine.scale(1, -1)
-    crs = layer_crs(class_map.georeference.crs, "GPKG")
+    crs = layer_crs(class_map.georeference.map_crs, "GPKG")
 
     def at(cols: Any, rows: Any) -> Any:
         x = transform.a * cols + transform.b * rows + transform.c

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rasterio.transform import Affine
 
 from geoseg.classes import NODATA
 from geoseg.errors import RunError, SettingsError
@@ -43,11 +42,9 @@ class TracedRun:
         self._window, self._bands = run.window, len(run.model.card.classes)
         place = run.scene.georeference.cut(run.window.row, run.window.col)
         transform = place.transform
-        if transform is None and place.crs is not None:
-            transform = Affine.identity()  # as the class map's file would say
         source = MapToTrace(
             shape=run.window.shape,
-            crs=place.crs,
+            crs=place.map_crs,
             transform=transform,
             origin=(run.window.row, run.window.col),
             classes=tuple(run.model.card.classes),

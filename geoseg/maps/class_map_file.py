@@ -48,7 +48,7 @@ class ClassMapFile:
         path: The file.
         shape: Rows and columns.
         georeference: Its georeferencing.
-        transform: Pixel to CRS; the identity if only a CRS is known, None if neither is.
+        transform: Pixel to CRS, or None.
         legend: Its named classes by ascending id; empty if it names none.
         colors: Colours by class id, of unnamed classes too.
         tags: Its metadata.
@@ -139,7 +139,7 @@ class ClassMapFile:
 
     def pixel_sizes(self) -> PixelSizes | None:
         """Measure its pixels on the ellipsoid; None without a CRS."""
-        return measure_pixel_sizes(self.georeference.crs, self.transform, self.shape, self.origin)
+        return measure_pixel_sizes(self.georeference.map_crs, self.transform, self.shape, self.origin)
 
     def close(self) -> None:
         """Close the files in all threads; reading opens them again."""
@@ -227,13 +227,12 @@ def open_class_map(
                 if kind == "probabilities":
                     names = read_descriptions(other)
         georeference, tags, flags = Georeference.of(dataset), dataset.tags(), dataset.mask_flag_enums[0]
-        nowhere = dataset.transform.is_identity and dataset.crs is None
         legend, colors = read_legend(dataset)
         found = ClassMapFile(
             path=classes.path,
             shape=dataset.shape,
             georeference=georeference,
-            transform=None if nowhere else dataset.transform,
+            transform=georeference.transform,
             legend=legend,
             colors=colors,
             tags=tags,

@@ -126,12 +126,11 @@ def check_name(option: str, path: Path) -> None:
     """
     try:
         length = len(os.fspath(path.name).encode())
-        path.parent.stat()
+        if not path.parent.is_dir():
+            raise OutputError(f"{option} {path}: there is no folder {path.parent}; make it first")
         most = os.pathconf(path.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else _LONGEST_NAME
     except UnicodeEncodeError as error:
         raise OutputError(f"{option} {path}: the name is not UTF-8, which GDAL needs; rename it") from error
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise OutputError(f"{option} {path}: there is no folder {path.parent}; make it first") from error
     except OSError as error:
         raise OutputError(f"{option} {path} cannot be written ({error.strerror})") from error
     most -= len(WORK_ENDING)

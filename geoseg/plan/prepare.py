@@ -225,7 +225,7 @@ def _check_outputs(outputs: Outputs, scene: Scene, request: PredictRequest) -> N
             f"{scene.name}: only GCPs or RPCs say where its pixels lie, so polygons would have no "
             "coordinates; --warp makes a regular grid of them"
         )
-    check_target(outputs.polygons, scene.georeference.crs)
+    check_target(outputs.polygons, scene.georeference.map_crs)
 
 
 def check_date(date: str) -> str:

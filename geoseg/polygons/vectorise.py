@@ -68,7 +68,7 @@ def trace_class_map(
     beside = {"confidence": class_map.confidence, "probabilities": class_map.probabilities}
     source = MapToTrace(
         shape=class_map.shape,
-        crs=class_map.georeference.crs,
+        crs=class_map.georeference.map_crs,
         transform=class_map.transform,
         origin=class_map.origin,
         classes=known,

@@ -66,6 +66,11 @@ class Georeference:
         return CRS.from_user_input(_WGS84) if self.rpcs is not None else self.crs
 
     @property
+    def map_crs(self) -> CRS | None:
+        """The CRS of the coordinates that the transform gives; None without one, whatever the file says."""
+        return self.crs if self.transform is not None else None
+
+    @property
     def is_geographic(self) -> bool:
         """Whether pixels are placed in degrees."""
         crs = self.ground_crs

@@ -22,6 +22,10 @@ _WINDOWS_REMOTE = 16
 _THREADS = 4
 """Windows read at once."""
 
+_LARGE_BLOCK = 4_000_000
+"""Pixels of a block of the file, such as a strip that is all of it, that is decoded by one thread only: each
+would hold the whole block."""
+
 _READ_WHOLE = 4
 """A scene with up to this many times the wanted pixels is read completely."""
 
@@ -106,7 +110,8 @@ class Sampler:
             wanted = _WINDOWS_REMOTE if any(is_remote(path) for path in scene.paths) else _WINDOWS
             side = max(1, round(math.sqrt(self._n_pixels / wanted)))
             windows = _windows(scene, wanted * 4 ** len(self._samples), side, self._rng)
-        with ThreadPoolExecutor(_THREADS) as threads:
+        is_large = scene.storage_block_shape[0] * scene.storage_block_shape[1] > _LARGE_BLOCK
+        with ThreadPoolExecutor(1 if is_large else _THREADS) as threads:
             raws = list(threads.map(scene.read_raw, windows))
         return _SampledWindows(
             tuple(np.concatenate([raw.stored[i].ravel() for raw in raws]) for i in range(len(scene.bands))),

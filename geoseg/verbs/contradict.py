@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from geoseg.assess.evaluation import EvaluationRequest
+from geoseg.assess.evaluation import EvaluationRequest, open_truth
 from geoseg.errors import InputError
-from geoseg.labels.labels import open_labels
 from geoseg.maps.class_map_file import ClassMapFile
 from geoseg.plan.outputs import check_outputs
 from geoseg.progress import Progress
-from geoseg.scene.area import read_area
-from geoseg.scene.opening import open_scene
 from geoseg.training.contradictions.contradictions import write_contradictions
 
 PathLike = str | os.PathLike[str]
@@ -50,16 +47,7 @@ def contradict(
         InputError: If labels cannot be read.
         RunError: If writing failed.
     """
-    truth = open_labels(
-        labels,
-        class_map.path,
-        class_map.legend or None,
-        column=request.label_column,
-        remap=request.remap,
-        ignore=request.ignore,
-    )
-    if request.aoi is not None:
-        truth = truth.within(read_area(request.aoi, open_scene(class_map.path)))
+    _, truth = open_truth(class_map, labels, request)
     found = write_contradictions(
         output, predicted=class_map, labels=truth, classes=class_map.legend, progress=progress
     )

@@ -153,7 +153,7 @@ def polygonize(
         left_out = settle(given.omissions, progress, force=force)
         refinement = refinement_of(steps, given)
         check_refined(refined, refinement)
-        check_target(output, given.georeference.crs, fiboa=fiboa)
+        check_target(output, given.georeference.map_crs, fiboa=fiboa)
         chosen = _class_ids(classes, given)
         _check_sizes(given, limit, borders)
         zonal = zonal_of_map(stats, stats_from, given)
@@ -183,7 +183,9 @@ def polygonize(
             zonal=zonal,
             progress=progress,
         )
-        sure = None if given.confidence is None else given.confidence.path
+        # Without probabilities, pixels that a step changed have no confidence: that is what was asked for.
+        is_lost = refinement is not None and given.probabilities is None
+        sure = None if given.confidence is None or is_lost else given.confidence.path
         left_out += settle(table.omissions(sure), progress, force=force)
         keep = table.matching(min_area=limit, classes=chosen)
         plan.check_borders(table.polygons, borders)

@@ -13,7 +13,7 @@ from geoseg.grid import Window
 from geoseg.scene import Scene, open_scene
 from geoseg.scene import sample as sampling
 from geoseg.scene.sample import Sampler, _windows, sample_scene
-from tests.scene.rasters import write
+from tests.scene.rasters import ramp, write
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +147,19 @@ def test_windows_lie_inside_the_scene(large, rows, cols, side, seed):
     for window in windows:
         assert window.intersection(Window.from_shape((rows, cols))) == window
         assert window.shape == (min(side, rows), min(side, cols))
+
+
+def test_one_thread_decodes_large_blocks(tmp_path, monkeypatch):
+    """Each thread that did would hold the whole block."""
+    values = ramp(1, 300, 300)
+    scene = open_scene(write(tmp_path / "a.tif", values, blockysize=300))
+    monkeypatch.setattr(sampling, "_LARGE_BLOCK", scene.shape[0] * scene.shape[1] - 1)
+    read, threads = Scene.read_raw, set()
+
+    def recorded(self, window):
+        threads.add(threading.get_ident())
+        return read(self, window)
+
+    monkeypatch.setattr(Scene, "read_raw", recorded)
+    assert not sample_scene(scene, n_pixels=5000).is_whole
+    assert len(threads) == 1

@@ -235,7 +235,7 @@ def test_what_lies_beside_the_model(validated):
     names = {path.relative_to(details).as_posix() for path in details.rglob("*") if "logs" not in path.parts}
     kept = {"history.csv", "curves.png"}
     assert names == kept | {
-        "recipe.toml", "fingerprint.txt", "split.json", "split.gpkg", "last.safetensors",
+        "recipe.toml", "fingerprint.txt", "check.json", "split.json", "split.gpkg", "last.safetensors",
         "evaluation.json", "evaluation.html", "contradictions.gpkg",
         "maps", "maps/scene_classes.tif", "maps/scene_classes.tif.aux.xml", "maps/scene_classes.qml",
         "maps/scene_confidence.tif", "maps/scene_confidence.qml", "folds",

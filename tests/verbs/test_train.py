@@ -74,6 +74,7 @@ def test_split_recipe_history_and_logs_lie_beside_the_model(trained):
         "evaluation.json",
         "evaluation.html",
         "fingerprint.txt",
+        "check.json",
     } == names
     assert not list(result.model.rglob("*.ckpt"))
     assert (details / "recipe.toml").read_text() == (folder / "crops.toml").read_text()

@@ -95,10 +95,10 @@ def test_resuming_with_other_settings_is_refused(recipe, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(recipe(), tmp_path / "model", progress=Interrupting(6))
     changed = recipe(RECIPE.replace("rate = 0.01", "rate = 0.02"))
-    with pytest.raises(OutputError, match=r"begun with other \[optimizer\];"):
+    with pytest.raises(OutputError, match=r"begun with other \[run\];"):
         train(changed, tmp_path / "model", resume=True)
     make_files(tmp_path, seed=9)
-    with pytest.raises(OutputError, match=r"begun with other labels\.tif, scene\.tif;"):
+    with pytest.raises(OutputError, match=r"begun with other scene_labels\.tif, scene\.tif;"):
         train(recipe(), tmp_path / "model", resume=True)
 
 
@@ -106,3 +106,13 @@ def test_a_cross_validation_is_another_run(recipe):
     loaded = load_recipe(recipe())
     assert verb.fingerprint(loaded) != verb.fingerprint(loaded, cross_validate=True)
     assert verb.fingerprint(loaded) == verb.fingerprint(loaded)
+
+
+def test_a_folder_that_is_no_package_is_not_replaced(recipe, tmp_path):
+    path = recipe()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "notes.txt").write_text("mine")
+    for overwrite in (True, False):
+        with pytest.raises(OutputError, match="is no model package, so it is not replaced"):
+            train(path, tmp_path / "data", overwrite=overwrite)
+    assert (tmp_path / "data" / "notes.txt").read_text() == "mine"

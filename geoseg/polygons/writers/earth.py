@@ -36,14 +36,6 @@ def is_on_earth(crs: Any) -> bool:
     return True
 
 
-def antimeridian(crs: pyproj.CRS) -> tuple[float, float]:
-    """Return where a geographic CRS has the antimeridian in the west, and a full turn, in its unit."""
-    turn = 2 * math.pi / crs.axis_info[0].unit_conversion_factor
-    zero = crs.prime_meridian
-    east = 0.0 if zero is None else zero.longitude * zero.unit_conversion_factor / (2 * math.pi) * turn
-    return -turn / 2 - east, turn
-
-
 def zoom_range(table: PolygonTable) -> tuple[int, int]:
     """Choose the zoom levels of web map tiles for a map.
 

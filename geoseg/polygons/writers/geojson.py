@@ -8,22 +8,20 @@ across the antimeridian cut in two. Neither format has a place for metadata.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from geoseg.polygons.table.schema import GEOMETRY
 from geoseg.polygons.table.table import PolygonTable
+from geoseg.polygons.writers.antimeridian import DECIMALS, antimeridian, cut_degrees, on_lonlat
 from geoseg.polygons.writers.arrow import write_with_gdal
-from geoseg.polygons.writers.earth import NEAR, antimeridian
+from geoseg.polygons.writers.earth import LONLAT, NEAR, is_across, lonlat_bounds
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyproj
-
-DECIMALS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +42,13 @@ class GeoJsonSequence:
 
     def write(self, table: PolygonTable, path: Path) -> None:
         """Write all rows, in order; the format has no place for provenance."""
-        import pyproj
-
-        crs = pyproj.CRS.from_user_input(table.crs)
+        rows, crs = _within_a_turn(table)
         write_with_gdal(
-            (cut_at_antimeridian(batch, crs) for batch in table.batches()),
+            rows,
             _with_text_for_days(table.schema),
             path,
             self.driver,
-            crs=crs.to_wkt(),
+            crs=crs,
             layer_options={
                 "COORDINATE_PRECISION": str(DECIMALS),
                 "RS": "YES" if self.separated else "NO",
@@ -64,40 +60,31 @@ GEOJSON_LINES = GeoJsonSequence("newline-delimited GeoJSON", ".geojsonl", separa
 GEOJSON_SEQUENCE = GeoJsonSequence("GeoJSON text sequence", ".geojsons", separated=True)
 
 
-def cut_at_antimeridian(batch: pa.RecordBatch, crs: pyproj.CRS) -> pa.RecordBatch:
-    """Bring polygons to longitudes from -180 to 180, cut in two where they lie across.
-
-    GDAL does so where it projects. Longitudes and latitudes it would write as they are, or refuse to.
-
-    Args:
-        batch: Rows with polygons, in their CRS.
-        crs: The CRS.
-    """
-    if not crs.is_geographic:
-        return batch
+def _within_a_turn(table: PolygonTable) -> tuple[Iterator[pa.RecordBatch], str]:
+    """Return rows and their CRS; at the antimeridian and the poles they are cut, as RFC 7946 asks."""
     import pyarrow as pa
+    import pyproj
     import shapely
 
-    west, turn = antimeridian(crs)
-    at = batch.schema.get_field_index(GEOMETRY)
-    shapes = shapely.from_wkb(batch.column(at).to_numpy(zero_copy_only=False))
-    bounds = shapely.bounds(shapes)
-    first = np.floor((bounds[:, 0] - west) / turn + NEAR)
-    last = np.ceil((bounds[:, 2] - west) / turn - NEAR) - 1
-    pole = turn / 4 * (1 + NEAR)
-    beyond = np.flatnonzero((first != 0) | (last != 0) | (bounds[:, 1] < -pole) | (bounds[:, 3] > pole))
-    if beyond.size == 0:
-        return batch
-    for row in beyond:
-        parts = []
-        for number in range(int(first[row]), int(last[row]) + 1):
-            left = west + number * turn
-            part = shapely.intersection(shapes[row], shapely.box(left, -turn / 4, left + turn, turn / 4))
-            parts.append(shapely.transform(part, lambda points, by=number * turn: points - (by, 0.0)))
-        found = shapely.get_parts(parts)
-        found = found[shapely.get_dimensions(found) == 2]
-        shapes[row] = found[0] if found.size == 1 else shapely.multipolygons(found)
-    return batch.set_column(at, batch.schema.field(at), pa.array(shapely.to_wkb(shapes), pa.binary()))
+    crs = pyproj.CRS.from_user_input(table.crs).to_2d()
+    is_in_degrees = crs.is_geographic and not crs.is_derived
+    bounds = lonlat_bounds(table)
+    at_pole = max(-bounds[1], bounds[3]) > 90 - NEAR
+    if not is_in_degrees and not at_pole and not is_across(bounds):
+        return table.batches(), crs.to_wkt()
+    pixel = math.hypot(table.polygons.transform.a, table.polygons.transform.d)
+
+    def cut(batch: pa.RecordBatch) -> pa.RecordBatch:
+        at = batch.schema.get_field_index(GEOMETRY)
+        shapes = shapely.from_wkb(batch.column(at).to_numpy(zero_copy_only=False))
+        if is_in_degrees:
+            cut_degrees(shapes, *antimeridian(crs))
+        else:
+            to = pyproj.Transformer.from_crs(crs, LONLAT, always_xy=True)
+            on_lonlat(shapes, to, pixel / 4 * (1 + NEAR) if at_pole else None)
+        return batch.set_column(at, batch.schema.field(at), pa.array(shapely.to_wkb(shapes), pa.binary()))
+
+    return map(cut, table.batches()), (crs if is_in_degrees else pyproj.CRS.from_user_input(LONLAT)).to_wkt()
 
 
 def _with_text_for_days(schema: pa.Schema) -> pa.Schema:

@@ -95,7 +95,7 @@ def _table(places: Sequence[Contradiction], class_map: ClassMapFile, classes: Se
     ids = {place.label_id for place in places} | {place.predicted_id for place in places}
     names = {item.id: item.name for item in complete_legend(classes, ids)}
     place = class_map.georeference
-    crs = layer_crs(place.crs, "GPKG") if place.transform is not None else None
+    crs = layer_crs(place.map_crs, "GPKG")
     return geopandas.GeoDataFrame(
         {
             "rank": [place.rank for place in places],

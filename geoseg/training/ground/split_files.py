@@ -83,7 +83,6 @@ def _write_layers(path: Path, split: Split, scenes: Sequence[LabelledScene]) -> 
             continue
         name = scene.image.name if scene.image.name not in taken else f"{scene.image.name} ({number})"
         taken.add(name)
-        crs = scene.image.georeference.crs if scene.image.georeference.transform is not None else None
         table = geopandas.GeoDataFrame(
             {
                 "scene": [scene.image.name] * len(regions),
@@ -92,7 +91,7 @@ def _write_layers(path: Path, split: Split, scenes: Sequence[LabelledScene]) -> 
                 "buffer_px": [split.buffers[number]] * len(regions),
             },
             geometry=[_on_ground(region, scene) for region in regions],
-            crs=layer_crs(crs, "GPKG"),
+            crs=layer_crs(scene.image.georeference.map_crs, "GPKG"),
         )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="'crs' was not provided")

@@ -110,8 +110,9 @@ def _examine(recipe: Recipe, progress: Progress) -> LabelCheck:
     findings += refusals + compare_scenes(scenes)
     findings += of_statistics(statistics, rim=recipe.label_values.rim)
     if split is not None:
-        findings += of_training(statistics, band_names(scenes[0].image))
-        findings += of_classes(statistics, recipe.classes, recipe.split.folds)
+        validates = split.fold is not None
+        findings += of_training(statistics, band_names(scenes[0].image), validates=validates)
+        findings += of_classes(statistics, recipe.classes, recipe.split.folds, validates=validates)
     findings += [of_shift(shift, scene) for shift, scene in zip(shifts, scenes, strict=True)]
     for survey, found in zip(values, polygon_faults, strict=True):
         findings += [] if found is None else of_polygon_faults(survey.path, found)

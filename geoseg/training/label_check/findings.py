@@ -109,14 +109,16 @@ def of_statistics(statistics: LabelStatistics, *, rim: int) -> list[LabelFinding
     return found
 
 
-def of_training(statistics: LabelStatistics, bands: Sequence[str]) -> list[LabelFinding]:
-    """Report a lack of labels, or of valid pixels, to train on or to validate on."""
+def of_training(
+    statistics: LabelStatistics, bands: Sequence[str], *, validates: bool = True
+) -> list[LabelFinding]:
+    """Report a lack of labels, or of valid pixels, to train on, or to validate on where a part does."""
     found = []
     if not statistics.training.any():
         message = "no label is left to train on: all lie in validation regions or their buffer, or on nodata"
         fix = "make [split] buffer or block_size smaller, or choose another fold"
         found.append(LabelFinding("stop", "nothing-trains", message, fix))
-    if not statistics.validation.any():
+    if validates and not statistics.validation.any():
         fix = "choose another [split] fold, or a larger block_size"
         found.append(LabelFinding("stop", "nothing-validates", "the validation fold holds no label", fix))
     for index in statistics.empty_bands:
@@ -126,15 +128,17 @@ def of_training(statistics: LabelStatistics, bands: Sequence[str]) -> list[Label
     return found
 
 
-def of_classes(statistics: LabelStatistics, classes: Sequence[LandClass], folds: int) -> list[LabelFinding]:
+def of_classes(
+    statistics: LabelStatistics, classes: Sequence[LandClass], folds: int, *, validates: bool = True
+) -> list[LabelFinding]:
     """Report classes that are absent, too rare to learn, or in need of care."""
     findings = []
     for index, item in enumerate(classes):
         name = f"class {item.id} ({item.name})"
         found = (
-            _missing(statistics, index, name)
+            _missing(statistics, index, name, validates=validates)
             or _rare(statistics, index, name)
-            or _scarce(statistics, index, name, folds)
+            or _scarce(statistics, index, name, folds if validates else 0)
         )
         findings += [] if found is None else [found]
     if not findings:
@@ -146,7 +150,7 @@ def of_classes(statistics: LabelStatistics, classes: Sequence[LandClass], folds:
     return findings
 
 
-def _missing(statistics: LabelStatistics, index: int, name: str) -> LabelFinding | None:
+def _missing(statistics: LabelStatistics, index: int, name: str, *, validates: bool) -> LabelFinding | None:
     """Report a class without a label, or without one that trains or validates."""
     pixels = int(statistics.pixels[index])
     if not pixels:
@@ -158,7 +162,7 @@ def _missing(statistics: LabelStatistics, index: int, name: str) -> LabelFinding
         )
         fix = "use smaller [split] blocks or another fold, or label more of it; it cannot be learnt otherwise"
         return LabelFinding("warn", "class-not-trained", message, fix)
-    if not statistics.validation[index]:
+    if validates and not statistics.validation[index]:
         message = f"{name} is absent from the part that validates, so its scores cannot be measured"
         fix = "use smaller [split] blocks or another fold"
         return LabelFinding("warn", "class-not-validated", message, fix)

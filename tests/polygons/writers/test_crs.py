@@ -59,6 +59,13 @@ def test_a_local_grid_keeps_its_unit_and_no_crs_stays_none(tmp_path, crs, suffix
         assert found is None or found.is_engineering or "ndefined" in found.name
 
 
+def test_a_map_without_a_transform_has_no_crs_and_no_areas(tmp_path):
+    table = _table(tmp_path, "EPSG:32614", None)
+    assert table.crs is None
+    assert table.areas_ha() is None
+    assert table.polygons.bounds() == (0, -2, 2, 0)
+
+
 def test_a_crs_that_does_not_come_back_is_refused_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_given_back", lambda _wkt, _driver: "EPSG:32614")
     with pytest.raises(OutputError, match=r"out.fgb: the map has the CRS .* UTM zone 14N'; write .parquet"):

@@ -167,6 +167,39 @@ def test_degrees_that_end_at_180_up_to_rounding_are_not_cut(tmp_path):
         assert feature["geometry"]["type"] == "Polygon"
 
 
+def test_a_pixel_at_180_degrees_of_a_projection_keeps_its_area(tmp_path):
+    place = Affine(100, 0, 20_036_900, 0, -100, 6_000_000)  # 180 degrees are at x = 20,037,508.3
+    ids = np.arange(20 * 24).reshape(24, 20) % 3 + 1
+    path = write_raster(tmp_path / "a.tif", ids.astype(np.uint8), crs="EPSG:3857", transform=place)
+    assert_areas_on_the_ground(trace_files(path), tmp_path)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3413", "EPSG:3031"])
+@pytest.mark.parametrize("off", [0, 30])
+def test_polygons_around_and_beside_a_pole_keep_their_areas(tmp_path, crs, off):
+    ids = np.ones((20, 20), np.uint8)
+    ids[6:14, 6:14], ids[8:12, 8:12], ids[10:12, 10:] = (
+        2,
+        3,
+        4,
+    )  # rings around the pole, and a strip beside it
+    place = Affine(100, 0, off - 1000, 0, -100, 1000 + off)
+    table = trace_files(write_raster(tmp_path / "a.tif", ids, crs=crs, transform=place))
+    assert_areas_on_the_ground(table, tmp_path)
+
+
+def assert_areas_on_the_ground(table, folder):
+    write_polygons(table, folder / "out.geojsonl")
+    found, geod = features(folder / "out.geojsonl"), pyproj.Geod(ellps="WGS84")
+    assert len(found) == len(table)
+    for feature in found:
+        shape = shapely.geometry.shape(feature["geometry"])
+        assert shape.is_valid
+        assert -180 <= shape.bounds[0] <= shape.bounds[2] <= 180
+        area = abs(geod.geometry_area_perimeter(shape)[0]) / 10_000
+        assert area == pytest.approx(feature["properties"]["area_ha"], rel=1e-3)
+
+
 @pytest.mark.parametrize("west", [176, -184])
 def test_tiles_on_both_sides_of_the_antimeridian_hold_what_crosses_it(tmp_path, west):
     path = tmp_path / "out.pmtiles"

@@ -66,6 +66,13 @@ def message(check, code):
     return next(f"{finding.message}; {finding.fix}" for finding in check.findings if finding.code == code)
 
 
+def test_without_a_fold_that_validates_none_is_missed(recipe):
+    text = RECIPE.partition("[split]")[0] + '[split]\nmethod = "none"\n[chips]\nsize = 32\n'
+    check = check_labels(recipe(text))
+    assert check.can_train
+    assert not {"nothing-validates", "class-not-validated"} & set(levels(check))
+
+
 def test_sound_labels(tmp_path):
     check = check_labels(sample_recipe(tmp_path, SAMPLES / "farmland.tif", SAMPLES / "farmland_labels.tif"))
     assert check.can_train
