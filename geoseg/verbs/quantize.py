@@ -120,6 +120,7 @@ def quantize_model(
     for picture, truth in zip(pictures, labels, strict=False):  # as many, or none
         known = open_labels(truth, picture, opened.card.classes, column=label_column)
         settle(known.omissions, progress, force=force)
+        known.close()
     shape = ChipShape(1, len(opened.card.bands), opened.card.chip_size)
     network = converted_network(opened, "openvino", "fp32", shape, progress)
     normalisation = Normalisation(opened.card.means, opened.card.stds)
