@@ -24,6 +24,8 @@ edge gets the same value whatever window is read."""
 _TURN, _LONG, _STEP = 360.0, 5.0, 0.1
 """Degrees of a turn; an edge longer than the second is straight in longitude and latitude and curved in a
 projection, so it is cut into pieces of the third."""
+_NO_DEGREES = 100 * _TURN
+"""An edge longer than this has no meaning in degrees."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,10 @@ def _of_large_ones(shapes: NDArray[Any], crs: Any, path: str, grid: GridOf) -> N
     if not large.size:
         return shapes
     shapes, edges = shapes.copy(), _longest_edges(shapes[large])
+    if (edges > _NO_DEGREES).any():
+        raise SceneError(
+            f"{path}: has an edge of {edges.max():.3g} degrees, so its coordinates are none; check its CRS"
+        )
     if _is_across(grid):
         for i in large[(edges > _TURN / 2) & (edges < _TURN)]:
             shapes[i] = _unwrapped(shapes[i], _TURN, path, grid)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box
 
 from geoseg.classes import IGNORE
+from geoseg.errors import SceneError
 from geoseg.grid import Window
 from geoseg.labels.labels import open_labels
 from geoseg.scene import open_scene
@@ -56,3 +58,10 @@ def test_centres_decide(drawn, corner):
             part = window.slices()
             np.testing.assert_array_equal(labels.read(window), expected[part])
             np.testing.assert_array_equal(area.mask(window), inside[part])
+
+
+def test_edges_longer_than_any_in_degrees_are_refused(tmp_path):
+    scene = open_scene(write(tmp_path / "scene.tif", ramp(2, *SHAPE)))
+    geopandas.GeoDataFrame(geometry=[box(0, 0, 1e300, 1)], crs="EPSG:4326").to_file(tmp_path / "a.geojson")
+    with pytest.raises(SceneError, match=r"a\.geojson: has an edge of 1e\+300 degrees"):
+        read_area(tmp_path / "a.geojson", scene)

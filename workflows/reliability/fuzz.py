@@ -166,7 +166,7 @@ class Verdict:
         return self.result not in FINE
 
 
-def run(command: list[str], folder: Path, seconds: float = SECONDS) -> Verdict:
+def run(command: list[str], folder: Path, seconds: float = 10 * SECONDS) -> Verdict:
     """Run one command in a forked process, and judge what it did to its folder."""
 
     def limit() -> None:
