@@ -75,6 +75,8 @@ class Source:
         Raises:
             GDAL_ERRORS: If GDAL cannot open it.
         """
+        if not self.path.isascii() and any("\ud800" <= letter <= "\udfff" for letter in self.path):
+            raise RasterioError("its name is not UTF-8, which GDAL needs; rename it")
         with _of_process().opening, warnings.catch_warnings(), rasterio.Env(**_options(self.path)):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             try:

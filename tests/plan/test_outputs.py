@@ -7,7 +7,7 @@ import os
 import pytest
 
 import geoseg
-from geoseg.errors import OutputError
+from geoseg.errors import InputError, OutputError
 from geoseg.files import atomic, remove_leftovers, temporary_path
 from geoseg.plan.outputs import check_outputs
 from tests.conftest import make_scene
@@ -71,6 +71,13 @@ def test_the_tiles_of_a_vrt_and_the_area_are_inputs(tmp_path, tiny_model):
         )  # fmt: skip
     assert tile.read_bytes() == before
     assert (tmp_path / "area.gpkg").read_bytes() == b"an area"
+
+
+def test_inputs_whose_name_is_no_utf8_are_named(tmp_path):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.tif")
+    make_scene(tmp_path / "a.tif", shape=(20, 20)).rename(name)
+    with pytest.raises(InputError, match="name is not UTF-8"):
+        geoseg.polygonize(name, tmp_path / "p.gpkg")
 
 
 def test_places_where_nothing_can_be_written(tmp_path):

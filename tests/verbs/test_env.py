@@ -160,7 +160,7 @@ def test_no_secret_is_shown(monkeypatch):
     monkeypatch.setenv("UNRELATED", "hush")
     shown = verb._variables()
     assert "hush" not in "".join(shown.values())
-    assert shown["GDAL_HTTP_PROXY"] == "http://...@proxy:80"
+    assert shown["GDAL_HTTP_PROXY"] == "http://***@proxy:80"
     assert shown["GEOSEG_PREDICT_DASK"] == "tcp://host:8786"
     assert "AWS_SECRET_ACCESS_KEY" in shown
     assert "UNRELATED" not in shown
