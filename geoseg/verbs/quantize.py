@@ -29,6 +29,7 @@ from geoseg.models.conversion import ChipShape
 from geoseg.models.model import Model
 from geoseg.models.package import open_model, write_package
 from geoseg.models.quantize import check_can_quantize, quantize_network
+from geoseg.omissions import settle
 from geoseg.plan.prepare import PredictRequest, raise_if_unfit
 from geoseg.plan.settings import ComputeOptions
 from geoseg.progress import Progress, Silent
@@ -116,6 +117,10 @@ def quantize_model(
     reading = SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp)
     opened = open_model(model)
     pictures = [_open(path, opened, reading, force=force) for path in scenes]
+    for picture, truth in zip(pictures, labels, strict=False):  # as many, or none
+        known = open_labels(truth, picture, opened.card.classes, column=label_column)
+        settle(known.omissions, progress, force=force)
+        known.close()
     shape = ChipShape(1, len(opened.card.bands), opened.card.chip_size)
     network = converted_network(opened, "openvino", "fp32", shape, progress)
     normalisation = Normalisation(opened.card.means, opened.card.stds)

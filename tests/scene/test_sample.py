@@ -151,9 +151,9 @@ def test_windows_lie_inside_the_scene(large, rows, cols, side, seed):
 
 def test_one_thread_decodes_large_blocks(tmp_path, monkeypatch):
     """Each thread that did would hold the whole block."""
-    values = ramp(1, 300, 300)
-    scene = open_scene(write(tmp_path / "a.tif", values, blockysize=300))
-    monkeypatch.setattr(sampling, "_LARGE_BLOCK", scene.shape[0] * scene.shape[1] - 1)
+    scene = open_scene(write(tmp_path / "a.tif", ramp(1, 300, 300)))
+    rows, cols = scene.storage_block_shape
+    monkeypatch.setattr(sampling, "_LARGE_BLOCK", rows * cols - 1)
     read, threads = Scene.read_raw, set()
 
     def recorded(self, window):

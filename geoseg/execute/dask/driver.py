@@ -78,7 +78,7 @@ class DaskExecutor:
         address = write_spec(_for_workers(self.spec), self.store.folder)
         runtime = backend_kind(settings.backend).package
         with ExitStack() as stack:
-            stack.callback(remove_spec, address)
+            stack.callback(remove_spec, self.store.folder)
             client = stack.enter_context(open_cluster(self.workers, self.progress))
             wanted = require(address, runtime, settings.device, settings.precision)
             pool = WorkerPool(client, wanted, are_ours=self.workers.count > 0, progress=self.progress)

@@ -59,9 +59,9 @@ def write_spec(spec: RunSpec, folder: Path) -> SpecAddress:
     return SpecAddress(str(folder.resolve()), hashlib.sha256(content).hexdigest())
 
 
-def remove_spec(address: SpecAddress) -> None:
-    """Remove the spec of a run that has ended."""
-    (Path(address.folder) / _SPEC).unlink(missing_ok=True)
+def remove_spec(folder: Path) -> None:
+    """Remove the spec of a run that has ended from its work folder."""
+    (folder / _SPEC).unlink(missing_ok=True)
 
 
 def read_spec(address: SpecAddress) -> RunSpec:

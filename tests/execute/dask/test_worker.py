@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -170,3 +171,11 @@ def test_results_can_be_sent():
     result = BlockResult((1, 2), is_finished=True, has_margins=False, peaks={"a": 3})
     assert pickle.loads(pickle.dumps(result)) == result
     assert len(pickle.dumps(result)) < 300
+
+
+def test_only_its_owner_reads_a_spec_and_it_goes_with_the_run(tmp_path):
+    write_spec(RunSpec(None, None, None, None, None, None, ()), tmp_path)
+    if os.name == "posix":
+        assert (tmp_path / "spec").stat().st_mode & 0o077 == 0
+    worker.remove_spec(tmp_path)
+    assert not (tmp_path / "spec").exists()
