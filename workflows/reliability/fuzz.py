@@ -31,6 +31,8 @@ from inputs import make_all
 PREDICT = (
     "predict {scene} --model {model} -o out.tif --backend torch --concurrency 1 --max-memory 2GB --force"
 )
+UNMEASURED = PREDICT.replace(" --max-memory 2GB", "")
+"""Without a limit nothing is measured, which takes seconds for every new network."""
 COMMANDS = {
     "scene.tif": (f"{PREDICT} --dry-run", PREDICT, "inspect {scene} --model {model}"),
     "tiled.tif": (PREDICT.replace("scene", "tiled"), "inspect {tiled} --model {model}"),
@@ -55,9 +57,9 @@ COMMANDS = {
         f"{PREDICT} --aoi {{geojson}} --dry-run",
     ),
     "model.zip": ("models show {zip}", f"{PREDICT.replace('{model}', '{zip}')} --dry-run"),
-    "model/mlm.json": ("models show {model}", PREDICT),
-    "model/config.json": (PREDICT,),
-    "model/model.safetensors": (PREDICT,),
+    "model/mlm.json": ("models show {model}", UNMEASURED),
+    "model/config.json": (UNMEASURED,),
+    "model/model.safetensors": (UNMEASURED,),
     "recipe.toml": ("train {recipe} --check",),
 }
 """File that is changed -> commands that read it."""
