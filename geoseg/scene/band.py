@@ -68,7 +68,11 @@ class Band:
         """Find stored values that are nodata, NaN or infinite: bool, same shape."""
         missing = ~np.isfinite(stored) if stored.dtype.kind == "f" else np.zeros(stored.shape, bool)
         if self.nodata is not None and can_hold(stored.dtype, self.nodata):
-            missing |= stored == stored.dtype.type(self.nodata)
+            # nodata is a float: near the largest 64-bit numbers, not equal to them.
+            wide = stored.dtype.kind in "iu" and stored.dtype.itemsize == 8
+            missing |= (
+                stored.astype(np.float64) == self.nodata if wide else stored == stored.dtype.type(self.nodata)
+            )
         return missing
 
 
@@ -96,5 +100,5 @@ def can_hold(dtype: Any, value: float) -> bool:
         return False
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
-        return float(value).is_integer() and limits.min <= value <= limits.max
+        return float(value).is_integer() and float(limits.min) <= value <= float(limits.max)
     return True

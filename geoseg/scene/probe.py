@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from rasterio.enums import MaskFlags
+
 from geoseg.errors import SceneError
 from geoseg.raster.alpha import find_bands_marked_alpha
 from geoseg.raster.georeference import Georeference
@@ -94,12 +97,27 @@ def probe(path: str) -> FileHeader:
             dtypes=tuple(dataset.dtypes),
             descriptions=_descriptions(path, dataset),
             colours=tuple(colour.name for colour in dataset.colorinterp),
-            nodata=tuple(dataset.nodatavals),
+            nodata=_nodata(dataset),
             scales=tuple(dataset.scales),
             offsets=tuple(dataset.offsets),
             block_shape=dataset.block_shapes[0],
             tags={**dataset.tags(), **dataset.tags(ns="IMAGERY")},
         )
+
+
+def _nodata(dataset: Any) -> tuple[float | None, ...]:
+    """Read the nodata value of each band.
+
+    rasterio gives none for the largest numbers of 64 bits, whose nearest float the type cannot hold.
+    """
+    return tuple(
+        float(np.iinfo(dtype).max)
+        if value is None and MaskFlags.nodata in flags and np.dtype(dtype).kind in "iu"
+        else value
+        for value, dtype, flags in zip(
+            dataset.nodatavals, dataset.dtypes, dataset.mask_flag_enums, strict=True
+        )
+    )
 
 
 def _descriptions(path: str, dataset: Any) -> tuple[str | None, ...]:

@@ -41,12 +41,7 @@ def models(tmp_path_factory):
     }
 
 
-# rasterio gives nodata as a float, and 2 ** 64 - 1 has none.
-KNOWN = {"nodata 18446744073709551615 of uint64"}
-EVERY = [pytest.param(name, marks=pytest.mark.xfail if name in KNOWN else ()) for name in CASES]
-
-
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", CASES)
 def test_an_odd_scene(name, models, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     place = tmp_path / "in"
