@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import OutputError, RunError
-from geoseg.raster.source import GDAL_ERRORS, Source
+from geoseg.scene.identity import files_of
 
 RASTERS = (".tif", ".tiff")
 WORK_ENDING = ".geoseg-work"
@@ -95,27 +95,9 @@ def check_outputs(
 
 def _holds(name: str, path: Path) -> bool:
     """Whether a file that is there is an input by another name, or part of it."""
-    if not path.exists():
-        return False
-    source = Path(name)
-    if source.is_dir() and path.resolve().is_relative_to(source.resolve()):
-        return True
-    return any(os.path.exists(part) and path.samefile(part) for part in _parts(name))
-
-
-def _parts(name: str) -> Iterator[str]:
-    """An input and, if it is a raster, all the files that GDAL reads for it."""
-    yield name
-    try:
-        with Source(name).open() as dataset:
-            files = list(dataset.files)
-    except (*GDAL_ERRORS, OSError, ValueError, TypeError):  # something else, or what is refused later
-        return
-    for file in files:
-        if file != name and file.lower().endswith(".vrt"):
-            yield from _parts(file)
-        else:
-            yield file
+    return path.exists() and any(
+        os.path.exists(part) and path.samefile(part) for part in (name, *files_of(name))
+    )
 
 
 def check_name(option: str, path: Path) -> None:

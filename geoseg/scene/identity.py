@@ -58,17 +58,19 @@ def file_states(paths: Iterable[str]) -> dict[str, str]:
 
 def files_of(path: str) -> Iterator[str]:
     """Yield the files that are read where a path is: itself, what is in the folder, what a VRT is made of."""
-    if is_vector(path):
-        yield path
-    elif os.path.isdir(path):
+    if os.path.isdir(path):
         yield from sorted(str(inside) for inside in Path(path).rglob("*") if inside.is_file())
-    else:
-        try:
-            with Source(path).open() as dataset:
-                found = [path] if is_remote(path) else dataset.files
-        except (*GDAL_ERRORS, OSError, ValueError):
-            found = [path] if os.path.isfile(path) else []
-        yield from (name for name in found if not name.lower().endswith(_BESIDE))
+        return
+    try:
+        with Source(path).open() as dataset:
+            found = [path] if is_remote(path) else dataset.files
+    except (*GDAL_ERRORS, OSError, ValueError, TypeError):  # a vector file, or what is refused later
+        found = [path] if os.path.isfile(path) else []
+    for name in found:
+        if name != path and name.lower().endswith(".vrt"):
+            yield from files_of(name)
+        elif not name.lower().endswith(_BESIDE):
+            yield name
 
 
 def _state_of(file: str, *, is_read: bool) -> str:
