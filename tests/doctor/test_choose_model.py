@@ -25,6 +25,13 @@ def refusal(scene, **options):
     return str(caught.value)
 
 
+def with_alpha(values):
+    """Bands and a mask of them, opaque but for a corner."""
+    alpha = np.full((1, *values.shape[1:]), 255, "uint8")
+    alpha[:, :5, :5] = 0
+    return np.concatenate([values, alpha])
+
+
 @pytest.mark.usefixtures("both")
 class TestFits:
     def test_reflectance_of_a_satellite(self, tmp_path):
@@ -46,7 +53,7 @@ class TestFits:
             "described": {"photometric": "MINISBLACK", "descriptions": ("Red", "Green", "Blue")},
             "with alpha": {
                 "driver": "PNG",
-                "values": np.random.default_rng(1).integers(1, 255, (4, 90, 80), dtype="uint8"),
+                "values": with_alpha(np.random.default_rng(1).integers(1, 255, (3, 90, 80), dtype="uint8")),
             },
         }[kind]
         scene = open_scene(picture(tmp_path / f"a.{'jpg' if kind == 'jpeg' else 'tif'}", **options))

@@ -67,7 +67,8 @@ class TestVerbs:
 
     @pytest.mark.usefixtures("models")
     def test_predict_forced(self, tmp_path):
-        scene = picture(tmp_path / "a.tif", values=np.full((3, 40, 50), 900, "uint16"))
+        values = np.random.default_rng(0).integers(800, 1000, (3, 40, 50), "uint16")
+        scene = picture(tmp_path / "a.tif", values=values)
         result = geoseg.predict(scene, tmp_path / "map.tif", force=True, backend="torch")
         assert result.report["model"]["chosen"].startswith("pictures: forced")
         assert "8-bit pictures" in result.report["warnings"][0]

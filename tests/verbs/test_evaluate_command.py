@@ -93,7 +93,7 @@ def test_remapping_on_the_command_line(rasters):
         (["map.tif", "--labels", "labels.tif", "--aoi", "missing.gpkg"], "no such file (--aoi)"),
         (["map.tif", "--draw-sample", "100", "-o", "x.gpkg", "--aoi", "a.gpkg"], "predict --aoi"),
         (["dakota-crops", "--labels", "labels.tif"], "--scene"),
-        (["dakota-crops", "--draw-sample", "100", "-o", "x.gpkg"], "geoseg predict first"),
+        (["dakota-crops", "--draw-sample", "100", "-o", "x.gpkg"], "make one with geoseg predict"),
     ],
 )
 def test_mistakes_get_one_line_and_exit_code_2(rasters, monkeypatch, capsys, arguments, words):
