@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from click.testing import CliRunner
 
 from geoseg.cli.train import train as command
 from geoseg.errors import InputError, Interrupted, OutputError, SettingsError
+from geoseg.progress import Silent
 from geoseg.training.label_check.check import check_labels
+from geoseg.training.label_check.findings import LabelFinding
 from geoseg.training.recipe.recipe import load_recipe
 from geoseg.verbs import train as verb
 from geoseg.verbs.train import train
@@ -56,6 +59,14 @@ def test_it_refuses_what_check_stops_at(recipe, tmp_path):
     with pytest.raises(InputError, match=r"255.*--force"):
         train(path, tmp_path / "model")
     assert not (tmp_path / "model.geoseg-work").exists()
+
+
+def test_a_finding_that_stops_is_raised_with_its_fix_whatever_is_forced(recipe):
+    path = recipe()
+    stop = LabelFinding("stop", "scene-values", "a.tif is 10,000 times as bright", "set its scale")
+    found = replace(check_labels(path), findings=(stop,))
+    with pytest.raises(InputError, match=rf"{path.name}: a.tif is 10,000 times as bright; set its scale"):
+        found.settle(Silent(), force=True)
 
 
 def test_it_repeats_the_warnings_of_check(recipe, tmp_path):
