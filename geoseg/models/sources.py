@@ -170,12 +170,14 @@ def _from_zip(path: Path) -> Package:
     """Open a zip that holds the files at its top or in one folder."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [PurePosixPath(info.filename) for info in archive.infolist() if not info.is_dir()]
+            # A name may be empty, at which ZipInfo.is_dir fails.
+            names = [info.filename for info in archive.infolist() if info.filename]
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
         layout = ", ".join((CONFIG_FILE, WEIGHTS_FILE, MLM_FILE))
         raise ModelError(
             f"{path} is not a model package ({error}); give a folder or a zip with {layout}"
         ) from error
+    members = [PurePosixPath(name) for name in names if not name.endswith("/")]
     folders = {member.parent for member in members if member.name in (MLM_FILE, CONFIG_FILE)}
     top = min(folders, key=lambda folder: (len(folder.parts), str(folder)), default=PurePosixPath())
     files = {member.name: str(member) for member in members if member.parent == top}

@@ -89,20 +89,27 @@ def probe(path: str) -> FileHeader:
         raise SceneError(_why_not(path, error)) from error
     with dataset:
         _check(path, dataset)
-        return FileHeader(
-            path=path,
-            file=SceneFile.of(source, dataset),
-            not_alpha=find_bands_marked_alpha(dataset),
-            georeference=Georeference.of(dataset),
-            dtypes=tuple(dataset.dtypes),
-            descriptions=_descriptions(path, dataset),
-            colours=tuple(colour.name for colour in dataset.colorinterp),
-            nodata=_nodata(dataset),
-            scales=tuple(dataset.scales),
-            offsets=tuple(dataset.offsets),
-            block_shape=dataset.block_shapes[0],
-            tags={**dataset.tags(), **dataset.tags(ns="IMAGERY")},
-        )
+        try:
+            return _header(path, source, dataset)
+        except GDAL_ERRORS as error:  # of a tag that GDAL first reads when it is asked for
+            raise SceneError(_why_not(path, error)) from error
+
+
+def _header(path: str, source: Source, dataset: Any) -> FileHeader:
+    return FileHeader(
+        path=path,
+        file=SceneFile.of(source, dataset),
+        not_alpha=find_bands_marked_alpha(dataset),
+        georeference=Georeference.of(dataset),
+        dtypes=tuple(dataset.dtypes),
+        descriptions=_descriptions(path, dataset),
+        colours=tuple(colour.name for colour in dataset.colorinterp),
+        nodata=_nodata(dataset),
+        scales=tuple(dataset.scales),
+        offsets=tuple(dataset.offsets),
+        block_shape=dataset.block_shapes[0],
+        tags={**dataset.tags(), **dataset.tags(ns="IMAGERY")},
+    )
 
 
 def _nodata(dataset: Any) -> tuple[float | None, ...]:

@@ -220,3 +220,10 @@ def test_the_hubs_cache_serves_without_a_network(tiny_model, tmp_path, monkeypat
     model = load_model("hf://someone/crops")
     assert model.path == "hf://someone/crops"
     assert model.hash == load_model(tiny_model).hash
+
+
+def test_a_member_without_a_name_is_passed_over(tmp_path, tiny_model):
+    path = zipped(tiny_model, tmp_path / "m.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(""), b"")
+    assert load_card(path).name == "tiny"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError
 
 import geoseg.raster.source
 from geoseg.errors import SceneError, SettingsError
@@ -183,6 +184,15 @@ class TestRefusals:
         path.write_bytes(content.replace(tag + b"\1\0", tag + struct.pack("<H", 50002)))
         message = self.refuse(path, "missing codec JXL; the file may be whole", "COMPRESS=DEFLATE")
         assert "damaged" not in message
+
+    def test_what_gdal_says_only_when_the_header_is_read(self, tmp_path, monkeypatch):
+        path = write(tmp_path / "a.tif", ramp(1, 2, 2))
+
+        def fail(_dataset):
+            raise CPLE_BaseError(1, 1, "a tag is not read")
+
+        monkeypatch.setattr("geoseg.scene.probe.find_bands_marked_alpha", fail)
+        self.refuse(path, "a tag is not read")
 
     def test_a_real_vector_file(self, tmp_path):
         import geopandas
