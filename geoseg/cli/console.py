@@ -6,7 +6,7 @@ import codecs
 import io
 import os
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from geoseg.errors import RunError
 from geoseg.files import ESCAPE
@@ -70,3 +70,14 @@ def open_console() -> None:
     sys.stdin = sys.stdin or os.fdopen(0)
     sys.stdout = Console(sys.stdout or os.fdopen(1, "w"))
     sys.stderr = Console(sys.stderr or os.fdopen(2, "w"))
+    sys.excepthook = sys.unraisablehook = _pass_over_undecodable
+
+
+def _pass_over_undecodable(*raised: Any) -> None:
+    """Show what nobody caught, but for words of GDAL that are not UTF-8.
+
+    rasterio cannot log them, says so with a traceback, and goes on. It calls both hooks of ``sys``.
+    """
+    error = raised[1] if len(raised) > 1 else raised[0].exc_value
+    if not isinstance(error, UnicodeDecodeError):
+        (sys.__excepthook__ if len(raised) > 1 else sys.__unraisablehook__)(*raised)

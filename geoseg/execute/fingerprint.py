@@ -73,7 +73,8 @@ def _header(scene: Scene) -> str:
     """Hash all that says what stored values mean and where they lie; no path."""
     place = scene.georeference
     facts: list[Any] = [scene.shape, scene.layers, scene.invalid_where, place.transform, place.area_or_point]
-    facts += [place.gcps, place.rpcs, [(file.window, file.bad) for files in scene.stacks for file in files]]
+    facts += [place.gcps, place.rpcs, [file.window for files in scene.stacks for file in files]]
+    facts += [file.bad for files in scene.stacks for file in files if file.bad]
     facts += [crs and crs.to_wkt() for crs in (place.crs, place.gcps_crs)]
     facts += [file.source.warp for files in scene.stacks for file in files]
     return _digest([repr(fact).encode() for fact in facts])

@@ -7,10 +7,11 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from geoseg.cli.console import Console
+from geoseg.cli.console import Console, _pass_over_undecodable
 from geoseg.files import stage_json
 
 
@@ -56,3 +57,12 @@ def test_streams_that_are_closed_or_broken(tmp_path, closed, code):
 def test_a_report_may_name_a_file_that_is_no_utf8(tmp_path):
     file = stage_json(tmp_path / "r.json", {"path": os.fsdecode(b"caf\xe9.tif")})
     assert os.fsencode(json.loads(file.staged.read_bytes())["path"]) == b"caf\xe9.tif"
+
+
+def test_words_of_gdal_that_are_not_utf8_show_no_traceback(capsys):
+    undecodable = UnicodeDecodeError("utf-8", b"\x80", 0, 1, "invalid start byte")
+    _pass_over_undecodable(UnicodeDecodeError, undecodable, None)
+    _pass_over_undecodable(SimpleNamespace(exc_value=undecodable))
+    assert capsys.readouterr().err == ""
+    _pass_over_undecodable(ValueError, ValueError("of ours"), None)
+    assert "of ours" in capsys.readouterr().err
