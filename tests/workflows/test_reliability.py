@@ -24,7 +24,11 @@ REFUSED = "geoseg: error: scene.tif: is damaged"
 @pytest.mark.longer
 @pytest.mark.parametrize(
     "command",
-    ["faults.py --rounds 1 --seed 1", "fuzz.py --minutes 2 --seed 1 --keep {keep}", "soak.py --predicts 40"],
+    [
+        "faults.py --rounds 1 --seed 1",
+        "fuzz.py --minutes 2 --count 590 --seed 1 --keep {keep}",
+        "soak.py --predicts 40",
+    ],
     ids=["faults", "fuzz", "soak"],
 )
 def test_short_round(command, tmp_path):
