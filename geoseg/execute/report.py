@@ -81,6 +81,7 @@ class RunTotals:
         blocks_resumed: Those that were finished by a run that was cut short.
         chips: Chips of the map that went through the network, in this run or before.
         chips_skipped: Chips of the map without a pixel to map.
+        lost_pixels: Pixels of the map that lack a band.
         tally: What this run did itself.
         peaks: Name of every worker -> the most bytes of memory that it took.
     """
@@ -89,6 +90,7 @@ class RunTotals:
     blocks_resumed: int
     chips: int = 0
     chips_skipped: int = 0
+    lost_pixels: int = 0
     tally: Tally = field(default_factory=Tally)
     peaks: dict[str, int] = field(default_factory=dict)
 
@@ -100,6 +102,7 @@ class RunTotals:
         """Count a finished block."""
         self.chips += tally.chips
         self.chips_skipped += tally.chips_skipped
+        self.lost_pixels += tally.lost_pixels
         if not is_resumed:
             self.tally.add(tally)
 

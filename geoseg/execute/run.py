@@ -21,6 +21,8 @@ from geoseg.execute.work_folder import WorkFolder, open_work_folder
 from geoseg.files import StagedFile, discard, publish, remove_leftovers, stage_json
 from geoseg.inference.stitching import BlockGraph
 from geoseg.maps.kinds import ClassMap, ConfidenceMap, MapKind, ProbabilityMap
+from geoseg.maps.statistics import ClassStatistics
+from geoseg.omissions import Omission, settle
 from geoseg.plan.outputs import refuse_existing, refuse_what_appeared
 from geoseg.plan.plan import Plan
 from geoseg.progress import Progress
@@ -55,6 +57,23 @@ def execute(plan: Plan, progress: Progress, since: float) -> dict[str, Any]:
         if not folder.may_replace:
             refuse_existing(outputs)
         return _make_outputs(plan, spec, folder, progress, answer, since)
+
+
+def _lost_pixels(plan: Plan, totals: RunTotals, statistics: ClassStatistics) -> list[Omission]:
+    """List the pixels that have values in some of the model's bands, but not in all that it needs.
+
+    Before the run the doctor stopped at too many of them.
+    """
+    return [
+        Omission(
+            "pixels",
+            plan.prepared.scene.paths[0],
+            totals.lost_pixels,
+            totals.lost_pixels + statistics.pixels_valid,
+            "pixels",
+            "they have no value in some of the bands that the model reads",
+        )
+    ]
 
 
 def make_spec(plan: Plan) -> RunSpec:
@@ -95,6 +114,7 @@ def _make_outputs(
         rasters = assembly.close()
         statistics, borders = assembly.statistics, None
         left_out = list(plan.prepared.left_out)
+        left_out += settle(_lost_pixels(plan, totals, statistics), progress, force=True)
         if plan.settings.refine is not None:
             began = perf_counter()
             statistics = refine_run(plan, rasters, statistics, progress)

@@ -212,8 +212,22 @@ class BlockReaders:
         rows, _ = strip.slices(pixels.block.reach)
         with tally.spend("read"):
             values, valid = self._source.read(strip)
+            if not valid.all():
+                tally.lose(_lost_pixels(pixels, strip, values, valid))
             pixels.wanted[rows] &= valid
             self._normalisation.apply(values, valid, pixels.values[:, rows])
+
+
+def _lost_pixels(
+    pixels: BlockPixels, strip: Window, values: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> int:
+    """Count the wanted, invalid pixels of a block's own part of a strip that have values in some bands."""
+    own = strip.intersection(pixels.block.core)
+    if own is None:
+        return 0
+    inside = own.slices(strip)
+    lost = pixels.wanted[own.slices(pixels.block.reach)] & ~valid[inside]
+    return int(np.count_nonzero(lost & ~np.isnan(values[(slice(None), *inside)]).all(axis=0)))
 
 
 def strips_of(window: Window, rows: int) -> list[Window]:

@@ -9,7 +9,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Any
 
-COUNTS = ("chips", "chips_skipped", "retried")
+COUNTS = ("chips", "chips_skipped", "retried", "lost_pixels")
 STAGES = ("read", "forward", "stitch", "write")
 
 
@@ -21,6 +21,7 @@ class Tally:
         chips: Chips that went through the network.
         chips_skipped: Chips without a pixel to map.
         retried: Inferences that were run again because memory ran out.
+        lost_pixels: Pixels of the map that are invalid although some of the model's bands have values there.
         read: Seconds spent reading and normalising.
         forward: Seconds spent in the network.
         stitch: Seconds spent blending.
@@ -30,6 +31,7 @@ class Tally:
     chips: int = 0
     chips_skipped: int = 0
     retried: int = 0
+    lost_pixels: int = 0
     read: float = 0.0
     forward: float = 0.0
     stitch: float = 0.0
@@ -50,6 +52,11 @@ class Tally:
         """Count an inference that is run again."""
         with self._lock:
             self.retried += 1
+
+    def lose(self, pixels: int) -> None:
+        """Count pixels that some bands lack."""
+        with self._lock:
+            self.lost_pixels += pixels
 
     def add(self, other: Tally) -> None:
         """Add another tally to this one."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import geopandas
 import numpy as np
 import pytest
+import rasterio
 import shapely
 
 import geoseg
 from geoseg.errors import InputError
+from geoseg.progress import Silent
+from geoseg.training.label_check.check import check_labels
 from tests.assess.maps import NAMES, patches, write
-from tests.conftest import make_scene
+from tests.conftest import make_scene, save_tiny
 from tests.saying import Saying
+from tests.training.training_runs import RECIPE
 
 
 @pytest.fixture
@@ -75,8 +81,6 @@ def test_predict_dates_of_files(tmp_path, tiny_model):
 
 
 def write_tag(path, day):
-    import rasterio
-
     with rasterio.open(path, "r+") as file:
         file.update_tags(ACQUISITION_DATE=day)
 
@@ -87,6 +91,68 @@ def test_predict_a_date_that_is_none(scene, tiny_model, tmp_path):
     result = geoseg.predict(scene, tmp_path / "map.tif", model=tiny_model, force=True, progress=told)
     assert [each["kind"] for each in result.report["left_out"]] == ["dates"]
     assert any('"5 July 21" is no date' in line and "--date" in line for line in told.lines)
+
+
+@pytest.mark.parametrize("options", [{}, {"block_size": 64}, {"workers": 2}], ids=str)
+def test_predict_pixels_that_lack_a_band(tmp_path, options):
+    model = save_tiny(tmp_path / "tiny", invalid_where="any")
+    scene = make_scene(tmp_path / "scene.tif", holes=False)
+    with rasterio.open(scene, "r+") as file:
+        values = file.read()
+        values[:, 3, :7] = -9999  # nothing at all
+        values[1, 60:70, 40:49] = -9999
+        file.write(values)
+    told = Saying()
+    made = geoseg.predict(scene, tmp_path / "map.tif", model=model, force=True, progress=told, **options)
+    assert [(each["kind"], each["count"], each["total"]) for each in made.report["left_out"]] == [
+        ("pixels", 90, 150 * 130 - 7)
+    ]
+    assert made.report["pixels_valid"] == 150 * 130 - 97
+    assert any("no value in some of the bands" in line for line in told.lines)
+
+
+def write_rows(path, boxes):
+    """Label polygons of one class over the scene, and one row that is a line."""
+    shapes = [shapely.box(500_000 + 8 * i, 5_198_500, 500_008 + 8 * i, 5_200_000) for i in range(boxes)]
+    shapes.append(shapely.LineString([(500_000, 5_199_000), (501_000, 5_199_000)]))
+    table = geopandas.GeoDataFrame({"class": [5] * len(shapes)}, geometry=shapes, crs=32614)
+    table.to_file(path)
+    return path
+
+
+def of_predict(folder, model, rows, **options):
+    made = geoseg.predict(
+        folder / "scene.tif", folder / "m.tif", model=model, aoi=rows, overwrite=True, **options
+    )
+    return made.report["left_out"]
+
+
+def of_evaluate(folder, _model, rows, **options):
+    return geoseg.evaluate(folder / "map.tif", rows, **options).report["left_out"]
+
+
+def of_train(folder, _model, rows, *, force=False, progress=None):
+    text = RECIPE.replace("scene_labels.tif", rows.name)
+    (folder / "r.toml").write_text(text.replace('"40px"', '"20px"').replace('"4px"', '"1px"'))
+    labels = check_labels(folder / "r.toml")
+    kept = [finding for finding in labels.findings if finding.level != "stop"]
+    return replace(labels, findings=tuple(kept)).settle(progress or Silent(), force=force)
+
+
+@pytest.mark.parametrize("verb", [of_predict, of_evaluate, of_train])
+def test_rows_without_an_area(verb, tmp_path, tiny_model):
+    make_scene(tmp_path / "scene.tif", holes=False)
+    with rasterio.open(tmp_path / "scene.tif") as file:
+        place = {"crs": file.crs, "transform": file.transform}
+    write(tmp_path / "map.tif", np.full((150, 130), 5, np.uint8), **place)
+    told = Saying()
+    found = verb(tmp_path, tiny_model, write_rows(tmp_path / "few.gpkg", 150), progress=told)
+    assert [(each["kind"], each["count"], each["total"]) for each in found] == [("rows", 1, 151)]
+    assert any("few.gpkg: 1 of 151 rows" in line for line in told.lines)
+    many = write_rows(tmp_path / "many.gpkg", 3)
+    with pytest.raises(InputError, match=r"many.gpkg: 1 of 4 rows .*--force"):
+        verb(tmp_path, tiny_model, many)
+    assert verb(tmp_path, tiny_model, many, force=True)[0]["count"] == 1
 
 
 def test_255_that_a_map_does_not_declare(maps):
