@@ -71,6 +71,8 @@ E2E = (
     "workflows/",
 )
 E2E_NEEDS = {"real_data", "qgis"}
+LONGER = ("qgis/", "workflows/test_where_it_writes.py")
+"""What needs other programs, and is left to ``-m longer`` with what is marked so; browsers too."""
 E2E_MARKS = {"browser", "gpu", "qgis", "realdata"}
 
 
@@ -91,6 +93,8 @@ def pytest_collection_modifyitems(config, items):
         needs = E2E_NEEDS & set(getattr(item, "fixturenames", ()))
         if place.startswith(E2E) or needs or E2E_MARKS & {mark.name for mark in item.iter_markers()}:
             item.add_marker(pytest.mark.e2e)
+        if place.startswith(LONGER) or item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.longer)
     named = {argument.partition("::")[0] for argument in config.args}
     if "longer" not in config.option.markexpr and not all(Path(name).is_file() for name in named):
         later = [item for item in items if item.get_closest_marker("longer")]

@@ -334,6 +334,7 @@ def test_every_architecture_is_among_those_converted():
 
 
 @pytest.mark.slow
+@pytest.mark.longer
 @pytest.mark.parametrize("architecture", NETWORKS)
 def test_every_architecture_converts_and_agrees(architecture):
     side = 72  # most architectures pad it

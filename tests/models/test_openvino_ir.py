@@ -32,6 +32,7 @@ def test_a_larger_and_a_smaller_one_agree_with_torch(name):
         assert difference(network, other) < 1e-4
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize("name", OF_ONE_SIZE)
 def test_what_holds_its_size_as_a_number_is_refused(name):
     _, converted = exported(name)

@@ -158,6 +158,7 @@ def test_what_its_strides_do_not_suit_is_refused(quantized, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.longer
 def test_results_and_nothing_else_go_to_stdout(tiny_model, tmp_path):
     import subprocess
     import sys

@@ -221,6 +221,7 @@ def test_two_scenes_one_validates(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.longer
 def test_several_processes_train_together(recipe, tmp_path):
     """The path that several GPUs take, with two processes on a CPU."""
     text = RECIPE.replace("epochs = 4", 'epochs = 2\ndevices = 2\ndevice = "cpu"')

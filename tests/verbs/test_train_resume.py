@@ -44,7 +44,9 @@ average = "{average}"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("average", "workers", "after"), [("ema", 0, 5), ("swa", 1, 7)])
+@pytest.mark.parametrize(
+    ("average", "workers", "after"), [("ema", 0, 5), pytest.param("swa", 1, 7, marks=pytest.mark.longer)]
+)
 def test_an_interrupted_run_resumed_gives_the_same_weights(recipe, tmp_path, average, workers, after):
     """With dropout, augmentation, frozen epochs, learnt loss weights, averaged weights and a plateau schedule."""
     head = RECIPE.partition("[split]")[0]
