@@ -71,8 +71,14 @@ E2E = (
     "workflows/",
 )
 E2E_NEEDS = {"real_data", "qgis"}
-LONGER = ("qgis/", "workflows/test_where_it_writes.py")
-"""What needs other programs, and is left to ``-m longer`` with what is marked so; browsers too."""
+LONGER = (
+    "qgis/",
+    "verbs/test_quantize.py",
+    "workflows/test_where_it_writes.py",
+    "workflows/test_yield_forecast.py",
+    "workflows/test_yield_parts.py",
+)
+"""What needs other programs or takes long, and is left to ``-m longer`` with what is marked so; browsers too."""
 E2E_MARKS = {"browser", "gpu", "qgis", "realdata"}
 
 
