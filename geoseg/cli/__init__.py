@@ -83,6 +83,7 @@ def run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except Exception as error:
         if shared.get("debug"):
+            sys.excepthook = sys.__excepthook__  # the console's passes over some, which may be this one
             raise
         return _explain(error)
     return code if isinstance(code, int) else 0

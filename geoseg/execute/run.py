@@ -72,6 +72,7 @@ def _lost_pixels(plan: Plan, totals: RunTotals, statistics: ClassStatistics) -> 
             totals.lost_pixels + statistics.pixels_valid,
             "pixels",
             "they have no value in some of the bands that the model reads",
+            refuses=False,
         )
     ]
 
@@ -114,7 +115,7 @@ def _make_outputs(
         rasters = assembly.close()
         statistics, borders = assembly.statistics, None
         left_out = list(plan.prepared.left_out)
-        left_out += settle(_lost_pixels(plan, totals, statistics), progress, force=True)
+        left_out += settle(_lost_pixels(plan, totals, statistics), progress)
         if plan.settings.refine is not None:
             began = perf_counter()
             statistics = refine_run(plan, rasters, statistics, progress)

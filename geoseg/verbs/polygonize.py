@@ -10,19 +10,22 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from geoseg.classes import class_ids, split_names
+import numpy as np
+
+from geoseg.classes import NODATA, class_ids, split_names
 from geoseg.errors import SettingsError
 from geoseg.execute.report import REPORT_VERSION, versions
 from geoseg.files import discard, publish, stage_json
+from geoseg.grid import tiles
 from geoseg.maps.class_map_file import ClassMapFile, open_class_map
-from geoseg.omissions import settle
+from geoseg.omissions import Omission, settle
 from geoseg.plan.memory import plan_tracing
 from geoseg.plan.outputs import RASTERS, check_outputs
 from geoseg.polygons.borders.change import change_table
 from geoseg.polygons.borders.options import BorderOptions
 from geoseg.polygons.provenance import choice_tags
 from geoseg.polygons.table.table import PolygonTable
-from geoseg.polygons.vectorise import parse_date, require_coordinates, trace_class_map
+from geoseg.polygons.vectorise import BLOCK_SIZE, parse_date, require_coordinates, trace_class_map
 from geoseg.polygons.writers import WRITERS
 from geoseg.polygons.writers.writing import check_target, stage_polygons
 from geoseg.polygons.zonal.request import paths_of, zonal_of_map, zonal_to_json
@@ -186,7 +189,8 @@ def polygonize(
         # Without probabilities, pixels that a step changed have no confidence: that is what was asked for.
         is_lost = refinement is not None and given.probabilities is None
         sure = None if given.confidence is None or is_lost else given.confidence.path
-        left_out += settle(table.omissions(sure), progress, force=force)
+        gaps = _gaps_in_confidence(given) if given.confidence is not None and is_lost else []
+        left_out += settle((*table.omissions(sure), *gaps), progress, force=force)
         keep = table.matching(min_area=limit, classes=chosen)
         plan.check_borders(table.polygons, borders)
         new, changed = change_table(table, borders, output.parent, progress)
@@ -252,6 +256,18 @@ def _check_sizes(class_map: ClassMapFile, min_area: Area | None, borders: Border
 def _bands_beside(class_map: ClassMapFile, zonal: Zonal | None) -> int:
     """Rasters that are read with the class map, as memory counts them; a statistic takes as much as three."""
     return 1 + len(class_map.probability_names) + (0 if zonal is None else 3 * len(zonal.measures))
+
+
+def _gaps_in_confidence(class_map: ClassMapFile) -> list[Omission]:
+    """Count the pixels with a class and no confidence before clean-up, which makes more of them."""
+    assert class_map.confidence is not None  # the caller asks only where there is one
+    pixels = unknown = 0
+    for window in tiles(class_map.shape, BLOCK_SIZE):
+        has_class = class_map.read(window) != NODATA
+        pixels += int(np.count_nonzero(has_class))
+        unknown += int(np.count_nonzero(has_class & (class_map.read_confidence(window) == NODATA)))
+    reason = "they have a class and no confidence, which is that of a polygon's other pixels"
+    return [Omission("pixels", class_map.confidence.path, unknown, pixels, "pixels", reason)]
 
 
 def _what_is_written(kept: PolygonTable, table: PolygonTable, output: Path) -> str:

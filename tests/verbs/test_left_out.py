@@ -53,6 +53,14 @@ def test_polygonize_pixels_without_confidence(maps):
     assert whole.report["left_out"] == []
 
 
+def test_polygonize_gaps_in_confidence_count_beside_those_of_clean_up(maps):
+    cleaned = {"smooth": 3, "overwrite": True}
+    whole = geoseg.polygonize(maps / "map.tif", maps / "a.gpkg", confidence=maps / "sure.tif", **cleaned)
+    assert whole.report["left_out"] == []
+    with pytest.raises(InputError, match=r"gaps.tif: 300 of 3,000 pixels .*--force"):
+        geoseg.polygonize(maps / "map.tif", maps / "a.gpkg", confidence=maps / "gaps.tif", **cleaned)
+
+
 def test_evaluate_pixels_without_class_or_confidence(maps):
     labels = patches(np.random.default_rng(0), (60, 50), 6, [1, 2, 7])
     write(maps / "labels.tif", labels)
