@@ -11,6 +11,7 @@ import rasterio
 
 import geoseg as geoseg_api
 from geoseg.cli import cli, run
+from geoseg.cli.console import _pass_over_undecodable
 from geoseg.models import sources
 from tests.conftest import make_scene
 from tests.doctor.bundles import CROPS, PICTURES, farmland, put_card
@@ -111,6 +112,17 @@ def test_a_bug_is_one_line_unless_debugging(monkeypatch, scene, capsys):
     assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(ZeroDivisionError):
         run(["inspect", str(scene), "--debug"])
+
+
+def test_debugging_shows_an_error_that_the_console_would_pass_over(monkeypatch, scene):
+    def fail(*_args, **_kwargs):
+        raise UnicodeDecodeError("utf-8", b"\x80", 0, 1, "of ours")
+
+    monkeypatch.setattr("geoseg.verbs.inspect.inspect", fail)
+    monkeypatch.setattr(sys, "excepthook", _pass_over_undecodable)
+    with pytest.raises(UnicodeDecodeError):
+        run(["inspect", str(scene), "--debug"])
+    assert sys.excepthook is sys.__excepthook__
 
 
 def test_an_interrupt_exits_with_130(monkeypatch, scene, tmp_path, tiny_model, capsys):
