@@ -41,6 +41,8 @@ def start(command: list[str], folder: Path, said: Path, limit: Callable[[], None
         for number, stream in ((0, os.open(os.devnull, os.O_RDONLY)), (1, out), (2, out)):
             os.dup2(stream, number)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # A shell starts what it runs in the background without it, and Python leaves it so.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         from geoseg import cli
 
         limit()
