@@ -103,6 +103,13 @@ GROUPS: dict[str, Groups] = {
         OUTPUTS: ("output", "to", "chip_size", "overwrite"),
         RUN: _SAID,
     },
+    "import": {
+        MOST_USED: ("output", "bands", "classes", "mean", "std", "gsd", "overwrite"),
+        "Values": ("scale", "offset", "value_range", "units"),
+        "Network": ("architecture", "encoder", "network", "chip_size", "overlap"),
+        "Card": ("name", "license", "citation"),
+        RUN: _SAID,
+    },
     "quantize": {
         MOST_USED: ("scenes", "labels", "output", "overwrite"),
         INPUT: ("label_column", "aoi", *_READ, "force"),

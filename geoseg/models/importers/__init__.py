@@ -1,0 +1,13 @@
+"""Bring in other people's models: each importer reads one kind of file and writes a model package.
+
+To add a kind, write one file with a class that does what `Importer` in `importer.py` says, and one value of
+it in `IMPORTERS`.
+"""
+
+from __future__ import annotations
+
+from geoseg.models.importers.importer import Importer
+from geoseg.models.importers.smp_folder import SmpFolder
+
+IMPORTERS: tuple[Importer, ...] = (SmpFolder(),)
+"""Asked in this order; the first that recognises a source reads it."""
