@@ -7,7 +7,8 @@ it in `IMPORTERS`.
 from __future__ import annotations
 
 from geoseg.models.importers.importer import Importer
+from geoseg.models.importers.onnx_network import OnnxNetwork
 from geoseg.models.importers.smp_folder import SmpFolder
 
-IMPORTERS: tuple[Importer, ...] = (SmpFolder(),)
+IMPORTERS: tuple[Importer, ...] = (SmpFolder(), OnnxNetwork())
 """Asked in this order; the first that recognises a source reads it."""
