@@ -13,6 +13,7 @@ import numpy as np
 from rasterio.enums import MaskFlags
 
 from geoseg.errors import SceneError
+from geoseg.files import look_at
 from geoseg.raster.alpha import find_bands_marked_alpha
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.source import GDAL_ERRORS, Source, is_remote
@@ -162,6 +163,7 @@ def _why_not(path: str, error: BaseException) -> str:
         return f"{path}: cannot be opened ({reason(error)}); check the address and the access rights"
     if path.startswith(("/vsi", "<")) or _CONNECTION.match(path):
         return f"{path}: cannot be opened ({reason(error)})"
+    look_at(path)  # says itself why it cannot
     fault = None if is_about_codec(error) else _local_fault(path, reason(error))
     return f"{path}: {fault or f'is not a raster that GDAL can read ({reason(error)})'}"
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import SceneError
+from geoseg.files import exists
 from geoseg.omissions import Omission
 
 _PARQUET = (".parquet", ".geoparquet")
@@ -101,7 +102,7 @@ def require_file(path: str, named_by: str) -> None:
     Raises:
         SceneError: Naming it.
     """
-    if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
+    if "://" not in path and not path.startswith("/vsi") and not exists(path):
         raise SceneError(f"{path}: no such file ({named_by})")
 
 
