@@ -19,6 +19,8 @@ Values = NDArray[np.float64]
 
 _FEWEST, _MOST = 100, 20_000
 """Fewer pixels prove nothing; of more, so many are looked at, evenly spread."""
+_APART = 1000
+"""Factor between the brightest values of bands at which they are not on one scale, or one is empty."""
 _FEW_LAND = 0.05
 _IS_LAND = 0.25
 """Shares of pixels of land below which its brightest say nothing, and at which they decide."""
@@ -88,8 +90,8 @@ def fit_encodings(
         allowed: The encodings that are left by what is known otherwise.
 
     Returns:
-        The fit; None where values say too little: of few pixels, without green, red and near infrared, or of 8
-        bits, which are pictures.
+        The fit; None where values say too little: of few pixels, without green, red and near infrared, of 8
+        bits, which are pictures, or of bands on different scales.
     """
     named = dict(stored)
     if "nir" not in named and "nir08" in named:
@@ -101,6 +103,9 @@ def fit_encodings(
         return None
     step = -(-len(named["nir"]) // _MOST)
     numbers = {name: named[name][::step].astype(np.float64) for name in bands}
+    brightest = [float(np.abs(np.percentile(own, 99))) for own in numbers.values()]
+    if max(brightest) > _APART * min(brightest):
+        return None
     kinds = {named[name].dtype for name in bands}
     spectra = {
         encoding: _Spectra({name: own * encoding.scale + encoding.offset for name, own in numbers.items()})
@@ -156,7 +161,7 @@ class _Spectra:
         """Tell whether the scene looks as most do."""
         plants = self._ndvi > _GREEN
         land = (self._nir >= 0.03) & (self._nir <= 0.95) & (self._red <= 0.65) & (self._green <= 0.6)
-        land &= self._blue <= 0.45
+        land &= (self._green >= 0.005) & (self._blue <= 0.45)
         land &= ~plants | ((self._red <= 0.16) & (self._blue <= 0.135) & (self._nir >= 0.05))
         if self._swir is not None:
             lush = (self._ndvi > _LUSH) & (self._swir < 0.8 * self._nir)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.doctor.atmosphere import is_known
+from geoseg.doctor.atmosphere import is_known, looks_hazy
 from geoseg.doctor.each_band import BandValues
 from geoseg.doctor.encodings import ENCODINGS, SIXTEEN_BITS
 from geoseg.doctor.examination import Examination
@@ -108,6 +108,8 @@ def check_atmosphere(examination: Examination) -> Iterator[Finding]:
         if decided.level == other:
             message = f"the scene's reflectance is that of the {other}, and the model was trained on that of the {wanted}"
             yield Finding("warn", "atmosphere", message, "--atmosphere approximate makes it about alike")
+        elif decided.level is None and examination.scene.atmosphere == "auto" and wanted == SURFACE:
+            yield from _haze(examination)
         return
     if decided.level == wanted:
         message = (
@@ -124,6 +126,19 @@ def check_atmosphere(examination: Examination) -> Iterator[Finding]:
     if not is_asked:
         fix += "; --atmosphere none leaves the values as they are"
     yield Finding("warn", "atmosphere", message, fix)
+
+
+def _haze(examination: Examination) -> Iterator[Finding]:
+    doubtful = {doubt.band for doubt in examination.doubts}
+    by_name = {band.wanted.name: band.now() for band in examination.values if band.wanted.name not in doubtful}
+    blue, red = by_name.get("blue"), by_name.get("red")
+    if blue is None or red is None or np.median(blue) > 1 or not looks_hazy(blue, red):
+        return
+    message = (
+        f"perhaps this is reflectance of the {TOP_OF_ATMOSPHERE}: the darkest pixels are {np.percentile(blue, 1):.3g}"
+        f" in blue and {np.percentile(red, 1):.3g} in red, and no metadata says more"
+    )
+    yield Finding("warn", "atmosphere", message, "--atmosphere approximate, if it is; none, if not")
 
 
 def check_values(examination: Examination) -> Iterator[Finding]:
