@@ -156,7 +156,9 @@ def test_the_file_appears_whole_or_not_at_all(small_map, tmp_path, suffix, monke
 
     monkeypatch.setattr(type(table), "attributes", fail)
     is_fault = isinstance(error, OSError)
-    with pytest.raises(RunError if is_fault else KeyboardInterrupt, match="no space left" if is_fault else None):
+    with pytest.raises(
+        RunError if is_fault else KeyboardInterrupt, match="no space left" if is_fault else None
+    ):
         write_polygons(table, path)
     assert sorted(tmp_path.iterdir()) == before
     assert path.read_bytes() == b"the old file"
