@@ -44,6 +44,8 @@ class Scene:
         sensor: Key of the sensor in ``geoseg.scene.band_names.SENSORS``; None if it is not certain.
         omissions: What of the files is left out.
         remarks: What the files say and is not believed.
+        is_scale_given: Whether the user gave scale or offset, so that nothing else is decided.
+        atmosphere: What the user wants: "auto", "none" or "approximate".
     """
 
     paths: tuple[str, ...]
@@ -59,6 +61,8 @@ class Scene:
     sensor: str | None = None
     omissions: tuple[Omission, ...] = field(default=(), compare=False)
     remarks: tuple[str, ...] = field(default=(), compare=False)
+    is_scale_given: bool = False
+    atmosphere: str = "auto"
 
     @property
     def name(self) -> str:

@@ -150,7 +150,9 @@ class Batches:
                     continue
                 order = order or list(self.rng.permutation(self.numbers))
                 chips.append(self._of_patch(order.pop()))
-            parts = zip(*(self._target(draw_view(c, self.recipe.views, self.rng)) for c in chips), strict=True)
+            parts = zip(
+                *(self._target(draw_view(c, self.recipe.views, self.rng)) for c in chips), strict=True
+            )
             values, targets, weights = (torch.stack(part) for part in parts)
             yield values.contiguous(memory_format=torch.channels_last), targets, weights
 
@@ -233,7 +235,8 @@ def fit(recipe: Recipe, batches: Batches, points: PointLoss | None, start: Path 
     decayed = [each for each in network.parameters() if each.ndim > 1]
     plain = [each for each in network.parameters() if each.ndim <= 1]
     optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": recipe.decay}, {"params": plain, "weight_decay": 0.0}], recipe.rate
+        [{"params": decayed, "weight_decay": recipe.decay}, {"params": plain, "weight_decay": 0.0}],
+        recipe.rate,
     )
     average = {name: value.clone() for name, value in network.state_dict().items()}
     began, losses = time.monotonic(), []
@@ -254,7 +257,10 @@ def fit(recipe: Recipe, batches: Batches, points: PointLoss | None, start: Path 
         for name, value in network.state_dict().items():
             average[name] = average[name] * kept + value * (1 - kept) if value.is_floating_point() else value
         if step % 100 == 0 or step == recipe.steps - 1:
-            print(f"step {step}: loss {np.mean(losses[-100:]):.3f}, {time.monotonic() - began:.0f} s", flush=True)
+            print(
+                f"step {step}: loss {np.mean(losses[-100:]):.3f}, {time.monotonic() - began:.0f} s",
+                flush=True,
+            )
     network.load_state_dict(average)
     return network.eval()
 
@@ -297,7 +303,11 @@ def main() -> None:
     start = None if recipe.start is None else options.recipe.parent / recipe.start
     network = fit(recipe, Batches(patches, numbers, soft, dakota, norm, recipe), points, start)
     facts = {"fold": str(options.fold), "recipe": str(asdict(recipe))}
-    save_file({**network.state_dict(), "norm.mean": norm.mean, "norm.std": norm.std}, run / "network.safetensors", facts)
+    save_file(
+        {**network.state_dict(), "norm.mean": norm.mean, "norm.std": norm.std},
+        run / "network.safetensors",
+        facts,
+    )
 
 
 if __name__ == "__main__":
