@@ -14,6 +14,7 @@ from geoseg.models.model import network_from_config
 from geoseg.models.networks import build_network
 from geoseg.models.package import load_card, load_model
 from geoseg.models.sources import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE, Package, find_package
+from geoseg.models.transforms import Chain
 from geoseg.models.weights import load_weights
 from geoseg.training.recipe.settings import ModelSettings, TransferSettings
 
@@ -73,6 +74,35 @@ def start_network(
     if weights is not None and is_file:
         notes = (fill_encoder(network, Path(weights), bands),)
     return StartedNetwork(network, model.architecture, network.config.get("encoder_name"), options, notes)
+
+
+def start_transforms(transfer: TransferSettings, bands: Sequence[str]) -> tuple[Chain, ...]:
+    """Find the input transforms of the package that training starts from, which its weights rely on.
+
+    Args:
+        transfer: The recipe's ``[transfer]`` table.
+        bands: Names of the input bands, in order.
+
+    Returns:
+        The transforms of each band; empty where no band of the package has any.
+
+    Raises:
+        ModelError: If there are some, and a band is not the package's.
+    """
+    ref = transfer.start_from
+    if ref is None or MLM_FILE not in find_package(ref).files:
+        return ()
+    card = load_card(ref)
+    if not card.transforms:
+        return ()
+    chains = dict(zip(card.band_names, card.transforms, strict=True))
+    for band in bands:
+        if band not in chains:
+            raise ModelError(
+                f'{ref} transforms the values of its bands, and "{band}" is none of them; train with '
+                f"{', '.join(chains)}, or without [transfer] start_from"
+            )
+    return tuple(chains[band] for band in bands)
 
 
 def encoder_of(network: Any) -> Any:
