@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import ModelError
-from geoseg.models.catalog import ARCHITECTURE_OF, NOT_OPTIONS, SMP_CLASSES
+from geoseg.models.catalog import ARCHITECTURE_OF, NOT_OPTIONS, OWN, SMP_CLASSES
 from geoseg.models.model import network_from_config
 from geoseg.models.networks import build_network
 from geoseg.models.package import load_card, load_model
@@ -118,6 +118,8 @@ def _defaults(model: ModelSettings) -> tuple[str | None, Mapping[str, Any]]:
     """
     if model.architecture == "unet-classic":
         return model.encoder, model.options or {"depth": 4, "width": 32}
+    if model.architecture in OWN:
+        return model.encoder, model.options
     return model.encoder or (None if model.architecture == "dpt" else "resnet18"), model.options
 
 
