@@ -6,7 +6,6 @@ measured. A pixel that is nodata stays NaN, and becomes 0 by normalisation.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,10 @@ Values = NDArray[np.float32]
 
 _LEAST = np.float32(1e-6)
 """Least argument of a logarithm: below, where a value has none, it stays at ln(1e-6) = -13.8."""
+
+
+# Of the numbers that a transform takes, so that float32 holds them and what they make of usual values.
+_SMALLEST, _LARGEST = 1e-30, 1e30
 
 
 def _scale(x: Values, a: np.float32) -> None:
@@ -96,11 +99,10 @@ class Transform:
             if value is not None:
                 raise ModelError(f'transform "{self.kind}" takes no value, and is given {value!r}')
             return
-        # As float32, in which it is used: beyond its range there is no such number.
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ModelError(f'transform "{self.kind}" needs a finite number as its value, not {value!r}')
-        if not 1e-30 < abs(value) < 1e30 and (value != 0 or self.kind != "offset"):
-            raise ModelError(f'transform "{self.kind}" has the value {value:g}, which is out of range')
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ModelError(f'transform "{self.kind}" needs a number as its value, not {value!r}')
+        if not _SMALLEST < abs(value) < _LARGEST and (value != 0 or self.kind != "offset"):
+            raise ModelError(f'transform "{self.kind}" has a value that is out of range')
         if kind.positive and value < 0:
             raise ModelError(f'transform "{self.kind}" has the value {value:g}; it must be greater than 0')
         object.__setattr__(self, "value", float(value))
