@@ -105,7 +105,7 @@ GROUPS: dict[str, Groups] = {
     },
     "import": {
         MOST_USED: ("output", "bands", "classes", "mean", "std", "gsd", "overwrite"),
-        "Values": ("scale", "offset", "value_range", "units"),
+        "Values": ("scale", "offset", "value_range", "transforms", "units"),
         "Network": ("architecture", "encoder", "network", "chip_size", "overlap"),
         "Card": ("name", "license", "citation"),
         RUN: _SAID,

@@ -265,7 +265,7 @@ def _distance(bands: Sequence[BandValues], pair: tuple[float, float]) -> float:
     far = []
     for band in bands:
         wanted = band.wanted
-        gaps = np.percentile(band.scaled(*pair), [1, 50, 99]) - (wanted.low, wanted.mean, wanted.high)
+        gaps = np.percentile(band.scaled(*pair), [1, 50, 99]) - (wanted.low, wanted.typical, wanted.high)
         far.append(float(np.abs(gaps).mean()) / max(wanted.high - wanted.low, 1e-12))
     return float(np.mean(far))
 

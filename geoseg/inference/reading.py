@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Block, Chip, Window
 from geoseg.inference.tally import Tally
+from geoseg.models.card import ModelBand
+from geoseg.models.transforms import Chain, transform
 
 AreaMask = Callable[[Window], NDArray[np.bool_]]
 """Returns the mask of pixels to map in a window (an area of interest)."""
@@ -42,12 +44,22 @@ class Normalisation:
     """Normalisation of each band, ``(value - mean) / std``, fixed by the model package for all chips.
 
     Attributes:
-        means: float32 (bands,), physical units.
-        stds: float32 (bands,), physical units.
+        means: float32 (bands,), of transformed values.
+        stds: float32 (bands,), of transformed values.
+        transforms: What is done to the values of each band before; empty where no band has any.
     """
 
     means: NDArray[np.float32]
     stds: NDArray[np.float32]
+    transforms: tuple[Chain, ...] = ()
+
+    @classmethod
+    def of(cls, bands: Sequence[ModelBand]) -> Normalisation:
+        """Make the normalisation of a model's bands."""
+        means = np.array([band.mean for band in bands], np.float32)
+        stds = np.array([band.std for band in bands], np.float32)
+        chains = tuple(band.transforms for band in bands)
+        return cls(means, stds, chains if any(chains) else ())
 
     def apply(
         self,
@@ -55,7 +67,7 @@ class Normalisation:
         valid: NDArray[np.bool_],
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """Normalise a window.
+        """Transform and normalise a window.
 
         Args:
             values: float32 (bands, rows, columns) in physical units, NaN where a band is nodata; overwritten.
@@ -69,6 +81,7 @@ class Normalisation:
         for first in range(0, len(valid), _ROWS):
             rows = slice(first, first + _ROWS)
             invalid = ~valid[rows]
+            transform(values[:, rows], self.transforms)
             planes = zip(values[:, rows], out[:, rows], self.means, self.stds, strict=True)
             for band, target, mean, std in planes:
                 np.subtract(band, mean, out=band)

@@ -130,7 +130,7 @@ def quantize_model(
         known.close()
     shape = ChipShape(1, len(opened.card.bands), opened.card.chip_size)
     network = converted_network(opened, "openvino", "fp32", shape, progress)
-    normalisation = Normalisation(opened.card.means, opened.card.stds)
+    normalisation = Normalisation.of(opened.card.bands)
     drawn = draw_chips(pictures, normalisation, shape.side, chips or enough_chips(shape.side), seed)
     progress.say(f"quantizing with {len(drawn)} chips of {len(scenes)} scenes")
     int8 = quantize_network(network, drawn)
