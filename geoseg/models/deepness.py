@@ -44,13 +44,18 @@ _RGB = ("red", "green", "blue")
 _HALF_RANGE = 2.326
 
 
-def deepness_texts(card: ModelCard) -> dict[str, str]:
-    """Write what Deepness and GeoDeep need to know of a network that `take_values` made."""
+def deepness_texts(card: ModelCard, side: int) -> dict[str, str]:
+    """Write what Deepness and GeoDeep need to know of a network that `take_values` made.
+
+    Args:
+        card: the network's card.
+        side: of the chips that it takes.
+    """
     named = {index: land_class.name for index, land_class in enumerate(card.classes)}
     values: dict[str, Any] = {
         "model_type": _SEGMENTS,
         "class_names": named,
-        "tile_size": card.chip_size,
+        "tile_size": side,
         "tiles_overlap": round(100 * card.overlap / card.chip_size),
         "seg_thresh": 0,  # geoseg's rule: the most probable class, however probable
         "seg_small_segment": 0,

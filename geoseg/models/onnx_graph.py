@@ -1,7 +1,7 @@
 """Change what an ONNX network takes and gives, so that geoseg runs others' networks, and others run ours.
 
-geoseg runs graphs with the inputs and output of `conversion.to_onnx`: normalised chips in, probabilities out.
-Deepness and GeoDeep run graphs with one input, stored values divided by 255.
+geoseg runs graphs as `conversion.to_onnx` makes them: normalised chips in, probabilities out. Deepness and
+GeoDeep run graphs with one input, stored values divided by 255.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from geoseg.errors import ModelError
 from geoseg.models.card import ModelCard
-from geoseg.models.conversion import INPUTS, OUTPUT, ChipShape
+from geoseg.models.conversion import CHIPS, OUTPUT, TEMPERATURE, ChipShape
 from geoseg.models.onnx_file import import_onnx, read_metadata
 
 WHITE = 255
@@ -41,15 +41,14 @@ def take_values(graph: bytes, card: ModelCard) -> bytes:
     """
     onnx = import_onnx("exporting a network")
     model = onnx.ModelProto.FromString(graph)
-    chips, temperature = INPUTS
     build = _Nodes(_opset(model))
-    build.constant(card.temperatures.get("none", 1.0), temperature)
+    build.constant(card.temperatures.get("none", 1.0), TEMPERATURE)
     scale = WHITE * card.value_scale / card.stds.astype(np.float64)
     shift = (card.value_offset - card.means.astype(np.float64)) / card.stds
     scaled = build.add("Mul", _VALUES, build.constant(scale.reshape(1, -1, 1, 1)))
-    build.add("Add", scaled, build.constant(shift.reshape(1, -1, 1, 1)), output=chips)
+    build.add("Add", scaled, build.constant(shift.reshape(1, -1, 1, 1)), output=CHIPS)
     nodes = [*build.nodes, *model.graph.node]
-    values = next(value for value in model.graph.input if value.name == chips)
+    values = next(value for value in model.graph.input if value.name == CHIPS)
     values.name = _VALUES
     _replace(model.graph.node, nodes)
     _replace(model.graph.input, [values])
@@ -62,12 +61,11 @@ def take_chips(graph: bytes, where: str) -> bytes:
     onnx = import_onnx(f"reading {where}")
     model = onnx.ModelProto.FromString(graph)
     inputs, nodes = model.graph.input, list(model.graph.node)
-    chips, temperature = INPUTS
-    made = [number for number, node in enumerate(nodes) if chips in node.output]
+    made = [number for number, node in enumerate(nodes) if CHIPS in node.output]
     if [value.name for value in inputs] != [_VALUES] or not made:
         return graph
-    inputs[0].name = chips
-    inputs.append(onnx.helper.make_tensor_value_info(temperature, onnx.TensorProto.FLOAT, []))
+    inputs[0].name = CHIPS
+    inputs.append(onnx.helper.make_tensor_value_info(TEMPERATURE, onnx.TensorProto.FLOAT, []))
     _replace(model.graph.node, nodes[made[0] + 1 :])
     data: bytes = model.SerializeToString()
     return data
@@ -114,11 +112,11 @@ class ForeignNetwork:
         self._check(side, threshold)
         model = onnx.compose.add_prefix(_with_side(self.model, side), _ORIGINAL)
         model.ClearField("metadata_props")
-        graph, (chips, temperature) = model.graph, INPUTS
+        graph = model.graph
         stored = {tensor.name for tensor in graph.initializer}
         source = next(value for value in graph.input if value.name not in stored)
         head, tail = _Nodes(_opset(model)), _Nodes(_opset(model))
-        head.add("Identity", chips, output=source.name)
+        head.add("Identity", CHIPS, output=source.name)
         result = graph.output[0]
         answer = result.name
         if result.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
@@ -130,8 +128,8 @@ class ForeignNetwork:
         shape = ChipShape(1, self.bands, side)
         _replace(graph.node, [*head.nodes, *graph.node, *tail.nodes])
         float_info, number = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
-        own = [float_info(chips, number, shape.dimensions), float_info(temperature, number, [])]
-        _replace(graph.input, [*own, *(value for value in graph.input if value.name in stored)])
+        old = [value for value in graph.input if value.name in stored]
+        _replace(graph.input, [float_info(CHIPS, number, shape.dimensions), *old])
         _replace(graph.output, [float_info(OUTPUT, number, (1, self.classes, side, side))])
         graph.ClearField("value_info")
         data: bytes = model.SerializeToString()
