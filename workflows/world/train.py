@@ -2,8 +2,9 @@
 
     python workflows/world/train.py DATA RUN [--recipe workflows/world/recipe.toml] [--fold N]
 
-DATA holds ``worldcover``, ``dakota``, ``africa`` and ``dynamic-world``. With ``--fold`` the patches of that fold are
-held out, by the teacher too; without, all train. RUN gets the teacher, its soft labels, and the network.
+DATA holds ``worldcover``, ``dakota``, ``africa`` and ``dynamic-world``. With ``--fold`` the patches of that
+fold are held out, by the teacher too; without, all train. RUN gets the teacher, its soft labels, and the
+network.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from views import View, ViewSettings, draw_view, relight
 
 from geoseg.models.networks import build_network
 
-SIDE = 128
 _POINT_SIDE, _POINT_CENTRE = 16, slice(6, 10)
 _POINTS = 32
+_LARGEST_PART = 128
 _FEWEST = 2000
 """A class with fewer pixels gets the weight of one with so many."""
 
@@ -44,7 +45,8 @@ class Recipe:
         widths: Channels of the network's levels.
         start: Safetensors file of a network whose weights to start from; None for random ones.
         steps: Steps of the optimizer.
-        batch: Patches a step.
+        side: Pixels a side of a chip.
+        batch: Chips a step.
         rate: Peak of the learning rate.
         decay: Weight decay.
         average: Share of the averaged weights that is kept a step.
@@ -64,16 +66,17 @@ class Recipe:
     widths: tuple[int, ...] = (16, 32, 64, 96, 128)
     start: str | None = None
     steps: int = 4500
-    batch: int = 8
-    rate: float = 4e-3
+    side: int = 64
+    batch: int = 16
+    rate: float = 3e-3
     decay: float = 0.05
-    average: float = 0.99
-    soft: float = 0.5
+    average: float = 0.995
+    soft: float = 0.3
     unlabelled: float = 0.5
     smoothing: float = 0.05
-    balance: float = 0.25
-    dakota: float = 0.08
-    points: float = 0.3
+    balance: float = 0.15
+    dakota: float = 0.05
+    points: float = 0.15
     without: tuple[str, ...] = ()
     teacher_steps: int = 130
     views: ViewSettings = field(default_factory=ViewSettings)
@@ -90,24 +93,35 @@ def read_recipe(path: Path) -> Recipe:
     return Recipe(views=views, **settings)
 
 
+LOG = 50.0
+"""The network reads ln(1 + 50 reflectance): clouds and sand no longer hide how water and plants differ."""
+_LEAST = 1e-6
+
+
 @dataclass(frozen=True)
 class Norm:
-    """Mean and standard deviation of every band, float32 (bands,)."""
+    """Mean and standard deviation of the logarithms of every band, float32 (bands,)."""
 
     mean: Tensor
     std: Tensor
 
     @classmethod
-    def of(cls, values: NDArray[np.float32], bands: int) -> Norm:
-        """Measure them; specular reflections and clouds count as at most 1.5."""
-        known = np.clip(values[:, :bands], 0, 1.5)
-        return cls(*(torch.tensor(known.__getattribute__(name)((0, 2, 3))) for name in ("mean", "std")))
+    def of(cls, patches: ground.Patches, numbers: NDArray[np.intp], bands: int) -> Norm:
+        """Measure them where there is a label, which clouds have not."""
+        known = patches.labels[numbers] >= 0
+        seen = logarithm(torch.from_numpy(patches.values[numbers].transpose(1, 0, 2, 3)[:bands, known]))
+        return cls(seen.mean(dim=1), seen.std(dim=1))
 
     def apply(self, values: Tensor) -> Tensor:
         """Normalise (..., bands, rows, columns); bands that the network does not read are left out."""
         bands = len(self.mean)
-        shape = (bands, 1, 1)
-        return (values[..., :bands, :, :] - self.mean.view(shape)) / self.std.view(shape)
+        seen = logarithm(values[..., :bands, :, :])
+        return (seen - self.mean.view(bands, 1, 1)) / self.std.view(bands, 1, 1)
+
+
+def logarithm(values: Tensor) -> Tensor:
+    """Transform reflectance as the package's transform does."""
+    return torch.log((LOG * values + 1).clamp(min=_LEAST))
 
 
 class Batches:
@@ -151,7 +165,8 @@ class Batches:
                 order = order or list(self.rng.permutation(self.numbers))
                 chips.append(self._of_patch(order.pop()))
             parts = zip(
-                *(self._target(draw_view(c, self.recipe.views, self.rng)) for c in chips), strict=True
+                *(self._target(draw_view(c, self.recipe.views, self.rng, self.recipe.side)) for c in chips),
+                strict=True,
             )
             values, targets, weights = (torch.stack(part) for part in parts)
             yield values.contiguous(memory_format=torch.channels_last), targets, weights
@@ -164,7 +179,7 @@ class Batches:
 
     def _of_dakota(self, scene: ground.LabelledScene) -> View:
         row, col = scene.corners[self.rng.integers(len(scene.corners))]
-        part = (..., slice(row, row + SIDE), slice(col, col + SIDE))
+        part = (..., slice(row, row + _LARGEST_PART), slice(col, col + _LARGEST_PART))
         values = torch.from_numpy(scene.values[part])
         return View(values, (values > -0.5).all(0), torch.from_numpy(scene.labels[part]), None)
 
@@ -292,7 +307,7 @@ def main() -> None:
         if not file.exists():
             np.save(file, teacher.teach(options.data, patches, numbers, recipe.teacher_steps, recipe.views))
         soft = np.load(file)
-    norm = Norm.of(patches.values[numbers], recipe.bands)
+    norm = Norm.of(patches, numbers, recipe.bands)
     dakota = ground.read_dakota(options.data) if recipe.dakota else None
     names = [name for name in ground.REGIONS if name not in recipe.without]
     points = (
