@@ -246,7 +246,7 @@ def _rescaling(examination: Examination) -> str:
     tried = [*([(1e-4, -0.1)] if is_shifted else ()), (card.value_scale, card.value_offset), *_SCALINGS]
     if any(band.stored.dtype != np.uint16 for band in bands):
         tried.remove((SIXTEEN_BITS.scale, SIXTEEN_BITS.offset))
-    current = {(band.band.scale, band.band.offset) for band in bands}
+    current = set() if decided is None else set(zip(decided.scales, decided.offsets, strict=True))
     scores = {
         pair: float(np.mean([_share_inside(band.scaled(*pair), band.wanted, 0.5) for band in bands]))
         for pair in tried
@@ -258,7 +258,7 @@ def _rescaling(examination: Examination) -> str:
         return "look up the product's scale and offset, and set them with --scale A --offset B"
     scale, offset = best
     flags = f"--scale {scale:.6g}" if current != {(scale, offset)} else ""
-    if offset or any(band.band.offset for band in bands):
+    if offset or any(had for _, had in current):
         flags += f" --offset {offset:.6g}"
     return f"{flags} brings {scores[best]:.0%} of the values near the model's range"
 
