@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 from geoseg.cli.command import Verb
-from geoseg.cli.options import debug_option, json_option, print_json, split_bands, split_list, talk_options
+from geoseg.cli.options import (
+    debug_option,
+    json_option,
+    print_json,
+    split_bands,
+    split_list,
+    talk_options,
+    value_options,
+)
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -98,8 +106,7 @@ def export_model(quiet: bool, model: str, **options: Any) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the places they are drawn from.")
 @click.option("--bands", metavar="B,B,...", type=split_bands, help="As for predict.")
 @click.option("--nodata", type=float, help="As for predict.")
-@click.option("--scale", type=float, help="As for predict.")
-@click.option("--offset", type=float, help="As for predict.")
+@value_options
 @click.option("--warp", is_flag=True, help="As for predict.")
 @click.option("--force", is_flag=True, help="As for predict.")
 @click.option("--overwrite", is_flag=True, help="Replace a package that is there.")

@@ -225,22 +225,27 @@ class BlockReaders:
         rows, _ = strip.slices(pixels.block.reach)
         with tally.spend("read"):
             values, valid = self._source.read(strip)
-            if not valid.all():
-                tally.lose(_lost_pixels(pixels, strip, values, valid))
+            tally.lose(*_count_lost(pixels, strip, values, valid))
             pixels.wanted[rows] &= valid
             self._normalisation.apply(values, valid, pixels.values[:, rows])
 
 
-def _lost_pixels(
+def _count_lost(
     pixels: BlockPixels, strip: Window, values: NDArray[np.float32], valid: NDArray[np.bool_]
-) -> int:
-    """Count the wanted, invalid pixels of a block's own part of a strip that have values in some bands."""
+) -> tuple[int, int]:
+    """Count what some bands lack of the wanted pixels in a block's own part of a strip.
+
+    Returns:
+        The invalid pixels that have values in some bands, and the missing values of valid pixels.
+    """
     own = strip.intersection(pixels.block.core)
-    if own is None:
-        return 0
+    if own is None or not np.isnan(values.min()):  # far faster than to look for NaN, and most have none
+        return 0, 0
     inside = own.slices(strip)
-    lost = pixels.wanted[own.slices(pixels.block.reach)] & ~valid[inside]
-    return int(np.count_nonzero(lost & ~np.isnan(values[(slice(None), *inside)]).all(axis=0)))
+    wanted, valid = pixels.wanted[own.slices(pixels.block.reach)], valid[inside]
+    missing = np.isnan(values[(slice(None), *inside)]).sum(axis=0)
+    lost = wanted & ~valid & (missing < len(values))
+    return int(np.count_nonzero(lost)), int(missing[wanted & valid].sum())
 
 
 def strips_of(window: Window, rows: int) -> list[Window]:

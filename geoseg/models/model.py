@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,8 @@ from geoseg.models.card import ModelCard
 from geoseg.models.catalog import ARCHITECTURE_OF, NOT_OPTIONS
 from geoseg.models.conversion import ChipShape, ConvertedNetwork, ListedNetwork
 from geoseg.models.networks import assemble, check_config_chip_size, config_stride
-from geoseg.models.sources import CONFIG_FILE, WEIGHTS_FILE, Package
+from geoseg.models.onnx_graph import take_chips
+from geoseg.models.sources import CONFIG_FILE, ONNX, ONNX_FILE, WEIGHTS_FILE, Package
 from geoseg.models.weights import load_weights
 
 
@@ -107,7 +108,11 @@ class Model:
         key = (form, precision, shape)
         for network in self.listed:
             if key not in self.loaded and (network.format, network.precision, network.shape) == key:
-                self.loaded[key] = network.load(self.package)
+                found = network.load(self.package)
+                if form == ONNX:
+                    graph = take_chips(found.graph, self.package.where(ONNX_FILE))
+                    found = replace(found, files={ONNX_FILE: graph})
+                self.loaded[key] = found
         return self.loaded.get(key)
 
 
