@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 from geoseg.cli.command import Verb
-from geoseg.cli.options import debug_option, json_option, print_json, split_bands, split_list, talk_options
+from geoseg.cli.options import (
+    debug_option,
+    json_option,
+    print_json,
+    split_bands,
+    split_list,
+    talk_options,
+    value_options,
+)
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -115,8 +123,7 @@ def push(quiet: bool, model: str, address: str, **options: Any) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the places they are drawn from.")
 @click.option("--bands", metavar="B,B,...", type=split_bands, help="As for predict.")
 @click.option("--nodata", type=float, help="As for predict.")
-@click.option("--scale", type=float, help="As for predict.")
-@click.option("--offset", type=float, help="As for predict.")
+@value_options
 @click.option("--warp", is_flag=True, help="As for predict.")
 @click.option("--force", is_flag=True, help="As for predict.")
 @click.option("--overwrite", is_flag=True, help="Replace a package that is there.")
@@ -167,6 +174,11 @@ Examples:
     type=_numbers,
     help="Usual values, 1st and 99th percentile [default: from --mean and --std].",
 )
+@click.option(
+    "--transforms",
+    metavar="T,T,...",
+    help="Done to values before --mean: scale=A, offset=B, log=A, sigmoid, power=P, in order.",
+)
 @click.option("--units", metavar="TEXT", help="What values are: reflectance, digital numbers ...")
 @click.option("--architecture", metavar="NAME", help="Of weights alone: unet, deeplabv3plus, fpn ...")
 @click.option("--encoder", metavar="NAME", help="Of weights alone: resnet34, tu-convnext_tiny ...")
@@ -184,11 +196,27 @@ Examples:
 @click.option("--license", metavar="ID", help="Licence of the weights.")
 @click.option("--citation", metavar="TEXT", help="How to cite the model.")
 @debug_option
-def import_model(source: str, network: tuple[tuple[str, Any], ...], **options: Any) -> None:
+def import_model(
+    source: str,
+    network: tuple[tuple[str, Any], ...],
+    value_range: list[float] | None,
+    transforms: str | None,
+    **options: Any,
+) -> None:
     """Write a package from a model that another tool wrote, without running any code in it.
 
     What the file itself says need not be said again; the error says what is missing.
     """
+    from geoseg.models.transforms import parse_transforms
     from geoseg.verbs.import_model import import_model as run
 
-    click.echo(run(source, network=dict(network) or None, **options))
+    if value_range is not None and len(value_range) != 2:
+        raise click.UsageError("--range takes two numbers: LOW,HIGH")
+    made = run(
+        source,
+        network=dict(network) or None,
+        value_range=None if value_range is None else [(value_range[0], value_range[1])],
+        transforms=None if transforms is None else [parse_transforms(transforms)],
+        **options,
+    )
+    click.echo(made)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from geoseg.errors import ModelError
+from geoseg.files import is_file, is_folder
 from geoseg.models.catalog import suggestion
 
 CONFIG_FILE = "config.json"
@@ -139,11 +140,11 @@ def find_package(ref: str | os.PathLike[str] | None = None) -> Package:
     if text in bundled_models():
         return _from_folder(BUNDLED / text, text)
     path = Path(text)
-    if path.is_dir():
+    if is_folder(path):
         return _from_folder(path, str(path))
     if _is_pickle(path.name):
         raise ModelError(f"{path} is not a model package: {_CONVERT}")
-    if path.is_file():
+    if is_file(path):
         return _from_onnx(path) if path.name.endswith(ONNX_ENDING) else _from_zip(path)
     if path.name == text and not path.suffix:
         raise ModelError(_unknown_name(text))

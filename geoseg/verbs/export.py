@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from geoseg.errors import OutputError, SettingsError
+from geoseg.files import exists, is_folder
 from geoseg.inference.backends import backend_kind
 from geoseg.inference.backends.convert import check_conversion, exported_network
 from geoseg.models.conversion import ChipShape, ConvertedNetwork
@@ -78,7 +79,7 @@ def check_folder(output: str | os.PathLike[str], *, overwrite: bool) -> Path:
         OutputError: Unless ``overwrite`` is given.
     """
     folder = Path(output)
-    if folder.exists() and not folder.is_dir():
+    if exists(folder) and not is_folder(folder):
         raise OutputError(f"{folder} is a file; give a folder for the package")
     if (folder / MLM_FILE).exists() and not overwrite:
         raise OutputError(f"{folder} holds a model package already; give another folder, or --overwrite")

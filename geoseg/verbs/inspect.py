@@ -139,8 +139,9 @@ def inspect(
     model: PathLike | None = None,
     bands: Sequence[str | int] | None = None,
     nodata: float | None = None,
-    scale: float | None = None,
+    scale: float | str | None = None,
     offset: float | None = None,
+    atmosphere: str = "auto",
     warp: bool = False,
 ) -> Inspection:
     """Examine a scene as ``geoseg.predict`` would, without running the network.
@@ -152,8 +153,9 @@ def inspect(
         model: A bundled model's name or a model package; default the bundled model that fits.
         bands: The scene's bands in the model's order.
         nodata: Stored value that means nodata.
-        scale: Physical value = stored value * scale + offset.
-        offset: See ``scale``.
+        scale: As for ``geoseg.predict``.
+        offset: As for ``geoseg.predict``.
+        atmosphere: As for ``geoseg.predict``.
         warp: Bring the scene to a regular north-up grid first.
 
     Returns:
@@ -163,7 +165,9 @@ def inspect(
         InputError: If the scene or the model cannot be opened.
     """
     card = None if model is None else load_card(model)
-    reading = SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp)
+    reading = SceneOptions(
+        bands=bands, nodata=nodata, scale=scale, offset=offset, atmosphere=atmosphere, warp=warp
+    )
     opened = reading.open_all_bands(scene)
     if card is not None:
         return Inspection(opened, card, examine(opened, card, bands=bands))
