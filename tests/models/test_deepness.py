@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -14,8 +15,9 @@ from geoseg.inference.backends import backend_kind
 from geoseg.inference.backends.convert import OneInference
 from geoseg.models.conversion import ChipShape
 from geoseg.models.model import Model
-from geoseg.models.onnx_graph import take_chips
+from geoseg.models.onnx_graph import take_chips, take_values
 from geoseg.models.package import load_card, open_model
+from geoseg.models.transforms import parse_transforms, transform
 from geoseg.verbs.export import export_model
 from geoseg.verbs.import_model import import_model
 from tests.models.foreign import SIDE, TEXTS, foreign_onnx, tool_classes
@@ -163,6 +165,30 @@ def test_an_imported_package_holds_no_torch_network_and_its_file_is_a_model_too(
         import_model(path, tmp_path / "other", encoder="resnet18")
     with pytest.raises(ModelError, match="exported by geoseg"):
         import_model(folder / "network.onnx", tmp_path / "other")
+
+
+def test_scale_normalisation_and_transforms_go_into_an_exported_graph(tmp_path):
+    import onnxruntime
+
+    path = foreign_onnx(tmp_path / "net.onnx", texts={})
+    said = {"bands": ["a", "b", "c"], "classes": ["x", "y", "z"], "mean": [0.1, 0.2, 0.3], "std": [2.0]}
+    plain = open_model(import_model(path, tmp_path / "made", **said, scale=1e-4, offset=-0.1))
+    chains = ["log=50,sigmoid", "power=2,scale=-3", "offset=0.2"]
+    bands = [
+        replace(band, transforms=parse_transforms(text))
+        for band, text in zip(plain.card.bands, chains, strict=True)
+    ]
+    stored = np.random.default_rng(4).integers(0, 10_000, (3, SIDE, SIDE)).astype(np.int16)
+    stored[:, 0, 0] = -32768  # beyond the least argument of the logarithm
+    for card in (plain.card, replace(plain.card, bands=bands)):
+        values = stored * np.float32(card.value_scale) + np.float32(card.value_offset)
+        transform(values, card.transforms)
+        normal = (values - card.means[:, None, None]) / card.stds[:, None, None]
+        own = plain.converted("onnx", "fp32", ChipShape(1, 3, SIDE))
+        session = onnxruntime.InferenceSession(take_values(own.graph, card))
+        (found,) = session.run(None, {"values": np.float32(stored / 255)[None]})
+        expected = backend_kind("onnx").make(own, OneInference(1, SIDE)).probabilities(normal[None])
+        assert np.allclose(found, expected, atol=2e-4)
 
 
 @pytest.fixture(scope="module")
