@@ -1,6 +1,12 @@
 """Compare the classes of one ONNX file in geoseg, in Deepness and in GeoDeep, on the same chips.
 
-Each tool runs in an environment of its own, with its own code; `README.md` has the commands.
+Each tool runs in an environment of its own, with its own code::
+
+    python agree.py cut photo.tif -o chips.npz
+    python agree.py geoseg dubai-landcover chips.npz -o geoseg.npy
+    python agree.py geodeep exported/network.onnx chips.npz -o geodeep.npy    # pip install geodeep
+    python agree.py deepness exported/network.onnx chips.npz -o deepness.npy  # a Python with QGIS, onnxruntime
+    python agree.py compare geoseg.npy deepness.npy                           # and opencv; PYTHONPATH its src/
 """
 
 from __future__ import annotations
