@@ -18,6 +18,7 @@ from geoseg.models.conversion import CHIPS, OUTPUT, TEMPERATURE, ChipShape
 from geoseg.models.onnx_file import import_onnx, read_metadata
 from geoseg.models.transforms import LEAST_LOGARITHM, Chain
 
+MOST_CLASSES = 255
 WHITE = 255
 """What Deepness and GeoDeep divide stored values by."""
 
@@ -114,7 +115,10 @@ class ForeignNetwork:
         """
         onnx = import_onnx(f"reading {self.where}")
         self._check(side, threshold)
-        model = onnx.compose.add_prefix(_with_side(self.model, side), _ORIGINAL)
+        try:
+            model = onnx.compose.add_prefix(_with_side(self.model, side), _ORIGINAL)
+        except Exception as error:  # of several kinds
+            raise ModelError(f"{self.where} is damaged: its graph cannot be read ({error})") from error
         model.ClearField("metadata_props")
         graph = model.graph
         stored = {tensor.name for tensor in graph.initializer}
@@ -240,6 +244,8 @@ def _channels(onnx: Any, model: Any, side: int, where: str) -> int:
     found = found or said
     if len(found) == 3:  # of one class
         found = [found[0], 1, *found[1:]]
+    if len(found) == 4 and found[1] and found[1] > MOST_CLASSES:
+        raise ModelError(f"{where} tells {found[1]} classes apart, and geoseg at most {MOST_CLASSES}")
     if len(found) != 4 or not found[1]:
         raise ModelError(f"{where} gives {_list([output])}, no map of (1, classes, rows, columns)")
     if any(size not in (None, side) for size in found[2:]):

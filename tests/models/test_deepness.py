@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto
 
 from geoseg.errors import ModelError
@@ -110,6 +113,7 @@ def test_old_files_with_names_in_python_and_chips_of_any_size(tmp_path):
         ({"model_type": '"Superresolution"'}, {}, "makes finer pictures"),
         ({"names": "{0: 'car'}", "task": "detect"}, {}, 'is a model for "detect"'),
         ({}, {"heads": 2}, "gives 2 maps"),
+        ({}, {"channels": 256}, "tells 256 classes apart, and geoseg at most 255"),
         ({}, {"output_side": 12, "last": "pool"}, "gives maps of 12 x 12 pixels for chips of 16 x 16"),
         ({}, {"element": TensorProto.FLOAT16}, "takes no 32-bit floats"),
         ({"class_names": '{"0": "a", "1": "b"}'}, {}, "name 2 classes, and its network tells 3 apart"),
@@ -138,6 +142,21 @@ def test_what_makes_no_map_or_is_wrong_is_refused_in_one_line(tmp_path, texts, o
     assert says in str(caught.value)
     assert str(path) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_file_never_breaks_the_reader(tmp_path, data):
+    path = tmp_path / "net.onnx"
+    if not path.exists():
+        foreign_onnx(path)
+    whole = path.read_bytes()
+    broken = bytearray(whole)
+    for at in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=4)):
+        broken[at] = data.draw(st.integers(0, 255))
+    (tmp_path / "broken.onnx").write_bytes(broken)
+    with contextlib.suppress(ModelError):
+        open_model(tmp_path / "broken.onnx")
 
 
 def test_a_file_without_metadata_is_described_by_the_user(tmp_path):

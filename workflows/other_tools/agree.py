@@ -4,9 +4,12 @@ Each tool runs in an environment of its own, with its own code::
 
     python agree.py cut photo.tif -o chips.npz
     python agree.py geoseg dubai-landcover chips.npz -o geoseg.npy
-    python agree.py geodeep exported/network.onnx chips.npz -o geodeep.npy    # pip install geodeep
-    python agree.py deepness exported/network.onnx chips.npz -o deepness.npy  # a Python with QGIS, onnxruntime
-    python agree.py compare geoseg.npy deepness.npy                           # and opencv; PYTHONPATH its src/
+    python agree.py geodeep exported/network.onnx chips.npz -o geodeep.npy
+    python agree.py deepness exported/network.onnx chips.npz -o deepness.npy
+    python agree.py compare geoseg.npy deepness.npy
+
+GeoDeep comes from ``pip install geodeep``; Deepness' ``src`` folder has to be in ``PYTHONPATH`` of a Python
+that has QGIS, onnxruntime and opencv.
 """
 
 from __future__ import annotations
