@@ -85,7 +85,7 @@ def export_model(quiet: bool, model: str, **options: Any) -> None:
     """Write a package that also holds the network as ONNX or OpenVINO IR, converted and checked.
 
     It runs without torch, and without converting first. The ONNX file has the card in it and is a model by
-    itself: predict --model DIR/network.onnx.
+    itself: predict --model DIR/network.onnx. It also runs in Deepness (QGIS) and, of three bands, in GeoDeep.
     """
     from geoseg.cli.progress import choose_progress
     from geoseg.verbs.export import export_model as run
