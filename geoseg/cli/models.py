@@ -85,12 +85,29 @@ def export_model(quiet: bool, model: str, **options: Any) -> None:
     """Write a package that also holds the network as ONNX or OpenVINO IR, converted and checked.
 
     It runs without torch, and without converting first. The ONNX file has the card in it and is a model by
-    itself: predict --model DIR/network.onnx.
+    itself: predict --model DIR/network.onnx. It also runs in Deepness (QGIS) and, of three bands, in GeoDeep.
     """
     from geoseg.cli.progress import choose_progress
     from geoseg.verbs.export import export_model as run
 
     click.echo(run(model, **options, progress=choose_progress(quiet=quiet)))
+
+
+@models.command("push", cls=Verb)
+@click.argument("model", metavar="NAME|DIR|ZIP")
+@click.argument("address", metavar="hf://OWNER/NAME")
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+@click.option("--message", metavar="TEXT", help="Of the commit [default: the model's name and version].")
+@talk_options
+def push(quiet: bool, model: str, address: str, **options: Any) -> None:
+    """Upload a package to the Hugging Face Hub, for --model hf://OWNER/NAME.
+
+    The token is the hub's own: from `hf auth login`, or the variable HF_TOKEN.
+    """
+    from geoseg.cli.progress import choose_progress
+    from geoseg.verbs.push import push_model
+
+    click.echo(push_model(model, address, **options, progress=choose_progress(quiet=quiet)))
 
 
 @models.command(cls=Verb)
@@ -157,6 +174,11 @@ Examples:
     type=_numbers,
     help="Usual values, 1st and 99th percentile [default: from --mean and --std].",
 )
+@click.option(
+    "--transforms",
+    metavar="T,T,...",
+    help="Done to values before --mean: scale=A, offset=B, log=A, sigmoid, power=P, in order.",
+)
 @click.option("--units", metavar="TEXT", help="What values are: reflectance, digital numbers ...")
 @click.option("--architecture", metavar="NAME", help="Of weights alone: unet, deeplabv3plus, fpn ...")
 @click.option("--encoder", metavar="NAME", help="Of weights alone: resnet34, tu-convnext_tiny ...")
@@ -174,11 +196,27 @@ Examples:
 @click.option("--license", metavar="ID", help="Licence of the weights.")
 @click.option("--citation", metavar="TEXT", help="How to cite the model.")
 @debug_option
-def import_model(source: str, network: tuple[tuple[str, Any], ...], **options: Any) -> None:
+def import_model(
+    source: str,
+    network: tuple[tuple[str, Any], ...],
+    value_range: list[float] | None,
+    transforms: str | None,
+    **options: Any,
+) -> None:
     """Write a package from a model that another tool wrote, without running any code in it.
 
     What the file itself says need not be said again; the error says what is missing.
     """
+    from geoseg.models.transforms import parse_transforms
     from geoseg.verbs.import_model import import_model as run
 
-    click.echo(run(source, network=dict(network) or None, **options))
+    if value_range is not None and len(value_range) != 2:
+        raise click.UsageError("--range takes two numbers: LOW,HIGH")
+    made = run(
+        source,
+        network=dict(network) or None,
+        value_range=None if value_range is None else [(value_range[0], value_range[1])],
+        transforms=None if transforms is None else [parse_transforms(transforms)],
+        **options,
+    )
+    click.echo(made)

@@ -158,7 +158,8 @@ class Examination:
         if self.sample is None:
             return ()
         absent = dict(zip(self.card.band_names, self.sample.absent.tolist(), strict=True))
-        return find_doubts(self.values, absent, self.card.units)
+        needs_all = self.card.invalid_where == "any"
+        return find_doubts(self.values, absent, self.card.units, needs_all=needs_all)
 
     @property
     def comparable(self) -> tuple[BandValues, ...]:

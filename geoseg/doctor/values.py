@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _FAR = 8.0
 """Factor by which the values of *all* bands are larger or smaller than the model's; no season explains it."""
 
+_LARGEST = 1e30
+"""No measurement is larger: what programs fill 32-bit floats with."""
+
 _SCALINGS = (
     *((each.scale, each.offset) for each in ENCODINGS),
     (1e-3, 0.0),
@@ -79,9 +82,9 @@ def check_undeclared_nodata(examination: Examination) -> Iterator[Finding]:
         fix = "the scene holds nothing: copy or download it again"
         yield Finding("stop", "undeclared-nodata", message, fix, f"finds {fill.value:g} in every band")
         return
-    yield Finding(
-        "warn", "undeclared-nodata", message, f"--nodata {fill.value:g}, if they are not measurements"
-    )
+    severity: Severity = "stop" if abs(fill.value) > _LARGEST else "warn"
+    fix = f"--nodata {fill.value:.17g}" + ("" if severity == "stop" else ", if they are not measurements")
+    yield Finding(severity, "undeclared-nodata", message, fix, f"finds {fill.value:g} in every band")
 
 
 def check_encoding(examination: Examination) -> Iterator[Finding]:
@@ -268,7 +271,7 @@ def _distance(bands: Sequence[BandValues], pair: tuple[float, float]) -> float:
     far = []
     for band in bands:
         wanted = band.wanted
-        gaps = np.percentile(band.scaled(*pair), [1, 50, 99]) - (wanted.low, wanted.mean, wanted.high)
+        gaps = np.percentile(band.scaled(*pair), [1, 50, 99]) - (wanted.low, wanted.typical, wanted.high)
         far.append(float(np.abs(gaps).mean()) / max(wanted.high - wanted.low, 1e-12))
     return float(np.mean(far))
 

@@ -81,7 +81,8 @@ class RunTotals:
         blocks_resumed: Those that were finished by a run that was cut short.
         chips: Chips of the map that went through the network, in this run or before.
         chips_skipped: Chips of the map without a pixel to map.
-        lost_pixels: Pixels of the map that lack a band.
+        lost_pixels: Pixels of the map that are invalid because they lack a band.
+        lost_values: Values of bands that are missing at valid pixels.
         tally: What this run did itself.
         peaks: Name of every worker -> the most bytes of memory that it took.
     """
@@ -91,6 +92,7 @@ class RunTotals:
     chips: int = 0
     chips_skipped: int = 0
     lost_pixels: int = 0
+    lost_values: int = 0
     tally: Tally = field(default_factory=Tally)
     peaks: dict[str, int] = field(default_factory=dict)
 
@@ -103,6 +105,7 @@ class RunTotals:
         self.chips += tally.chips
         self.chips_skipped += tally.chips_skipped
         self.lost_pixels += tally.lost_pixels
+        self.lost_values += tally.lost_values
         if not is_resumed:
             self.tally.add(tally)
 

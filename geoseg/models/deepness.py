@@ -39,18 +39,24 @@ _OTHER_KINDS = {
 }
 _THRESHOLD = 0.5
 _SIDE = 512
+_LONGEST = 2**16
 _RGB = ("red", "green", "blue")
 # Half the width of a normal distribution between its 1st and 99th percentile, in standard deviations.
 _HALF_RANGE = 2.326
 
 
-def deepness_texts(card: ModelCard) -> dict[str, str]:
-    """Write what Deepness and GeoDeep need to know of a network that `take_values` made."""
+def deepness_texts(card: ModelCard, side: int) -> dict[str, str]:
+    """Write what Deepness and GeoDeep need to know of a network that `take_values` made.
+
+    Args:
+        card: the network's card.
+        side: of the chips that it takes.
+    """
     named = {index: land_class.name for index, land_class in enumerate(card.classes)}
     values: dict[str, Any] = {
         "model_type": _SEGMENTS,
         "class_names": named,
-        "tile_size": card.chip_size,
+        "tile_size": side,
         "tiles_overlap": round(100 * card.overlap / card.chip_size),
         "seg_thresh": 0,  # geoseg's rule: the most probable class, however probable
         "seg_small_segment": 0,
@@ -230,6 +236,8 @@ def _literal(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
+    if len(text) > _LONGEST:
+        return text
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):

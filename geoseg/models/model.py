@@ -30,7 +30,8 @@ class Model:
         card: its card.
         path: where it was loaded from.
         hash: SHA-256, hexadecimal, of all that changes a map: architecture, weights, converted networks of
-            the package, bands, normalisation, classes, chip size, overlap, nodata rule and calibration.
+            the package, bands, transforms, normalisation, classes, chip size, overlap, nodata rule and
+            calibration.
         package: its files.
         config: content of `config.json`; None without a torch network.
         weights: content of `model.safetensors`; empty without a torch network.
@@ -127,7 +128,10 @@ def model_hash(
         listed: the converted networks of the package.
     """
     answer = {
-        "bands": [[band.name, band.mean, band.std] for band in card.bands],
+        "bands": [
+            [band.name, band.mean, band.std, *(step.to_json() for step in band.transforms)]
+            for band in card.bands
+        ],
         "classes": [[land_class.id, land_class.name, land_class.color] for land_class in card.classes],
         "chip_size": card.chip_size,
         "overlap": card.overlap,

@@ -1,7 +1,7 @@
 """Change what an ONNX network takes and gives, so that geoseg runs others' networks, and others run ours.
 
-geoseg runs graphs with the inputs and output of `conversion.to_onnx`: normalised chips in, probabilities out.
-Deepness and GeoDeep run graphs with one input, stored values divided by 255.
+geoseg runs graphs as `conversion.to_onnx` makes them: normalised chips in, probabilities out. Deepness and
+GeoDeep run graphs with one input, stored values divided by 255.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import numpy as np
 
 from geoseg.errors import ModelError
 from geoseg.models.card import ModelCard
-from geoseg.models.conversion import INPUTS, OUTPUT, ChipShape
+from geoseg.models.conversion import CHIPS, OUTPUT, TEMPERATURE, ChipShape
 from geoseg.models.onnx_file import import_onnx, read_metadata
+from geoseg.models.transforms import LEAST_LOGARITHM, Chain
 
+MOST_CLASSES = 255
 WHITE = 255
 """What Deepness and GeoDeep divide stored values by."""
 
@@ -41,15 +43,17 @@ def take_values(graph: bytes, card: ModelCard) -> bytes:
     """
     onnx = import_onnx("exporting a network")
     model = onnx.ModelProto.FromString(graph)
-    chips, temperature = INPUTS
     build = _Nodes(_opset(model))
-    build.constant(card.temperatures.get("none", 1.0), temperature)
-    scale = WHITE * card.value_scale / card.stds.astype(np.float64)
-    shift = (card.value_offset - card.means.astype(np.float64)) / card.stds
-    scaled = build.add("Mul", _VALUES, build.constant(scale.reshape(1, -1, 1, 1)))
-    build.add("Add", scaled, build.constant(shift.reshape(1, -1, 1, 1)), output=chips)
+    build.constant(card.temperatures.get("none", 1.0), TEMPERATURE)
+    means, stds = (values.astype(np.float64).reshape(1, -1, 1, 1) for values in (card.means, card.stds))
+    scale, offset = WHITE * card.value_scale, card.value_offset
+    source = _VALUES
+    if card.transforms:
+        source = build.scaled(source, scale, offset)
+        source, scale, offset = build.transformed(source, card.transforms), 1.0, 0.0
+    build.scaled(source, scale / stds, (offset - means) / stds, output=CHIPS)
     nodes = [*build.nodes, *model.graph.node]
-    values = next(value for value in model.graph.input if value.name == chips)
+    values = next(value for value in model.graph.input if value.name == CHIPS)
     values.name = _VALUES
     _replace(model.graph.node, nodes)
     _replace(model.graph.input, [values])
@@ -62,12 +66,11 @@ def take_chips(graph: bytes, where: str) -> bytes:
     onnx = import_onnx(f"reading {where}")
     model = onnx.ModelProto.FromString(graph)
     inputs, nodes = model.graph.input, list(model.graph.node)
-    chips, temperature = INPUTS
-    made = [number for number, node in enumerate(nodes) if chips in node.output]
+    made = [number for number, node in enumerate(nodes) if CHIPS in node.output]
     if [value.name for value in inputs] != [_VALUES] or not made:
         return graph
-    inputs[0].name = chips
-    inputs.append(onnx.helper.make_tensor_value_info(temperature, onnx.TensorProto.FLOAT, []))
+    inputs[0].name = CHIPS
+    inputs.append(onnx.helper.make_tensor_value_info(TEMPERATURE, onnx.TensorProto.FLOAT, []))
     _replace(model.graph.node, nodes[made[0] + 1 :])
     data: bytes = model.SerializeToString()
     return data
@@ -112,13 +115,16 @@ class ForeignNetwork:
         """
         onnx = import_onnx(f"reading {self.where}")
         self._check(side, threshold)
-        model = onnx.compose.add_prefix(_with_side(self.model, side), _ORIGINAL)
+        try:
+            model = onnx.compose.add_prefix(_with_side(self.model, side), _ORIGINAL)
+        except Exception as error:  # of several kinds
+            raise ModelError(f"{self.where} is damaged: its graph cannot be read ({error})") from error
         model.ClearField("metadata_props")
-        graph, (chips, temperature) = model.graph, INPUTS
+        graph = model.graph
         stored = {tensor.name for tensor in graph.initializer}
         source = next(value for value in graph.input if value.name not in stored)
         head, tail = _Nodes(_opset(model)), _Nodes(_opset(model))
-        head.add("Identity", chips, output=source.name)
+        head.add("Identity", CHIPS, output=source.name)
         result = graph.output[0]
         answer = result.name
         if result.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
@@ -130,8 +136,8 @@ class ForeignNetwork:
         shape = ChipShape(1, self.bands, side)
         _replace(graph.node, [*head.nodes, *graph.node, *tail.nodes])
         float_info, number = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
-        own = [float_info(chips, number, shape.dimensions), float_info(temperature, number, [])]
-        _replace(graph.input, [*own, *(value for value in graph.input if value.name in stored)])
+        old = [value for value in graph.input if value.name in stored]
+        _replace(graph.input, [float_info(CHIPS, number, shape.dimensions), *old])
         _replace(graph.output, [float_info(OUTPUT, number, (1, self.classes, side, side))])
         graph.ClearField("value_info")
         data: bytes = model.SerializeToString()
@@ -238,6 +244,8 @@ def _channels(onnx: Any, model: Any, side: int, where: str) -> int:
     found = found or said
     if len(found) == 3:  # of one class
         found = [found[0], 1, *found[1:]]
+    if len(found) == 4 and found[1] and found[1] > MOST_CLASSES:
+        raise ModelError(f"{where} tells {found[1]} classes apart, and geoseg at most {MOST_CLASSES}")
     if len(found) != 4 or not found[1]:
         raise ModelError(f"{where} gives {_list([output])}, no map of (1, classes, rows, columns)")
     if any(size not in (None, side) for size in found[2:]):
@@ -318,6 +326,35 @@ class _Nodes:
         from onnx import numpy_helper
 
         return self.add("Constant", output=output, value=numpy_helper.from_array(np.asarray(value, dtype)))
+
+    def scaled(self, name: str, scale: Any, offset: Any, output: str | None = None) -> str:
+        product = self.add("Mul", name, self.constant(scale))
+        return self.add("Add", product, self.constant(offset), output=output)
+
+    def transformed(self, name: str, chains: Sequence[Chain]) -> str:
+        """Add the transforms of each band; see `transforms.Transform`."""
+        bands = []
+        for index, chain in enumerate(chains):
+            band = self.add("Gather", name, self.constant([index], dtype=np.int64), axis=1)
+            for step in chain:
+                band = self._step(band, step.kind, step.value or 0.0)
+            bands.append(band)
+        return self.add("Concat", *bands, axis=1)
+
+    def _step(self, name: str, kind: str, value: float) -> str:
+        if kind == "scale":
+            return self.add("Mul", name, self.constant(value))
+        if kind == "offset":
+            return self.add("Add", name, self.constant(value))
+        if kind == "sigmoid":
+            return self.add("Sigmoid", name)
+        if kind == "log":
+            argument = self.scaled(name, value, 1.0)
+            return self.add("Log", self.add("Max", argument, self.constant(LEAST_LOGARITHM)))
+        if kind == "power":
+            power = self.add("Pow", self.add("Abs", name), self.constant(value))
+            return self.add("Mul", self.add("Sign", name), power)
+        raise AssertionError(kind)
 
     def reduce(self, kind: str, name: str) -> str:
         """Reduce over the classes; the axis became an input in different versions."""

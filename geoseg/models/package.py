@@ -139,7 +139,7 @@ def save_converted(folder: str | os.PathLike[str], card: ModelCard, network: Con
     Args:
         folder: made if missing; files of a package in it are replaced.
         card: the card that describes this network.
-        network: with the inputs and output of `conversion.to_onnx`.
+        network: with the input `chips` and the output of `conversion.to_onnx`.
 
     Returns:
         The folder.
@@ -270,8 +270,8 @@ def _open_onnx(package: Package) -> Model:
     if not is_deepness(texts):
         raise ModelError(
             f"{package.path} was not exported by geoseg: neither the file nor a {MLM_FILE} beside it says "
-            "what it reads and tells apart; make it with `geoseg models export MODEL --to onnx -o DIR`, or "
-            f"say it: geoseg models import {package.path} -o DIR"
+            "what it reads and tells apart; make it with `geoseg models export MODEL --to onnx -o DIR`; "
+            f"if another tool made it, describe it: geoseg models import {package.path} -o DIR --bands ..."
         )
     found = read_deepness(data, package.path)
     network = found.convert(found.side)

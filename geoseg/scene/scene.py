@@ -163,6 +163,14 @@ class Scene:
             raw.hidden[:] |= part.hidden
         return raw
 
+    def is_absent(self, window: Window) -> bool:
+        """Whether sparse files store nothing in a window; then reading it gives nodata."""
+        return all(
+            file.is_absent([layer for layer in self.layers if layer.stack == number], window)
+            for number, files in enumerate(self.stacks)
+            for file in files
+        )
+
     def close(self) -> None:
         """Close the handles of this process; reading opens them again."""
         close({file.source for files in self.stacks for file in files})

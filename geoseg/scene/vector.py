@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Hashable
@@ -164,7 +165,8 @@ def _read_layer(path: str, named_by: str) -> _Rows:
     if len(holding) > 1:
         names = ", ".join(name for name, _ in holding)
         raise SceneError(
-            f"{path} ({named_by}) has several layers of polygons ({names}); save the one that is meant alone"
+            f"{path} ({named_by}) has several layers of polygons ({names}); save one of them alone: "
+            f"ogr2ogr one.gpkg {shlex.quote(path)} {shlex.quote(holding[0][0])}"
         )
     return holding[0][1]
 

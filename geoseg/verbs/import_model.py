@@ -13,6 +13,7 @@ from geoseg.models.importers.description import Description
 from geoseg.models.importers.importer import Importer, ImportSource
 from geoseg.models.package import load_model
 from geoseg.models.sources import HUB_PREFIX, MLM_FILE, download
+from geoseg.models.transforms import Chain
 from geoseg.verbs.export import check_folder
 
 
@@ -26,7 +27,8 @@ def import_model(
     std: Sequence[float] | None = None,
     scale: float | None = None,
     offset: float | None = None,
-    value_range: Sequence[float] | None = None,
+    value_range: Sequence[tuple[float, float]] | None = None,
+    transforms: Sequence[Chain] | None = None,
     units: str | None = None,
     gsd: float | None = None,
     architecture: str | None = None,
@@ -53,7 +55,10 @@ def import_model(
         std: Divided by then, one for each band or one for all.
         scale: Physical values are stored values times this, as in the training data; default 1.
         offset: Added after ``scale``; default 0.
-        value_range: Usual physical values, 1st and 99th percentile; default from ``mean`` and ``std``.
+        value_range: Usual physical values, 1st and 99th percentile, a pair for each band or one for all;
+            default from ``mean`` and ``std``.
+        transforms: What is done to physical values before ``mean`` and ``std``, a tuple of
+            ``geoseg.models.transforms.Transform`` for each band or one for all.
         units: What physical values mean: ``"reflectance"`` or ``"digital numbers"``, for instance.
         gsd: Metres a pixel.
         architecture: Of weights alone: a name for ``geoseg.models.build_network``.
@@ -86,6 +91,7 @@ def import_model(
         scale=scale,
         offset=offset,
         value_range=value_range,
+        transforms=transforms,
         units=units,
         gsd=gsd,
         architecture=architecture,

@@ -350,7 +350,7 @@ def test_missing_numbers_are_no_label_whatever_255_means(scene, tmp_path):
 
 def test_files_that_are_neither_are_refused_with_both_reasons(scene, tmp_path):
     (tmp_path / "labels.doc").write_bytes(b"nothing that GDAL knows")
-    with pytest.raises(SceneError, match=r"labels\.doc: .*neither as a raster \(.*nor as a vector file \("):
+    with pytest.raises(SceneError, match=r"labels .*labels\.doc: .*; as a vector file: "):
         open_labels(tmp_path / "labels.doc", scene, CLASSES)
 
 
@@ -415,3 +415,15 @@ def test_a_window_beyond_the_grid_is_refused(scene, tmp_path):
     labels = open_labels(write(tmp_path / "labels.tif", label_values()), scene, CLASSES)
     with pytest.raises(SceneError, match="not inside"):
         labels.read(Window(30, 0, 11, 5))
+
+
+@pytest.mark.parametrize(
+    ("driver", "options"),
+    [("GTiff", {"compress": "jpeg"}), ("GTiff", {"compress": "lerc", "max_z_error": 2}), ("JP2OpenJPEG", {})],
+)
+def test_labels_whose_compression_changes_classes_are_refused(scene, tmp_path, driver, options):
+    labels = write(tmp_path / "l.tif", label_values(), driver=driver, **options)
+    with pytest.raises(SceneError, match=r"l\.tif is compressed with .*which changes values"):
+        open_labels(labels, scene, CLASSES)
+    whole = write(tmp_path / "w.tif", label_values(), compress="lerc")
+    assert open_labels(whole, scene, CLASSES).omissions == ()

@@ -150,9 +150,8 @@ def by_signal(number: signal.Signals) -> Callable[[Place], str]:
         os.kill(child, number)
         code = end(child, PATIENCE)
         is_silent = number is signal.SIGKILL or not place.said.read_text()
-        check_said(
-            place, code, (0, 130, -number) if is_silent else (0, 130)
-        )  # it may come before the run does
+        # A signal may come before the run does, which then says nothing.
+        check_said(place, code, (0, 130, -number) if is_silent else (0, 130))
         if code == 0:
             require(outputs_of(place.folder) == place.whole, "other bytes")
             return "done before"

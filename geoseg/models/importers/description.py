@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from geoseg.classes import LandClass, complete_legend
 from geoseg.errors import ModelError
 from geoseg.models.card import ModelBand, ModelCard
+from geoseg.models.catalog import ARCHITECTURE_OF, NOT_OPTIONS
+from geoseg.models.transforms import Chain
 
+_Value = TypeVar("_Value")
 _CLASS = re.compile(r"(?:(?P<id>\d+)=)?(?P<name>.+?)(?::(?P<color>#[0-9a-fA-F]{6}))?")
 # Half the width of a normal distribution between its 1st and 99th percentile, in standard deviations.
 _HALF_RANGE = 2.326
@@ -27,7 +30,9 @@ class Description:
         classes: the classes in the network's order: names, "ID=NAME", "NAME:#rrggbb" or "ID=NAME:#rrggbb".
         mean: subtracted from physical values, for each band or one for all.
         std: divided by then, for each band or one for all.
-        value_range: 1st and 99th percentile of usual physical values; default from mean and std.
+        value_range: 1st and 99th percentile of usual physical values, for each band or one pair for all;
+            default from mean and std.
+        transforms: what is done to physical values first, for each band or one chain for all.
         scale: physical = stored * scale + offset, as it was in the training data.
         offset: see `scale`.
         units: what physical values mean: "reflectance", "digital numbers" ...
@@ -49,7 +54,8 @@ class Description:
     classes: Sequence[str] | None = None
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
-    value_range: Sequence[float] | None = None
+    value_range: Sequence[tuple[float, float]] | None = None
+    transforms: Sequence[Chain] | None = None
     scale: float | None = None
     offset: float | None = None
     units: str | None = None
@@ -69,6 +75,30 @@ class Description:
         """Return this description, completed from another one where it says nothing."""
         said = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(other, **{key: value for key, value in said.items() if value is not None})
+
+    def check_agrees(self, found: Description, source: str) -> None:
+        """Refuse what is said of the network if the source says otherwise.
+
+        Args:
+            found: what the source says.
+            source: the file or folder, as messages name it.
+
+        Raises:
+            ModelError: naming the option to leave out.
+        """
+        for option in ("architecture", "encoder", "network"):
+            own, given = getattr(found, option), getattr(self, option)
+            if given is not None and given != own:
+                flag = "option" if option == "network" else option
+                raise ModelError(f"{source} says itself what its network is; leave out --{flag}")
+
+    def card_of(self, network: Any, source: str) -> ModelCard:
+        """Make the card of a network that `build_network` built; as `card`."""
+        config = network.config
+        name = ARCHITECTURE_OF[type(network).__name__]
+        options = {key: value for key, value in config.items() if key not in NOT_OPTIONS}
+        found = replace(self, architecture=name, encoder=config.get("encoder_name"), network=options)
+        return found.card(source, config["in_channels"], config["classes"])
 
     def card(self, source: str, bands: int, classes: int) -> ModelCard:
         """Make the card of a package.
@@ -112,12 +142,14 @@ class Description:
                 f"{source} does not say how its values are normalised; give --mean and --std, one for all "
                 "bands or one for each, in units of values (--mean 0 --std 1 if they go in as they are)"
             )
+        if self.transforms is not None and self.value_range is None:
+            raise ModelError("--transforms goes with --range: usual values before they are transformed")
         means, stds = _each("--mean", self.mean, count), _each("--std", self.std, count)
-        bands = []
-        for name, mean, std in zip(self.bands, means, stds, strict=True):
-            low, high = self.value_range or (mean - _HALF_RANGE * std, mean + _HALF_RANGE * std)
-            bands.append(ModelBand(name, mean=mean, std=std, low=low, high=high))
-        return tuple(bands)
+        chains = _each("--transforms", self.transforms or ((),), count)
+        normal = [(m - _HALF_RANGE * s, m + _HALF_RANGE * s) for m, s in zip(means, stds, strict=True)]
+        ranges = _each("--range", self.value_range or normal, count)
+        each = zip(self.bands, means, stds, ranges, chains, strict=True)
+        return tuple(ModelBand(name, mean, std, *usual, chain) for name, mean, std, usual, chain in each)
 
     def _classes(self, source: str, count: int) -> tuple[LandClass, ...]:
         """Read the classes; an id that is not said is the next one, a colour is derived from the id."""
@@ -143,7 +175,7 @@ class Description:
         return complete_legend((), names, names, colors)
 
 
-def _each(option: str, values: Sequence[float], count: int) -> Sequence[float]:
+def _each(option: str, values: Sequence[_Value], count: int) -> Sequence[_Value]:
     """Repeat one value for all bands."""
     if len(values) not in (1, count):
         raise ModelError(f"{option} has {len(values)} values for {count} bands; give one, or one for each")

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from geoseg.errors import ModelError
 from geoseg.models.importers.description import Description
+from geoseg.models.importers.torch_file import is_torch_file, read_torch_file
 from geoseg.models.sources import CONFIG_FILE
 
 
@@ -42,6 +43,33 @@ class ImportSource:
         if not isinstance(content, dict):
             raise ModelError(f"{file} is not a JSON object")
         return content
+
+    @cached_property
+    def tensors(self) -> dict[str, Any] | None:
+        """The tensors of a safetensors file; None if it is none.
+
+        Raises:
+            ModelError: if it is damaged.
+        """
+        if self.path.suffix != ".safetensors" or not self.path.is_file():
+            return None
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            tensors: dict[str, Any] = load_file(self.path)
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise ModelError(f"{self.shown} is damaged ({error}); get it again") from error
+        return tensors
+
+    @cached_property
+    def content(self) -> Any:
+        """What a file of `torch.save` holds; None if it is none.
+
+        Raises:
+            ModelError: if it needs code to be opened, or is damaged.
+        """
+        return read_torch_file(self.path, self.shown) if is_torch_file(self.path) else None
 
 
 class Importer(Protocol):

@@ -8,10 +8,11 @@ from geoseg.errors import ModelError
 from geoseg.models.catalog import ARCHITECTURE_OF, NOT_OPTIONS, SMP_CLASSES
 from geoseg.models.importers.description import Description
 from geoseg.models.importers.importer import ImportSource
-from geoseg.models.model import network_from_config
+from geoseg.models.importers.network import network_of_weights
 from geoseg.models.package import save_model
 from geoseg.models.sources import CONFIG_FILE, WEIGHTS_FILE
-from geoseg.models.weights import load_weights
+
+_AUXILIARY = "classification_head."
 
 
 class SmpFolder:
@@ -30,16 +31,22 @@ class SmpFolder:
         name, known = config["_model_class"], SMP_CLASSES.values()
         if name not in known:
             raise ModelError(f"{where}: `_model_class` is {name!r}; known are {', '.join(known)}")
-        network = network_from_config(config, where)
-        try:
-            data = (source.path / WEIGHTS_FILE).read_bytes()
-        except OSError as error:
-            raise ModelError(f"{source.shown}/{WEIGHTS_FILE} cannot be read: {error}") from error
-        load_weights(network, data, f"{source.shown}/{WEIGHTS_FILE}")
+        if config.get("activation") == "sigmoid" and config["classes"] != 1:
+            raise ModelError(
+                f"{where} gives every class a sigmoid of its own, so several may be true of a pixel, and no "
+                'class map can show that; if they exclude each other, set "activation" to null there'
+            )
+        weights = f"{source.shown}/{WEIGHTS_FILE}"
+        tensors = ImportSource(source.path / WEIGHTS_FILE, weights).tensors
+        if tensors is None:
+            raise ModelError(f"{weights} is missing; save_pretrained writes it")
         found = Description(
             architecture=ARCHITECTURE_OF[name],
-            encoder=network.config.get("encoder_name"),
+            encoder=config.get("encoder_name"),
             network={key: value for key, value in config.items() if key not in NOT_OPTIONS},
         )
-        card = said.over(found).card(source.shown, config["in_channels"], config["classes"])
-        return save_model(folder, card, network)
+        said.check_agrees(found, where)
+        described = said.over(found)
+        own = {key: each for key, each in tensors.items() if not key.startswith(_AUXILIARY)}
+        network = network_of_weights(own, described, weights)
+        return save_model(folder, described.card_of(network, source.shown), network)
