@@ -134,7 +134,7 @@ def report_of_run(
     total = perf_counter() - since
     content = {
         "report_version": REPORT_VERSION,
-        "scene": describe_scene(run.scene) | {"date": run.date},
+        "scene": describe_scene(run.scene),
         "model": describe_model(run.model, plan.settings.tta) | {"chosen": run.chosen},
         "outputs": {name: os.fspath(path) for name, path in run.outputs.named().items()},
         "settings": plan.settings.to_json()

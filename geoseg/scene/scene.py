@@ -75,6 +75,11 @@ class Scene:
         """Metres per pixel at the centre, the geometric mean of both directions; None if unknown."""
         return self.georeference.gsd(self.shape)
 
+    @cached_property
+    def places(self) -> NDArray[np.float64] | None:
+        """Longitude and latitude of places spread evenly over it, (places, 2); None if unknown."""
+        return self.georeference.spread(self.shape)
+
     @property
     def strip_rows(self) -> int:
         """Rows worth reading at once: whole blocks of the first file, 512 or more."""

@@ -11,7 +11,7 @@ from geoseg.doctor.examine import examine
 from geoseg.doctor.findings import Diagnosis
 from geoseg.models.card import ModelCard
 from geoseg.models.package import load_card
-from geoseg.plan.prepare import PathLike
+from geoseg.plan.prepare import PathLike, of_date
 from geoseg.scene.opening import SceneOptions
 from geoseg.scene.scene import Scene
 
@@ -142,6 +142,7 @@ def inspect(
     scale: float | None = None,
     offset: float | None = None,
     warp: bool = False,
+    date: str | None = None,
 ) -> Inspection:
     """Examine a scene as ``geoseg.predict`` would, without running the network.
 
@@ -155,6 +156,7 @@ def inspect(
         scale: Physical value = stored value * scale + offset.
         offset: See ``scale``.
         warp: Bring the scene to a regular north-up grid first.
+        date: Acquisition date, ``YYYY-MM-DD``; default what the scene says.
 
     Returns:
         The findings; ``fits`` says whether predict would run.
@@ -164,7 +166,7 @@ def inspect(
     """
     card = None if model is None else load_card(model)
     reading = SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp)
-    opened = reading.open_all_bands(scene)
+    opened = of_date(reading.open_all_bands(scene), date)
     if card is not None:
         return Inspection(opened, card, examine(opened, card, bands=bands))
     candidates = examine_bundled(opened, bands=bands)
