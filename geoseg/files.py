@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from geoseg.errors import OutputError, RunError
+from geoseg.errors import InputError, OutputError, RunError
 from geoseg.redaction import redacted
 
 _LOGGER = logging.getLogger(__name__)
@@ -32,8 +33,47 @@ _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.(?P<pid>\d+)\.[0-9a-f]+\.part(?P<rest>
 """Names from ``temporary_path``; GDAL and SQLite append to them (``.part.gpkg-journal``)."""
 _LONGEST_STEM = 160
 """Bytes; file systems allow names of 255."""
+_LONGEST_SHOWN = 300
+"""Characters of a path in a message."""
 _GEOTIFF = (".tif", ".tiff")
 _SQLITE = (".gpkg",)
+
+
+def look_at(path: str | os.PathLike[str]) -> os.stat_result | None:
+    """Look at a local file or folder; None if there is none of that name.
+
+    ``Path.exists`` and its like raise what no caller names where the system does not even look: a name of
+    thousands of characters, links in a loop, a folder that is closed to the user.
+
+    Raises:
+        InputError: If the path cannot be looked at.
+    """
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in the name
+        name = os.fspath(path)
+        name = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]} ..."
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{name!r} cannot be looked at ({reason}); check the path") from error
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file or folder; errors as ``look_at``."""
+    return look_at(path) is not None
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file; errors as ``look_at``."""
+    state = look_at(path)
+    return state is not None and stat.S_ISREG(state.st_mode)
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a folder; errors as ``look_at``."""
+    state = look_at(path)
+    return state is not None and stat.S_ISDIR(state.st_mode)
 
 
 def temporary_path(path: Path) -> Path:

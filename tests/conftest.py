@@ -25,10 +25,13 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import Affine
+from threadpoolctl import threadpool_limits
 
 from geoseg.classes import LandClass
 from geoseg.models.card import ModelBand, ModelCard
 from geoseg.system.cpu import cores
+
+threadpool_limits(1)  # where pytest imported numpy before: its ``filterwarnings`` name rasterio's errors
 
 pytest_plugins = ["tests.fixtures"]
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.doctor.findings import Severity
+from geoseg.omissions import LIMIT
 from geoseg.scene.band import Band
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class BandValues:
 
     def now(self) -> NDArray[np.float64]:
         """Convert the values to physical units with the scale and offset that the scene has now."""
-        return self.scaled(self.band.scale, self.band.offset)
+        values = self.scaled(self.band.scale, self.band.offset)
+        return values if self.band.lowest is None else np.maximum(values, self.band.lowest)
 
     @property
     def brightness(self) -> float:
@@ -96,7 +98,7 @@ class BandDoubt:
 
 
 def find_doubts(
-    values: Sequence[BandValues], absent: Mapping[str, float], units: str
+    values: Sequence[BandValues], absent: Mapping[str, float], units: str, *, needs_all: bool = False
 ) -> tuple[BandDoubt, ...]:
     """Find bands that are empty where others are not, or on another scale than the others.
 
@@ -104,15 +106,19 @@ def find_doubts(
         values: The values of each band that has any.
         absent: By the model's names, the share of the pixels with data at which a band has none.
         units: The model's units.
+        needs_all: Whether a pixel that one band lacks is not mapped.
     """
+    most = LIMIT if needs_all else _STOP
     by_name = {band.wanted.name: band for band in values}
-    empty = [doubt for name, share in absent.items() if (doubt := _emptiness(name, share, by_name.get(name)))]
+    empty = [
+        doubt for name, share in absent.items() if (doubt := _emptiness(name, share, by_name.get(name), most))
+    ]
     stopped = {doubt.band for doubt in empty if doubt.severity == "stop"}
     bands = [band for band in values if band.wanted.name not in stopped]
     return (*empty, *(doubt for band in bands if (doubt := _scale(band, bands, units))))
 
 
-def _emptiness(name: str, absent: float, band: BandValues | None) -> BandDoubt | None:
+def _emptiness(name: str, absent: float, band: BandValues | None, most: float) -> BandDoubt | None:
     filled, value = (0.0, 0.0) if band is None else _filled(band)
     share = absent + (1 - absent) * filled
     if absent >= _MISSING_WARN:
@@ -121,7 +127,7 @@ def _emptiness(name: str, absent: float, band: BandValues | None) -> BandDoubt |
         text = f"is exactly {value:g} at {filled:.0%} of the pixels"
     else:
         return None
-    return BandDoubt("stop" if share >= _STOP else "warn", "band-empty", name, text)
+    return BandDoubt("stop" if share >= _STOP or absent > most else "warn", "band-empty", name, text)
 
 
 def _filled(band: BandValues) -> tuple[float, float]:

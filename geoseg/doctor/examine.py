@@ -18,7 +18,13 @@ from geoseg.doctor.examination import Examination
 from geoseg.doctor.findings import Diagnosis, Finding, Severity
 from geoseg.doctor.pixel_size import check_pixel_shape, check_pixel_size
 from geoseg.doctor.sentinel2 import check_sentinel2_offset
-from geoseg.doctor.values import check_undeclared_nodata, check_valid_pixels, check_values
+from geoseg.doctor.values import (
+    check_atmosphere,
+    check_encoding,
+    check_undeclared_nodata,
+    check_valid_pixels,
+    check_values,
+)
 from geoseg.scene.scene import Scene
 
 if TYPE_CHECKING:
@@ -32,7 +38,9 @@ CHECKS: tuple[Callable[[Examination], Iterable[Finding]], ...] = (
     check_bands,
     check_valid_pixels,
     check_undeclared_nodata,
+    check_encoding,
     check_sentinel2_offset,
+    check_atmosphere,
     check_each_band,
     check_values,
 )
@@ -62,4 +70,4 @@ def diagnose(examination: Examination) -> Diagnosis:
     """Run all checks on a scene and a model whose bands were matched; see ``examine``."""
     findings = [finding for check in CHECKS for finding in check(examination)]
     findings.sort(key=lambda finding: _ORDER.index(finding.severity))
-    return Diagnosis(tuple(findings), examination.match)
+    return Diagnosis(tuple(findings), examination.match, examination.read_scene, examination.decided)

@@ -81,7 +81,8 @@ class RunTotals:
         blocks_resumed: Those that were finished by a run that was cut short.
         chips: Chips of the map that went through the network, in this run or before.
         chips_skipped: Chips of the map without a pixel to map.
-        lost_pixels: Pixels of the map that lack a band.
+        lost_pixels: Pixels of the map that are invalid because they lack a band.
+        lost_values: Values of bands that are missing at valid pixels.
         tally: What this run did itself.
         peaks: Name of every worker -> the most bytes of memory that it took.
     """
@@ -91,6 +92,7 @@ class RunTotals:
     chips: int = 0
     chips_skipped: int = 0
     lost_pixels: int = 0
+    lost_values: int = 0
     tally: Tally = field(default_factory=Tally)
     peaks: dict[str, int] = field(default_factory=dict)
 
@@ -103,6 +105,7 @@ class RunTotals:
         self.chips += tally.chips
         self.chips_skipped += tally.chips_skipped
         self.lost_pixels += tally.lost_pixels
+        self.lost_values += tally.lost_values
         if not is_resumed:
             self.tally.add(tally)
 
@@ -139,7 +142,8 @@ def report_of_run(
         "outputs": {name: os.fspath(path) for name, path in run.outputs.named().items()},
         "settings": plan.settings.to_json()
         | run.request.borders.to_json()
-        | {"stats": stats_asked(run.zonal)},
+        | run.values.flags()
+        | {"values": run.values.said(), "stats": stats_asked(run.zonal)},
         "provenance": provenance_of_run(plan, answer),
         "shape": list(run.window.shape),
         "pixels_valid": statistics.pixels_valid,
@@ -213,7 +217,8 @@ def provenance(plan: Plan, answer: str) -> dict[str, str]:
         tags[DATE_TAG] = run.date
     if run.area is not None:
         tags[ORIGIN_TAG] = f"{run.window.row},{run.window.col}"
-    return tags | {f"GEOSEG_{k.upper()}": v for k, v in plan.settings.that_change_the_answer().items()}
+    settings = plan.settings.that_change_the_answer() | run.values.flags()
+    return tags | {f"GEOSEG_{key.upper()}": value for key, value in settings.items()}
 
 
 def provenance_of_polygons(plan: Plan, answer: str) -> dict[str, str]:

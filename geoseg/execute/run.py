@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from time import perf_counter
 from typing import Any
 
-from geoseg.errors import InputError, Interrupted, RunError, shortage
+from geoseg.errors import InputError, Interrupted, MismatchError, RunError, shortage
 from geoseg.execute.assembly import Assembly, refine_run
 from geoseg.execute.block_store import BlockStore, ResumeState, read_resume_state
 from geoseg.execute.blocks import BlockRenderer
@@ -59,22 +60,33 @@ def execute(plan: Plan, progress: Progress, since: float) -> dict[str, Any]:
         return _make_outputs(plan, spec, folder, progress, answer, since)
 
 
-def _lost_pixels(plan: Plan, totals: RunTotals, statistics: ClassStatistics) -> list[Omission]:
-    """List the pixels that have values in some of the model's bands, but not in all that it needs.
+def _lost_to_bands(plan: Plan, totals: RunTotals, statistics: ClassStatistics) -> list[Omission]:
+    """List the pixels that are not mapped because a band lacks them, and what is missing where they are.
 
     Before the run the doctor stopped at too many of them.
     """
-    return [
-        Omission(
-            "pixels",
-            plan.prepared.scene.paths[0],
-            totals.lost_pixels,
-            totals.lost_pixels + statistics.pixels_valid,
-            "pixels",
-            "they have no value in some of the bands that the model reads",
-            refuses=False,
-        )
-    ]
+    scene, valid = plan.prepared.scene, statistics.pixels_valid
+    reason = "they have no value in some of the bands that the model reads"
+    count = totals.lost_pixels
+    lost = Omission("pixels", scene.paths[0], count, count + valid, "pixels", reason, refuses=False)
+    reason = "they are missing where other bands have values, from which alone these pixels are mapped"
+    count, total = totals.lost_values, valid * len(scene.bands)
+    missing = Omission("bands", scene.paths[0], count, total, "values of bands", reason, refuses=False)
+    return [lost, missing]
+
+
+def _refuse_empty_area(plan: Plan, statistics: ClassStatistics) -> None:
+    """Refuse an area of interest without a valid pixel, as the doctor does such a scene.
+
+    To look before the run would take as long: where there is nothing, blocks are only read.
+    """
+    run = plan.prepared
+    if run.area is None or statistics.pixels_valid or run.request.force:
+        return
+    raise MismatchError(
+        f"{os.fspath(run.request.aoi or '')}: {run.scene.name} has no valid pixel whose centre is in this "
+        "area (--aoi); check where it lies, and the scene's nodata value; --force makes an empty map"
+    )
 
 
 def make_spec(plan: Plan) -> RunSpec:
@@ -114,8 +126,9 @@ def _make_outputs(
         seconds = {"polygons": 0.0}
         rasters = assembly.close()
         statistics, borders = assembly.statistics, None
+        _refuse_empty_area(plan, statistics)
         left_out = list(plan.prepared.left_out)
-        left_out += settle(_lost_pixels(plan, totals, statistics), progress)
+        left_out += settle(_lost_to_bands(plan, totals, statistics), progress)
         if plan.settings.refine is not None:
             began = perf_counter()
             statistics = refine_run(plan, rasters, statistics, progress)

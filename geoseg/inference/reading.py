@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Block, Chip, Window
 from geoseg.inference.tally import Tally
+from geoseg.models.card import ModelBand
+from geoseg.models.transforms import Chain, transform
 
 AreaMask = Callable[[Window], NDArray[np.bool_]]
 """Returns the mask of pixels to map in a window (an area of interest)."""
@@ -42,12 +44,22 @@ class Normalisation:
     """Normalisation of each band, ``(value - mean) / std``, fixed by the model package for all chips.
 
     Attributes:
-        means: float32 (bands,), physical units.
-        stds: float32 (bands,), physical units.
+        means: float32 (bands,), of transformed values.
+        stds: float32 (bands,), of transformed values.
+        transforms: What is done to the values of each band before; empty where no band has any.
     """
 
     means: NDArray[np.float32]
     stds: NDArray[np.float32]
+    transforms: tuple[Chain, ...] = ()
+
+    @classmethod
+    def of(cls, bands: Sequence[ModelBand]) -> Normalisation:
+        """Make the normalisation of a model's bands."""
+        means = np.array([band.mean for band in bands], np.float32)
+        stds = np.array([band.std for band in bands], np.float32)
+        chains = tuple(band.transforms for band in bands)
+        return cls(means, stds, chains if any(chains) else ())
 
     def apply(
         self,
@@ -55,7 +67,7 @@ class Normalisation:
         valid: NDArray[np.bool_],
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """Normalise a window.
+        """Transform and normalise a window.
 
         Args:
             values: float32 (bands, rows, columns) in physical units, NaN where a band is nodata; overwritten.
@@ -69,6 +81,7 @@ class Normalisation:
         for first in range(0, len(valid), _ROWS):
             rows = slice(first, first + _ROWS)
             invalid = ~valid[rows]
+            transform(values[:, rows], self.transforms)
             planes = zip(values[:, rows], out[:, rows], self.means, self.stds, strict=True)
             for band, target, mean, std in planes:
                 np.subtract(band, mean, out=band)
@@ -212,22 +225,27 @@ class BlockReaders:
         rows, _ = strip.slices(pixels.block.reach)
         with tally.spend("read"):
             values, valid = self._source.read(strip)
-            if not valid.all():
-                tally.lose(_lost_pixels(pixels, strip, values, valid))
+            tally.lose(*_count_lost(pixels, strip, values, valid))
             pixels.wanted[rows] &= valid
             self._normalisation.apply(values, valid, pixels.values[:, rows])
 
 
-def _lost_pixels(
+def _count_lost(
     pixels: BlockPixels, strip: Window, values: NDArray[np.float32], valid: NDArray[np.bool_]
-) -> int:
-    """Count the wanted, invalid pixels of a block's own part of a strip that have values in some bands."""
+) -> tuple[int, int]:
+    """Count what some bands lack of the wanted pixels in a block's own part of a strip.
+
+    Returns:
+        The invalid pixels that have values in some bands, and the missing values of valid pixels.
+    """
     own = strip.intersection(pixels.block.core)
-    if own is None:
-        return 0
+    if own is None or not np.isnan(values.min()):  # far faster than to look for NaN, and most have none
+        return 0, 0
     inside = own.slices(strip)
-    lost = pixels.wanted[own.slices(pixels.block.reach)] & ~valid[inside]
-    return int(np.count_nonzero(lost & ~np.isnan(values[(slice(None), *inside)]).all(axis=0)))
+    wanted, valid = pixels.wanted[own.slices(pixels.block.reach)], valid[inside]
+    missing = np.isnan(values[(slice(None), *inside)]).sum(axis=0)
+    lost = wanted & ~valid & (missing < len(values))
+    return int(np.count_nonzero(lost)), int(missing[wanted & valid].sum())
 
 
 def strips_of(window: Window, rows: int) -> list[Window]:

@@ -9,7 +9,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Any
 
-COUNTS = ("chips", "chips_skipped", "retried", "lost_pixels")
+COUNTS = ("chips", "chips_skipped", "retried", "lost_pixels", "lost_values")
 STAGES = ("read", "forward", "stitch", "write")
 
 
@@ -22,6 +22,7 @@ class Tally:
         chips_skipped: Chips without a pixel to map.
         retried: Inferences that were run again because memory ran out.
         lost_pixels: Pixels of the map that are invalid although some of the model's bands have values there.
+        lost_values: Values of bands that are missing at pixels of the map that are valid.
         read: Seconds spent reading and normalising.
         forward: Seconds spent in the network.
         stitch: Seconds spent blending.
@@ -32,6 +33,7 @@ class Tally:
     chips_skipped: int = 0
     retried: int = 0
     lost_pixels: int = 0
+    lost_values: int = 0
     read: float = 0.0
     forward: float = 0.0
     stitch: float = 0.0
@@ -53,10 +55,11 @@ class Tally:
         with self._lock:
             self.retried += 1
 
-    def lose(self, pixels: int) -> None:
-        """Count pixels that some bands lack."""
+    def lose(self, pixels: int, values: int) -> None:
+        """Count pixels that are invalid because some bands lack them, and what bands lack at valid pixels."""
         with self._lock:
             self.lost_pixels += pixels
+            self.lost_values += values
 
     def add(self, other: Tally) -> None:
         """Add another tally to this one."""

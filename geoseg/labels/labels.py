@@ -22,8 +22,8 @@ from geoseg.raster.legend import read_legend
 from geoseg.raster.lost_values import find_lost_values
 from geoseg.raster.source import GDAL_ERRORS, Source
 from geoseg.scene.area import AreaOfInterest
-from geoseg.scene.file import reason
 from geoseg.scene.placing import GridOf
+from geoseg.scene.probe import why_not
 from geoseg.scene.scene import Scene
 from geoseg.scene.vector import require_file, why_not_vector
 
@@ -151,10 +151,7 @@ def open_labels(
             source = open_raster(name, dataset, grid)
             nodata, (legend, _) = dataset.nodata, read_legend(dataset)
     except GDAL_ERRORS as error:
-        raise SceneError(
-            f"{name}: labels cannot be opened, neither as a raster ({reason(error)}) nor as a vector file "
-            f"({not_vector})"
-        ) from error
+        raise SceneError(f"labels {why_not(name, error)}; as a vector file: {not_vector}") from error
     raster = RasterLabels(source, make_table(name, listed, remap=remap, ignore=ignore, nodata=nodata))
     names = {item.id: item.name for item in legend if item.id}  # 0 is "background" in most legends
     names |= {item.id: item.name for item in listed or ()}
@@ -183,4 +180,4 @@ def _grid(grid_of: Scene | str | os.PathLike[str]) -> GridOf:
         with Source(path).open() as dataset:
             return GridOf(path, dataset.shape, Georeference.of(dataset))
     except GDAL_ERRORS as error:
-        raise SceneError(f"{path}: cannot be opened: {reason(error)}") from error
+        raise SceneError(why_not(path, error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -25,6 +26,7 @@ from geoseg.raster.pixel_sizes import PixelSizes, measure_pixel_sizes
 from geoseg.raster.source import GDAL_ERRORS, Source, borrow, close
 from geoseg.raster.texts import read_descriptions
 from geoseg.scene.file import reason
+from geoseg.scene.probe import why_not
 
 PathLike = str | os.PathLike[str]
 
@@ -35,6 +37,12 @@ CLASS_DTYPES = (
 ORIGIN_TAG = "GEOSEG_ORIGIN"
 """Tag of maps cut from a scene: row and column of the first pixel on the scene's grid, as "120,340"."""
 DATE_TAG = "ACQUISITION_DATE"
+_NOTHING = re.compile(
+    r"\W*(no\b|no[ _-]?data|not\b|non\b|none|un(classified|known|mapped|label|def)|background|mask|fill|"
+    r"empty|outside|ignore|void|null|nan\b|border|invalid|missing)|\W*$",
+    re.IGNORECASE,
+)
+"""Names that programs give to what is no class."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,8 @@ class ClassMapFile:
         confidence: The confidence raster, or None.
         probabilities: The probability raster, or None.
         probability_names: Descriptions of its bands.
-        omissions: Pixels of 255, which is no class, in a file that does not declare it as nodata.
+        omissions: Pixels of 255, which is no class, in a file that does not declare it as nodata; and a named
+            class that the file does.
     """
 
     path: str
@@ -171,6 +180,7 @@ class ClassMapFile:
             self.nodata,
             things="pixels of the map",
             fix="if it is a class, give it an id of 0 to 254 (gdal_calc.py)",
+            names={item.id: item.name for item in self.legend if not _NOTHING.match(item.name)},
             is_255_meant=self.nodata is not None,  # other values are then refused
         )
 
@@ -254,7 +264,7 @@ def _open(path: PathLike, what: str, dtypes: Sequence[str], *, one_band: bool = 
         with borrow(source) as dataset:
             count, held = dataset.count, dataset.dtypes
     except GDAL_ERRORS as error:
-        raise SceneError(f"the {what} {source.path} cannot be opened: {reason(error)}") from error
+        raise SceneError(f"the {what} {why_not(source.path, error)}") from error
     if one_band and count != 1:
         raise SceneError(f"the {what} {source.path} has {count} bands; it must have one")
     if count == 0 or any(dtype not in dtypes for dtype in held):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from geoseg.classes import LandClass, check_class_ids, require_text
 from geoseg.errors import ModelError
 from geoseg.models.region import ModelRegion, months_in_words, read_gsd_range, read_months
+from geoseg.models.transforms import Chain, Transform, formula
 
 INVALID_RULES = ("all", "any")
 # Of the text that `describe` writes.
@@ -32,10 +33,11 @@ class ModelBand:
 
     Attributes:
         name: common name as in STAC ("blue", "nir", "swir16" ...), or any other unique name.
-        mean: subtracted before the network sees a value.
-        std: divided by, greater than 0.
+        mean: subtracted from the transformed value before the network sees it.
+        std: divided by then, greater than 0.
         low: 1st percentile of the training values.
         high: 99th percentile of the training values.
+        transforms: what is done to a value first, in order; usually nothing.
 
     Raises:
         ModelError: if a number is missing or not finite, `std` is not positive, or `low` is above `high`.
@@ -46,6 +48,7 @@ class ModelBand:
     std: float
     low: float
     high: float
+    transforms: Chain = ()
 
     def __post_init__(self) -> None:
         require_text(self.name, "the name of a band")
@@ -55,6 +58,14 @@ class ModelBand:
             raise ModelError(f'band "{self.name}" has std {self.std:g}; it must be greater than 0')
         if self.low > self.high:
             raise ModelError(f'band "{self.name}" has low {self.low:g} above high {self.high:g}; swap them')
+        object.__setattr__(self, "transforms", tuple(self.transforms))
+        if not all(isinstance(step, Transform) for step in self.transforms):
+            raise ModelError(f'band "{self.name}" has transforms that are none: {self.transforms!r}')
+
+    @property
+    def typical(self) -> float:
+        """A usual value in physical units: the mean, or of a band with transforms the middle of its range."""
+        return (self.low + self.high) / 2 if self.transforms else self.mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,13 +165,19 @@ class ModelCard:
 
     @property
     def means(self) -> NDArray[np.float32]:
-        """Per-band means, (bands,) float32, in physical units."""
+        """Per-band means, (bands,) float32, of transformed values."""
         return np.array([band.mean for band in self.bands], np.float32)
 
     @property
     def stds(self) -> NDArray[np.float32]:
-        """Per-band standard deviations, (bands,) float32, in physical units."""
+        """Per-band standard deviations, (bands,) float32, of transformed values."""
         return np.array([band.std for band in self.bands], np.float32)
+
+    @property
+    def transforms(self) -> tuple[Chain, ...]:
+        """Transforms of each band; empty where no band has any."""
+        chains = tuple(band.transforms for band in self.bands)
+        return chains if any(chains) else ()
 
     @property
     def class_ids(self) -> NDArray[np.uint8]:
@@ -274,7 +291,8 @@ def describe(card: ModelCard) -> str:
     lines = [f"{card.name} {card.version}"]
     if card.summary:
         lines += textwrap.wrap(card.summary, _WIDTH)
-    lines += ["", *_network_lines(card), "", *_band_table(card), "", *_class_table(card)]
+    lines += ["", *_network_lines(card), "", *_band_table(card), *_transform_lines(card)]
+    lines += ["", *_class_table(card)]
     for title, values in (("Measured", card.metrics), ("Baseline", card.baseline)):
         if values:
             lines += ["", title, *_value_lines(values, 1)]
@@ -321,6 +339,18 @@ def _band_table(card: ModelCard) -> list[str]:
         for band in card.bands
     ]
     return [f"Bands ({card.units}; in training: {stored})", *_table(rows)]
+
+
+def _transform_lines(card: ModelCard) -> list[str]:
+    """Say what is done to values first: once, or for each band where bands differ."""
+    if not card.transforms:
+        return []
+    formulas = {band.name: formula(band.transforms) or "nothing" for band in card.bands}
+    if len(set(formulas.values())) == 1:
+        formulas = {"all bands": next(iter(formulas.values()))}
+    lines = [f"{name}: {text}" for name, text in formulas.items()]
+    wrapped = [textwrap.wrap(line, _WIDTH, initial_indent="  ", subsequent_indent="    ") for line in lines]
+    return ["", "Before mean and std, a value x becomes", *(line for part in wrapped for line in part)]
 
 
 def _class_table(card: ModelCard) -> list[str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from geoseg.errors import ModelError
+from geoseg.files import is_file, is_folder
 from geoseg.models.catalog import suggestion
 
 CONFIG_FILE = "config.json"
@@ -48,6 +49,7 @@ _WEIGHTS_LIMIT = 8 * 2**30
 _LIMITS = {CONFIG_FILE: _TEXT_LIMIT, MLM_FILE: _TEXT_LIMIT, WEIGHTS_FILE: _WEIGHTS_LIMIT} | {
     name: _WEIGHTS_LIMIT for names in CONVERTED_FILES.values() for name in names
 }
+HUB_PREFIX = "hf://"
 _HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 
@@ -133,16 +135,16 @@ def find_package(ref: str | os.PathLike[str] | None = None) -> Package:
         ModelError: if there is none, or it is a file that could run code.
     """
     text = DEFAULT_MODEL if ref is None else os.fspath(ref)
-    if text.startswith("hf://"):
-        return _from_hub(text)
+    if text.startswith(HUB_PREFIX):
+        return _from_folder(download(text), text)
     if text in bundled_models():
         return _from_folder(BUNDLED / text, text)
     path = Path(text)
-    if path.is_dir():
+    if is_folder(path):
         return _from_folder(path, str(path))
     if _is_pickle(path.name):
         raise ModelError(f"{path} is not a model package: {_CONVERT}")
-    if path.is_file():
+    if is_file(path):
         return _from_onnx(path) if path.name.endswith(ONNX_ENDING) else _from_zip(path)
     if path.name == text and not path.suffix:
         raise ModelError(_unknown_name(text))
@@ -191,7 +193,18 @@ def _from_onnx(path: Path) -> Package:
     return Package(str(path), files)
 
 
-def _from_hub(address: str) -> Package:
+def download(address: str) -> Path:
+    """Download the files of a package from the Hugging Face Hub, or find them in its cache.
+
+    Args:
+        address: "hf://owner/name[@revision]".
+
+    Returns:
+        The folder in the cache.
+
+    Raises:
+        ModelError: if the address is wrong, or they cannot be downloaded.
+    """
     match = _HUB.fullmatch(address)
     if match is None:
         raise ModelError(f"{address} is not a hub address; write hf://owner/name or hf://owner/name@revision")
@@ -207,7 +220,7 @@ def _from_hub(address: str) -> Package:
             f"{address} cannot be downloaded and is not in the cache ({lines[0].rstrip('. ')}); "
             "check the address and the network, or give a folder or zip with the package"
         ) from error
-    return _from_folder(Path(folder), address)
+    return Path(folder)
 
 
 def _check_size(size: int, name: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import OutputError, RunError
+from geoseg.files import exists, is_folder
 from geoseg.scene.identity import files_of
 
 RASTERS = (".tif", ".tiff")
@@ -65,27 +66,27 @@ def check_outputs(
     Raises:
         OutputError: Naming the option and what to do.
     """
-    taken: dict[Path, str] = {Path(path).resolve(): path for path in inputs}
+    taken: dict[Path, str] = {_real(path): path for path in inputs}
     styles: dict[Path, str] = {}
     for option, path in outputs.items():
         check_name(option, path)
         allowed = endings.get(option)
         if allowed and path.suffix.lower() not in allowed:
             raise OutputError(f"{option} {path}: the name must end in {' or '.join(allowed)}")
-        if path.resolve() in taken:
-            raise OutputError(f"{option} {path} is also {taken[path.resolve()]}; give it another name")
+        if _real(path) in taken:
+            raise OutputError(f"{option} {path} is also {taken[_real(path)]}; give it another name")
         whose = next((name for name in inputs if _holds(name, path)), None)
         if whose is not None:
             raise OutputError(f"{option} {path} belongs to {whose}, which is read; give it another name")
-        taken[path.resolve()] = option
+        taken[_real(path)] = option
         if not os.access(path.parent, os.W_OK):
             raise OutputError(f"{option} {path}: the folder {path.parent} is not writable")
-        if path.is_dir():
+        if is_folder(path):
             raise OutputError(f"{option} {path} is a folder; give a file name")
-        if path.exists() and not overwrite:
+        if exists(path) and not overwrite:
             raise OutputError(f"{option} {path} exists; --overwrite replaces it")
         if path.suffix.lower() in RASTERS:
-            style = path.resolve().with_suffix(".qml")
+            style = _real(path).with_suffix(".qml")
             if style in styles:
                 raise OutputError(
                     f"{option} and {styles[style]} would share the style file {style.name}; rename one"
@@ -93,9 +94,17 @@ def check_outputs(
             styles[style] = option
 
 
+def _real(path: PathLike) -> Path:
+    """Follow links; ``Path.resolve`` raises what nobody names if they lead in a circle."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:  # a NUL in the name; whoever opens it says so
+        return Path(path)
+
+
 def _holds(name: str, path: Path) -> bool:
     """Whether a file that is there is an input by another name, or part of it."""
-    return path.exists() and any(
+    return exists(path) and any(
         os.path.exists(part) and path.samefile(part) for part in (name, *files_of(name))
     )
 
@@ -120,7 +129,7 @@ def check_name(option: str, path: Path) -> None:
         raise OutputError(
             f"{option} {path}: the name has {length} bytes; at most {most} leave room for the files beside it"
         )
-    if any(folder.name.endswith(WORK_ENDING) for folder in path.resolve().parents):
+    if any(folder.name.endswith(WORK_ENDING) for folder in _real(path).parents):
         raise OutputError(f"{option} {path} lies in a work folder, which is removed; name another place")
 
 
@@ -131,7 +140,7 @@ def refuse_existing(outputs: Outputs) -> None:
         OutputError: Naming the first of them.
     """
     for path in outputs.named().values():
-        if path.exists():
+        if exists(path):
             raise OutputError(f"{path} exists; --overwrite replaces it")
 
 
@@ -142,5 +151,5 @@ def refuse_what_appeared(outputs: Outputs) -> None:
         RunError: Naming the first of them.
     """
     for path in outputs.named().values():
-        if path.exists():
+        if exists(path):
             raise RunError(f"{path} was made by somebody else while this run was computing; move it away")

@@ -11,6 +11,7 @@ from typing import Any
 
 from geoseg.doctor.choose_model import choose_model
 from geoseg.doctor.findings import Diagnosis
+from geoseg.doctor.stored_values import StoredValues
 from geoseg.errors import MismatchError, SettingsError
 from geoseg.grid import Grid, Window
 from geoseg.models.model import Model
@@ -82,6 +83,7 @@ class Prepared:
         zonal: Statistics of the scene that polygons get, or None.
         date: Acquisition date, ISO 8601, or None.
         workers: Which processes compute.
+        values: How the stored values are read.
         warnings: What the user should know.
         left_out: What of the inputs is left out, as the report says it.
     """
@@ -98,6 +100,7 @@ class Prepared:
     zonal: Zonal | None
     date: str | None
     workers: Workers
+    values: StoredValues
     warnings: tuple[str, ...]
     left_out: tuple[dict[str, Any], ...]
 
@@ -124,6 +127,11 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
     if choice.reason is not None:
         progress.say(f"model {choice.reason}")
     warnings = raise_if_unfit(choice.diagnosis, opened, force=request.force)
+    values = choice.diagnosis.values
+    assert values is not None  # scenes without the bands were refused
+    if (said := values.said()) is not None:
+        progress.say(f"{said} (--scale and --offset set another one)")
+    opened = choice.diagnosis.scene
     assert choice.diagnosis.match is not None  # scenes without the bands were refused
     numbers = choice.diagnosis.match.numbers
     model = open_model(choice.model)
@@ -165,6 +173,7 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
         zonal=zonal,
         date=opened.date,
         workers=workers,
+        values=values,
         warnings=warnings,
         left_out=tuple(left_out),
     )

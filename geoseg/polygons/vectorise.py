@@ -11,6 +11,7 @@ from geoseg.classes import LandClass, complete_legend
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid import Window, tiles
 from geoseg.maps.class_map_file import DATE_TAG, ClassMapFile
+from geoseg.omissions import Omission
 from geoseg.polygons.builder import MapToTrace, TableBuilder
 from geoseg.polygons.table.table import PolygonTable
 from geoseg.polygons.trace.block import BlockValues, TracedBlock
@@ -57,10 +58,10 @@ def trace_class_map(
 
     Raises:
         SceneError: If the map or a raster given with it cannot be read or does not fit.
-        SettingsError: If the date or the block size is wrong.
+        SettingsError: If the block size is wrong, or ``date`` is no date.
     """
     require_coordinates(class_map)
-    day = parse_date(date if date is not None else class_map.tags.get(DATE_TAG))
+    day = date_of_map(class_map) if date is None else parse_date(date)
     tags = {key: value for key, value in class_map.tags.items() if key.startswith(_KEPT_TAGS)}
     if date is not None and day is not None:
         tags[DATE_TAG] = day.isoformat()
@@ -136,6 +137,23 @@ def parse_date(date: str | datetime.date | None) -> datetime.date | None:
         return datetime.datetime.fromisoformat(date.strip()).date()
     except ValueError:
         raise SettingsError(f'"{date}" is not a date; write it as 2024-07-31') from None
+
+
+def date_of_map(class_map: ClassMapFile) -> datetime.date | None:
+    """Read the acquisition date in a map's tag; None if there is none, or what stands there is no date."""
+    try:
+        return parse_date(class_map.tags.get(DATE_TAG))
+    except SettingsError:
+        return None
+
+
+def lost_dates(class_map: ClassMapFile) -> list[Omission]:
+    """List the tag of a map that stands for a date but is none."""
+    said = class_map.tags.get(DATE_TAG)
+    if said is None or date_of_map(class_map) is not None:
+        return []
+    reason = f'the tag {DATE_TAG}, "{said[:40]}", is no date that geoseg reads (YYYY-MM-DD)'
+    return [Omission("dates", class_map.path, 1, 1, "dates", reason, "give one with --date", refuses=False)]
 
 
 def _read_block(class_map: ClassMapFile, window: Window, zonal: Zonal | None) -> BlockValues:

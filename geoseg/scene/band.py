@@ -24,6 +24,7 @@ class Band:
         scale: Physical value = stored value * scale + offset.
         offset: See scale.
         has_palette: Whether its values are indices of a colour palette, not measurements.
+        lowest: Physical values below are set to it; None for no limit.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Band:
     scale: float = 1.0
     offset: float = 0.0
     has_palette: bool = False
+    lowest: float | None = None
 
     def __str__(self) -> str:
         """Return the band as messages name it: ``2 (B03, green)``."""
@@ -59,6 +61,8 @@ class Band:
                 values *= values.dtype.type(self.scale)
             if self.offset != 0.0:
                 values += values.dtype.type(self.offset)
+            if self.lowest is not None:
+                np.maximum(values, values.dtype.type(self.lowest), out=values)
             physical: NDArray[np.float32] = values.astype(np.float32, copy=False)
         if stored.dtype.kind == "f":
             physical[~np.isfinite(physical)] = np.nan

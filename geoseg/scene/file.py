@@ -17,7 +17,7 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.errors import DamagedFileError, RunError
 from geoseg.grid import Window
 from geoseg.raster.source import GDAL_ERRORS, Source, borrow, file_name, is_remote
-from geoseg.scene.band import Layer
+from geoseg.scene.band import Layer, can_hold
 
 _QUOTED = re.compile(r'[A-Za-z]\w+:(?:\w+:)?"([^"]+)":?(.*)')
 _UNQUOTED = re.compile(r"[A-Za-z]\w+:(?!//)([^\"]+):([^:]*)")
@@ -84,6 +84,32 @@ class SceneFile:
     def at(self, row: int, col: int) -> SceneFile:
         """Return the file placed with its first pixel at (row, column) of the scene."""
         return replace(self, window=Window(row, col, *self.window.shape))
+
+    def is_absent(self, layers: Sequence[Layer], window: Window) -> bool:
+        """Whether a TIFF stores no block of some layers in a window of the scene, and says nodata for them.
+
+        Sparse files of billions of pixels take minutes to read, block after block of nothing.
+        """
+        inside = window.intersection(self.window)
+        if inside is None:
+            return True
+        with borrow(self.source) as dataset:
+            if self.source.warp is not None or dataset.driver != "GTiff":
+                return False
+            for layer in layers:
+                fill, dtype = dataset.nodatavals[layer.index - 1] or 0, np.dtype(layer.band.dtype)
+                if dtype.kind != "f" and not can_hold(dtype, fill):
+                    return False
+                if not layer.band.missing(np.array([fill], dtype)).all():
+                    return False
+                height, width = dataset.block_shapes[layer.index - 1]
+                top, left = inside.row - self.window.row, inside.col - self.window.col
+                rows = range(top // height, -(-(top + inside.height) // height))
+                cols = range(left // width, -(-(left + inside.width) // width))
+                blocks = (f"BLOCK_OFFSET_{col}_{row}" for row, col in product(rows, cols))
+                if any(dataset.get_tag_item(block, "TIFF", layer.index) for block in blocks):
+                    return False
+        return True
 
     def read(self, indexes: Sequence[int], window: Window, *, use_alpha: bool) -> Pixels:
         """Read bands in a window of the scene, which lies inside this file.

@@ -13,6 +13,7 @@ import numpy as np
 from rasterio.enums import MaskFlags
 
 from geoseg.errors import SceneError
+from geoseg.files import look_at
 from geoseg.raster.alpha import find_bands_marked_alpha
 from geoseg.raster.georeference import Georeference
 from geoseg.raster.source import GDAL_ERRORS, Source, is_remote
@@ -86,13 +87,13 @@ def probe(path: str) -> FileHeader:
     try:
         dataset = source.open()
     except (*GDAL_ERRORS, OSError, ValueError, TypeError) as error:
-        raise SceneError(_why_not(path, error)) from error
+        raise SceneError(why_not(path, error)) from error
     with dataset:
         _check(path, dataset)
         try:
             return _header(path, source, dataset)
         except GDAL_ERRORS as error:  # of a tag that GDAL first reads when it is asked for
-            raise SceneError(_why_not(path, error)) from error
+            raise SceneError(why_not(path, error)) from error
 
 
 def _header(path: str, source: Source, dataset: Any) -> FileHeader:
@@ -156,12 +157,13 @@ def _check(path: str, dataset: Any) -> None:
         )
 
 
-def _why_not(path: str, error: BaseException) -> str:
-    """Explain in one line why a path cannot be opened, and what to do."""
+def why_not(path: str, error: BaseException) -> str:
+    """Explain in one line why a path cannot be opened as a raster, and what to do."""
     if is_remote(path):
         return f"{path}: cannot be opened ({reason(error)}); check the address and the access rights"
     if path.startswith(("/vsi", "<")) or _CONNECTION.match(path):
         return f"{path}: cannot be opened ({reason(error)})"
+    look_at(path)  # says itself why it cannot
     fault = None if is_about_codec(error) else _local_fault(path, reason(error))
     return f"{path}: {fault or f'is not a raster that GDAL can read ({reason(error)})'}"
 
@@ -175,7 +177,7 @@ def _local_fault(path: str, said: str) -> str | None:
         (not os.path.exists(path), "is a link to a file that does not exist; check the path"),
         (not _may_be_read(path), "may not be read; change its permissions"),
         (os.path.isfile(path) and not os.path.getsize(path), "is empty (0 bytes); copy or download it again"),
-        (path.lower().endswith(_VECTOR_SUFFIXES), "is a vector file or a table; name a raster scene"),
+        (path.lower().endswith(_VECTOR_SUFFIXES), "is a vector file or a table; name a raster"),
     )
     return next((text for applies, text in faults if applies), None) or _by_first_bytes(path, said)
 
@@ -204,7 +206,7 @@ def _by_first_bytes(path: str, said: str) -> str | None:
     if start.startswith(b"pk\x03\x04"):
         return f"is a zip archive; unpack it, or name the raster in it as /vsizip/{path}/FILE"
     if start.startswith((b'{"type"', b'{ "type"', b"{\n")):
-        return "is a JSON or GeoJSON file; name a raster scene"
+        return "is a JSON or GeoJSON file; name a raster"
     return None
 
 

@@ -146,7 +146,7 @@ def has_valid_pixel(scene: Scene) -> bool:
     for row in range(0, rows, side):
         for col in range(0, cols, _MOST_COLUMNS):
             part = Window.from_bounds(row, col, min(row + side, rows), min(col + _MOST_COLUMNS, cols))
-            if scene.read_raw(part).valid(scene.invalid_where).any():
+            if not scene.is_absent(part) and scene.read_raw(part).valid(scene.invalid_where).any():
                 return True
     return False
 

@@ -44,6 +44,8 @@ class Scene:
         sensor: Key of the sensor in ``geoseg.scene.band_names.SENSORS``; None if it is not certain.
         omissions: What of the files is left out.
         remarks: What the files say and is not believed.
+        is_scale_given: Whether the user gave scale or offset, so that nothing else is decided.
+        atmosphere: What the user wants: "auto", "none" or "approximate".
     """
 
     paths: tuple[str, ...]
@@ -59,6 +61,8 @@ class Scene:
     sensor: str | None = None
     omissions: tuple[Omission, ...] = field(default=(), compare=False)
     remarks: tuple[str, ...] = field(default=(), compare=False)
+    is_scale_given: bool = False
+    atmosphere: str = "auto"
 
     @property
     def name(self) -> str:
@@ -163,6 +167,14 @@ class Scene:
             raw.missing[wanted] = part.missing
             raw.hidden[:] |= part.hidden
         return raw
+
+    def is_absent(self, window: Window) -> bool:
+        """Whether sparse files store nothing in a window; then reading it gives nodata."""
+        return all(
+            file.is_absent([layer for layer in self.layers if layer.stack == number], window)
+            for number, files in enumerate(self.stacks)
+            for file in files
+        )
 
     def close(self) -> None:
         """Close the handles of this process; reading opens them again."""

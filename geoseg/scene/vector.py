@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Hashable
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import SceneError
+from geoseg.files import exists
 from geoseg.omissions import Omission
 
 _PARQUET = (".parquet", ".geoparquet")
@@ -101,7 +103,7 @@ def require_file(path: str, named_by: str) -> None:
     Raises:
         SceneError: Naming it.
     """
-    if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
+    if "://" not in path and not path.startswith("/vsi") and not exists(path):
         raise SceneError(f"{path}: no such file ({named_by})")
 
 
@@ -163,7 +165,8 @@ def _read_layer(path: str, named_by: str) -> _Rows:
     if len(holding) > 1:
         names = ", ".join(name for name, _ in holding)
         raise SceneError(
-            f"{path} ({named_by}) has several layers of polygons ({names}); save the one that is meant alone"
+            f"{path} ({named_by}) has several layers of polygons ({names}); save one of them alone: "
+            f"ogr2ogr one.gpkg {shlex.quote(path)} {shlex.quote(holding[0][0])}"
         )
     return holding[0][1]
 

@@ -21,7 +21,7 @@ from geoseg.assess.evaluation import (
 )
 from geoseg.errors import InputError, RunError, SettingsError
 from geoseg.execute.report import versions
-from geoseg.files import atomic_group, encoded, to_json
+from geoseg.files import atomic_group, encoded, exists, is_folder, to_json
 from geoseg.maps.class_map_file import ClassMapFile, open_class_map
 from geoseg.models.sources import bundled_models
 from geoseg.plan.outputs import check_outputs
@@ -80,8 +80,9 @@ def evaluate(
     seed: int = 0,
     bands: Sequence[str | int] | None = None,
     nodata: float | None = None,
-    scale: float | None = None,
+    scale: float | str | None = None,
     offset: float | None = None,
+    atmosphere: str = "auto",
     warp: bool = False,
     device: str = "auto",
     backend: str = "auto",
@@ -126,6 +127,7 @@ def evaluate(
         nodata: As for ``geoseg.predict``.
         scale: As for ``geoseg.predict``.
         offset: As for ``geoseg.predict``.
+        atmosphere: As for ``geoseg.predict``.
         warp: As for ``geoseg.predict``.
 
         **Speed and memory**
@@ -170,7 +172,9 @@ def evaluate(
     if places is not None:
         has_confidence = is_model or confidence is not None
         check_contradictions(places, [*inputs, *reports], draw_sample, has_confidence, overwrite)
-    reading = SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp)
+    reading = SceneOptions(
+        bands=bands, nodata=nodata, scale=scale, offset=offset, atmosphere=atmosphere, warp=warp
+    )
     with ExitStack() as cleanup:
         if is_model:
             assert scene is not None  # _check refused that
@@ -206,13 +210,13 @@ def evaluate(
 def looks_like_model(target: PathLike) -> bool:
     """Whether a target names a model rather than a class map."""
     name = os.fspath(target)
-    is_package = name.startswith("hf://") or Path(name).is_dir() or name.lower().endswith((".zip", ".onnx"))
+    is_package = name.startswith("hf://") or is_folder(name) or name.lower().endswith((".zip", ".onnx"))
     return is_package or name in bundled_models()
 
 
 def _check_target(target: PathLike, *, is_model: bool) -> None:
     name = os.fspath(target)
-    if not is_model and "://" not in name and not name.startswith("/vsi") and not Path(name).exists():
+    if not is_model and "://" not in name and not name.startswith("/vsi") and not exists(name):
         raise InputError(
             f"{name}: no such class map, and no model of that name (bundled: {', '.join(bundled_models())})"
         )

@@ -139,8 +139,9 @@ def inspect(
     model: PathLike | None = None,
     bands: Sequence[str | int] | None = None,
     nodata: float | None = None,
-    scale: float | None = None,
+    scale: float | str | None = None,
     offset: float | None = None,
+    atmosphere: str = "auto",
     warp: bool = False,
     date: str | None = None,
 ) -> Inspection:
@@ -153,8 +154,9 @@ def inspect(
         model: A bundled model's name or a model package; default the bundled model that fits.
         bands: The scene's bands in the model's order.
         nodata: Stored value that means nodata.
-        scale: Physical value = stored value * scale + offset.
-        offset: See ``scale``.
+        scale: As for ``geoseg.predict``.
+        offset: As for ``geoseg.predict``.
+        atmosphere: As for ``geoseg.predict``.
         warp: Bring the scene to a regular north-up grid first.
         date: Acquisition date, ``YYYY-MM-DD``; default what the scene says.
 
@@ -165,7 +167,9 @@ def inspect(
         InputError: If the scene or the model cannot be opened.
     """
     card = None if model is None else load_card(model)
-    reading = SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp)
+    reading = SceneOptions(
+        bands=bands, nodata=nodata, scale=scale, offset=offset, atmosphere=atmosphere, warp=warp
+    )
     opened = of_date(reading.open_all_bands(scene), date)
     if card is not None:
         return Inspection(opened, card, examine(opened, card, bands=bands))

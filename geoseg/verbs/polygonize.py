@@ -25,7 +25,13 @@ from geoseg.polygons.borders.change import change_table
 from geoseg.polygons.borders.options import BorderOptions
 from geoseg.polygons.provenance import choice_tags
 from geoseg.polygons.table.table import PolygonTable
-from geoseg.polygons.vectorise import BLOCK_SIZE, parse_date, require_coordinates, trace_class_map
+from geoseg.polygons.vectorise import (
+    BLOCK_SIZE,
+    lost_dates,
+    parse_date,
+    require_coordinates,
+    trace_class_map,
+)
 from geoseg.polygons.writers import WRITERS
 from geoseg.polygons.writers.writing import check_target, stage_polygons
 from geoseg.polygons.zonal.request import paths_of, zonal_of_map, zonal_to_json
@@ -153,7 +159,8 @@ def polygonize(
     with ExitStack() as cleanup:
         given = cleanup.enter_context(open_class_map(class_map, confidence, probabilities))
         require_coordinates(given)
-        left_out = settle(given.omissions, progress, force=force)
+        dates = lost_dates(given) if day is None else []
+        left_out = settle((*given.omissions, *dates), progress, force=force)
         refinement = refinement_of(steps, given)
         check_refined(refined, refinement)
         check_target(output, given.georeference.map_crs, fiboa=fiboa)

@@ -55,10 +55,12 @@ class QuantizeResult:
     Attributes:
         folder: The new package.
         measured: What the card says of it: chips, agreement with fp32, and scores where labels were given.
+        left_out: What of labels, scenes and area was left out, as in reports.
     """
 
     folder: Path
     measured: Mapping[str, Any]
+    left_out: tuple[dict[str, Any], ...] = ()
 
 
 def quantize_model(
@@ -73,8 +75,9 @@ def quantize_model(
     seed: int = 0,
     bands: Sequence[str | int] | None = None,
     nodata: float | None = None,
-    scale: float | None = None,
+    scale: float | str | None = None,
     offset: float | None = None,
+    atmosphere: str = "auto",
     warp: bool = False,
     force: bool = False,
     overwrite: bool = False,
@@ -96,6 +99,7 @@ def quantize_model(
         nodata: As for ``geoseg.predict``.
         scale: As for ``geoseg.predict``.
         offset: As for ``geoseg.predict``.
+        atmosphere: As for ``geoseg.predict``.
         warp: As for ``geoseg.predict``.
         force: As for ``geoseg.predict``.
         overwrite: Replace a package that is there.
@@ -114,16 +118,19 @@ def quantize_model(
         raise SettingsError("give at least one scene, and as many --labels as --scenes or none")
     if chips is not None and chips < 1:
         raise SettingsError(f"--chips must be at least 1, not {chips}")
-    reading = SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp)
+    reading = SceneOptions(
+        bands=bands, nodata=nodata, scale=scale, offset=offset, atmosphere=atmosphere, warp=warp
+    )
     opened = open_model(model)
     pictures = [_open(path, opened, reading, force=force) for path in scenes]
+    left_out: list[dict[str, Any]] = []
     for picture, truth in zip(pictures, labels, strict=False):  # as many, or none
         known = open_labels(truth, picture, opened.card.classes, column=label_column)
-        settle(known.omissions, progress, force=force)
+        left_out += settle(known.omissions, progress, force=force)
         known.close()
     shape = ChipShape(1, len(opened.card.bands), opened.card.chip_size)
     network = converted_network(opened, "openvino", "fp32", shape, progress)
-    normalisation = Normalisation(opened.card.means, opened.card.stds)
+    normalisation = Normalisation.of(opened.card.bands)
     drawn = draw_chips(pictures, normalisation, shape.side, chips or enough_chips(shape.side), seed)
     progress.say(f"quantizing with {len(drawn)} chips of {len(scenes)} scenes")
     int8 = quantize_network(network, drawn)
@@ -131,13 +138,13 @@ def quantize_model(
         # Not the package that was given: its path may also name a bundled model.
         staged = write_package(opened, Path(place) / "package", [int8])
         request = PredictRequest(scene=(), model=staged, aoi=aoi, force=force, reading=reading)
-        maps = _map_both_ways(request, scenes, Path(place), progress)
+        maps, lost = _map_both_ways(request, scenes, Path(place), progress)
         measured = _about(len(drawn), pictures) | agreement(maps)
         if labels:
             measured["fp32"] = label_scores([fp32 for fp32, _ in maps], labels, label_column)
             measured["int8"] = label_scores([int8 for _, int8 in maps], labels, label_column)
         shutil.rmtree(staged)
-    return QuantizeResult(write_package(opened, folder, [int8], measured), measured)
+    return QuantizeResult(write_package(opened, folder, [int8], measured), measured, (*left_out, *lost))
 
 
 def enough_chips(side: int) -> int:
@@ -151,7 +158,7 @@ def _open(path: PathLike, model: Model, reading: SceneOptions, *, force: bool) -
     diagnosis = examine(scene, model.card, bands=reading.bands)
     raise_if_unfit(diagnosis, scene, force=force)
     assert diagnosis.match is not None  # raise_if_unfit() has refused scenes without the bands
-    return scene.select(diagnosis.match.numbers, invalid_where=model.card.invalid_where)
+    return diagnosis.scene.select(diagnosis.match.numbers, invalid_where=model.card.invalid_where)
 
 
 def _about(chips: int, scenes: Sequence[Scene]) -> dict[str, Any]:
@@ -164,17 +171,21 @@ def _about(chips: int, scenes: Sequence[Scene]) -> dict[str, Any]:
 
 def _map_both_ways(
     request: PredictRequest, scenes: Sequence[PathLike], folder: Path, progress: Progress
-) -> list[tuple[Path, Path]]:
-    """Map every scene in fp32 and in int8, both with OpenVINO."""
-    maps = []
+) -> tuple[list[tuple[Path, Path]], list[dict[str, Any]]]:
+    """Map every scene in fp32 and in int8, both with OpenVINO; returns the maps, and what they leave out."""
+    maps, left_out = [], []
     for i, scene in enumerate(scenes):
         both = (folder / f"{i}-fp32.tif", folder / f"{i}-int8.tif")
         for path, precision in zip(both, ("fp32", "int8"), strict=True):
             progress.say(f"mapping {os.fspath(scene)} in {precision}")
             compute = ComputeOptions(backend="openvino", precision=precision)
-            run_request(replace(request, scene=scene, output=path, compute=compute), Silent())
+            made = run_request(replace(request, scene=scene, output=path, compute=compute), Silent())
+        lost = [each for each in made.report["left_out"] if each["kind"] != "dates"]  # no map has one here
+        for each in lost:
+            progress.say(f"warning: {each['line']}")
+        left_out += lost
         maps.append(both)
-    return maps
+    return maps, left_out
 
 
 def draw_chips(

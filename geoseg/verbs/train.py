@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg._version import __version__
 from geoseg.errors import InputError, Interrupted, OutputError, SettingsError
-from geoseg.files import write_file, write_json
+from geoseg.files import exists, write_file, write_json
 from geoseg.models.sources import MLM_FILE
 from geoseg.plan.outputs import WORK_ENDING, check_name, check_outputs
 from geoseg.progress import Progress, Silent
@@ -95,7 +95,7 @@ def train(
         raise SettingsError("--folds is for --cross-validate; [split] fold says which fold validates without")
     folder = Path(output or loaded.name)
     if not folder.name or folder.name == "..":
-        folder = folder.resolve()
+        folder = Path(os.path.realpath(folder))
     work = folder.with_name(folder.name + WORK_ENDING)
     mark = fingerprint(loaded, cross_validate=cross_validate)
     if overwrite:
@@ -184,7 +184,7 @@ def fingerprint(recipe: Recipe, *, cross_validate: bool = False) -> dict[str, st
 def _is_finished(folder: Path, work: Path, mark: Mapping[str, str], *, resume: bool, overwrite: bool) -> bool:
     """Say whether the package is there already; refuse what an option would have to allow."""
     check_name("-o", folder)
-    if folder.exists() and not (folder / MLM_FILE).is_file() and not _is_empty(folder):
+    if exists(folder) and not (folder / MLM_FILE).is_file() and not _is_empty(folder):
         raise OutputError(f"-o {folder} is no model package, so it is not replaced; name another folder")
     if overwrite:
         shutil.rmtree(work, ignore_errors=True)
@@ -211,7 +211,7 @@ def _is_finished(folder: Path, work: Path, mark: Mapping[str, str], *, resume: b
 def _check_inputs_stay(folder: Path, recipe: Recipe) -> None:
     """Refuse to replace a folder that holds files that the run reads."""
     for name in recipe.inputs():
-        if folder.exists() and Path(name).resolve().is_relative_to(folder.resolve()):
+        if exists(folder) and Path(os.path.realpath(name)).is_relative_to(os.path.realpath(folder)):
             raise OutputError(f"-o {folder} holds {name}, which is read; give another folder")
 
 

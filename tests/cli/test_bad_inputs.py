@@ -66,6 +66,12 @@ LIKE = {
     "toml": "recipe.toml",
 }
 KINDS = ("missing", "empty", "truncated", "text", "noise", "folder", "unreadable")
+PLACES = (
+    "long name",
+    "closed folder",
+    *(pytest.param(kind, marks=pytest.mark.longer) for kind in ("loop of links", "below a file")),
+)
+"""Paths at which the system does not even look."""
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +199,56 @@ def test_file_that_cannot_be_used(role, kind, good, tmp_path, capfd):
     with permissions_count():
         line = refused(capfd, words, tmp_path, good)
     assert bad.name in line
+
+
+def misplaced(path: Path, kind: str) -> Path:
+    """Make a path, with the ending of another one, that cannot be looked at."""
+    if kind == "long name":
+        return path.with_name("b" * 300 + path.name)
+    if kind == "loop of links":
+        path.unlink(missing_ok=True)
+        path.symlink_to(path.name)
+        return path
+    around = path.with_name("around")
+    if kind == "below a file":
+        around.touch()
+    else:
+        around.mkdir()
+        (around / path.name).touch()
+        around.chmod(0)
+    return around / path.name
+
+
+@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("role", ROLES)
+def test_path_that_cannot_be_looked_at(role, kind, good, tmp_path, capfd):
+    words, old = words_of(ROLES[role], good, tmp_path, "missing")
+    bad = misplaced(old, kind)
+    if str(old) in words:
+        words[words.index(str(old))] = str(bad)
+    else:
+        recipe = tmp_path / "recipe.toml"
+        recipe.write_text(recipe.read_text().replace(f'"{old.name}"', f'"{bad}"'))
+    try:
+        with permissions_count():
+            assert bad.name[:40] in refused(capfd, words, good)
+    finally:
+        if kind == "closed folder":
+            bad.parent.chmod(0o755)
+
+
+@pytest.mark.parametrize("key", ["scenes", "labels", "start_from"])
+@pytest.mark.parametrize("name", ["[" * 3000, r"a\u0000b"])
+def test_recipe_that_names_no_path(key, name, good, tmp_path, capfd):
+    for file in ("scene.tif", "scene_labels.tif"):
+        shutil.copy(good / file, tmp_path)
+    lines = [line for line in RECIPE.splitlines() if not line.startswith(key)]
+    text = "\n".join(lines) if key != "start_from" else RECIPE + "[transfer]"
+    where = text + f'\n{key} = "{name}"\n' if key == "start_from" else f'{key} = "{name}"\n{text}'
+    (tmp_path / "recipe.toml").write_text(where)
+    line = refused(capfd, ["train", str(tmp_path / "recipe.toml"), "--check"], tmp_path)
+    assert "[[[" in line or "null" in line or r"\x00" in line
+    assert len(line) < 4000
 
 
 SETTINGS = {

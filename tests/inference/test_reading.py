@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from geoseg.errors import RunError
 from geoseg.grid import Grid, Window
 from geoseg.inference.reading import BlockReaders, Normalisation, strips_of
+from geoseg.models.card import ModelBand
+from geoseg.models.transforms import parse_transforms
 
 GRID = Grid((100, 70), 16, 4)
 UNIT = Normalisation(np.zeros(1, np.float32), np.ones(1, np.float32))
@@ -178,3 +180,12 @@ def test_a_pixel_that_one_band_lacks_keeps_the_others(window):
     result = Normalisation(MEANS, STDS).apply(values, valid)
     assert not result[0, alone].any()
     assert result[1, alone].all()
+
+
+def test_transforms_come_before_mean_and_std_and_invalid_pixels_are_0_after():
+    chain = parse_transforms("scale=2,offset=1")
+    normalisation = Normalisation.of([ModelBand("a", 3, 2, 0, 1, chain), ModelBand("b", 1, 4, 0, 1)])
+    values = np.array([[[1.0, np.nan, 7.0]], [[5.0, 9.0, 7.0]]], np.float32)
+    result = normalisation.apply(values, np.array([[True, True, False]]))
+    np.testing.assert_array_equal(result, [[[0, 0, 0]], [[1, 2, 0]]])
+    assert Normalisation.of([ModelBand("b", 1, 4, 0, 1)]).transforms == ()

@@ -350,7 +350,7 @@ def test_missing_numbers_are_no_label_whatever_255_means(scene, tmp_path):
 
 def test_files_that_are_neither_are_refused_with_both_reasons(scene, tmp_path):
     (tmp_path / "labels.doc").write_bytes(b"nothing that GDAL knows")
-    with pytest.raises(SceneError, match=r"labels\.doc: .*neither as a raster \(.*nor as a vector file \("):
+    with pytest.raises(SceneError, match=r"labels .*labels\.doc: .*; as a vector file: "):
         open_labels(tmp_path / "labels.doc", scene, CLASSES)
 
 

@@ -34,6 +34,7 @@ def put_cached(hub, name, revision, package, ref="main"):
 
 @pytest.fixture
 def bundled(empty, hub):
+    assert not hub.exists()
     put_card(empty, PICTURES, license="CC-BY-4.0", metrics={"miou": 0.52})
     put_card(
         empty,
@@ -70,7 +71,8 @@ def test_json_says_all_of_it(capsys):
     assert (pictures["region"], pictures["months"], pictures["gsd_range"]) == (None, [], None)
 
 
-def test_cached_ones_and_those_in_folders(bundled, hub, tmp_path, tiny_model, capsys):
+@pytest.mark.usefixtures("bundled")
+def test_cached_ones_and_those_in_folders(hub, tmp_path, tiny_model, capsys):
     put_cached(hub, "someone/fields", "a" * 40, tiny_model)
     put_cached(hub, "someone/fields", "b" * 40, tiny_model, ref="v2")
     put_card(tmp_path / "mine", PICTURES, name="alps")
@@ -99,7 +101,8 @@ def test_cached_ones_and_those_in_folders(bundled, hub, tmp_path, tiny_model, ca
     assert "andes" in capsys.readouterr().out
 
 
-def test_what_of_the_cache_cannot_be_read_is_said(bundled, hub, tiny_model, capsys):
+@pytest.mark.usefixtures("bundled")
+def test_what_of_the_cache_cannot_be_read_is_said(hub, tiny_model, capsys):
     snapshot = put_cached(hub, "someone/fields", "a" * 40, tiny_model)
     (snapshot / "mlm.json").write_text("{}")
     assert run(["models", "list"]) == 0

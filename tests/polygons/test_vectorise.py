@@ -189,7 +189,7 @@ def refusals(folder):
     )
     other = write_raster(folder / "other.tif", np.ones((3, 3), np.uint8), crs="EPSG:32615")
     return [
-        ((folder / "none.tif", {}), "none.tif cannot be opened"),
+        ((folder / "none.tif", {}), r"none.tif: there is no such file"),
         ((complex_map, {}), "holds complex64; it must be whole numbers"),
         ((shares, {}), r"holds the value 0\.25, which is no class"),
         ((two_bands, {}), "has 2 bands; it must have one"),

@@ -167,7 +167,7 @@ class TestRefusals:
             ("a.tif", b"\n<!DOCTYPE html><html>", "web page, not a raster"),
             ("a.tif", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
             ("a.zip", b"PK\x03\x04rest", "/vsizip/"),
-            ("a.json", b'{"type": "FeatureCollection"}', "name a raster scene"),
+            ("a.json", b'{"type": "FeatureCollection"}', "name a raster"),
             ("a.geojson", b'{"type": "FeatureCollection", "features": []}', "is a vector file or a table"),
             ("a.csv", b"x,y\n1,2\n", "is a vector file or a table"),
         ],
@@ -200,7 +200,7 @@ class TestRefusals:
 
         path = tmp_path / "fields.gpkg"
         geopandas.GeoDataFrame(geometry=[box(0, 0, 1, 1)], crs=4326).to_file(path)
-        self.refuse(path, "is a vector file or a table; name a raster scene")
+        self.refuse(path, "is a vector file or a table; name a raster")
 
     def test_complex_numbers(self, tmp_path):
         path = write(tmp_path / "slc.tif", ramp(1, 2, 2, "complex64"))

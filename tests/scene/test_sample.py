@@ -6,13 +6,14 @@ import threading
 
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.grid import Window
 from geoseg.scene import Scene, open_scene
 from geoseg.scene import sample as sampling
-from geoseg.scene.sample import Sampler, _windows, sample_scene
+from geoseg.scene.sample import Sampler, _windows, has_valid_pixel, sample_scene
 from tests.scene.rasters import ramp, write
 
 
@@ -163,3 +164,19 @@ def test_one_thread_decodes_large_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(Scene, "read_raw", recorded)
     assert not sample_scene(scene, n_pixels=5000).is_whole
     assert len(threads) == 1
+
+
+@pytest.mark.parametrize("nodata", [-1, 0, None])
+def test_blocks_that_a_sparse_file_does_not_store_are_not_read(tmp_path, monkeypatch, nodata):
+    path, place = tmp_path / "a.tif", rasterio.windows.Window(8960, 8704, 64, 64)
+    options = {"driver": "GTiff", "dtype": "int16", "count": 1, "width": 9000, "height": 9000}
+    layout = {"tiled": True, "blockxsize": 256, "blockysize": 256, "sparse_ok": True}
+    with rasterio.open(path, "w", nodata=nodata, **options, **layout) as file:
+        file.write(np.ones((1, 64, 64), "int16"), window=place)
+    scene, seen = open_scene(path), []
+    original = type(scene).read_raw
+    monkeypatch.setattr(
+        type(scene), "read_raw", lambda self, window: seen.append(window) or original(self, window)
+    )
+    assert has_valid_pixel(scene)
+    assert [window.row for window in seen] == [0 if nodata is None else 8704]  # 0 where nothing else is said

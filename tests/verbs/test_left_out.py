@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import get_args
 
 import geopandas
 import numpy as np
@@ -12,12 +12,50 @@ import shapely
 
 import geoseg
 from geoseg.errors import InputError
+from geoseg.omissions import Kind
 from geoseg.progress import Silent
-from geoseg.training.label_check.check import check_labels
 from tests.assess.maps import NAMES, patches, write
 from tests.conftest import make_scene, save_tiny
 from tests.saying import Saying
-from tests.training.training_runs import RECIPE
+from tests.verbs.left_out import CELLS, KINDS, VERBS, Case
+
+
+def test_every_verb_says_of_every_kind_what_it_leaves_out():
+    assert set(CELLS) == {(verb, kind) for verb in VERBS for kind in KINDS}
+    assert set(KINDS) == set(get_args(Kind))
+
+
+@pytest.mark.parametrize(
+    "cell", [cell for cell, case in CELLS.items() if isinstance(case, Case)], ids=" ".join
+)
+def test_what_is_left_out(cell, tmp_path):
+    case = CELLS[cell]
+    assert isinstance(case, Case)
+    if cell[0] == "quantize":
+        pytest.importorskip("nncf")
+    if case.few is not None:
+        case.few(tmp_path)
+        check_counted(case, tmp_path, cell[1], force=False)
+    many = tmp_path / "many"
+    many.mkdir()
+    case.many(many)
+    if case.refuses:
+        before = set(many.iterdir())
+        with pytest.raises(InputError, match="--force") as refused:
+            case.run(many, Silent(), False)
+        assert refused.value.exit_code == 2
+        assert not {path.name for path in set(many.iterdir()) - before} & {"out.tif", "out.gpkg", "out"}
+    if case.few is None:
+        check_counted(case, many, cell[1], force=case.refuses)
+    else:
+        assert [each["kind"] for each in case.run(many, Silent(), case.refuses)] == [cell[1]]
+
+
+def check_counted(case, folder, kind, *, force):
+    told = Saying()
+    found = case.run(folder, told, force)
+    assert [(each["kind"], each["count"], each["total"]) for each in found] == [(kind, *case.counts)]
+    assert any(case.line in line for line in told.lines), told.lines
 
 
 @pytest.fixture
@@ -33,24 +71,6 @@ def maps(tmp_path):
     sure[0, :5] = 255
     write(tmp_path / "few.tif", sure)
     return tmp_path
-
-
-def test_polygonize_pixels_without_confidence(maps):
-    told = Saying()
-    few = geoseg.polygonize(maps / "map.tif", maps / "a.gpkg", confidence=maps / "few.tif", progress=told)
-    assert [(each["kind"], each["count"], each["total"]) for each in few.report["left_out"]] == [
-        ("pixels", 5, 3000)
-    ]
-    assert any("few.tif: 5 of 3,000 pixels left out" in line for line in told.lines)
-    with pytest.raises(InputError, match=r"gaps.tif: 300 of 3,000 pixels .*--force"):
-        geoseg.polygonize(maps / "map.tif", maps / "b.gpkg", confidence=maps / "gaps.tif")
-    assert not (maps / "b.gpkg").exists()
-    forced = geoseg.polygonize(
-        maps / "map.tif", maps / "b.gpkg", confidence=maps / "gaps.tif", force=True, overwrite=True
-    )
-    assert forced.report["left_out"][0]["count"] == 300
-    whole = geoseg.polygonize(maps / "map.tif", maps / "c.gpkg", confidence=maps / "sure.tif")
-    assert whole.report["left_out"] == []
 
 
 def test_polygonize_gaps_in_confidence_count_beside_those_of_clean_up(maps):
@@ -117,50 +137,6 @@ def test_predict_pixels_that_lack_a_band(tmp_path, options):
     ]
     assert made.report["pixels_valid"] == 150 * 130 - 97
     assert any("no value in some of the bands" in line for line in told.lines)
-
-
-def write_rows(path, boxes):
-    """Label polygons of one class over the scene, and one row that is a line."""
-    shapes = [shapely.box(500_000 + 8 * i, 5_198_500, 500_008 + 8 * i, 5_200_000) for i in range(boxes)]
-    shapes.append(shapely.LineString([(500_000, 5_199_000), (501_000, 5_199_000)]))
-    table = geopandas.GeoDataFrame({"class": [5] * len(shapes)}, geometry=shapes, crs=32614)
-    table.to_file(path)
-    return path
-
-
-def of_predict(folder, model, rows, **options):
-    made = geoseg.predict(
-        folder / "scene.tif", folder / "m.tif", model=model, aoi=rows, overwrite=True, **options
-    )
-    return made.report["left_out"]
-
-
-def of_evaluate(folder, _model, rows, **options):
-    return geoseg.evaluate(folder / "map.tif", rows, **options).report["left_out"]
-
-
-def of_train(folder, _model, rows, *, force=False, progress=None):
-    text = RECIPE.replace("scene_labels.tif", rows.name)
-    (folder / "r.toml").write_text(text.replace('"40px"', '"20px"').replace('"4px"', '"1px"'))
-    labels = check_labels(folder / "r.toml")
-    kept = [finding for finding in labels.findings if finding.level != "stop"]
-    return replace(labels, findings=tuple(kept)).settle(progress or Silent(), force=force)
-
-
-@pytest.mark.parametrize("verb", [of_predict, of_evaluate, of_train])
-def test_rows_without_an_area(verb, tmp_path, tiny_model):
-    make_scene(tmp_path / "scene.tif", holes=False)
-    with rasterio.open(tmp_path / "scene.tif") as file:
-        place = {"crs": file.crs, "transform": file.transform}
-    write(tmp_path / "map.tif", np.full((150, 130), 5, np.uint8), **place)
-    told = Saying()
-    found = verb(tmp_path, tiny_model, write_rows(tmp_path / "few.gpkg", 150), progress=told)
-    assert [(each["kind"], each["count"], each["total"]) for each in found] == [("rows", 1, 151)]
-    assert any("few.gpkg: 1 of 151 rows" in line for line in told.lines)
-    many = write_rows(tmp_path / "many.gpkg", 3)
-    with pytest.raises(InputError, match=r"many.gpkg: 1 of 4 rows .*--force"):
-        verb(tmp_path, tiny_model, many)
-    assert verb(tmp_path, tiny_model, many, force=True)[0]["count"] == 1
 
 
 def test_255_that_a_map_does_not_declare(maps):

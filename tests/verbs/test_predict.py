@@ -12,6 +12,7 @@ from geopandas.testing import assert_geodataframe_equal
 from rasterio.transform import Affine
 from shapely.geometry import box
 
+from geoseg.errors import MismatchError
 from tests.conftest import make_scene, save_tiny
 from tests.saying import Saying
 from tests.verbs.predictions import pixels, read, run
@@ -83,13 +84,16 @@ class TestOneAnswer:
         ids = read(part.outputs["polygons"])["id"]
         assert min(int(i[1:].split("c")[0]) for i in ids) >= 25, "ids are on the scene's grid, not the cut's"
 
-    def test_an_area_of_interest_without_a_valid_pixel_is_told(self, scene, tiny_model, tmp_path):
+    def test_an_area_of_interest_without_a_valid_pixel_is_refused(self, scene, tiny_model, tmp_path):
         aoi = tmp_path / "aoi.gpkg"
         geopandas.GeoDataFrame(geometry=[box(500306, 5199306, 500308, 5199308)], crs="EPSG:32614").to_file(
             aoi
         )
         told = Saying()
-        result = run(scene, tiny_model, tmp_path / "a", aoi=aoi, progress=told)
+        with pytest.raises(MismatchError, match=r"aoi\.gpkg: .* no valid pixel .*--force"):
+            run(scene, tiny_model, tmp_path / "a", aoi=aoi)
+        assert not list((tmp_path / "a").iterdir())
+        result = run(scene, tiny_model, tmp_path / "a", aoi=aoi, progress=told, force=True)
         assert result.report["pixels_valid"] == 0
         warning = "the map is empty: the scene has no valid pixel whose centre is in the area of interest"
         assert f"warning: {warning}" in told.lines

@@ -31,6 +31,7 @@ def start(command: list[str], folder: Path, said: Path, limit: Callable[[], None
         said: Gets what it writes to stdout and stderr.
         limit: Called in the new process before the command, to set limits.
     """
+    said.write_bytes(b"")
     child = os.fork()
     if child:
         return child
@@ -41,9 +42,12 @@ def start(command: list[str], folder: Path, said: Path, limit: Callable[[], None
         for number, stream in ((0, os.open(os.devnull, os.O_RDONLY)), (1, out), (2, out)):
             os.dup2(stream, number)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         from geoseg import cli
 
         limit()
+        # A shell starts what it runs in the background without this handler, and Python leaves it so.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         cli.main(command)
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0

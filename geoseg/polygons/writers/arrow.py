@@ -39,7 +39,7 @@ def write_with_gdal(
     import pyarrow as pa
     import pyogrio
 
-    failed: list[Exception] = []
+    failed: list[BaseException] = []
     reader = pa.RecordBatchReader.from_batches(schema, _record_errors(batches, schema, failed))
     with _fixed_clock(), _raise_recorded(failed), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")
@@ -62,7 +62,7 @@ def as_metadata(provenance: Mapping[str, str]) -> dict[str, str]:
 
 
 def _record_errors(
-    batches: Iterator[pa.RecordBatch], schema: pa.Schema, failed: list[Exception]
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, failed: list[BaseException]
 ) -> Iterator[pa.RecordBatch]:
     """Yield the batches, and record an error in them: GDAL only reports that there was one."""
     import pyarrow as pa
@@ -71,13 +71,15 @@ def _record_errors(
         for batch in batches:
             columns = [c.cast(field.type) for c, field in zip(batch.columns, schema, strict=True)]
             yield pa.record_batch(columns, schema=schema)
-    except Exception as error:
+    except GeneratorExit:
+        raise
+    except BaseException as error:  # Ctrl-C too
         failed.append(error)
         raise
 
 
 @contextmanager
-def _raise_recorded(failed: list[Exception]) -> Iterator[None]:
+def _raise_recorded(failed: list[BaseException]) -> Iterator[None]:
     """Raise the recorded error instead of GDAL's."""
     try:
         yield

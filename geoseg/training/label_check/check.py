@@ -24,6 +24,7 @@ from geoseg.training.ground.labelled_scene import (
 from geoseg.training.label_check.findings import (
     LEVELS,
     LabelFinding,
+    labels_on_nodata,
     of_classes,
     of_omission,
     of_polygon_faults,
@@ -107,6 +108,7 @@ def _examine(recipe: Recipe, progress: Progress) -> LabelCheck:
     )
     omissions = omissions_of(scenes, split)
     findings += [of_omission(omission) for omission in omissions]
+    omissions += labels_on_nodata(recipe.path, statistics)
     findings += refusals + compare_scenes(scenes)
     findings += of_statistics(statistics, rim=recipe.label_values.rim)
     if split is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from geoseg.classes import LandClass
@@ -28,7 +29,7 @@ SHIFT_NOTE, SHIFT_WARN = 0.5, 1.0
 """Shift between labels and image, in pixels, that gives a note, and that gives a warning."""
 ON_NODATA_WARN = 0.01
 SPARSE = 0.5
-LEFT_OUT = "left-out"
+LEFT_OUT, ON_NODATA = "left-out", "labels-on-nodata"
 _LISTED = 5
 
 
@@ -75,6 +76,15 @@ def of_omission(omission: Omission) -> LabelFinding:
     return LabelFinding("stop" if fix else "warn", LEFT_OUT, str(omission), fix)
 
 
+def labels_on_nodata(recipe: Path, statistics: LabelStatistics) -> tuple[Omission, ...]:
+    """Count the labels on nodata of the scenes; the finding of that name says it to whoever checks."""
+    lost, reason = statistics.on_nodata, "they lie on nodata of the scenes"
+    if not lost:
+        return ()
+    total = lost + statistics.labelled
+    return (Omission("pixels", str(recipe), lost, total, "labelled pixels", reason, refuses=False),)
+
+
 def of_statistics(statistics: LabelStatistics, *, rim: int) -> list[LabelFinding]:
     """Report how much is labelled, and how many labels are not used."""
     found = []
@@ -90,16 +100,14 @@ def of_statistics(statistics: LabelStatistics, *, rim: int) -> list[LabelFinding
     every = statistics.labelled + statistics.on_nodata
     share = statistics.on_nodata / max(every, 1)
     if not statistics.on_nodata:
-        found.append(LabelFinding("ok", "labels-on-nodata", "no label lies on nodata"))
+        found.append(LabelFinding("ok", ON_NODATA, "no label lies on nodata"))
     else:
         message = (
             f"{statistics.on_nodata:,} labelled pixels ({share:.1%}) lie on nodata of the scene and are not "
             "used"
         )
         fix = "" if share < ON_NODATA_WARN else "check the nodata value ([reading] nodata) and the CRS"
-        found.append(
-            LabelFinding("note" if share < ON_NODATA_WARN else "warn", "labels-on-nodata", message, fix)
-        )
+        found.append(LabelFinding("note" if share < ON_NODATA_WARN else "warn", ON_NODATA, message, fix))
     if statistics.in_rim:
         lost = statistics.in_rim / (every + statistics.in_rim)
         message = (

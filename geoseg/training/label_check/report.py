@@ -12,7 +12,7 @@ from geoseg.execute.report import describe_scene
 from geoseg.omissions import Omission, settle
 from geoseg.progress import Progress
 from geoseg.training.ground.labelled_scene import LabelledScene
-from geoseg.training.label_check.findings import LEFT_OUT, LabelFinding, in_metres
+from geoseg.training.label_check.findings import LEFT_OUT, ON_NODATA, LabelFinding, in_metres
 from geoseg.training.label_check.polygon_faults import PolygonFaults
 from geoseg.training.label_check.shift import Shift
 from geoseg.training.label_check.statistics import LabelStatistics
@@ -66,7 +66,7 @@ class LabelCheck:
         Raises:
             InputError: If a finding stops training.
         """
-        said = [finding for finding in self.findings if finding.code != LEFT_OUT]
+        said = [finding for finding in self.findings if finding.code not in (LEFT_OUT, ON_NODATA)]
         for finding in said:
             text = f"{finding.message}; {finding.fix}" if finding.fix else finding.message
             if finding.level == "stop":

@@ -11,6 +11,7 @@ from typing import Any
 
 from geoseg.classes import IGNORE, LandClass
 from geoseg.errors import GeosegError, SettingsError
+from geoseg.files import exists
 from geoseg.models.catalog import check_architecture
 from geoseg.training.recipe.settings import (
     AugmentSettings,
@@ -169,7 +170,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(f"{path} is not TOML: {error}") from error
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise SettingsError(f"{path} cannot be read: {error}") from error
 
 
@@ -214,7 +215,7 @@ def _located_transfer(transfer: TransferSettings, place: RecipePlace) -> Transfe
     """Resolve files and folders relative to the recipe; keep names such as "imagenet"."""
 
     def located(text: str | None) -> str | None:
-        return str(place.resolve(text)) if text is not None and place.resolve(text).exists() else text
+        return str(place.resolve(text)) if text is not None and exists(place.resolve(text)) else text
 
     return replace(
         transfer, start_from=located(transfer.start_from), encoder_weights=located(transfer.encoder_weights)
