@@ -22,7 +22,7 @@ from geoseg.polygons.zonal.request import stats_asked
 from geoseg.scene.scene import Scene
 from geoseg.system.memory import peak_memory
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 _PACKAGES = (
     "segmentation-models-pytorch",
     "rasterio",
