@@ -103,6 +103,10 @@ GROUPS: dict[str, Groups] = {
         OUTPUTS: ("output", "to", "chip_size", "overwrite"),
         RUN: _SAID,
     },
+    "push": {
+        MOST_USED: ("private", "message"),
+        RUN: _SAID,
+    },
     "import": {
         MOST_USED: ("output", "bands", "classes", "mean", "std", "gsd", "overwrite"),
         "Values": ("scale", "offset", "value_range", "transforms", "units"),

@@ -85,12 +85,29 @@ def export_model(quiet: bool, model: str, **options: Any) -> None:
     """Write a package that also holds the network as ONNX or OpenVINO IR, converted and checked.
 
     It runs without torch, and without converting first. The ONNX file has the card in it and is a model by
-    itself: predict --model DIR/network.onnx.
+    itself: predict --model DIR/network.onnx. It also runs in Deepness (QGIS) and, of three bands, in GeoDeep.
     """
     from geoseg.cli.progress import choose_progress
     from geoseg.verbs.export import export_model as run
 
     click.echo(run(model, **options, progress=choose_progress(quiet=quiet)))
+
+
+@models.command("push", cls=Verb)
+@click.argument("model", metavar="NAME|DIR|ZIP")
+@click.argument("address", metavar="hf://OWNER/NAME")
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+@click.option("--message", metavar="TEXT", help="Of the commit [default: the model's name and version].")
+@talk_options
+def push(quiet: bool, model: str, address: str, **options: Any) -> None:
+    """Upload a package to the Hugging Face Hub, for --model hf://OWNER/NAME.
+
+    The token is the hub's own: from `hf auth login`, or the variable HF_TOKEN.
+    """
+    from geoseg.cli.progress import choose_progress
+    from geoseg.verbs.push import push_model
+
+    click.echo(push_model(model, address, **options, progress=choose_progress(quiet=quiet)))
 
 
 @models.command(cls=Verb)

@@ -193,6 +193,18 @@ def _from_onnx(path: Path) -> Package:
     return Package(str(path), files)
 
 
+def split_address(address: str) -> tuple[str, str | None]:
+    """Split "hf://owner/name[@revision]" into "owner/name" and the revision.
+
+    Raises:
+        ModelError: if the address is wrong.
+    """
+    match = _HUB.fullmatch(address)
+    if match is None:
+        raise ModelError(f"{address} is not a hub address; write hf://owner/name or hf://owner/name@revision")
+    return match["repo"], match["revision"]
+
+
 def download(address: str) -> Path:
     """Download the files of a package from the Hugging Face Hub, or find them in its cache.
 
@@ -205,14 +217,12 @@ def download(address: str) -> Path:
     Raises:
         ModelError: if the address is wrong, or they cannot be downloaded.
     """
-    match = _HUB.fullmatch(address)
-    if match is None:
-        raise ModelError(f"{address} is not a hub address; write hf://owner/name or hf://owner/name@revision")
+    repository, revision = split_address(address)
     import huggingface_hub
 
     try:
         folder = huggingface_hub.snapshot_download(
-            match["repo"], revision=match["revision"], allow_patterns=list(_LIMITS)
+            repository, revision=revision, allow_patterns=list(_LIMITS)
         )
     except Exception as error:  # the hub's client and its HTTP library each have errors of their own
         lines = str(error).strip().splitlines() or [type(error).__name__]

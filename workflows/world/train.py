@@ -29,8 +29,7 @@ from views import View, ViewSettings, draw_view, relight
 
 from geoseg.models.networks import build_network
 
-_POINT_SIDE, _POINT_CENTRE = 16, slice(6, 10)
-_POINTS = 32
+POINT_SIDE, _POINT_CENTRE, _POINT_CHIPS = 16, slice(5, 11), 2
 _LARGEST_PART = 128
 _FEWEST = 2000
 """A class with fewer pixels gets the weight of one with so many."""
@@ -169,7 +168,7 @@ class Batches:
                 strict=True,
             )
             values, targets, weights = (torch.stack(part) for part in parts)
-            yield values.contiguous(memory_format=torch.channels_last), targets, weights
+            yield values, targets, weights
 
     def _of_patch(self, number: int) -> View:
         values = torch.from_numpy(self.patches.values[number])
@@ -198,37 +197,51 @@ class Batches:
         return values, target, weight * view.valid
 
 
-class PointLoss:
-    """Crop or not, at points: a chip of one spectrum with a little texture.
+class PointChips:
+    """Points that are crop or not, as chips of squares, each of one spectrum with a little texture.
+
+    They go through the network beside the other chips of a batch: alone, their evenness would spoil the
+    statistics of the batch normalisation.
 
     Args:
         points: Points of all regions that train.
         norm: Normalisation.
-        settings: How spectra are changed.
-        seed: Of the draws.
+        recipe: Settings.
     """
 
-    def __init__(self, points: list[ground.Points], norm: Norm, settings: ViewSettings, seed: int) -> None:
+    def __init__(self, points: list[ground.Points], norm: Norm, recipe: Recipe) -> None:
         self.values = np.concatenate([each.values for each in points])
         self.crop = np.concatenate([each.crop for each in points])
-        self.norm, self.settings, self.rng = norm, settings, np.random.default_rng((seed, 1))
+        self.norm, self.views, self.rng = norm, recipe.views, np.random.default_rng((recipe.seed, 1))
+        self.across = recipe.side // POINT_SIDE
+        inner = torch.zeros(POINT_SIDE, POINT_SIDE)
+        inner[_POINT_CENTRE, _POINT_CENTRE] = 1
+        self._counts = inner.repeat(self.across, self.across)
 
-    def __call__(self, network: nn.Module) -> Tensor:
-        """Compute the loss of a few points."""
-        drawn = self.rng.integers(len(self.crop), size=_POINTS)
-        spectra = torch.from_numpy(self.values[drawn, self.rng.integers(2, size=_POINTS)])
-        spectra = torch.stack([relight(each, self.settings, self.rng) for each in spectra])
-        chips = as_chips(spectra)
-        chips = chips * (1 + torch.randn(chips.shape) * torch.rand(_POINTS, 1, 1, 1) * 0.1)
-        logits = network(self.norm.apply(chips).contiguous(memory_format=torch.channels_last))
-        odds = crop_log_odds(logits[..., _POINT_CENTRE, _POINT_CENTRE])
-        crop = torch.from_numpy(self.crop[drawn]).float().view(-1, 1, 1)
-        return binary_cross_entropy_with_logits(odds, crop.expand_as(odds))
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """Draw normalised chips (N, bands, side, side), and 1 where a pixel is crop (N, side, side)."""
+        shape = (_POINT_CHIPS, self.across, self.across)
+        drawn = self.rng.integers(len(self.crop), size=math.prod(shape))
+        spectra = torch.from_numpy(self.values[drawn, self.rng.integers(2, size=drawn.size)])
+        spectra = torch.stack([relight(each, self.views, self.rng) for each in spectra])
+        chips = _as_squares(spectra.view(*shape, -1).permute(0, 3, 1, 2))
+        chips = chips * (1 + torch.randn(chips.shape) * torch.rand(_POINT_CHIPS, 1, 1, 1) * 0.1)
+        crop = torch.from_numpy(self.crop[drawn]).float().view(shape)
+        return self.norm.apply(chips), _as_squares(crop)
+
+    def loss(self, logits: Tensor, crop: Tensor) -> Tensor:
+        """Compute the loss in the middle of every square."""
+        losses = binary_cross_entropy_with_logits(crop_log_odds(logits), crop, reduction="none")
+        return (losses * self._counts).sum() / (self._counts.sum() * len(logits))
+
+
+def _as_squares(values: Tensor) -> Tensor:
+    return values.repeat_interleave(POINT_SIDE, -2).repeat_interleave(POINT_SIDE, -1)
 
 
 def as_chips(spectra: Tensor) -> Tensor:
     """Make a constant chip of every spectrum: (points, bands) to (points, bands, rows, columns)."""
-    return spectra[..., None, None].expand(-1, -1, _POINT_SIDE, _POINT_SIDE)
+    return _as_squares(spectra[..., None, None])
 
 
 def crop_log_odds(logits: Tensor) -> Tensor:
@@ -238,7 +251,7 @@ def crop_log_odds(logits: Tensor) -> Tensor:
     return logits[:, index] - torch.logsumexp(logits[:, others], dim=1)
 
 
-def fit(recipe: Recipe, batches: Batches, points: PointLoss | None, start: Path | None) -> nn.Module:
+def fit(recipe: Recipe, batches: Batches, points: PointChips | None, start: Path | None) -> nn.Module:
     """Train a network; returns it with its averaged weights, in evaluation mode."""
     torch.manual_seed(recipe.seed)
     widths = list(recipe.widths)
@@ -259,10 +272,13 @@ def fit(recipe: Recipe, batches: Batches, points: PointLoss | None, start: Path 
         share = min(1.0, (step + 1) / (0.05 * recipe.steps))
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * share * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps) + 0.005)
-        entropy = -(targets * log_softmax(network(chips), dim=1)).sum(dim=1)
+        beside, crop = points.draw() if points is not None else (chips[:0], chips[:0, 0])
+        every = torch.cat([chips, beside]).contiguous(memory_format=torch.channels_last)
+        logits, of_points = network(every).split([len(chips), len(beside)])
+        entropy = -(targets * log_softmax(logits, dim=1)).sum(dim=1)
         loss = (entropy * weights).sum() / weights.sum()
         if points is not None:
-            loss = loss + recipe.points * points(network)
+            loss = loss + recipe.points * points.loss(of_points, crop)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -310,11 +326,8 @@ def main() -> None:
     norm = Norm.of(patches, numbers, recipe.bands)
     dakota = ground.read_dakota(options.data) if recipe.dakota else None
     names = [name for name in ground.REGIONS if name not in recipe.without]
-    points = (
-        PointLoss([ground.read_points(options.data, name) for name in names], norm, recipe.views, recipe.seed)
-        if recipe.points
-        else None
-    )
+    regions = [ground.read_points(options.data, name) for name in names]
+    points = PointChips(regions, norm, recipe) if recipe.points else None
     start = None if recipe.start is None else options.recipe.parent / recipe.start
     network = fit(recipe, Batches(patches, numbers, soft, dakota, norm, recipe), points, start)
     facts = {"fold": str(options.fold), "recipe": str(asdict(recipe))}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from tests.models.dynamic_world_layers import input_step, logits, random_weights
+from tests.models.foreign import TEXTS, foreign_onnx, tool_map
 
 Chips = NDArray[np.float32]
 
@@ -36,6 +37,7 @@ class Sample:
         said: What `import_model` must be told.
         logits: The original: physical values (bands, rows, columns) to (classes, rows, columns).
         missing: Arguments that cannot be left out -> what the message then names.
+        backend: What runs the package.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Sample:
     missing: Mapping[str, str] = field(
         default_factory=lambda: {"bands": "--bands", "classes": "--classes", "mean": "--mean", "std": "--std"}
     )
+    backend: str = "torch"
 
 
 def small_unet(bands: int = 3, classes: int = 3, seed: int = 3, **options: Any) -> Any:
@@ -73,6 +76,15 @@ def smp_folder(folder: Path) -> Sample:
     network = small_unet()
     network.save_pretrained(folder / "smp")
     return Sample(folder / "smp", SAID, forward(network))
+
+
+def deepness(folder: Path) -> Sample:
+    texts = TEXTS | {
+        "standardization_mean": f"[{', '.join(3 * [repr(0.2 / 255)])}]",
+        "standardization_std": f"[{', '.join(3 * [repr(0.1 / 255)])}]",
+    }
+    path = foreign_onnx(folder / "net.onnx", texts=texts, side=64)
+    return Sample(path, {}, lambda values: tool_map(path, values), missing={}, backend="onnx")
 
 
 def dynamic_world(folder: Path) -> Sample:
@@ -144,6 +156,7 @@ def state_dict(folder: Path) -> Sample:
 
 SAMPLES: dict[str, Callable[[Path], Sample]] = {
     "SmpFolder": smp_folder,
+    "OnnxNetwork": deepness,
     "DynamicWorldWeights": dynamic_world,
     "TorchgeoCheckpoint": torchgeo,
     "LightningCheckpoint": lightning,

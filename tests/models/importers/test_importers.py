@@ -75,7 +75,7 @@ def test_its_package_gives_the_classes_of_the_original(sample, scene, tmp_path):
         precision="fp32",
         chip_size=SIDE,
         force=True,
-        backend="torch",
+        backend=sample.backend,
     )
     with rasterio.open(tmp_path / "classes.tif") as file:
         found = file.read(1)
