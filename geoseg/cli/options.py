@@ -67,7 +67,7 @@ value_options = together(
         type=click.Choice(["auto", "none", "approximate"]),
         default="auto",
         show_default=True,
-        help="Convert top-of-atmosphere reflectance to about that of the surface; auto where metadata say so.",
+        help="Convert top-of-atmosphere reflectance to about that of the surface; auto: if metadata say so.",
     ),
 )
 """What stored values mean: in all verbs that run a model on scenes."""

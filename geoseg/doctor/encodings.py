@@ -2,9 +2,9 @@
 
 For every encoding the sampled pixels are converted and compared with what ground, plants, water, snow and
 cloud reflect. The limits are of two kinds. What lies outside the wide ones is impossible, even through haze;
-what lies inside the narrow ones is usual. An encoding is taken if it alone is possible, and usual. Else nothing
-is taken: a wrong guess is worse than a question. docs/method.md shows how often that is right, and how often
-it asks.
+what lies inside the narrow ones is usual. An encoding is taken if it alone is possible, and usual. Else
+nothing is taken: a wrong guess is worse than a question. docs/method.md shows how often that is right, and
+how often it asks.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _LUSH, _GREEN = 0.3, 0.45
 """NDVI above which ground is partly, or mostly, under plants."""
 _DARKEST = 0.09, 0.16
 _BLUE_HAZE = 0.03
-"""Where the darkest pixels of all bands lie, infrared too, if an offset of about 0.1 was overlooked, and how much
-more blue is lifted than red at most. Ground without any shadow or water is darker in blue than in infrared, and
-haze lifts blue more than red."""
+"""Where the darkest pixels of all bands lie, infrared too, if an offset of about 0.1 was overlooked, and by
+how much blue is lifted more than red at most. Ground without any shadow or water is darker in blue than in
+infrared, and haze lifts blue more than red."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,9 @@ def check_atmosphere(examination: Examination) -> Iterator[Finding]:
     other = SURFACE if wanted == TOP_OF_ATMOSPHERE else TOP_OF_ATMOSPHERE
     if decided.atmosphere == "none":
         if decided.level == other:
-            message = f"the scene's reflectance is that of the {other}, and the model was trained on that of the {wanted}"
+            message = (
+                f"the scene is reflectance of the {other}, and the model was trained on that of the {wanted}"
+            )
             yield Finding("warn", "atmosphere", message, "--atmosphere approximate makes it about alike")
         elif decided.level is None and examination.scene.atmosphere == "auto" and wanted == SURFACE:
             yield from _haze(examination)
@@ -133,15 +135,14 @@ def check_atmosphere(examination: Examination) -> Iterator[Finding]:
 
 def _haze(examination: Examination) -> Iterator[Finding]:
     doubtful = {doubt.band for doubt in examination.doubts}
-    by_name = {
-        band.wanted.name: band.now() for band in examination.values if band.wanted.name not in doubtful
-    }
-    blue, red = by_name.get("blue"), by_name.get("red")
+    known = {band.wanted.name: band.now() for band in examination.values}
+    blue, red = (None if name in doubtful else known.get(name) for name in ("blue", "red"))
     if blue is None or red is None or np.median(blue) > 1 or not looks_hazy(blue, red):
         return
+    low, lower = np.percentile(blue, 1), np.percentile(red, 1)
     message = (
-        f"perhaps this is reflectance of the {TOP_OF_ATMOSPHERE}: the darkest pixels are {np.percentile(blue, 1):.3g}"
-        f" in blue and {np.percentile(red, 1):.3g} in red, and no metadata says more"
+        f"perhaps this is reflectance of the {TOP_OF_ATMOSPHERE}: the darkest pixels are {low:.3g} in blue "
+        f"and {lower:.3g} in red, and no metadata says more"
     )
     yield Finding("warn", "atmosphere", message, "--atmosphere approximate, if it is; none, if not")
 

@@ -1,10 +1,10 @@
-"""Count how often the encoding of reflectance is found by the values alone, how often asked for, how often wrong.
+"""Count how often the encoding of reflectance is found by the values alone, how often asked for or wrong.
 
     python workflows/values/encodings.py DATA
 
 DATA holds ``worldcover`` (patches of HLS), ``africa`` (points), ``sentinel2`` (a scene without metadata) and
-``dakota`` (a mosaic). Each patch, and each piece of 128 x 128 pixels, is stored in turn in every encoding, as it
-is and as it would look from above the atmosphere, with and without short-wave infrared.
+``dakota`` (a mosaic). Each patch, and each piece of 128 x 128 pixels, is stored in turn in every encoding, as
+it is and as it would look from above the atmosphere, with and without short-wave infrared.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from geoseg.scene.band import Band
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 SENTINEL = ("B02", "B03", "B04", "B08", "B11", "B12")
 SIDE, STEP = 128, 4
+RESULTS = ("right", "asked", "wrong")
 CASES = [(encoding, "float32" if encoding.scale >= 0.01 else "uint16") for encoding in ENCODINGS]
 
 
@@ -44,11 +45,13 @@ def scenes(data: Path) -> Iterator[np.ndarray]:
 
 
 def read(path: Path) -> np.ndarray:
+    """Read a file of one band."""
     with rasterio.open(path) as image:
         return image.read(1)
 
 
 def pieces(stored: np.ndarray, nodata: float, scale: float) -> Iterator[np.ndarray]:
+    """Cut an image, and yield the reflectance of the pieces that are at least half full."""
     for row in range(0, stored.shape[1] - SIDE + 1, SIDE):
         for col in range(0, stored.shape[2] - SIDE + 1, SIDE):
             part = stored[:, row : row + SIDE, col : col + SIDE]
@@ -58,11 +61,13 @@ def pieces(stored: np.ndarray, nodata: float, scale: float) -> Iterator[np.ndarr
 
 
 def from_above(reflectance: np.ndarray) -> np.ndarray:
+    """Make reflectance look as a sensor above the atmosphere sees it."""
     bands = [to_top_of_atmosphere(Band(1, None, name, "float64"), name) for name in BANDS]
     return np.stack([row * band.scale + band.offset for row, band in zip(reflectance, bands, strict=True)])
 
 
 def store(reflectance: np.ndarray, encoding: Encoding, dtype: str) -> np.ndarray:
+    """Store reflectance as numbers of a type."""
     numbers = (reflectance - encoding.offset) / encoding.scale
     return numbers.astype(dtype) if dtype == "float32" else np.rint(numbers).clip(0, 65535).astype(dtype)
 
@@ -86,9 +91,9 @@ def main(data: Path) -> None:
     for place in ("surface", "above"):
         for bands in (6, 4):
             for encoding, _ in CASES:
-                counts = [found[place, bands, encoding.title, each] for each in ("right", "asked", "wrong")]
                 name = "reflectance 0 to 1" if encoding == PLAIN else encoding.title
-                print(f"{place:8} {bands} bands  {name:32} right {counts[0]:5} asked {counts[1]:5} wrong {counts[2]}")
+                counts = (f"{each} {found[place, bands, encoding.title, each]:4}" for each in RESULTS)
+                print(f"{place:8} {bands} bands  {name:32} {'  '.join(counts)}")
 
 
 if __name__ == "__main__":
