@@ -26,7 +26,7 @@ _SHORT = 16
 _PATIENCE = 10.0  # seconds
 _SQLITE = b"SQLite format 3\0"
 _RASTERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\0\x0cjP  ")
-"""How TIFF, BigTIFF and JPEG 2000 begin, which hold no rows: what reads vector files takes a second to load."""
+"""How TIFF, BigTIFF and JPEG 2000 begin. They hold no rows, and what reads rows takes a second to load."""
 _COUNTERS = (slice(18, 20), slice(24, 28), slice(92, 100))
 """Bytes of SQLite's header that change with its journal, not with its content."""
 _BESIDE = (".aux.xml", ".ovr")

@@ -32,9 +32,8 @@ sys.path.insert(0, str(ROOT))
 START, OTHER, FORWARD = "start", "other", "inferences"
 STAGES: dict[str, tuple[str, ...]] = {
     "load the network": ("geoseg.inference.backends.make:make_backend",),
-    "decode": ("geoseg.scene.scene:Scene.read_raw",),
-    "scale, mask": ("geoseg.scene.scene:Scene.read",),
-    "normalise": ("geoseg.inference.reading:Normalisation.apply",),
+    "decode": ("geoseg.scene.file:SceneFile.read",),
+    "scale, mask, normalise": ("geoseg.inference.reading:BlockReaders._fill",),
     "cut chips": ("geoseg.inference.reading:BlockPixels.cut",),
     FORWARD: (
         "geoseg.inference.backends.openvino_:OpenVinoBackend.probabilities",
@@ -116,9 +115,7 @@ def inside(arguments: list[str]) -> None:
             clocks.time(stage, place)
     patching = process_time() - started
     from geoseg.maps.cog import pyramid
-    from geoseg.maps.writer import HALVE
-
-    HALVE |= {"MODE": pyramid.halve_by_mode, "AVERAGE": pyramid.halve_by_mean}
+    pyramid.HALVE.update({"MODE": pyramid.halve_by_mode, "AVERAGE": pyramid.halve_by_mean})
     begun: list[float] = []
 
     class Computer(local.BlockComputer):
@@ -180,7 +177,7 @@ def table(rounds: list[dict[str, float]], megapixels: float) -> str:
     """Format the medians over the rounds as a table of Markdown."""
     found = {stage: median(seconds[stage] for seconds in rounds) for stage in rounds[0]}
     outside = median(sum(seconds.values()) - seconds[FORWARD] for seconds in rounds)
-    lines = [(stage, seconds) for stage, seconds in found.items()]
+    lines = list(found.items())
     lines.append(("**all but the inferences**", outside))
     width = max(len(name) for name, _ in lines)
     head = [f"| {'stage':{width}} | CPU ms a megapixel |", f"|{'-' * (width + 2)}|--------------------|"]
