@@ -188,6 +188,23 @@ class Grid:
         """Return the blending weights of a chip, int32 (rows, columns), 0 to ``WEIGHT_ONE``; read-only."""
         return blending_weights(self.chip_size, self.overlap, chip.ramps)
 
+    def alone(self, chip: Chip) -> Window | None:
+        """Return the pixels of a chip that no other chip covers: those of weight ``WEIGHT_ONE``."""
+        top, bottom, left, right = (self.overlap * ramp for ramp in chip.ramps)
+        window = chip.window
+        found = Window.from_bounds(
+            window.row + top, window.col + left, window.row_stop - bottom, window.col_stop - right
+        )
+        return found if found.pixels else None
+
+    def shared(self, block: Block) -> Iterator[Window]:
+        """Yield the parts of a block's reach that more than one chip covers; some lie in two of them."""
+        reach, (first_row, first_col, row_stop, col_stop) = block.reach, block.chips
+        for row in range(max(1, first_row), row_stop + 1):
+            yield Window(row * self.stride, reach.col, self.overlap, reach.width)
+        for col in range(max(1, first_col), col_stop + 1):
+            yield Window(reach.row, col * self.stride, reach.height, self.overlap)
+
     def blocks(self, block_size: int, window: Window | None = None) -> list[Block]:
         """Group the chips that touch ``window`` into blocks, in row order.
 

@@ -130,7 +130,7 @@ class Scene:
         return values, valid
 
     def read_rows(self, window: Window) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.bool_]]]:
-        """Read as ``read`` does, but yield a few rows at a time, so that what follows finds them in the cache.
+        """Do as ``read``, but yield a few rows at a time, which what follows finds in the processor's cache.
 
         Yields:
             rows: Which rows of the window.

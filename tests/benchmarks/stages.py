@@ -115,6 +115,7 @@ def inside(arguments: list[str]) -> None:
             clocks.time(stage, place)
     patching = process_time() - started
     from geoseg.maps.cog import pyramid
+
     pyramid.HALVE.update({"MODE": pyramid.halve_by_mode, "AVERAGE": pyramid.halve_by_mean})
     begun: list[float] = []
 
