@@ -197,14 +197,6 @@ class Grid:
         )
         return found if found.pixels else None
 
-    def shared(self, block: Block) -> Iterator[Window]:
-        """Yield the parts of a block's reach that more than one chip covers; some lie in two of them."""
-        reach, (first_row, first_col, row_stop, col_stop) = block.reach, block.chips
-        for row in range(max(1, first_row), row_stop + 1):
-            yield Window(row * self.stride, reach.col, self.overlap, reach.width)
-        for col in range(max(1, first_col), col_stop + 1):
-            yield Window(reach.row, col * self.stride, reach.height, self.overlap)
-
     def blocks(self, block_size: int, window: Window | None = None) -> list[Block]:
         """Group the chips that touch ``window`` into blocks, in row order.
 

@@ -139,12 +139,7 @@ class HostSums:
 
     def __init__(self, backend: Backend, grid: Grid, block: Block, classes: int) -> None:
         self.block = block
-        self.sums = np.empty((classes, *block.reach.shape), np.int32)
-        # The other pixels get their only addend, or none if they are not to be mapped.
-        for window in grid.shared(block):
-            common = window.intersection(block.reach)
-            if common is not None:
-                self.part(common)[...] = 0
+        self.sums = np.zeros((classes, *block.reach.shape), np.int32)
         self._backend, self._grid = backend, grid
         self._locks = [Lock() for _ in range(classes)]
 
