@@ -94,6 +94,12 @@ scene_options = together(
 """How a scene is read: in predict and inspect."""
 
 
+date_option = click.option(
+    "--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the scene says]."
+)
+"""``--date``: in predict and inspect."""
+
+
 refine_options = together(
     click.option(
         "--smooth",
