@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import segmentation_models_pytorch as smp
 import torch
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ SAID = {
     "std": [0.1],
     "chip_size": 64,
 }
-NAMED = {**SAID, "architecture": "unet", "encoder": "resnet18", "network": {"decoder_channels": [16] * 5}}
+NAMED = {**SAID, "architecture": "unet", "encoder": "mobilenet_v2", "network": {"decoder_channels": [16] * 5}}
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Sample:
         said: What `import_model` must be told.
         logits: The original: physical values (bands, rows, columns) to (classes, rows, columns).
         missing: Arguments that cannot be left out -> what the message then names.
+        backend: What runs its package.
     """
 
     path: Path
@@ -44,13 +46,14 @@ class Sample:
     missing: Mapping[str, str] = field(
         default_factory=lambda: {"bands": "--bands", "classes": "--classes", "mean": "--mean", "std": "--std"}
     )
+    backend: str = "torch"
 
 
 def small_unet(bands: int = 3, classes: int = 3, seed: int = 3, **options: Any) -> Any:
     """A network of smp with random weights."""
     torch.manual_seed(seed)
     return smp.Unet(
-        "resnet18",
+        "mobilenet_v2",
         encoder_weights=None,
         in_channels=bands,
         classes=classes,
@@ -73,6 +76,19 @@ def smp_folder(folder: Path) -> Sample:
     network = small_unet()
     network.save_pretrained(folder / "smp")
     return Sample(folder / "smp", SAID, forward(network))
+
+
+def onnx_network(folder: Path) -> Sample:
+    """An ONNX file without metadata; those of Deepness and GeoDeep have tests of their own."""
+    runtime = pytest.importorskip("onnxruntime")
+    foreign = pytest.importorskip("tests.models.foreign")
+    path = foreign.foreign_onnx(folder / "other.onnx", texts={}, side=64)
+
+    def run(values: Chips) -> Chips:
+        chips = ((values - np.float32(0.2)) / np.float32(0.1))[None]
+        return runtime.InferenceSession(path).run(None, {"image": chips})[0][0]
+
+    return Sample(path, SAID, run, backend="onnx")
 
 
 def dynamic_world(folder: Path) -> Sample:
@@ -103,10 +119,10 @@ def checkpoint(network: Any, prefix: str = "model.", **more: Any) -> dict[str, A
 
 def torchgeo(folder: Path) -> Sample:
     torch.manual_seed(3)
-    network = smp.DeepLabV3Plus("resnet18", encoder_weights=None, in_channels=4, classes=3).eval()
+    network = smp.DeepLabV3Plus("mobilenet_v2", encoder_weights=None, in_channels=4, classes=3).eval()
     saved = {
         "model": "deeplabv3+",
-        "backbone": "resnet18",
+        "backbone": "mobilenet_v2",
         "in_channels": 4,
         "task": "multiclass",
         "num_classes": 3,
@@ -124,8 +140,8 @@ def torchgeo(folder: Path) -> Sample:
 
 
 def lightning(folder: Path) -> Sample:
-    network = smp.FPN("resnet18", encoder_weights=None, in_channels=3, classes=3).eval()
-    saved = {"arch": "FPN", "encoder_name": "resnet18", "lr": 1e-3, "out_classes": 3}
+    network = smp.FPN("mobilenet_v2", encoder_weights=None, in_channels=3, classes=3).eval()
+    saved = {"arch": "FPN", "encoder_name": "mobilenet_v2", "lr": 1e-3, "out_classes": 3}
     content = checkpoint(network, "net.", hparams_name="kwargs", hyper_parameters=saved)
     content["state_dict"] |= {"mean": torch.full((1, 3, 1, 1), 0.2), "std": torch.full((1, 3, 1, 1), 0.1)}
     torch.save(content, folder / "epoch=3.ckpt")
@@ -144,6 +160,7 @@ def state_dict(folder: Path) -> Sample:
 
 SAMPLES: dict[str, Callable[[Path], Sample]] = {
     "SmpFolder": smp_folder,
+    "OnnxNetwork": onnx_network,
     "DynamicWorldWeights": dynamic_world,
     "TorchgeoCheckpoint": torchgeo,
     "LightningCheckpoint": lightning,
