@@ -89,7 +89,7 @@ GROUPS: dict[str, Groups] = {
         RUN: _SAID,
     },
     "inspect": {
-        INPUT: ("model", *_READ),
+        INPUT: ("model", *_READ, "date"),
         OUTPUTS: ("json",),
         RUN: _SAID,
     },

@@ -47,20 +47,20 @@ def models() -> None:
 
 
 @models.command("list", cls=Verb)
+@click.argument("folders", nargs=-1, metavar="[DIR...]")
 @json_option
 @debug_option
-def list_models(json: bool) -> None:
-    """List the bundled models."""
-    from geoseg.models.card import card_to_json, summary_line
-    from geoseg.models.package import load_card
-    from geoseg.models.sources import bundled_models, find_package
+def show_list(folders: tuple[str, ...], json: bool) -> None:
+    """List the bundled models, those that were downloaded before, and the packages in DIR."""
+    from geoseg.models.listing import list_models, table
 
-    cards = [load_card(name) for name in bundled_models()]
+    models, unread = list_models(folders)
+    for line in unread:
+        click.echo(f"geoseg: warning: {line}", err=True)
     if json:
-        print_json([card_to_json(card, find_package(card.name).size()) for card in cards])
-        return
-    for card in cards:
-        click.echo(summary_line(card))
+        print_json([model.to_json() for model in models])
+    else:
+        click.echo(table(models))
 
 
 @models.command(cls=Verb)
@@ -85,7 +85,7 @@ def export_model(quiet: bool, model: str, **options: Any) -> None:
     """Write a package that also holds the network as ONNX or OpenVINO IR, converted and checked.
 
     It runs without torch, and without converting first. The ONNX file has the card in it and is a model by
-    itself: predict --model DIR/network.onnx.
+    itself: predict --model DIR/network.onnx. It also runs in Deepness (QGIS) and, of three bands, in GeoDeep.
     """
     from geoseg.cli.progress import choose_progress
     from geoseg.verbs.export import export_model as run

@@ -67,7 +67,7 @@ value_options = together(
         type=click.Choice(["auto", "none", "approximate"]),
         default="auto",
         show_default=True,
-        help="Convert top-of-atmosphere reflectance to about that of the surface; auto where metadata say so.",
+        help="Convert top-of-atmosphere reflectance to about that of the surface; auto: if metadata say so.",
     ),
 )
 """What stored values mean: in all verbs that run a model on scenes."""
@@ -92,6 +92,12 @@ scene_options = together(
     ),
 )
 """How a scene is read: in predict and inspect."""
+
+
+date_option = click.option(
+    "--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the scene says]."
+)
+"""``--date``: in predict and inspect."""
 
 
 refine_options = together(

@@ -54,6 +54,6 @@ def to_top_of_atmosphere(band: Band, name: str) -> Band:
 
 
 def looks_hazy(blue: NDArray[np.float64], red: NDArray[np.float64]) -> bool:
-    """Tell whether the darkest pixels are blue, as through air; deserts hide it, and bright shallow water is so."""
+    """Tell whether the darkest pixels are blue, as through air; deserts hide that, shallows look so."""
     floor = float(np.percentile(blue, 1))
     return floor > _BLUE_FLOOR and floor - float(np.percentile(red, 1)) > _BLUE_OVER_RED

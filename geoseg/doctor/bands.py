@@ -49,6 +49,19 @@ def check_each_band(examination: Examination) -> Iterator[Finding]:
         yield Finding(severity, code, message, _FIXES[code], f"reads {brief}")
 
 
+def check_offsets(examination: Examination) -> Iterator[Finding]:
+    """Warn where bands of one scale have different offsets: one of them lost or got its tag by mistake."""
+    if examination.selected is None:
+        return
+    for scale in dict.fromkeys(band.scale for band in examination.selected.bands):
+        alike = [band for band in examination.selected.bands if band.scale == scale]
+        offsets = {band.offset: band for band in alike}
+        if len(offsets) > 1:
+            listed = ", ".join(f"{offset:g} (as band {band})" for offset, band in offsets.items())
+            message = f"bands of the same scale {scale:g} have different offsets: {listed}"
+            yield Finding("warn", "offsets-differ", message, "--offset sets one for all bands")
+
+
 def has_palette(scene: Scene) -> bool:
     """Tell whether pixels of a scene are indices of a colour palette."""
     return any(band.has_palette for band in scene.bands)

@@ -2,9 +2,9 @@
 
 For every encoding the sampled pixels are converted and compared with what ground, plants, water, snow and
 cloud reflect. The limits are of two kinds. What lies outside the wide ones is impossible, even through haze;
-what lies inside the narrow ones is usual. An encoding is taken if it alone is possible, and usual. Else nothing
-is taken: a wrong guess is worse than a question. docs/method.md shows how often that is right, and how often
-it asks.
+what lies inside the narrow ones is usual. An encoding is taken if it alone is possible, and usual. Else
+nothing is taken: a wrong guess is worse than a question. docs/method.md shows how often that is right, and
+how often it asks.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ _APART = 1000
 _FEW_LAND = 0.05
 _IS_LAND = 0.25
 """Shares of pixels of land below which its brightest say nothing, and at which they decide."""
+_DARK = 0.07
+"""Most scenes have something darker in one of the bands; Landsat's Level 1, read as reflectance that fills 16
+bits, has nothing below 0.076."""
 _LUSH, _GREEN = 0.3, 0.45
 """NDVI above which ground is partly, or mostly, under plants."""
 _DARKEST = 0.09, 0.16
 _BLUE_HAZE = 0.03
-"""Where the darkest pixels of all bands lie, infrared too, if an offset of about 0.1 was overlooked, and how much
-more blue is lifted than red at most. Ground without any shadow or water is darker in blue than in infrared, and
-haze lifts blue more than red."""
+"""Where the darkest pixels of all bands lie, infrared too, if an offset of about 0.1 was overlooked, and by
+how much blue is lifted more than red at most. Ground without any shadow or water is darker in blue than in
+infrared, and haze lifts blue more than red."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,8 @@ def fit_encodings(
         if _can_store(encoding, kinds, numbers.values())
     }
     possible = tuple(each for each, seen in spectra.items() if seen.is_possible(has_offset=each.offset != 0))
-    return Fit(possible, tuple(each for each in possible if spectra[each].is_usual()))
+    usual = (each for each in possible if spectra[each].is_usual(has_offset=each.offset != 0))
+    return Fit(possible, tuple(usual))
 
 
 def _can_store(encoding: Encoding, kinds: set[np.dtype[np.generic]], numbers: Collection[Values]) -> bool:
@@ -153,12 +157,17 @@ class _Spectra:
         other = dark | ((self._green >= 0.3) & (self._red > 0.6 * self._green))
         if self._share(land, other, -0.03, 1.4) < 0.7:
             return False
-        if self._land.mean() >= _IS_LAND and not 0.08 <= self._brightest_land() <= 1.1:
+        if self._land.mean() >= _IS_LAND and not 0.05 <= self._brightest(self._land) <= 1.1:
+            return False
+        plants &= self._land
+        if plants.mean() >= _FEW_LAND and self._brightest(plants) < 0.1:
             return False
         return has_offset or not self._has_swir or not self._is_lifted()
 
-    def is_usual(self) -> bool:
-        """Tell whether the scene looks as most do."""
+    def is_usual(self, *, has_offset: bool) -> bool:
+        """Tell whether the scene looks as most do, something dark in it."""
+        if not has_offset and self._darkest().min() > _DARK:
+            return False
         plants = self._ndvi > _GREEN
         land = (self._nir >= 0.03) & (self._nir <= 0.95) & (self._red <= 0.65) & (self._green <= 0.6)
         land &= (self._green >= 0.005) & (self._blue <= 0.45)
@@ -170,17 +179,21 @@ class _Spectra:
         other = dark | ((self._green >= 0.3) & (self._red > 0.75 * self._green))
         if self._share(land, other, -0.02, 1.3) < 0.95 or np.percentile(self._all, 99, axis=1).max() <= 0.03:
             return False
-        return bool(self._land.mean() <= _FEW_LAND or 0.14 <= self._brightest_land() <= 0.75)
+        return bool(self._land.mean() <= _FEW_LAND or 0.14 <= self._brightest(self._land) <= 0.75)
 
     def _share(self, land: NDArray[np.bool_], other: NDArray[np.bool_], low: float, high: float) -> float:
         inside = ((self._all >= low) & (self._all <= high)).all(axis=0)
         return float(np.mean(inside & np.where(self._land, land, other)))
 
-    def _brightest_land(self) -> float:
-        return float(np.percentile(self._nir[self._land], 95))
+    def _brightest(self, pixels: NDArray[np.bool_]) -> float:
+        return float(np.percentile(self._nir[pixels], 95))
+
+    def _darkest(self) -> Values:
+        found: Values = np.percentile(self._all, 0.2, axis=1)
+        return found
 
     def _is_lifted(self) -> bool:
         low, high = _DARKEST
-        darkest = np.percentile(self._all, 0.2, axis=1)
+        darkest = self._darkest()
         blue, red = np.percentile(self._blue, 0.2), np.percentile(self._red, 0.2)
         return bool(darkest.min() > low and darkest.max() < high and blue - red < _BLUE_HAZE)

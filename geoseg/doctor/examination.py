@@ -57,6 +57,7 @@ class Examination:
         match: The bands to use; None where the scene lacks some.
         mismatch: What the scene lacks; None where there is a match.
         sampler: Sampler of the scene with at least these bands, where several models share one.
+        is_named: Whether the user named the model, and so knows for what it is made.
     """
 
     scene: Scene
@@ -65,6 +66,7 @@ class Examination:
     match: BandMatch | None
     mismatch: SceneError | None
     sampler: Sampler | None = field(default=None, repr=False)
+    is_named: bool = True
 
     @classmethod
     def begin(cls, scene: Scene, card: ModelCard, bands: Sequence[str | int] | None = None) -> Examination:

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from geoseg.doctor.bands import check_bands, check_each_band
+from geoseg.doctor.bands import check_bands, check_each_band, check_offsets
+from geoseg.doctor.domain import check_months, check_region
 from geoseg.doctor.examination import Examination
 from geoseg.doctor.findings import Diagnosis, Finding, Severity
 from geoseg.doctor.pixel_size import check_pixel_shape, check_pixel_size
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from geoseg.models.card import ModelCard
 
 CHECKS: tuple[Callable[[Examination], Iterable[Finding]], ...] = (
+    check_region,
+    check_months,
     check_pixel_size,
     check_pixel_shape,
     check_bands,
@@ -39,6 +42,7 @@ CHECKS: tuple[Callable[[Examination], Iterable[Finding]], ...] = (
     check_sentinel2_offset,
     check_atmosphere,
     check_each_band,
+    check_offsets,
     check_values,
 )
 """All checks, in the order in which findings of one severity are listed."""

@@ -99,7 +99,7 @@ def decide_values(
     if set(zip(found.scales, found.offsets, strict=True)) != {(1.0, 0.0)}:
         return _with_overlooked_offset(found, scene, stored)
     allowed, because = _said_by_metadata(scene, stored)
-    fit = fit_encodings(dict(zip(card.band_names, stored, strict=True)), allowed or ENCODINGS)
+    fit = fit_encodings(dict(zip(card.band_names, stored, strict=True)), allowed)
     found = replace(found, fit=fit)
     if len(allowed) == 1 and (fit is None or allowed[0] in fit.possible):
         return _as(found, allowed[0], because)
@@ -169,11 +169,11 @@ def _as(found: StoredValues, encoding: Encoding, because: str) -> StoredValues:
 def _said_by_metadata(
     scene: Scene, stored: Sequence[NDArray[np.generic]]
 ) -> tuple[tuple[Encoding, ...], str]:
-    """List the encodings that a product's metadata or name leave, and say which; none if they say nothing."""
+    """List the encodings that a product's metadata or name leave, and say what that is."""
     names = (scene.tags.get("PRODUCT_URI", ""), scene.tags.get("LANDSAT_PRODUCT_ID", ""), *scene.paths)
     if "STAC_SCALE" in scene.tags and scene.tags.get("BOA_OFFSET_APPLIED", "").lower() != "true":
         said = _encoding(scene.tags["STAC_SCALE"], scene.tags.get("STAC_OFFSET", "0"))
-        return ((said,), "the STAC item says so") if said else ((), "")
+        return ((said,), "the STAC item says so") if said else (ENCODINGS, "")
     if any(_ESA.search(name) for name in names):
         return _of_sentinel2(scene, stored)
     for name in names:
@@ -182,7 +182,7 @@ def _said_by_metadata(
             return (LANDSAT,), "it is a product of Landsat Collection 2, Level 2"
         if match:
             return _of_landsat_1(scene)
-    return (), ""
+    return ENCODINGS, ""
 
 
 def _of_sentinel2(scene: Scene, stored: Sequence[NDArray[np.generic]]) -> tuple[tuple[Encoding, ...], str]:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _FAR = 8.0
 """Factor by which the values of *all* bands are larger or smaller than the model's; no season explains it."""
 
+_LARGEST = 1e30
+"""No measurement is larger: what programs fill 32-bit floats with."""
+
 _SCALINGS = (
     *((each.scale, each.offset) for each in ENCODINGS),
     (1e-3, 0.0),
@@ -79,9 +82,9 @@ def check_undeclared_nodata(examination: Examination) -> Iterator[Finding]:
         fix = "the scene holds nothing: copy or download it again"
         yield Finding("stop", "undeclared-nodata", message, fix, f"finds {fill.value:g} in every band")
         return
-    yield Finding(
-        "warn", "undeclared-nodata", message, f"--nodata {fill.value:g}, if they are not measurements"
-    )
+    severity: Severity = "stop" if abs(fill.value) > _LARGEST else "warn"
+    fix = f"--nodata {fill.value:.17g}" + ("" if severity == "stop" else ", if they are not measurements")
+    yield Finding(severity, "undeclared-nodata", message, fix, f"finds {fill.value:g} in every band")
 
 
 def check_encoding(examination: Examination) -> Iterator[Finding]:
@@ -106,7 +109,9 @@ def check_atmosphere(examination: Examination) -> Iterator[Finding]:
     other = SURFACE if wanted == TOP_OF_ATMOSPHERE else TOP_OF_ATMOSPHERE
     if decided.atmosphere == "none":
         if decided.level == other:
-            message = f"the scene's reflectance is that of the {other}, and the model was trained on that of the {wanted}"
+            message = (
+                f"the scene is reflectance of the {other}, and the model was trained on that of the {wanted}"
+            )
             yield Finding("warn", "atmosphere", message, "--atmosphere approximate makes it about alike")
         elif decided.level is None and examination.scene.atmosphere == "auto" and wanted == SURFACE:
             yield from _haze(examination)
@@ -130,13 +135,14 @@ def check_atmosphere(examination: Examination) -> Iterator[Finding]:
 
 def _haze(examination: Examination) -> Iterator[Finding]:
     doubtful = {doubt.band for doubt in examination.doubts}
-    by_name = {band.wanted.name: band.now() for band in examination.values if band.wanted.name not in doubtful}
-    blue, red = by_name.get("blue"), by_name.get("red")
+    known = {band.wanted.name: band.now() for band in examination.values}
+    blue, red = (None if name in doubtful else known.get(name) for name in ("blue", "red"))
     if blue is None or red is None or np.median(blue) > 1 or not looks_hazy(blue, red):
         return
+    low, lower = np.percentile(blue, 1), np.percentile(red, 1)
     message = (
-        f"perhaps this is reflectance of the {TOP_OF_ATMOSPHERE}: the darkest pixels are {np.percentile(blue, 1):.3g}"
-        f" in blue and {np.percentile(red, 1):.3g} in red, and no metadata says more"
+        f"perhaps this is reflectance of the {TOP_OF_ATMOSPHERE}: the darkest pixels are {low:.3g} in blue "
+        f"and {lower:.3g} in red, and no metadata says more"
     )
     yield Finding("warn", "atmosphere", message, "--atmosphere approximate, if it is; none, if not")
 
@@ -243,7 +249,7 @@ def _rescaling(examination: Examination) -> str:
     tried = [*([(1e-4, -0.1)] if is_shifted else ()), (card.value_scale, card.value_offset), *_SCALINGS]
     if any(band.stored.dtype != np.uint16 for band in bands):
         tried.remove((SIXTEEN_BITS.scale, SIXTEEN_BITS.offset))
-    current = {(band.band.scale, band.band.offset) for band in bands}
+    current = set() if decided is None else set(zip(decided.scales, decided.offsets, strict=True))
     scores = {
         pair: float(np.mean([_share_inside(band.scaled(*pair), band.wanted, 0.5) for band in bands]))
         for pair in tried
@@ -255,7 +261,7 @@ def _rescaling(examination: Examination) -> str:
         return "look up the product's scale and offset, and set them with --scale A --offset B"
     scale, offset = best
     flags = f"--scale {scale:.6g}" if current != {(scale, offset)} else ""
-    if offset or any(band.band.offset for band in bands):
+    if offset or any(had for _, had in current):
         flags += f" --offset {offset:.6g}"
     return f"{flags} brings {scores[best]:.0%} of the values near the model's range"
 

@@ -22,7 +22,7 @@ from geoseg.polygons.zonal.request import stats_asked
 from geoseg.scene.scene import Scene
 from geoseg.system.memory import peak_memory
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 _PACKAGES = (
     "segmentation-models-pytorch",
     "rasterio",
@@ -137,7 +137,7 @@ def report_of_run(
     total = perf_counter() - since
     content = {
         "report_version": REPORT_VERSION,
-        "scene": describe_scene(run.scene) | {"date": run.date},
+        "scene": describe_scene(run.scene),
         "model": describe_model(run.model, plan.settings.tta) | {"chosen": run.chosen},
         "outputs": {name: os.fspath(path) for name, path in run.outputs.named().items()},
         "settings": plan.settings.to_json()

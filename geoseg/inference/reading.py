@@ -35,8 +35,12 @@ _ROWS = 64
 class PixelSource(Protocol):
     """The part of a scene that inference needs: pixels in physical units, and which of them are valid."""
 
-    def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Read values, float32 (bands, rows, columns), NaN for nodata; and valid, bool (rows, columns)."""
+    def read_rows(self, window: Window) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.bool_]]]:
+        """Yield a few rows of a window at a time, from top to bottom.
+
+        Yields:
+            Which rows; values, float32 (bands, rows, columns), NaN for nodata; valid, bool (rows, columns).
+        """
 
 
 @dataclass(frozen=True)
@@ -80,15 +84,14 @@ class Normalisation:
         out = values if out is None else out
         for first in range(0, len(valid), _ROWS):
             rows = slice(first, first + _ROWS)
-            invalid = ~valid[rows]
+            is_whole, invalid = bool(valid[rows].all()), ~valid[rows]
             transform(values[:, rows], self.transforms)
             planes = zip(values[:, rows], out[:, rows], self.means, self.stds, strict=True)
             for band, target, mean, std in planes:
                 np.subtract(band, mean, out=band)
                 np.divide(band, std, out=target)
-                gone = np.isnan(band) | invalid
-                if gone.any():
-                    np.copyto(target, 0, where=gone)
+                if not is_whole or np.isnan(band.min()):
+                    np.copyto(target, 0, where=np.isnan(band) | invalid)
         return out
 
 
@@ -222,12 +225,14 @@ class BlockReaders:
 
     def _fill(self, pixels: BlockPixels, strip: Window, tally: Tally) -> None:
         """Read the rows of one strip into their place, and unmark invalid pixels in ``wanted``."""
-        rows, _ = strip.slices(pixels.block.reach)
         with tally.spend("read"):
-            values, valid = self._source.read(strip)
-            tally.lose(*_count_lost(pixels, strip, values, valid))
-            pixels.wanted[rows] &= valid
-            self._normalisation.apply(values, valid, pixels.values[:, rows])
+            for rows, values, valid in self._source.read_rows(strip):
+                part = Window(strip.row + rows.start, strip.col, len(valid), strip.width)
+                place, _ = part.slices(pixels.block.reach)
+                tally.lose(*_count_lost(pixels, part, values, valid))
+                if not valid.all():
+                    pixels.wanted[place] &= valid
+                self._normalisation.apply(values, valid, pixels.values[:, place])
 
 
 def _count_lost(

@@ -16,6 +16,7 @@ from geoseg.errors import DamagedFileError, SceneError
 from geoseg.grid import Window
 from geoseg.labels.values import ValueTable
 from geoseg.raster.georeference import Georeference, same_transform
+from geoseg.raster.lost_values import refuse_lossy
 from geoseg.raster.source import GDAL_ERRORS, Source, Warp, borrow, close
 from geoseg.scene.file import reason
 from geoseg.scene.placing import GridOf
@@ -65,7 +66,7 @@ def open_raster(path: str, dataset: Any, grid: GridOf) -> Source:
         grid: The grid.
 
     Raises:
-        SceneError: If the raster has several bands or does not overlap the grid.
+        SceneError: If the raster has several bands, lossy compression, or does not overlap the grid.
     """
     if dataset.count != 1 and not (dataset.count == 2 and dataset.colorinterp[1].name == "alpha"):
         raise SceneError(
@@ -74,6 +75,7 @@ def open_raster(path: str, dataset: Any, grid: GridOf) -> Source:
         )
     if np.dtype(dataset.dtypes[0]).kind not in "iuf":
         raise SceneError(f"{path} holds {dataset.dtypes[0]}; labels are whole numbers")
+    refuse_lossy(path, dataset)
     own = Georeference.of(dataset)
     if _same_grid(own, dataset.shape, grid):
         return Source(path)

@@ -21,7 +21,7 @@ from geoseg.grid import Window
 from geoseg.omissions import Omission
 from geoseg.raster.georeference import Georeference, require_same_grid
 from geoseg.raster.legend import read_legend
-from geoseg.raster.lost_values import find_lost_values
+from geoseg.raster.lost_values import find_lost_values, refuse_lossy
 from geoseg.raster.pixel_sizes import PixelSizes, measure_pixel_sizes
 from geoseg.raster.source import GDAL_ERRORS, Source, borrow, close
 from geoseg.raster.texts import read_descriptions
@@ -227,6 +227,7 @@ def open_class_map(
     if probabilities is not None:
         beside["probabilities"] = _open(probabilities, "probability raster", ("uint8",))
     with borrow(classes) as dataset:
+        refuse_lossy(classes.path, dataset)
         for kind, source in beside.items():
             with borrow(source) as other:
                 require_same_grid(dataset, other)

@@ -39,6 +39,7 @@ _OTHER_KINDS = {
 }
 _THRESHOLD = 0.5
 _SIDE = 512
+_LONGEST = 2**16
 _RGB = ("red", "green", "blue")
 # Half the width of a normal distribution between its 1st and 99th percentile, in standard deviations.
 _HALF_RANGE = 2.326
@@ -235,6 +236,8 @@ def _literal(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
+    if len(text) > _LONGEST:
+        return text
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):

@@ -84,6 +84,7 @@ def item_from_card(card: ModelCard, facts: Mapping[str, Any] | None = None) -> d
         properties["gsd"] = card.gsd
     if card.gsd_estimated:
         properties["geoseg:gsd_estimated"] = True
+    properties |= domain_properties(card)
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
@@ -123,6 +124,18 @@ def _own_fields(card: ModelCard) -> dict[str, Any]:
         "geoseg:baseline": dict(card.baseline),
         "geoseg:trust": card.trust,
     }
+
+
+def domain_properties(card: ModelCard) -> dict[str, Any]:
+    """Give the properties that say where, when and at which pixel sizes a model is to be used."""
+    region = None if card.region is None else card.region.to_json()
+    found = {
+        "gsd_range": list(card.gsd_range or ()),
+        "region": region,
+        "region_name": card.region_name,
+        "months": list(card.months),
+    }
+    return {f"geoseg:{key}": value for key, value in found.items() if value}
 
 
 def _band(band: ModelBand, card: ModelCard) -> dict[str, Any]:
@@ -231,7 +244,7 @@ def card_from_item(item: Any) -> ModelCard:
     }
     texts = {
         key: _get(item, "properties", f"geoseg:{key}", kind=str, default="")
-        for key in ("trained_on", "trust")
+        for key in ("trained_on", "trust", "region_name")
     }
     bands, units = _bands(item)
     scale, offset = _value_scale(item)
@@ -250,6 +263,9 @@ def card_from_item(item: Any) -> ModelCard:
         value_offset=offset,
         gsd=_get(item, "properties", "gsd", kind=float, default=None),
         gsd_estimated=_get(item, "properties", "geoseg:gsd_estimated", kind=bool, default=False),
+        gsd_range=_get(item, "properties", "geoseg:gsd_range", kind=object, default=None),
+        region=_get(item, "properties", "geoseg:region", kind=object, default=None),
+        months=_get(item, "properties", "geoseg:months", kind=object, default=()),
         architecture=_get(item, "properties", "mlm:architecture", kind=str),
         encoder=_get(item, "properties", "geoseg:encoder", kind=str, default=None),
         **own,

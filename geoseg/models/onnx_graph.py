@@ -16,7 +16,9 @@ from geoseg.errors import ModelError
 from geoseg.models.card import ModelCard
 from geoseg.models.conversion import CHIPS, OUTPUT, TEMPERATURE, ChipShape
 from geoseg.models.onnx_file import import_onnx, read_metadata
+from geoseg.models.transforms import LEAST_LOGARITHM, Chain
 
+MOST_CLASSES = 255
 WHITE = 255
 """What Deepness and GeoDeep divide stored values by."""
 
@@ -43,10 +45,13 @@ def take_values(graph: bytes, card: ModelCard) -> bytes:
     model = onnx.ModelProto.FromString(graph)
     build = _Nodes(_opset(model))
     build.constant(card.temperatures.get("none", 1.0), TEMPERATURE)
-    scale = WHITE * card.value_scale / card.stds.astype(np.float64)
-    shift = (card.value_offset - card.means.astype(np.float64)) / card.stds
-    scaled = build.add("Mul", _VALUES, build.constant(scale.reshape(1, -1, 1, 1)))
-    build.add("Add", scaled, build.constant(shift.reshape(1, -1, 1, 1)), output=CHIPS)
+    means, stds = (values.astype(np.float64).reshape(1, -1, 1, 1) for values in (card.means, card.stds))
+    scale, offset = WHITE * card.value_scale, card.value_offset
+    source = _VALUES
+    if card.transforms:
+        source = build.scaled(source, scale, offset)
+        source, scale, offset = build.transformed(source, card.transforms), 1.0, 0.0
+    build.scaled(source, scale / stds, (offset - means) / stds, output=CHIPS)
     nodes = [*build.nodes, *model.graph.node]
     values = next(value for value in model.graph.input if value.name == CHIPS)
     values.name = _VALUES
@@ -110,7 +115,10 @@ class ForeignNetwork:
         """
         onnx = import_onnx(f"reading {self.where}")
         self._check(side, threshold)
-        model = onnx.compose.add_prefix(_with_side(self.model, side), _ORIGINAL)
+        try:
+            model = onnx.compose.add_prefix(_with_side(self.model, side), _ORIGINAL)
+        except Exception as error:  # of several kinds
+            raise ModelError(f"{self.where} is damaged: its graph cannot be read ({error})") from error
         model.ClearField("metadata_props")
         graph = model.graph
         stored = {tensor.name for tensor in graph.initializer}
@@ -236,6 +244,8 @@ def _channels(onnx: Any, model: Any, side: int, where: str) -> int:
     found = found or said
     if len(found) == 3:  # of one class
         found = [found[0], 1, *found[1:]]
+    if len(found) == 4 and found[1] and found[1] > MOST_CLASSES:
+        raise ModelError(f"{where} tells {found[1]} classes apart, and geoseg at most {MOST_CLASSES}")
     if len(found) != 4 or not found[1]:
         raise ModelError(f"{where} gives {_list([output])}, no map of (1, classes, rows, columns)")
     if any(size not in (None, side) for size in found[2:]):
@@ -316,6 +326,35 @@ class _Nodes:
         from onnx import numpy_helper
 
         return self.add("Constant", output=output, value=numpy_helper.from_array(np.asarray(value, dtype)))
+
+    def scaled(self, name: str, scale: Any, offset: Any, output: str | None = None) -> str:
+        product = self.add("Mul", name, self.constant(scale))
+        return self.add("Add", product, self.constant(offset), output=output)
+
+    def transformed(self, name: str, chains: Sequence[Chain]) -> str:
+        """Add the transforms of each band; see `transforms.Transform`."""
+        bands = []
+        for index, chain in enumerate(chains):
+            band = self.add("Gather", name, self.constant([index], dtype=np.int64), axis=1)
+            for step in chain:
+                band = self._step(band, step.kind, step.value or 0.0)
+            bands.append(band)
+        return self.add("Concat", *bands, axis=1)
+
+    def _step(self, name: str, kind: str, value: float) -> str:
+        if kind == "scale":
+            return self.add("Mul", name, self.constant(value))
+        if kind == "offset":
+            return self.add("Add", name, self.constant(value))
+        if kind == "sigmoid":
+            return self.add("Sigmoid", name)
+        if kind == "log":
+            argument = self.scaled(name, value, 1.0)
+            return self.add("Log", self.add("Max", argument, self.constant(LEAST_LOGARITHM)))
+        if kind == "power":
+            power = self.add("Pow", self.add("Abs", name), self.constant(value))
+            return self.add("Mul", self.add("Sign", name), power)
+        raise AssertionError(kind)
 
     def reduce(self, kind: str, name: str) -> str:
         """Reduce over the classes; the axis became an input in different versions."""

@@ -18,7 +18,7 @@ from geoseg.models.catalog import suggestion
 
 Values = NDArray[np.float32]
 
-_LEAST = np.float32(1e-6)
+LEAST_LOGARITHM = np.float32(1e-6)
 """Least argument of a logarithm: below, where a value has none, it stays at ln(1e-6) = -13.8."""
 
 
@@ -37,7 +37,7 @@ def _offset(x: Values, b: np.float32) -> None:
 def _log(x: Values, a: np.float32) -> None:
     np.multiply(x, a, out=x)
     np.add(x, np.float32(1), out=x)
-    np.maximum(x, _LEAST, out=x)
+    np.maximum(x, LEAST_LOGARITHM, out=x)
     np.log(x, out=x)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date as calendar_date
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
     if request.resume and request.overwrite:
         raise SettingsError("--resume goes on with unfinished work, --overwrite removes it; give one of them")
     check_workers(request.compute)
-    opened = request.reading.open_all_bands(request.scene)
+    opened = of_date(request.reading.open_all_bands(request.scene), request.date)
     outputs = name_outputs(opened, request)
     _check_outputs(outputs, opened, request)
     if request.borders:
@@ -171,7 +171,7 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
         area=area,
         outputs=outputs,
         zonal=zonal,
-        date=opened.date if request.date is None else check_date(request.date),
+        date=opened.date,
         workers=workers,
         values=values,
         warnings=warnings,
@@ -237,13 +237,15 @@ def _check_outputs(outputs: Outputs, scene: Scene, request: PredictRequest) -> N
     check_target(outputs.polygons, scene.georeference.map_crs)
 
 
-def check_date(date: str) -> str:
-    """Check a date and give it as ISO 8601.
+def of_date(scene: Scene, date: str | None) -> Scene:
+    """Give a scene the date that the user named, if any.
 
     Raises:
-        SettingsError: If it is not one.
+        SettingsError: If it is no date.
     """
+    if date is None:
+        return scene
     try:
-        return calendar_date.fromisoformat(date).isoformat()
+        return replace(scene, date=calendar_date.fromisoformat(date).isoformat())
     except ValueError as error:
         raise SettingsError(f"--date {date} is not a date; write it as YYYY-MM-DD") from error

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import NODATA
+from geoseg.errors import SceneError
 from geoseg.grid import Window
 from geoseg.omissions import Omission
 
@@ -71,6 +72,22 @@ def find_lost_values(
         fix = "remove the nodata value (gdal_edit.py -unsetnodata), or rename the class"
         found.append(Omission("classes", path, 1, len(names), "classes", reason, fix))
     return tuple(found)
+
+
+def refuse_lossy(path: str, dataset: Any) -> None:
+    """Refuse a class raster whose compression changes values: near borders JPEG makes 3 and 4 of 2 and 5.
+
+    Raises:
+        SceneError: Saying what to do.
+    """
+    about = dataset.tags(ns="IMAGE_STRUCTURE")
+    codec = dataset.tags(1, ns="IMAGE_STRUCTURE").get("COMPRESSION") or about.get("COMPRESSION", "")
+    is_lossy = about.get("COMPRESSION_REVERSIBILITY") == "LOSSY" or float(about.get("MAX_Z_ERROR", 0)) >= 1
+    if is_lossy or codec in ("JPEG", "YCbCr JPEG"):
+        raise SceneError(
+            f"{path} is compressed with {codec}, which changes values, so that pixels near borders have the "
+            "wrong class; make it again without loss (COMPRESS=DEFLATE)"
+        )
 
 
 def _whole(value: float) -> int:

@@ -11,7 +11,7 @@ from geoseg.doctor.examine import examine
 from geoseg.doctor.findings import Diagnosis
 from geoseg.models.card import ModelCard
 from geoseg.models.package import load_card
-from geoseg.plan.prepare import PathLike
+from geoseg.plan.prepare import PathLike, of_date
 from geoseg.scene.opening import SceneOptions
 from geoseg.scene.scene import Scene
 
@@ -143,6 +143,7 @@ def inspect(
     offset: float | None = None,
     atmosphere: str = "auto",
     warp: bool = False,
+    date: str | None = None,
 ) -> Inspection:
     """Examine a scene as ``geoseg.predict`` would, without running the network.
 
@@ -157,6 +158,7 @@ def inspect(
         offset: As for ``geoseg.predict``.
         atmosphere: As for ``geoseg.predict``.
         warp: Bring the scene to a regular north-up grid first.
+        date: Acquisition date, ``YYYY-MM-DD``; default what the scene says.
 
     Returns:
         The findings; ``fits`` says whether predict would run.
@@ -168,7 +170,7 @@ def inspect(
     reading = SceneOptions(
         bands=bands, nodata=nodata, scale=scale, offset=offset, atmosphere=atmosphere, warp=warp
     )
-    opened = reading.open_all_bands(scene)
+    opened = of_date(reading.open_all_bands(scene), date)
     if card is not None:
         return Inspection(opened, card, examine(opened, card, bands=bands))
     candidates = examine_bundled(opened, bands=bands)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rasterio
 
 from geoseg.doctor.examine import examine
+from geoseg.scene import open_scene
 from tests.doctor.patients import BANDS, PICTURE, card, codes, only, reflectance, stored
 
 SCALES = (1e-4,) * 4
@@ -54,6 +56,11 @@ class TestEmpty:
         values = stored(reflectance())
         values[3] = 0
         assert codes(examine(scene_of(values), card())) == [("stop", "band-empty"), ("stop", "value-range")]
+
+    @pytest.mark.parametrize(("rule", "severity"), [("all", "warn"), ("any", "stop")])
+    def test_a_few_percent_stop_where_such_pixels_are_not_mapped(self, scene_of, rule, severity):
+        scene = spoiled(scene_of, 3, in_part(-9999, 0.02), nodata=-9999)
+        assert only(examine(scene, card(invalid_where=rule))).severity == severity
 
     def test_edges_that_differ_by_a_few_pixels_are_no_finding(self, scene_of):
         assert examine(spoiled(scene_of, 3, in_part(-9999, 0.005), nodata=-9999), card()).findings == ()
@@ -112,3 +119,15 @@ class TestScale:
         assert "band-scale" not in [
             code for _, code in codes(examine(scene_of(sea.astype("float32")), card()))
         ]
+
+
+@pytest.mark.parametrize(("offsets", "warns"), [((-0.1,) * 4, False), ((0, 0, 0, -0.1), True)])
+def test_offsets_that_differ_between_bands_of_one_scale(scene_of, offsets, warns):
+    scene = scene_of(stored(reflectance() - np.array(offsets)[:, None, None]), scales=SCALES)
+    with rasterio.open(scene.paths[0], "r+") as file:
+        file.offsets = offsets
+    found = [
+        each for each in examine(open_scene(scene.paths[0]), card()).findings if each.code == "offsets-differ"
+    ]
+    assert [each.severity for each in found] == ["warn"] * warns
+    assert all("-0.1 (as band 4 (nir))" in each.message for each in found)

@@ -141,6 +141,16 @@ class TestNodata:
         assert finding.fix.startswith(f"--nodata {value},")
         assert examine(open_scene(scene.paths[0], nodata=value), card()).findings == ()
 
+    def test_a_fill_that_no_measurement_reaches_stops(self, scene_of):
+        values = reflectance().astype("float32")
+        values[:, :60] = np.finfo(np.float32).min
+        scene = scene_of(values)
+        finding = only(examine(scene, card()))
+        assert (finding.severity, finding.fix) == ("stop", "--nodata -3.4028234663852886e+38")
+        assert (
+            examine(open_scene(scene.paths[0], nodata=float(finding.fix.split()[1])), card()).findings == ()
+        )
+
     def test_declared_nodata_is_no_finding(self, scene_of):
         values = stored(reflectance())
         values[:, :60] = 0

@@ -28,7 +28,7 @@ class Source:
         self.wait_from, self.broken_from = wait_from, broken_from
         self.began, self.go = threading.Event(), threading.Event()
 
-    def read(self, window):
+    def read_rows(self, window):
         self.began.set()
         if self.wait_from is not None and window.row >= self.wait_from:
             assert self.go.wait(20)
@@ -37,7 +37,8 @@ class Source:
         self.seen.append(window)
         self.threads.setdefault(window.row, set()).add(threading.get_ident())
         rows, cols = np.indices(window.shape)
-        return ((rows + window.row) * 1000.0 + cols + window.col).astype(np.float32)[None], rows >= 0
+        values = ((rows + window.row) * 1000.0 + cols + window.col).astype(np.float32)[None]
+        yield slice(0, window.height), values, rows >= 0
 
 
 def whole_block():

@@ -415,3 +415,15 @@ def test_a_window_beyond_the_grid_is_refused(scene, tmp_path):
     labels = open_labels(write(tmp_path / "labels.tif", label_values()), scene, CLASSES)
     with pytest.raises(SceneError, match="not inside"):
         labels.read(Window(30, 0, 11, 5))
+
+
+@pytest.mark.parametrize(
+    ("driver", "options"),
+    [("GTiff", {"compress": "jpeg"}), ("GTiff", {"compress": "lerc", "max_z_error": 2}), ("JP2OpenJPEG", {})],
+)
+def test_labels_whose_compression_changes_classes_are_refused(scene, tmp_path, driver, options):
+    labels = write(tmp_path / "l.tif", label_values(), driver=driver, **options)
+    with pytest.raises(SceneError, match=r"l\.tif is compressed with .*which changes values"):
+        open_labels(labels, scene, CLASSES)
+    whole = write(tmp_path / "w.tif", label_values(), compress="lerc")
+    assert open_labels(whole, scene, CLASSES).omissions == ()

@@ -65,7 +65,15 @@ def foreign_onnx(
 
 
 def tool_classes(path, pixels, threshold=0.5):
-    """What Deepness says of pixels (bands, rows, columns): divided by 255, standardised, compared."""
+    """What Deepness says of pixels (bands, rows, columns): the class whose value is largest."""
+    answer = tool_map(path, pixels, threshold)
+    if answer.ndim == 2 or len(answer) == 1:
+        return (answer.reshape(answer.shape[-2:]) != 0).astype(np.uint8)
+    return answer.argmax(0).astype(np.uint8)
+
+
+def tool_map(path, pixels, threshold=0.5):
+    """The map that Deepness makes: of pixels divided by 255 and standardised, 0 below the threshold."""
     import onnxruntime
 
     model = onnx.load(path)
@@ -74,7 +82,4 @@ def tool_classes(path, pixels, threshold=0.5):
     std = np.array(json.loads(texts.get("standardization_std", "[1, 1, 1]")), np.float32)
     chip = (np.float32(pixels / 255) - mean[:, None, None]) / std[:, None, None]
     answer = onnxruntime.InferenceSession(path).run(None, {"image": chip[None]})[0][0]
-    answer = np.where(answer < threshold, 0, answer)
-    if answer.ndim == 2 or len(answer) == 1:
-        return (answer.reshape(answer.shape[-2:]) != 0).astype(np.uint8)
-    return answer.argmax(0).astype(np.uint8)
+    return np.where(answer < threshold, 0, answer)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto
 
 from geoseg.errors import ModelError
@@ -14,8 +18,9 @@ from geoseg.inference.backends import backend_kind
 from geoseg.inference.backends.convert import OneInference
 from geoseg.models.conversion import ChipShape
 from geoseg.models.model import Model
-from geoseg.models.onnx_graph import take_chips
+from geoseg.models.onnx_graph import take_chips, take_values
 from geoseg.models.package import load_card, open_model
+from geoseg.models.transforms import parse_transforms, transform
 from geoseg.verbs.export import export_model
 from geoseg.verbs.import_model import import_model
 from tests.models.foreign import SIDE, TEXTS, foreign_onnx, tool_classes
@@ -108,6 +113,7 @@ def test_old_files_with_names_in_python_and_chips_of_any_size(tmp_path):
         ({"model_type": '"Superresolution"'}, {}, "makes finer pictures"),
         ({"names": "{0: 'car'}", "task": "detect"}, {}, 'is a model for "detect"'),
         ({}, {"heads": 2}, "gives 2 maps"),
+        ({}, {"channels": 256}, "tells 256 classes apart, and geoseg at most 255"),
         ({}, {"output_side": 12, "last": "pool"}, "gives maps of 12 x 12 pixels for chips of 16 x 16"),
         ({}, {"element": TensorProto.FLOAT16}, "takes no 32-bit floats"),
         ({"class_names": '{"0": "a", "1": "b"}'}, {}, "name 2 classes, and its network tells 3 apart"),
@@ -138,6 +144,21 @@ def test_what_makes_no_map_or_is_wrong_is_refused_in_one_line(tmp_path, texts, o
     assert len(str(caught.value).splitlines()) == 1
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_file_never_breaks_the_reader(tmp_path, data):
+    path = tmp_path / "net.onnx"
+    if not path.exists():
+        foreign_onnx(path)
+    whole = path.read_bytes()
+    broken = bytearray(whole)
+    for at in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=4)):
+        broken[at] = data.draw(st.integers(0, 255))
+    (tmp_path / "broken.onnx").write_bytes(broken)
+    with contextlib.suppress(ModelError):
+        open_model(tmp_path / "broken.onnx")
+
+
 def test_a_file_without_metadata_is_described_by_the_user(tmp_path):
     path = foreign_onnx(tmp_path / "net.onnx", texts={})
     with pytest.raises(ModelError, match=r"geoseg models import .*net\.onnx"):
@@ -163,6 +184,30 @@ def test_an_imported_package_holds_no_torch_network_and_its_file_is_a_model_too(
         import_model(path, tmp_path / "other", encoder="resnet18")
     with pytest.raises(ModelError, match="exported by geoseg"):
         import_model(folder / "network.onnx", tmp_path / "other")
+
+
+def test_scale_normalisation_and_transforms_go_into_an_exported_graph(tmp_path):
+    import onnxruntime
+
+    path = foreign_onnx(tmp_path / "net.onnx", texts={})
+    said = {"bands": ["a", "b", "c"], "classes": ["x", "y", "z"], "mean": [0.1, 0.2, 0.3], "std": [2.0]}
+    plain = open_model(import_model(path, tmp_path / "made", **said, scale=1e-4, offset=-0.1))
+    chains = ["log=50,sigmoid", "power=2,scale=-3", "offset=0.2"]
+    bands = [
+        replace(band, transforms=parse_transforms(text))
+        for band, text in zip(plain.card.bands, chains, strict=True)
+    ]
+    stored = np.random.default_rng(4).integers(0, 10_000, (3, SIDE, SIDE)).astype(np.int16)
+    stored[:, 0, 0] = -32768  # beyond the least argument of the logarithm
+    for card in (plain.card, replace(plain.card, bands=bands)):
+        values = stored * np.float32(card.value_scale) + np.float32(card.value_offset)
+        transform(values, card.transforms)
+        normal = (values - card.means[:, None, None]) / card.stds[:, None, None]
+        own = plain.converted("onnx", "fp32", ChipShape(1, 3, SIDE))
+        session = onnxruntime.InferenceSession(take_values(own.graph, card))
+        (found,) = session.run(None, {"values": np.float32(stored / 255)[None]})
+        expected = backend_kind("onnx").make(own, OneInference(1, SIDE)).probabilities(normal[None])
+        assert np.allclose(found, expected, atol=2e-4)
 
 
 @pytest.fixture(scope="module")

@@ -180,6 +180,7 @@ def refusals(folder):
     good = write_raster(folder / "good.tif", np.ones((3, 3), np.uint8))
     float_map = write_raster(folder / "float.tif", np.ones((3, 3), np.float32))
     complex_map = write_raster(folder / "complex.tif", np.ones((3, 3), np.complex64), nodata=None)
+    lossy = write_raster(folder / "lossy.tif", np.ones((3, 3), np.uint8), compress="jpeg")
     shares = write_raster(folder / "shares.tif", np.full((3, 3), 0.25, np.float32), nodata=None)
     two_bands = write_raster(folder / "two.tif", np.ones((2, 3, 3), np.uint8))
     big = write_raster(folder / "big.tif", np.full((3, 3), 300, np.uint16), nodata=None)
@@ -190,6 +191,7 @@ def refusals(folder):
     other = write_raster(folder / "other.tif", np.ones((3, 3), np.uint8), crs="EPSG:32615")
     return [
         ((folder / "none.tif", {}), r"none.tif: there is no such file"),
+        ((lossy, {}), r"lossy\.tif is compressed with JPEG, which changes values"),
         ((complex_map, {}), "holds complex64; it must be whole numbers"),
         ((shares, {}), r"holds the value 0\.25, which is no class"),
         ((two_bands, {}), "has 2 bands; it must have one"),

@@ -161,6 +161,7 @@ def predict(scene: str = "scene.tif", rule: str = "all", **files: str) -> Callab
             [folder / name for name in scene.split()],
             folder / "out.tif",
             model=model,
+            backend="torch",
             force=force,
             progress=progress,
             **{option: folder / name for option, name in files.items()},

@@ -26,7 +26,12 @@ def test_every_verb_says_of_every_kind_what_it_leaves_out():
 
 
 @pytest.mark.parametrize(
-    "cell", [cell for cell, case in CELLS.items() if isinstance(case, Case)], ids=" ".join
+    "cell",
+    [
+        pytest.param(cell, id=" ".join(cell), marks=[pytest.mark.longer] * (cell[0] == "quantize"))
+        for cell, case in CELLS.items()
+        if isinstance(case, Case)
+    ],
 )
 def test_what_is_left_out(cell, tmp_path):
     case = CELLS[cell]
@@ -48,13 +53,15 @@ def test_what_is_left_out(cell, tmp_path):
     if case.few is None:
         check_counted(case, many, cell[1], force=case.refuses)
     else:
-        assert [each["kind"] for each in case.run(many, Silent(), case.refuses)] == [cell[1]]
+        assert cell[1] in [each["kind"] for each in case.run(many, Silent(), case.refuses)]
 
 
 def check_counted(case, folder, kind, *, force):
     told = Saying()
     found = case.run(folder, told, force)
-    assert [(each["kind"], each["count"], each["total"]) for each in found] == [(kind, *case.counts)]
+    # A class that is lost takes pixels with it, which are counted too.
+    counts = [(each["count"], each["total"]) for each in found if each["kind"] == kind]
+    assert counts == [case.counts]
     assert any(case.line in line for line in told.lines), told.lines
 
 

@@ -1,6 +1,15 @@
 """Compare the classes of one ONNX file in geoseg, in Deepness and in GeoDeep, on the same chips.
 
-Each tool runs in an environment of its own, with its own code; `README.md` has the commands.
+Each tool runs in an environment of its own, with its own code::
+
+    python agree.py cut photo.tif -o chips.npz
+    python agree.py geoseg dubai-landcover chips.npz -o geoseg.npy
+    python agree.py geodeep exported/network.onnx chips.npz -o geodeep.npy
+    python agree.py deepness exported/network.onnx chips.npz -o deepness.npy
+    python agree.py compare geoseg.npy deepness.npy
+
+GeoDeep comes from ``pip install geodeep``; Deepness' ``src`` folder has to be in ``PYTHONPATH`` of a Python
+that has QGIS, onnxruntime and opencv.
 """
 
 from __future__ import annotations

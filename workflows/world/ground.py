@@ -1,4 +1,4 @@
-"""What the world models learn from: WorldCover patches, folds by place, a labelled Landsat scene, African points."""
+"""Read what the world models learn from: WorldCover patches, a labelled Landsat scene, African points."""
 
 from __future__ import annotations
 

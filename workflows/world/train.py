@@ -2,8 +2,9 @@
 
     python workflows/world/train.py DATA RUN [--recipe workflows/world/recipe.toml] [--fold N]
 
-DATA holds ``worldcover``, ``dakota``, ``africa`` and ``dynamic-world``. With ``--fold`` the patches of that fold are
-held out, by the teacher too; without, all train. RUN gets the teacher, its soft labels, and the network.
+DATA holds ``worldcover``, ``dakota``, ``africa`` and ``dynamic-world``. With ``--fold`` the patches of that
+fold are held out, by the teacher too; without, all train. RUN gets the teacher, its soft labels, and the
+network.
 """
 
 from __future__ import annotations
@@ -28,9 +29,8 @@ from views import View, ViewSettings, draw_view, relight
 
 from geoseg.models.networks import build_network
 
-SIDE = 128
-_POINT_SIDE, _POINT_CENTRE = 16, slice(6, 10)
-_POINTS = 32
+POINT_SIDE, _POINT_CENTRE, _POINT_CHIPS = 16, slice(5, 11), 2
+_LARGEST_PART = 128
 _FEWEST = 2000
 """A class with fewer pixels gets the weight of one with so many."""
 
@@ -44,7 +44,8 @@ class Recipe:
         widths: Channels of the network's levels.
         start: Safetensors file of a network whose weights to start from; None for random ones.
         steps: Steps of the optimizer.
-        batch: Patches a step.
+        side: Pixels a side of a chip.
+        batch: Chips a step.
         rate: Peak of the learning rate.
         decay: Weight decay.
         average: Share of the averaged weights that is kept a step.
@@ -64,16 +65,17 @@ class Recipe:
     widths: tuple[int, ...] = (16, 32, 64, 96, 128)
     start: str | None = None
     steps: int = 4500
-    batch: int = 8
-    rate: float = 4e-3
+    side: int = 64
+    batch: int = 16
+    rate: float = 3e-3
     decay: float = 0.05
-    average: float = 0.99
-    soft: float = 0.5
+    average: float = 0.995
+    soft: float = 0.3
     unlabelled: float = 0.5
     smoothing: float = 0.05
-    balance: float = 0.25
-    dakota: float = 0.08
-    points: float = 0.3
+    balance: float = 0.15
+    dakota: float = 0.05
+    points: float = 0.15
     without: tuple[str, ...] = ()
     teacher_steps: int = 130
     views: ViewSettings = field(default_factory=ViewSettings)
@@ -90,24 +92,35 @@ def read_recipe(path: Path) -> Recipe:
     return Recipe(views=views, **settings)
 
 
+LOG = 50.0
+"""The network reads ln(1 + 50 reflectance): clouds and sand no longer hide how water and plants differ."""
+_LEAST = 1e-6
+
+
 @dataclass(frozen=True)
 class Norm:
-    """Mean and standard deviation of every band, float32 (bands,)."""
+    """Mean and standard deviation of the logarithms of every band, float32 (bands,)."""
 
     mean: Tensor
     std: Tensor
 
     @classmethod
-    def of(cls, values: NDArray[np.float32], bands: int) -> Norm:
-        """Measure them; specular reflections and clouds count as at most 1.5."""
-        known = np.clip(values[:, :bands], 0, 1.5)
-        return cls(*(torch.tensor(known.__getattribute__(name)((0, 2, 3))) for name in ("mean", "std")))
+    def of(cls, patches: ground.Patches, numbers: NDArray[np.intp], bands: int) -> Norm:
+        """Measure them where there is a label, which clouds have not."""
+        known = patches.labels[numbers] >= 0
+        seen = logarithm(torch.from_numpy(patches.values[numbers].transpose(1, 0, 2, 3)[:bands, known]))
+        return cls(seen.mean(dim=1), seen.std(dim=1))
 
     def apply(self, values: Tensor) -> Tensor:
         """Normalise (..., bands, rows, columns); bands that the network does not read are left out."""
         bands = len(self.mean)
-        shape = (bands, 1, 1)
-        return (values[..., :bands, :, :] - self.mean.view(shape)) / self.std.view(shape)
+        seen = logarithm(values[..., :bands, :, :])
+        return (seen - self.mean.view(bands, 1, 1)) / self.std.view(bands, 1, 1)
+
+
+def logarithm(values: Tensor) -> Tensor:
+    """Transform reflectance as the package's transform does."""
+    return torch.log((LOG * values + 1).clamp(min=_LEAST))
 
 
 class Batches:
@@ -151,10 +164,11 @@ class Batches:
                 order = order or list(self.rng.permutation(self.numbers))
                 chips.append(self._of_patch(order.pop()))
             parts = zip(
-                *(self._target(draw_view(c, self.recipe.views, self.rng)) for c in chips), strict=True
+                *(self._target(draw_view(c, self.recipe.views, self.rng, self.recipe.side)) for c in chips),
+                strict=True,
             )
             values, targets, weights = (torch.stack(part) for part in parts)
-            yield values.contiguous(memory_format=torch.channels_last), targets, weights
+            yield values, targets, weights
 
     def _of_patch(self, number: int) -> View:
         values = torch.from_numpy(self.patches.values[number])
@@ -164,7 +178,7 @@ class Batches:
 
     def _of_dakota(self, scene: ground.LabelledScene) -> View:
         row, col = scene.corners[self.rng.integers(len(scene.corners))]
-        part = (..., slice(row, row + SIDE), slice(col, col + SIDE))
+        part = (..., slice(row, row + _LARGEST_PART), slice(col, col + _LARGEST_PART))
         values = torch.from_numpy(scene.values[part])
         return View(values, (values > -0.5).all(0), torch.from_numpy(scene.labels[part]), None)
 
@@ -183,37 +197,51 @@ class Batches:
         return values, target, weight * view.valid
 
 
-class PointLoss:
-    """Crop or not, at points: a chip of one spectrum with a little texture.
+class PointChips:
+    """Points that are crop or not, as chips of squares, each of one spectrum with a little texture.
+
+    They go through the network beside the other chips of a batch: alone, their evenness would spoil the
+    statistics of the batch normalisation.
 
     Args:
         points: Points of all regions that train.
         norm: Normalisation.
-        settings: How spectra are changed.
-        seed: Of the draws.
+        recipe: Settings.
     """
 
-    def __init__(self, points: list[ground.Points], norm: Norm, settings: ViewSettings, seed: int) -> None:
+    def __init__(self, points: list[ground.Points], norm: Norm, recipe: Recipe) -> None:
         self.values = np.concatenate([each.values for each in points])
         self.crop = np.concatenate([each.crop for each in points])
-        self.norm, self.settings, self.rng = norm, settings, np.random.default_rng((seed, 1))
+        self.norm, self.views, self.rng = norm, recipe.views, np.random.default_rng((recipe.seed, 1))
+        self.across = recipe.side // POINT_SIDE
+        inner = torch.zeros(POINT_SIDE, POINT_SIDE)
+        inner[_POINT_CENTRE, _POINT_CENTRE] = 1
+        self._counts = inner.repeat(self.across, self.across)
 
-    def __call__(self, network: nn.Module) -> Tensor:
-        """Compute the loss of a few points."""
-        drawn = self.rng.integers(len(self.crop), size=_POINTS)
-        spectra = torch.from_numpy(self.values[drawn, self.rng.integers(2, size=_POINTS)])
-        spectra = torch.stack([relight(each, self.settings, self.rng) for each in spectra])
-        chips = as_chips(spectra)
-        chips = chips * (1 + torch.randn(chips.shape) * torch.rand(_POINTS, 1, 1, 1) * 0.1)
-        logits = network(self.norm.apply(chips).contiguous(memory_format=torch.channels_last))
-        odds = crop_log_odds(logits[..., _POINT_CENTRE, _POINT_CENTRE])
-        crop = torch.from_numpy(self.crop[drawn]).float().view(-1, 1, 1)
-        return binary_cross_entropy_with_logits(odds, crop.expand_as(odds))
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """Draw normalised chips (N, bands, side, side), and 1 where a pixel is crop (N, side, side)."""
+        shape = (_POINT_CHIPS, self.across, self.across)
+        drawn = self.rng.integers(len(self.crop), size=math.prod(shape))
+        spectra = torch.from_numpy(self.values[drawn, self.rng.integers(2, size=drawn.size)])
+        spectra = torch.stack([relight(each, self.views, self.rng) for each in spectra])
+        chips = _as_squares(spectra.view(*shape, -1).permute(0, 3, 1, 2))
+        chips = chips * (1 + torch.randn(chips.shape) * torch.rand(_POINT_CHIPS, 1, 1, 1) * 0.1)
+        crop = torch.from_numpy(self.crop[drawn]).float().view(shape)
+        return self.norm.apply(chips), _as_squares(crop)
+
+    def loss(self, logits: Tensor, crop: Tensor) -> Tensor:
+        """Compute the loss in the middle of every square."""
+        losses = binary_cross_entropy_with_logits(crop_log_odds(logits), crop, reduction="none")
+        return (losses * self._counts).sum() / (self._counts.sum() * len(logits))
+
+
+def _as_squares(values: Tensor) -> Tensor:
+    return values.repeat_interleave(POINT_SIDE, -2).repeat_interleave(POINT_SIDE, -1)
 
 
 def as_chips(spectra: Tensor) -> Tensor:
     """Make a constant chip of every spectrum: (points, bands) to (points, bands, rows, columns)."""
-    return spectra[..., None, None].expand(-1, -1, _POINT_SIDE, _POINT_SIDE)
+    return _as_squares(spectra[..., None, None])
 
 
 def crop_log_odds(logits: Tensor) -> Tensor:
@@ -223,7 +251,7 @@ def crop_log_odds(logits: Tensor) -> Tensor:
     return logits[:, index] - torch.logsumexp(logits[:, others], dim=1)
 
 
-def fit(recipe: Recipe, batches: Batches, points: PointLoss | None, start: Path | None) -> nn.Module:
+def fit(recipe: Recipe, batches: Batches, points: PointChips | None, start: Path | None) -> nn.Module:
     """Train a network; returns it with its averaged weights, in evaluation mode."""
     torch.manual_seed(recipe.seed)
     widths = list(recipe.widths)
@@ -244,10 +272,13 @@ def fit(recipe: Recipe, batches: Batches, points: PointLoss | None, start: Path 
         share = min(1.0, (step + 1) / (0.05 * recipe.steps))
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * share * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps) + 0.005)
-        entropy = -(targets * log_softmax(network(chips), dim=1)).sum(dim=1)
+        beside, crop = points.draw() if points is not None else (chips[:0], chips[:0, 0])
+        every = torch.cat([chips, beside]).contiguous(memory_format=torch.channels_last)
+        logits, of_points = network(every).split([len(chips), len(beside)])
+        entropy = -(targets * log_softmax(logits, dim=1)).sum(dim=1)
         loss = (entropy * weights).sum() / weights.sum()
         if points is not None:
-            loss = loss + recipe.points * points(network)
+            loss = loss + recipe.points * points.loss(of_points, crop)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -292,14 +323,11 @@ def main() -> None:
         if not file.exists():
             np.save(file, teacher.teach(options.data, patches, numbers, recipe.teacher_steps, recipe.views))
         soft = np.load(file)
-    norm = Norm.of(patches.values[numbers], recipe.bands)
+    norm = Norm.of(patches, numbers, recipe.bands)
     dakota = ground.read_dakota(options.data) if recipe.dakota else None
     names = [name for name in ground.REGIONS if name not in recipe.without]
-    points = (
-        PointLoss([ground.read_points(options.data, name) for name in names], norm, recipe.views, recipe.seed)
-        if recipe.points
-        else None
-    )
+    regions = [ground.read_points(options.data, name) for name in names]
+    points = PointChips(regions, norm, recipe) if recipe.points else None
     start = None if recipe.start is None else options.recipe.parent / recipe.start
     network = fit(recipe, Batches(patches, numbers, soft, dakota, norm, recipe), points, start)
     facts = {"fold": str(options.fold), "recipe": str(asdict(recipe))}

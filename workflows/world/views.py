@@ -49,45 +49,45 @@ class ViewSettings:
         noise: Largest standard deviation of added noise.
     """
 
-    nearer: float = 0.5
+    nearer: float = 0.3
     nearest: float = 3.0
-    gain: float = 0.10
-    band_gain: float = 0.04
+    gain: float = 0.05
+    band_gain: float = 0.02
     haze: float = 0.02
-    top_of_atmosphere: float = 0.2
+    top_of_atmosphere: float = 0.1
     noise: float = 0.006
 
 
-def draw_view(view: View, settings: ViewSettings, rng: np.random.Generator) -> View:
-    """Draw a view of the same size."""
-    if rng.random() < settings.nearer:
-        view = enlarge(view, float(rng.uniform(1, settings.nearest)), rng)
+def draw_view(view: View, settings: ViewSettings, rng: np.random.Generator, side: int) -> View:
+    """Draw a view with sides of so many pixels."""
+    factor = float(rng.uniform(1, settings.nearest)) if rng.random() < settings.nearer else 1.0
+    view = cut(view, max(side // 4, round(side / factor)), side, rng)
     turn = int(rng.integers(_ORIENTATIONS))
     values, valid, labels = (orient(each, turn) for each in view[:3])
     soft = None if view.soft is None else orient(view.soft, turn)
     return View(relight(values, settings, rng), valid, labels, soft)
 
 
-def enlarge(view: View, factor: float, rng: np.random.Generator) -> View:
-    """Cut out a part at random and enlarge it to the whole; half of the time edges are sharpened again."""
-    side = view.labels.shape[-1]
-    part = max(side // 4, round(side / factor))
-    if part >= side:
-        return view
-    row, col = (int(rng.integers(side - part + 1)) for _ in range(2))
-    cut = (..., slice(row, row + part), slice(col, col + part))
-    values = _resize(view.values[cut], side, "bilinear")
+def cut(view: View, part: int, side: int, rng: np.random.Generator) -> View:
+    """Cut out a part at random and enlarge it to a side; half of them get their edges sharpened again."""
+    rows, cols = view.labels.shape
+    row, col = int(rng.integers(rows - part + 1)), int(rng.integers(cols - part + 1))
+    inside = (..., slice(row, row + part), slice(col, col + part))
+    values, soft = view.values[inside], None if view.soft is None else view.soft[inside]
+    valid, labels = view.valid[inside], view.labels[inside]
+    if part == side:
+        return View(values, valid, labels, soft)
+    values = _resize(values, side, "bilinear")
     if rng.random() < 0.5:
         smooth = avg_pool2d(values[None], 3, 1, 1, count_include_pad=False)[0]
         values = values + (values - smooth) * float(rng.uniform(0, 1.5))
-    valid = _resize(view.valid[cut][None].float(), side, "nearest")[0] > 0
-    labels = _resize(view.labels[cut][None].float(), side, "nearest")[0].long()
-    soft = None if view.soft is None else _resize(view.soft[cut], side, "bilinear")
-    return View(values, valid, labels, soft)
+    valid = _resize(valid[None].float(), side, "nearest")[0] > 0
+    labels = _resize(labels[None].float(), side, "nearest")[0].long()
+    return View(values, valid, labels, None if soft is None else _resize(soft, side, "bilinear"))
 
 
 def _resize(array: Tensor, side: int, how: str) -> Tensor:
-    corners = {"align_corners": False} if how == "bilinear" else {}
+    corners: dict[str, bool] = {"align_corners": False} if how == "bilinear" else {}
     return interpolate(array[None], size=side, mode=how, **corners)[0]
 
 

@@ -59,7 +59,7 @@ def _described(data: bytes, where: str, said: Description) -> _Read:
         classes=model.classes,
         mean=means,
         std=stds,
-        value_range=model.value_range if said.mean is None and said.std is None else None,
+        value_range=[model.value_range] if said.mean is None and said.std is None else None,
         units=UNITS,
         gsd=model.gsd,
         chip_size=side,

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import segmentation_models_pytorch as smp
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from tests.models.dynamic_world_layers import input_step, logits, random_weights
+from tests.models.foreign import TEXTS, foreign_onnx, tool_map
 
 Chips = NDArray[np.float32]
 
@@ -37,7 +37,7 @@ class Sample:
         said: What `import_model` must be told.
         logits: The original: physical values (bands, rows, columns) to (classes, rows, columns).
         missing: Arguments that cannot be left out -> what the message then names.
-        backend: What runs its package.
+        backend: What runs the package.
     """
 
     path: Path
@@ -78,17 +78,13 @@ def smp_folder(folder: Path) -> Sample:
     return Sample(folder / "smp", SAID, forward(network))
 
 
-def onnx_network(folder: Path) -> Sample:
-    """An ONNX file without metadata; those of Deepness and GeoDeep have tests of their own."""
-    runtime = pytest.importorskip("onnxruntime")
-    foreign = pytest.importorskip("tests.models.foreign")
-    path = foreign.foreign_onnx(folder / "other.onnx", texts={}, side=64)
-
-    def run(values: Chips) -> Chips:
-        chips = ((values - np.float32(0.2)) / np.float32(0.1))[None]
-        return runtime.InferenceSession(path).run(None, {"image": chips})[0][0]
-
-    return Sample(path, SAID, run, backend="onnx")
+def deepness(folder: Path) -> Sample:
+    texts = TEXTS | {
+        "standardization_mean": f"[{', '.join(3 * [repr(0.2 / 255)])}]",
+        "standardization_std": f"[{', '.join(3 * [repr(0.1 / 255)])}]",
+    }
+    path = foreign_onnx(folder / "net.onnx", texts=texts, side=64)
+    return Sample(path, {}, lambda values: tool_map(path, values), missing={}, backend="onnx")
 
 
 def dynamic_world(folder: Path) -> Sample:
@@ -160,7 +156,7 @@ def state_dict(folder: Path) -> Sample:
 
 SAMPLES: dict[str, Callable[[Path], Sample]] = {
     "SmpFolder": smp_folder,
-    "OnnxNetwork": onnx_network,
+    "OnnxNetwork": deepness,
     "DynamicWorldWeights": dynamic_world,
     "TorchgeoCheckpoint": torchgeo,
     "LightningCheckpoint": lightning,
