@@ -29,7 +29,7 @@ SHIFTED_BY = 1000
 """Sentinel-2 stores values so much too high since processing baseline 04.00."""
 SHIFTED_FROM = 4.0
 SHIFTED_FLOOR, UNSHIFTED_FLOOR = 870, 700
-"""Noise leaves a few dark pixels of shifted values below 1000; others go far below, but for deserts."""
+"""Noise leaves a few dark pixels of shifted values below 1000; others, deserts apart, have them far below."""
 
 _ESA = re.compile(r"\bS2[A-D]_MSIL[12][AC]_|(?<![A-Za-z0-9])T\d\d[A-Z]{3}_\d{8}T\d{6}_B\w\w(_\d0m)?\.")
 _LANDSAT_PRODUCT = re.compile(r"\bL[COTEM]0\d_L(1TP|1GT|1GS|2SP|2SR)_\d{6}_\d{8}_\d{8}_02_")
