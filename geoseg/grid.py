@@ -188,6 +188,15 @@ class Grid:
         """Return the blending weights of a chip, int32 (rows, columns), 0 to ``WEIGHT_ONE``; read-only."""
         return blending_weights(self.chip_size, self.overlap, chip.ramps)
 
+    def alone(self, chip: Chip) -> Window | None:
+        """Return the pixels of a chip that no other chip covers: those of weight ``WEIGHT_ONE``."""
+        top, bottom, left, right = (self.overlap * ramp for ramp in chip.ramps)
+        window = chip.window
+        found = Window.from_bounds(
+            window.row + top, window.col + left, window.row_stop - bottom, window.col_stop - right
+        )
+        return found if found.pixels else None
+
     def blocks(self, block_size: int, window: Window | None = None) -> list[Block]:
         """Group the chips that touch ``window`` into blocks, in row order.
 

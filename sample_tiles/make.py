@@ -32,6 +32,7 @@ SCALE = 0.0001
 NO_LABEL = 0
 NODATA = {"int16": -9999, "uint16": 0}
 BLOCK = 512
+DATE = "2015-09-02"  # of the scene whose spectra they have; nothing was acquired
 DESCRIPTION = "SYNTHETIC farmland made by sample_tiles/make.py; not an image of any place"
 
 
@@ -170,7 +171,7 @@ def _describe_scene(scene: rasterio.io.DatasetWriter, recipe: Recipe) -> None:
     """Band names, scale and tags of a scene."""
     scene.descriptions = recipe.bands
     scene.scales = (SCALE,) * len(recipe.bands)
-    scene.update_tags(**_tags(recipe))
+    scene.update_tags(**_tags(recipe), ACQUISITION_DATE=DATE)
 
 
 def _describe_labels(labels: rasterio.io.DatasetWriter, recipe: Recipe) -> None:

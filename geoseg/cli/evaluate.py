@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from geoseg.cli.command import Verb
-from geoseg.cli.options import split_bands, split_list, talk_options
+from geoseg.cli.options import split_bands, split_list, talk_options, value_options
 from geoseg.errors import SettingsError
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -73,8 +73,7 @@ def split_remap(text: str) -> dict[int | str, int]:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the resampling and the sample.")
 @click.option("--bands", metavar="B,B,...", type=split_bands, help="With MODEL: as for predict.")
 @click.option("--nodata", type=float, help="As for predict.")
-@click.option("--scale", type=float, help="As for predict.")
-@click.option("--offset", type=float, help="As for predict.")
+@value_options
 @click.option("--warp", is_flag=True, help="As for predict.")
 @click.option(
     "--force", is_flag=True, help="Go on although much of the labels is left out; with MODEL: as for predict."

@@ -16,7 +16,7 @@ RUN = "Run"
 Groups = dict[str, tuple[str, ...]]
 
 _SAID = ("progress", "quiet", "debug")
-_READ = ("bands", "nodata", "scale", "offset", "warp")
+_READ = ("bands", "nodata", "scale", "offset", "atmosphere", "warp")
 _REFINE = ("smooth", "opening", "closing", "fill_holes")
 
 GROUPS: dict[str, Groups] = {
@@ -33,7 +33,7 @@ GROUPS: dict[str, Groups] = {
             "simplify",
             "overwrite",
         ),
-        INPUT: ("nodata", "offset", "warp", "skip_bad_blocks", "date", "force"),
+        INPUT: ("nodata", "offset", "atmosphere", "warp", "skip_bad_blocks", "date", "force"),
         OUTPUTS: ("probabilities", "stats", "report"),
         MODEL: ("chip_size", "overlap", "tta"),
         CLEAN_UP: (*_REFINE, "smooth_borders"),
@@ -89,7 +89,7 @@ GROUPS: dict[str, Groups] = {
         RUN: _SAID,
     },
     "inspect": {
-        INPUT: ("model", *_READ),
+        INPUT: ("model", *_READ, "date"),
         OUTPUTS: ("json",),
         RUN: _SAID,
     },
@@ -101,6 +101,17 @@ GROUPS: dict[str, Groups] = {
     },
     "export": {
         OUTPUTS: ("output", "to", "chip_size", "overwrite"),
+        RUN: _SAID,
+    },
+    "push": {
+        MOST_USED: ("private", "message"),
+        RUN: _SAID,
+    },
+    "import": {
+        MOST_USED: ("output", "bands", "classes", "mean", "std", "gsd", "overwrite"),
+        "Values": ("scale", "offset", "value_range", "transforms", "units"),
+        "Network": ("architecture", "encoder", "network", "chip_size", "overlap"),
+        "Card": ("name", "license", "citation"),
         RUN: _SAID,
     },
     "quantize": {

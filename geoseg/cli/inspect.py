@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from geoseg.cli.command import Verb
-from geoseg.cli.options import debug_option, json_option, print_json, scene_options
+from geoseg.cli.options import date_option, debug_option, json_option, print_json, scene_options
 
 
 @click.command(cls=Verb, short_help="Say whether a scene fits a model, and what to do if not.")
 @click.argument("scene", nargs=-1, required=True, metavar="SCENE...")
 @scene_options
+@date_option
 @json_option
 @debug_option
 @click.pass_context

@@ -35,6 +35,14 @@ def pixels_or_auto(text: str) -> int | str:
         raise click.BadParameter(f"'{text}' is neither a number of pixels nor auto.") from error
 
 
+def number_or_auto(text: str) -> float | None:
+    """Turn ``"0.0001"`` into ``0.0001``, and ``"auto"`` into None."""
+    try:
+        return None if text == "auto" else float(text)
+    except ValueError as error:
+        raise click.BadParameter(f"'{text}' is neither a number nor auto.") from error
+
+
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Make one decorator of several options."""
 
@@ -45,6 +53,24 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 
     return add
 
+
+value_options = together(
+    click.option(
+        "--scale",
+        metavar="A|auto",
+        type=number_or_auto,
+        help="Stored values are multiplied by this [default: auto, the file's tag, else what fits].",
+    ),
+    click.option("--offset", type=float, help="Added after --scale [default: the file's offset tag]."),
+    click.option(
+        "--atmosphere",
+        type=click.Choice(["auto", "none", "approximate"]),
+        default="auto",
+        show_default=True,
+        help="Convert top-of-atmosphere reflectance to about that of the surface; auto: if metadata say so.",
+    ),
+)
+"""What stored values mean: in all verbs that run a model on scenes."""
 
 scene_options = together(
     click.option(
@@ -60,15 +86,18 @@ scene_options = together(
         help="The scene's bands in the model's order, by name or number: blue,green,red or 3,2,1.",
     ),
     click.option("--nodata", type=float, help="Stored value that means nodata [default: the file's]."),
-    click.option(
-        "--scale", type=float, help="Stored values are multiplied by this [default: the file's tag]."
-    ),
-    click.option("--offset", type=float, help="Added after --scale [default: the file's offset tag]."),
+    value_options,
     click.option(
         "--warp", is_flag=True, help="Bring a scene with GCPs, RPCs or a rotation to a north-up grid."
     ),
 )
 """How a scene is read: in predict and inspect."""
+
+
+date_option = click.option(
+    "--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the scene says]."
+)
+"""``--date``: in predict and inspect."""
 
 
 refine_options = together(

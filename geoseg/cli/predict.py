@@ -11,6 +11,7 @@ from geoseg.cli.command import Verb
 from geoseg.cli.options import (
     POLYGON_ENDINGS,
     border_options,
+    date_option,
     pixels_or_auto,
     refine_options,
     scene_options,
@@ -50,7 +51,7 @@ Examples:
     "--skip-bad-blocks", is_flag=True, help="Map a damaged file; blocks that cannot be read are nodata."
 )
 @click.option("--aoi", metavar="FILE", help="Map only pixels whose centre is inside these polygons.")
-@click.option("--date", metavar="YYYY-MM-DD", help="Acquisition date [default: what the scene says].")
+@date_option
 @click.option("--force", is_flag=True, help="Run although the scene does not look like the model's.")
 @click.option(
     "--chip-size",

@@ -2,8 +2,13 @@
 
 The doctor examines every bundled model from its card and one sample of the scene's pixels; no weights are
 read. A model fits if no finding stops it and its pixel size is not known to differ by more than a factor of
-4. Of several that fit, the one with the fewest warnings is chosen, then the one with the closest pixel size,
-then the first by name.
+4. A special model, one that is for a region or for some months, fits only a scene that is known to lie in
+that region and is not known to be of another month; elsewhere it is taken, with a warning, only if no
+worldwide model reads the scene's bands.
+
+Of several that fit, a special model comes first if the scene's pixels have a size that it is for. Then the
+one with the fewest warnings is chosen, then the one with the closest pixel size, the one that reads most
+bands, and the first by name.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from dataclasses import dataclass, replace
 from math import inf, isinf
 
 from geoseg.doctor.bands import EXPAND, has_palette
+from geoseg.doctor.domain import OUTSIDE
 from geoseg.doctor.examination import Examination
 from geoseg.doctor.examine import diagnose, examine
 from geoseg.doctor.findings import Diagnosis, Finding
@@ -21,6 +27,7 @@ from geoseg.doctor.pixel_size import GSD_STOP, gsd_ratio
 from geoseg.errors import MismatchError, ModelError
 from geoseg.models.card import ModelCard
 from geoseg.models.package import load_card
+from geoseg.models.region import months_in_words
 from geoseg.models.sources import bundled_models
 from geoseg.scene.match import resolve
 from geoseg.scene.sample import Sampler
@@ -56,12 +63,15 @@ class Candidate:
         card: Its card.
         diagnosis: The doctor's findings on the scene for this model.
         gsd_ratio: Ratio of the pixel sizes, at least 1; infinite where one is unknown.
+        is_replaceable: Whether a worldwide model reads the scene's bands, in the same units, so that this one
+            need not be taken outside of its region or months.
     """
 
     name: str
     card: ModelCard
     diagnosis: Diagnosis
     gsd_ratio: float
+    is_replaceable: bool = False
 
     @property
     def fits(self) -> bool:
@@ -70,11 +80,25 @@ class Candidate:
 
     @property
     def obstacles(self) -> tuple[Finding, ...]:
-        """The findings that rule it out: those that stop it, else a very different pixel size."""
+        """The findings that rule it out: those that stop it, else pixel size, place or season."""
         findings = self.diagnosis.findings
         stops = tuple(finding for finding in findings if finding.severity == "stop")
-        is_far = GSD_STOP < self.gsd_ratio < inf
-        return stops or tuple(finding for finding in findings if finding.code == "gsd" and is_far)
+        ruled_out = {"gsd"} if GSD_STOP < self.gsd_ratio < inf else set()
+        ruled_out |= OUTSIDE if self.is_replaceable else set()
+        return stops or tuple(finding for finding in findings if finding.code in ruled_out)
+
+    @property
+    def outside(self) -> tuple[Finding, ...]:
+        """The findings that say the scene lies outside of its region or months, or may do so."""
+        return tuple(finding for finding in self.diagnosis.findings if finding.code in OUTSIDE)
+
+    @property
+    def precedence(self) -> int:
+        """Which models come first among those that fit: special ones that are made for such a scene."""
+        if not self.card.is_special:
+            return 1
+        codes = {finding.code for finding in self.diagnosis.findings}
+        return 2 if codes & (OUTSIDE | {"gsd"}) else 0
 
     @property
     def warnings(self) -> int:
@@ -82,15 +106,17 @@ class Candidate:
         return sum(finding.severity == "warn" for finding in self.diagnosis.findings)
 
     @property
-    def rank(self) -> tuple[bool, bool, int, int, float, str]:
+    def rank(self) -> tuple[bool, bool, int, int, int, float, int, str]:
         """Sort key of candidates, the best first."""
         has_bands = self.diagnosis.match is not None
         return (
             not self.fits,
             not has_bands,
             len(self.obstacles),
+            self.precedence,
             self.warnings,
             self.gsd_ratio,
+            -len(self.card.bands),
             self.name,
         )
 
@@ -165,8 +191,16 @@ def examine_bundled(scene: Scene, *, bands: Sequence[str | int] | None = None) -
     matches = [each.match for each in begun.values() if each.match is not None]
     read = sorted({number for match in matches for number in match.numbers})
     sampler = Sampler(scene.select(read)) if read else None
+    able = [each.card for each in begun.values() if each.match is not None]
+    worldwide = {card.units for card in able if not card.is_special}
     found = [
-        Candidate(name, each.card, diagnose(replace(each, sampler=sampler)), gsd_ratio(scene, each.card))
+        Candidate(
+            name,
+            each.card,
+            diagnose(replace(each, sampler=sampler, is_named=False)),
+            gsd_ratio(scene, each.card),
+            is_replaceable=each.card.units in worldwide,
+        )
         for name, each in begun.items()
     ]
     return tuple(sorted(found, key=lambda candidate: candidate.rank))
@@ -175,13 +209,30 @@ def examine_bundled(scene: Scene, *, bands: Sequence[str | int] | None = None) -
 def reason_for(scene: Scene, candidates: Sequence[Candidate]) -> str:
     """Explain in one line why the first candidate was chosen and the others were not."""
     best, *others = candidates
-    why = [f"{best.name}: the scene has its bands ({', '.join(best.card.band_names)})"]
+    card = best.card
+    why = [f"{best.name}: the scene has its bands ({', '.join(card.band_names)})"]
     if not {finding.code for finding in best.diagnosis.findings} & _ABOUT_VALUES:
-        why.append(f"values like its {best.card.units}")
+        why.append(f"values like its {card.units}")
     if not isinf(best.gsd_ratio):
-        about = "about " if best.card.gsd_estimated else ""
-        why.append(f"pixels of {scene.gsd:.3g} m (trained at {about}{best.card.gsd:.3g} m)")
-    return "; ".join([", ".join(why), *_why_not_these(best, others)])
+        trained = "trained at" if card.gsd_range is None else "it is for"
+        why.append(f"pixels of {scene.gsd:.3g} m ({trained} {card.gsd_in_words})")
+    whole = [", ".join(why), *_why_here(scene, best)]
+    return "; ".join([*whole, *_why_not_these(best, others)])
+
+
+def _why_here(scene: Scene, best: Candidate) -> Iterator[str]:
+    """Explain why a special model was chosen."""
+    card = best.card
+    if not card.is_special:
+        return
+    if best.outside:
+        reasons = " and ".join(finding.brief for finding in best.outside)
+        yield f"it {reasons}, but no worldwide model reads these bands"
+        return
+    place = [f"lies in its region, {card.region_in_words}"] if card.region else []
+    date = f"is of {scene.date}" if scene.date else "has no date"
+    season = [f"{date} (it is for {months_in_words(card.months)})"] if card.months else []
+    yield f"the scene {', and '.join(place + season)}"
 
 
 def refusal(scene: Scene, candidates: Sequence[Candidate]) -> str:
@@ -208,11 +259,17 @@ def ways_out(scene: Scene, candidates: Sequence[Candidate]) -> str:
 def _why_not_these(best: Candidate, others: Sequence[Candidate]) -> Iterator[str]:
     for other in others:
         if not other.fits:
-            yield other.why_not()
+            is_outside = other.obstacles == other.outside
+            yield other.why_not() + (f" (--model {other.name} takes it all the same)" if is_outside else "")
+        elif other.precedence > best.precedence:
+            misfits = [each.brief for each in other.diagnosis.findings if each.code in OUTSIDE | {"gsd"}]
+            yield f"{other.name} {' and '.join(misfits) if misfits else 'fits too, but is worldwide'}"
         elif other.warnings > best.warnings:
             yield f"{other.name} fits with more warnings"
         elif other.gsd_ratio > best.gsd_ratio:
             yield f"{other.name} fits, but its pixel size differs more"
+        elif len(other.card.bands) < len(best.card.bands):
+            yield f"{other.name} fits, but reads fewer bands"
         else:
             yield f"{other.name} fits as well, and comes later by name"
 

@@ -70,7 +70,8 @@ class BandValues:
 
     def now(self) -> NDArray[np.float64]:
         """Convert the values to physical units with the scale and offset that the scene has now."""
-        return self.scaled(self.band.scale, self.band.offset)
+        values = self.scaled(self.band.scale, self.band.offset)
+        return values if self.band.lowest is None else np.maximum(values, self.band.lowest)
 
     @property
     def brightness(self) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.doctor.each_band import BandDoubt, BandValues, find_doubts
+from geoseg.doctor.stored_values import StoredValues, decide_values, with_values
 from geoseg.errors import SceneError
 from geoseg.scene.band import can_hold
 from geoseg.scene.match import BandMatch, match_bands
@@ -56,6 +57,7 @@ class Examination:
         match: The bands to use; None where the scene lacks some.
         mismatch: What the scene lacks; None where there is a match.
         sampler: Sampler of the scene with at least these bands, where several models share one.
+        is_named: Whether the user named the model, and so knows for what it is made.
     """
 
     scene: Scene
@@ -64,6 +66,7 @@ class Examination:
     match: BandMatch | None
     mismatch: SceneError | None
     sampler: Sampler | None = field(default=None, repr=False)
+    is_named: bool = True
 
     @classmethod
     def begin(cls, scene: Scene, card: ModelCard, bands: Sequence[str | int] | None = None) -> Examination:
@@ -75,7 +78,30 @@ class Examination:
 
     @cached_property
     def selected(self) -> Scene | None:
-        """The scene with the bands that the model reads; None where it lacks some."""
+        """The scene with the bands that the model reads, read as decided; None where it lacks some."""
+        if self.match is None:
+            return None
+        return self.read_scene.select(self.match.numbers, invalid_where=self.card.invalid_where)
+
+    @cached_property
+    def read_scene(self) -> Scene:
+        """The scene with all its bands, its values read as was decided."""
+        if self.match is None or self.decided is None:
+            return self.scene
+        return with_values(self.scene, self.card, self.match.numbers, self.decided)
+
+    @cached_property
+    def decided(self) -> StoredValues | None:
+        """What was decided about the scene's values; None where it lacks bands."""
+        if self._as_stored is None or self.sample is None:
+            return None
+        keep = self._kept(self.sample)
+        stored = [values[keep] for values in self.sample.stored]
+        return decide_values(self._as_stored, self.card, stored, self.sample.missing[:, keep])
+
+    @cached_property
+    def _as_stored(self) -> Scene | None:
+        """The scene with the bands that the model reads, as it was opened; None where it lacks some."""
         if self.match is None:
             return None
         return self.scene.select(self.match.numbers, invalid_where=self.card.invalid_where)
@@ -87,10 +113,10 @@ class Examination:
         Raises:
             RunError: If they cannot be read.
         """
-        if self.selected is None:
+        if self._as_stored is None:
             return None
-        sampler = self.sampler or Sampler(self.selected)
-        return sampler.sample([band.number for band in self.selected.bands], self.selected.invalid_where)
+        sampler = self.sampler or Sampler(self._as_stored)
+        return sampler.sample([band.number for band in self._as_stored.bands], self._as_stored.invalid_where)
 
     @cached_property
     def fill(self) -> Fill | None:
@@ -114,15 +140,19 @@ class Examination:
         """Sampled values of each band that has any, in the model's order; ``fill`` is left out."""
         if self.selected is None or self.sample is None:
             return ()
-        keep = np.ones(self.sample.pixels, bool)
-        if self.fill is not None:
-            keep = ~_filled_with(self.fill.value, self.sample.stored)
+        keep = self._kept(self.sample)
         stored = [
             values[keep & ~missing]
             for values, missing in zip(self.sample.stored, self.sample.missing, strict=True)
         ]
         bands = zip(self.selected.bands, self.card.bands, stored, strict=True)
         return tuple(BandValues(band, wanted, values) for band, wanted, values in bands if values.size)
+
+    def _kept(self, sample: Sample) -> NDArray[np.bool_]:
+        """Mark the sampled pixels that are not ``fill``."""
+        if self.fill is None:
+            return np.ones(sample.pixels, bool)
+        return ~_filled_with(self.fill.value, sample.stored)
 
     @cached_property
     def doubts(self) -> tuple[BandDoubt, ...]:

@@ -13,23 +13,34 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from geoseg.doctor.bands import check_bands, check_each_band, check_offsets
+from geoseg.doctor.domain import check_months, check_region
 from geoseg.doctor.examination import Examination
 from geoseg.doctor.findings import Diagnosis, Finding, Severity
 from geoseg.doctor.pixel_size import check_pixel_shape, check_pixel_size
 from geoseg.doctor.sentinel2 import check_sentinel2_offset
-from geoseg.doctor.values import check_undeclared_nodata, check_valid_pixels, check_values
+from geoseg.doctor.values import (
+    check_atmosphere,
+    check_encoding,
+    check_undeclared_nodata,
+    check_valid_pixels,
+    check_values,
+)
 from geoseg.scene.scene import Scene
 
 if TYPE_CHECKING:
     from geoseg.models.card import ModelCard
 
 CHECKS: tuple[Callable[[Examination], Iterable[Finding]], ...] = (
+    check_region,
+    check_months,
     check_pixel_size,
     check_pixel_shape,
     check_bands,
     check_valid_pixels,
     check_undeclared_nodata,
+    check_encoding,
     check_sentinel2_offset,
+    check_atmosphere,
     check_each_band,
     check_offsets,
     check_values,
@@ -60,4 +71,4 @@ def diagnose(examination: Examination) -> Diagnosis:
     """Run all checks on a scene and a model whose bands were matched; see ``examine``."""
     findings = [finding for check in CHECKS for finding in check(examination)]
     findings.sort(key=lambda finding: _ORDER.index(finding.severity))
-    return Diagnosis(tuple(findings), examination.match)
+    return Diagnosis(tuple(findings), examination.match, examination.read_scene, examination.decided)

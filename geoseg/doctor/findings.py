@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from geoseg.doctor.stored_values import StoredValues
 from geoseg.scene.match import BandMatch
+from geoseg.scene.scene import Scene
 
 Severity = Literal["stop", "warn", "note"]
 
@@ -36,10 +38,14 @@ class Diagnosis:
     Attributes:
         findings: The findings.
         match: The bands to use; None where the scene lacks some, which ``--force`` cannot fix.
+        scene: The scene with all its bands, read as was decided.
+        values: What was decided about its values; None where it lacks bands.
     """
 
     findings: tuple[Finding, ...]
     match: BandMatch | None
+    scene: Scene
+    values: StoredValues | None
 
     @property
     def fits(self) -> bool:

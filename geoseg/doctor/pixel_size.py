@@ -2,7 +2,8 @@
 
 A pixel size that differs by more than a factor of 1.5 gives a warning, because networks tolerate some change
 of scale; a factor of more than 4 stops, because objects then have the size of other classes. A pixel size
-that the model's card gives as an estimate never stops.
+that the model's card gives as an estimate never stops. A card may say for which range of pixel sizes the
+model is: then factors count from the nearer end of the range, and any size outside of it gives a warning.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 GSD_STOP = 4.0
 _GSD_WARN = 1.5
+_RANGE_WARN = 1.05
+"""Of a range; pixels of 10 m in UTM are 9.99 or 10.02 m on the ground."""
 _SHAPE_WARN = 1.2
 
 
@@ -30,17 +33,21 @@ def check_pixel_size(examination: Examination) -> Iterator[Finding]:
         yield from _no_pixel_size(scene, card)
         return
     ratio = gsd_ratio(scene, card)
-    if card.gsd is None or ratio <= _GSD_WARN:
+    nearest = nearest_gsd(scene.gsd, card)
+    if nearest is None or ratio <= (_GSD_WARN if card.gsd_range is None else _RANGE_WARN):
         return
-    finer = scene.gsd < card.gsd
-    trained = f"{'about ' if card.gsd_estimated else ''}{card.gsd:.3g} m"
-    message = (
-        f"pixels of {scene.gsd:.3g} m are {ratio:.1f} times {'finer' if finer else 'coarser'} than "
-        f"the {'estimated ' if card.gsd_estimated else ''}{card.gsd:.3g} m that the model was trained at"
-    )
+    finer = scene.gsd < nearest
+    times = f"{ratio:.1f} times {'finer' if finer else 'coarser'}"
+    if card.gsd_range is None:
+        estimated = "estimated " if card.gsd_estimated else ""
+        than = f"{times} than the {estimated}{nearest:.3g} m that the model was trained at"
+        brief = f"was trained at {card.gsd_in_words} a pixel, and the scene's are {scene.gsd:.3g} m"
+    else:
+        than = f"{times} than the {card.gsd_in_words} that the model is for"
+        brief = f"is for pixels of {card.gsd_in_words}, and the scene's are {scene.gsd:.3g} m"
     severity: Severity = "stop" if ratio > GSD_STOP and not card.gsd_estimated else "warn"
-    brief = f"was trained at {trained} a pixel, and the scene's are {scene.gsd:.3g} m"
-    yield Finding(severity, "gsd", message, _resampling(scene, card.gsd, finer=finer), brief)
+    message = f"pixels of {scene.gsd:.3g} m are {than}"
+    yield Finding(severity, "gsd", message, _resampling(scene, nearest, finer=finer), brief)
 
 
 def check_pixel_shape(examination: Examination) -> Iterator[Finding]:
@@ -57,18 +64,24 @@ def check_pixel_shape(examination: Examination) -> Iterator[Finding]:
     yield Finding("warn", "pixel-shape", message, f"gdalwarp -t_srs {_metric_crs(scene)} first")
 
 
+def nearest_gsd(gsd: float, card: ModelCard) -> float | None:
+    """Return the pixel size of a model that is nearest to a scene's; None if the card says none."""
+    return card.gsd if card.gsd_range is None else min(max(gsd, card.gsd_range[0]), card.gsd_range[1])
+
+
 def gsd_ratio(scene: Scene, card: ModelCard) -> float:
     """Return the ratio of the pixel sizes of scene and model, at least 1; infinite if one is unknown."""
-    if scene.gsd is None or card.gsd is None:
+    nearest = None if scene.gsd is None else nearest_gsd(scene.gsd, card)
+    if scene.gsd is None or nearest is None:
         return math.inf
-    return max(scene.gsd / card.gsd, card.gsd / scene.gsd)
+    return max(scene.gsd / nearest, nearest / scene.gsd)
 
 
 def _no_pixel_size(scene: Scene, card: ModelCard) -> Iterator[Finding]:
-    if card.gsd is None:
+    if not card.gsd_in_words:
         return
-    if card.gsd_estimated:
-        trained = f"the model was trained at about {card.gsd:.3g} m (an estimate)"
+    if card.gsd_estimated and card.gsd_range is None:
+        trained = f"the model was trained at {card.gsd_in_words} (an estimate)"
         yield Finding("note", "no-crs", f"the scene's pixel size is unknown; {trained}")
         return
     lacks, fix = "no CRS", "set it with gdal_edit -a_srs, or check the pixel size yourself"
@@ -79,7 +92,7 @@ def _no_pixel_size(scene: Scene, card: ModelCard) -> Iterator[Finding]:
         fix = "set it with gdal_edit -a_ullr, or check the pixel size yourself"
     message = (
         f"the scene has {lacks}, so its pixel size cannot be compared with the "
-        f"{card.gsd:.3g} m that the model was trained at"
+        f"{card.gsd_in_words} that the model {'was trained at' if card.gsd_range is None else 'is for'}"
     )
     yield Finding("warn", "no-crs", message, fix)
 

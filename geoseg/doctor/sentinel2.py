@@ -7,20 +7,16 @@ Since 2022-01-25 ESA stores reflectance * 10000 + 1000 and gives the offset (``B
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
 
 from geoseg.doctor.examination import Examination
 from geoseg.doctor.findings import Finding
-from geoseg.scene.scene import Scene
+from geoseg.doctor.stored_values import SHIFTED_BY, SHIFTED_FLOOR, SHIFTED_FROM
+from geoseg.scene.product import processing_baseline
 
-_OFFSET = 1000
-_FLOOR_AT_LEAST = 900
-"""Noise leaves a few dark pixels of shifted data below 1000; unshifted scenes have pixels far below."""
 _FLOOR_AT_MOST = 1300
-_BASELINE = re.compile(r"(?<![A-Za-z0-9])N(\d{2})(\d{2})_R\d{3}_")
 
 
 def check_sentinel2_offset(examination: Examination) -> Iterator[Finding]:
@@ -37,17 +33,17 @@ def check_sentinel2_offset(examination: Examination) -> Iterator[Finding]:
         return
     floors = [float(np.percentile(band.stored.astype(np.float64), 0.1)) for band in values]
     scale, wants_reflectance = values[0].band.scale, examination.card.units == "reflectance"
-    fix = f"--offset {-_OFFSET * scale:.6g}"
+    fix = f"--offset {-SHIFTED_BY * scale:.6g}"
     if scale == 1.0 and wants_reflectance:
         fix = "--scale 0.0001 --offset -0.1"
-    version = baseline(scene)
-    if version is not None and version >= 4.0:
+    version = processing_baseline(scene.tags, scene.paths)
+    if version is not None and version >= SHIFTED_FROM:
         yield _by_metadata(version, min(floors), fix)
         return
-    if version is not None or not _FLOOR_AT_LEAST <= min(floors) <= _FLOOR_AT_MOST:
+    if version is not None or not SHIFTED_FLOOR <= min(floors) <= _FLOOR_AT_MOST:
         return
     is_named = scene.sensor == "sentinel-2"
-    if not is_named and (len(floors) < 3 or max(floors) > _FLOOR_AT_MOST or min(floors) < 0.95 * _OFFSET):
+    if not is_named and (len(floors) < 3 or max(floors) > _FLOOR_AT_MOST or min(floors) < 0.95 * SHIFTED_BY):
         return
     message = (
         f"{'probably' if is_named else 'perhaps'} the -1000 offset of Sentinel-2 products since 2022 "
@@ -57,20 +53,8 @@ def check_sentinel2_offset(examination: Examination) -> Iterator[Finding]:
     yield Finding("warn", "sentinel2-offset", message, f"{fix}, if the product is of baseline 04.00 or later")
 
 
-def baseline(scene: Scene) -> float | None:
-    """Read the processing baseline (4.0 for ``04.00``) in metadata or the product's name; None if unknown."""
-    text = scene.tags.get("PROCESSING_BASELINE", "")
-    if re.fullmatch(r"\d{1,2}\.\d{1,2}", text):
-        return float(text)
-    for name in (scene.tags.get("PRODUCT_URI", ""), *scene.paths):
-        match = _BASELINE.search(name)
-        if match:
-            return float(f"{match.group(1)}.{match.group(2)}")
-    return None
-
-
 def _by_metadata(version: float, floor: float, fix: str) -> Finding:
-    if floor < _FLOOR_AT_LEAST:
+    if floor < SHIFTED_FLOOR:
         return Finding(
             "note",
             "sentinel2-offset",

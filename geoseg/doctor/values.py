@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.doctor.atmosphere import is_known, looks_hazy
 from geoseg.doctor.each_band import BandValues
+from geoseg.doctor.encodings import ENCODINGS, SIXTEEN_BITS
 from geoseg.doctor.examination import Examination
 from geoseg.doctor.findings import Finding, Severity
 from geoseg.doctor.sentinel2 import check_sentinel2_offset
+from geoseg.doctor.stored_values import REFLECTANCE_AT_MOST, wants_reflectance, wants_top_of_atmosphere
+from geoseg.scene.product import SURFACE, TOP_OF_ATMOSPHERE
 from geoseg.scene.sample import has_valid_pixel
 
 if TYPE_CHECKING:
@@ -29,22 +33,15 @@ _FAR = 8.0
 
 _LARGEST = 1e30
 """No measurement is larger: what programs fill 32-bit floats with."""
-_REFLECTANCE_AT_MOST = 2.0
 
 _SCALINGS = (
-    (1e-4, 0.0),
-    (2.75e-5, -0.2),
+    *((each.scale, each.offset) for each in ENCODINGS),
     (1e-3, 0.0),
-    (1e-2, 0.0),
-    (1.0, 0.0),
     (255.0, 0.0),
     (1e4, 0.0),
     (1 / 257, 0.0),
 )
-"""(scale, offset) in use: x 10000 (Sentinel-2, HLS, MODIS), Landsat Collection 2, x 1000, percent, none, and
-those that lead to 8 bits."""
-_OF_16_BITS = (1 / 65535, 0.0)
-"""The same of reflectance 0 to 1 that fills 16 bits without a sign (EO Browser, Sentinel Hub)."""
+"""(scale, offset) in use: those of reflectance, x 1000, and those that lead to 8 bits."""
 
 _LEAST_FIT = 0.6
 """Share of the values that a scale must bring near the model's range."""
@@ -90,6 +87,66 @@ def check_undeclared_nodata(examination: Examination) -> Iterator[Finding]:
     yield Finding(severity, "undeclared-nodata", message, fix, f"finds {fill.value:g} in every band")
 
 
+def check_encoding(examination: Examination) -> Iterator[Finding]:
+    """Note in which encoding the values are read, where neither the user nor a tag says so."""
+    said = None if examination.decided is None else examination.decided.said()
+    if said is not None:
+        yield Finding("note", "value-encoding", said, "--scale and --offset set another one")
+
+
+def check_atmosphere(examination: Examination) -> Iterator[Finding]:
+    """Warn if a model of surface reflectance gets top-of-atmosphere reflectance, or the reverse."""
+    decided, card = examination.decided, examination.card
+    if decided is None or examination.match is None:
+        return
+    is_asked = examination.scene.atmosphere == "approximate"
+    if not wants_reflectance(card):
+        if is_asked:
+            message = f"the model reads {card.units}: --atmosphere is for models of reflectance"
+            yield Finding("stop", "atmosphere", message, "leave it out")
+        return
+    wanted = TOP_OF_ATMOSPHERE if wants_top_of_atmosphere(card) else SURFACE
+    other = SURFACE if wanted == TOP_OF_ATMOSPHERE else TOP_OF_ATMOSPHERE
+    if decided.atmosphere == "none":
+        if decided.level == other:
+            message = (
+                f"the scene is reflectance of the {other}, and the model was trained on that of the {wanted}"
+            )
+            yield Finding("warn", "atmosphere", message, "--atmosphere approximate makes it about alike")
+        elif decided.level is None and examination.scene.atmosphere == "auto" and wanted == SURFACE:
+            yield from _haze(examination)
+        return
+    if decided.level == wanted:
+        message = (
+            f"the scene's reflectance is that of the {wanted} already, and is converted to it all the same"
+        )
+        yield Finding("warn", "atmosphere", message, "leave --atmosphere out")
+        return
+    left = [name for name in card.band_names if not is_known(name)]
+    message = (
+        f"reflectance of the {other} is converted to about that of the {wanted}"
+        f"{', all but ' + ', '.join(left) if left else ''}: the map may be worse, most of all under haze"
+    )
+    fix = "a product of surface reflectance (Sentinel-2 L2A, Landsat L2) is better"
+    if not is_asked:
+        fix += "; --atmosphere none leaves the values as they are"
+    yield Finding("warn", "atmosphere", message, fix)
+
+
+def _haze(examination: Examination) -> Iterator[Finding]:
+    doubtful = {doubt.band for doubt in examination.doubts}
+    known = {band.wanted.name: band.now() for band in examination.values}
+    blue, red = (None if name in doubtful else known.get(name) for name in ("blue", "red"))
+    if blue is None or red is None or np.median(blue) > 1 or not looks_hazy(blue, red):
+        return
+    low, lower = np.percentile(blue, 1), np.percentile(red, 1)
+    message = (
+        f"perhaps this is reflectance of the {TOP_OF_ATMOSPHERE}: the darkest pixels are {low:.3g} in blue "
+        f"and {lower:.3g} in red, and no metadata says more"
+    )
+    yield Finding("warn", "atmosphere", message, "--atmosphere approximate, if it is; none, if not")
+
+
 def check_values(examination: Examination) -> Iterator[Finding]:
     """Compare robust percentiles of the scene with those of the training data.
 
@@ -121,8 +178,8 @@ def check_values(examination: Examination) -> Iterator[Finding]:
         f"reads {card.units} such as {first.name} {first.low:.3g} to {first.high:.3g}, and the scene's is "
         f"{low:.3g} to {high:.3g}"
     )
-    wants_reflectance = max(band.high for band in card.bands) <= _REFLECTANCE_AT_MOST
-    if wants_reflectance and all(band.stored.dtype == np.uint8 for band in bands):
+    is_small = max(band.high for band in card.bands) <= REFLECTANCE_AT_MOST
+    if is_small and all(band.stored.dtype == np.uint8 for band in bands):
         message += "; these are 8-bit picture values, not reflectance"
         fix = "use the product with reflectance; no scale turns a picture into reflectance"
     else:
@@ -184,10 +241,15 @@ def _picture_fix(bands: Sequence[BandValues]) -> str:
 def _rescaling(examination: Examination) -> str:
     """Suggest options with a common scale and offset that bring most values into the model's range."""
     bands, card = examination.comparable, examination.card
+    decided = examination.decided
+    if decided is not None and decided.encoding is None and decided.fit and len(decided.fit.possible) > 1:
+        ways = " or ".join(f"{each.flags} ({each.title})" for each in decided.fit.possible)
+        return f"{ways}, as the product says: the values could be of any of these"
     is_shifted = any(finding.severity != "note" for finding in check_sentinel2_offset(examination))
     tried = [*([(1e-4, -0.1)] if is_shifted else ()), (card.value_scale, card.value_offset), *_SCALINGS]
-    tried += [_OF_16_BITS] if all(band.stored.dtype == np.uint16 for band in bands) else []
-    current = {(band.band.scale, band.band.offset) for band in bands}
+    if any(band.stored.dtype != np.uint16 for band in bands):
+        tried.remove((SIXTEEN_BITS.scale, SIXTEEN_BITS.offset))
+    current = set() if decided is None else set(zip(decided.scales, decided.offsets, strict=True))
     scores = {
         pair: float(np.mean([_share_inside(band.scaled(*pair), band.wanted, 0.5) for band in bands]))
         for pair in tried
@@ -199,7 +261,7 @@ def _rescaling(examination: Examination) -> str:
         return "look up the product's scale and offset, and set them with --scale A --offset B"
     scale, offset = best
     flags = f"--scale {scale:.6g}" if current != {(scale, offset)} else ""
-    if offset or any(band.band.offset for band in bands):
+    if offset or any(had for _, had in current):
         flags += f" --offset {offset:.6g}"
     return f"{flags} brings {scores[best]:.0%} of the values near the model's range"
 
@@ -209,7 +271,7 @@ def _distance(bands: Sequence[BandValues], pair: tuple[float, float]) -> float:
     far = []
     for band in bands:
         wanted = band.wanted
-        gaps = np.percentile(band.scaled(*pair), [1, 50, 99]) - (wanted.low, wanted.mean, wanted.high)
+        gaps = np.percentile(band.scaled(*pair), [1, 50, 99]) - (wanted.low, wanted.typical, wanted.high)
         far.append(float(np.abs(gaps).mean()) / max(wanted.high - wanted.low, 1e-12))
     return float(np.mean(far))
 

@@ -48,7 +48,7 @@ def fingerprint_of(plan: Plan, maps: Iterable[str]) -> dict[str, str]:
         _STATS: "none" if run.zonal is None else ", ".join(column.name for column in run.zonal.columns),
         BLOCK_SIZE: str(plan.settings.block_size),
     }
-    settings = plan.settings.that_change_the_answer() | run.request.borders.to_json()
+    settings = plan.settings.that_change_the_answer() | run.values.flags() | run.request.borders.to_json()
     settings["stats"] = None if run.zonal is None else ", ".join(column_names(run.zonal.columns))
     return kept | {f"--{name.replace('_', '-')}": str(value) for name, value in settings.items()}
 

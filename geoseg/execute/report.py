@@ -22,7 +22,7 @@ from geoseg.polygons.zonal.request import stats_asked
 from geoseg.scene.scene import Scene
 from geoseg.system.memory import peak_memory
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 _PACKAGES = (
     "segmentation-models-pytorch",
     "rasterio",
@@ -137,12 +137,13 @@ def report_of_run(
     total = perf_counter() - since
     content = {
         "report_version": REPORT_VERSION,
-        "scene": describe_scene(run.scene) | {"date": run.date},
+        "scene": describe_scene(run.scene),
         "model": describe_model(run.model, plan.settings.tta) | {"chosen": run.chosen},
         "outputs": {name: os.fspath(path) for name, path in run.outputs.named().items()},
         "settings": plan.settings.to_json()
         | run.request.borders.to_json()
-        | {"stats": stats_asked(run.zonal)},
+        | run.values.flags()
+        | {"values": run.values.said(), "stats": stats_asked(run.zonal)},
         "provenance": provenance_of_run(plan, answer),
         "shape": list(run.window.shape),
         "pixels_valid": statistics.pixels_valid,
@@ -216,7 +217,8 @@ def provenance(plan: Plan, answer: str) -> dict[str, str]:
         tags[DATE_TAG] = run.date
     if run.area is not None:
         tags[ORIGIN_TAG] = f"{run.window.row},{run.window.col}"
-    return tags | {f"GEOSEG_{k.upper()}": v for k, v in plan.settings.that_change_the_answer().items()}
+    settings = plan.settings.that_change_the_answer() | run.values.flags()
+    return tags | {f"GEOSEG_{key.upper()}": value for key, value in settings.items()}
 
 
 def provenance_of_polygons(plan: Plan, answer: str) -> dict[str, str]:

@@ -60,7 +60,7 @@ class RunSpec:
             source=self.scene,
             backend=make_backend(self.model, self.settings),
             grid=self.grid,
-            normalisation=Normalisation(card.means, card.stds),
+            normalisation=Normalisation.of(card.bands),
             classes=len(card.classes),
             area=None if self.area is None else self.area.mask,
             strip_rows=self.scene.strip_rows,

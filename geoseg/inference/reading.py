@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Block, Chip, Window
 from geoseg.inference.tally import Tally
+from geoseg.models.card import ModelBand
+from geoseg.models.transforms import Chain, transform
 
 AreaMask = Callable[[Window], NDArray[np.bool_]]
 """Returns the mask of pixels to map in a window (an area of interest)."""
@@ -33,8 +35,12 @@ _ROWS = 64
 class PixelSource(Protocol):
     """The part of a scene that inference needs: pixels in physical units, and which of them are valid."""
 
-    def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Read values, float32 (bands, rows, columns), NaN for nodata; and valid, bool (rows, columns)."""
+    def read_rows(self, window: Window) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.bool_]]]:
+        """Yield a few rows of a window at a time, from top to bottom.
+
+        Yields:
+            Which rows; values, float32 (bands, rows, columns), NaN for nodata; valid, bool (rows, columns).
+        """
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,22 @@ class Normalisation:
     """Normalisation of each band, ``(value - mean) / std``, fixed by the model package for all chips.
 
     Attributes:
-        means: float32 (bands,), physical units.
-        stds: float32 (bands,), physical units.
+        means: float32 (bands,), of transformed values.
+        stds: float32 (bands,), of transformed values.
+        transforms: What is done to the values of each band before; empty where no band has any.
     """
 
     means: NDArray[np.float32]
     stds: NDArray[np.float32]
+    transforms: tuple[Chain, ...] = ()
+
+    @classmethod
+    def of(cls, bands: Sequence[ModelBand]) -> Normalisation:
+        """Make the normalisation of a model's bands."""
+        means = np.array([band.mean for band in bands], np.float32)
+        stds = np.array([band.std for band in bands], np.float32)
+        chains = tuple(band.transforms for band in bands)
+        return cls(means, stds, chains if any(chains) else ())
 
     def apply(
         self,
@@ -55,7 +71,7 @@ class Normalisation:
         valid: NDArray[np.bool_],
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """Normalise a window.
+        """Transform and normalise a window.
 
         Args:
             values: float32 (bands, rows, columns) in physical units, NaN where a band is nodata; overwritten.
@@ -68,14 +84,14 @@ class Normalisation:
         out = values if out is None else out
         for first in range(0, len(valid), _ROWS):
             rows = slice(first, first + _ROWS)
-            invalid = ~valid[rows]
+            is_whole, invalid = bool(valid[rows].all()), ~valid[rows]
+            transform(values[:, rows], self.transforms)
             planes = zip(values[:, rows], out[:, rows], self.means, self.stds, strict=True)
             for band, target, mean, std in planes:
                 np.subtract(band, mean, out=band)
                 np.divide(band, std, out=target)
-                gone = np.isnan(band) | invalid
-                if gone.any():
-                    np.copyto(target, 0, where=gone)
+                if not is_whole or np.isnan(band.min()):
+                    np.copyto(target, 0, where=np.isnan(band) | invalid)
         return out
 
 
@@ -209,12 +225,14 @@ class BlockReaders:
 
     def _fill(self, pixels: BlockPixels, strip: Window, tally: Tally) -> None:
         """Read the rows of one strip into their place, and unmark invalid pixels in ``wanted``."""
-        rows, _ = strip.slices(pixels.block.reach)
         with tally.spend("read"):
-            values, valid = self._source.read(strip)
-            tally.lose(*_count_lost(pixels, strip, values, valid))
-            pixels.wanted[rows] &= valid
-            self._normalisation.apply(values, valid, pixels.values[:, rows])
+            for rows, values, valid in self._source.read_rows(strip):
+                part = Window(strip.row + rows.start, strip.col, len(valid), strip.width)
+                place, _ = part.slices(pixels.block.reach)
+                tally.lose(*_count_lost(pixels, part, values, valid))
+                if not valid.all():
+                    pixels.wanted[place] &= valid
+                self._normalisation.apply(values, valid, pixels.values[:, place])
 
 
 def _count_lost(

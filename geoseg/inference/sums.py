@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import RunError
-from geoseg.grid import WEIGHT_ONE, Block, Chip, Grid, Window
+from geoseg.grid import WEIGHT_BITS, WEIGHT_ONE, Block, Chip, Grid, Window
 from geoseg.inference.backends.protocol import Backend
 from geoseg.inference.reading import BlockPixels
 
@@ -25,6 +25,15 @@ PROBABILITY_ONE = 65535
 
 SUM_ONE = PROBABILITY_ONE * WEIGHT_ONE
 """The blended sum that represents the probability 1."""
+
+_STEPS_FROM = np.float32(3 << 22)
+"""Rounds float32 numbers below 2^22, half to even, when it is added to them: the lowest bits then count."""
+
+_ZERO = int(_STEPS_FROM.view(np.int32))
+"""The bits of the sum of it and 0, as an integer; those of the sums with 1, 2, 3 ... follow."""
+
+_AT_ONCE = 2**16
+"""Values rounded at once, few enough to stay in the processor's cache."""
 
 _ROWS = 32
 """Rows decided at once, few enough to stay in the processor's cache."""
@@ -116,6 +125,10 @@ def begin_sums(backend: Backend, grid: Grid, block: Block, classes: int) -> Weig
     return HostSums(backend, grid, block, classes)
 
 
+_Slices = tuple[slice, slice]
+_Weights = NDArray[np.int32]
+
+
 class HostSums:
     """Weighted sums in the memory of the host; see ``WeightedSums``.
 
@@ -136,7 +149,6 @@ class HostSums:
 
     def stitch(self, chips: Sequence[Chip], answer: NDArray[np.float32]) -> None:
         """Add the weighted probabilities of one batch; overwrite ``answer``."""
-        require_numbers(self.block, bool(np.isfinite(answer[: len(chips)].sum())))
         for chip, probabilities in zip(chips, answer, strict=False):
             self._stitch(chip, probabilities)
 
@@ -160,16 +172,51 @@ class HostSums:
         inside = chip.window.intersection(self.block.reach)
         if inside is None:
             return
-        rows, cols = inside.slices(chip.window)
-        weights = self._grid.weights(chip)[rows, cols]
-        target = self.part(inside)
-        weighted = np.empty(inside.shape, np.int32)
-        # Class by class, so that temporary arrays stay in the processor's cache.
-        for plane, sums, lock in zip(probabilities[:, rows, cols], target, self._locks, strict=True):
-            np.copyto(weighted, _round(plane), casting="unsafe")
-            np.multiply(weighted, weights, out=weighted)
-            with lock:
-                sums += weighted  # noqa: PLW2901 -- in place
+        step = max(1, _AT_ONCE // inside.width)
+        for row in range(inside.row, inside.row_stop, step):
+            few = Window.from_bounds(row, inside.col, min(row + step, inside.row_stop), inside.col_stop)
+            rows, cols = few.slices(chip.window)
+            alone, shared = self._split(chip, few)
+            planes = zip(probabilities[:, rows, cols], self.part(few), self._locks, strict=True)
+            for plane, sums, lock in planes:
+                bits = self._round(plane)
+                if alone is not None:
+                    np.left_shift(bits[alone], WEIGHT_BITS, out=sums[alone])  # all bits of _ZERO fall out
+                for place, weights in shared:
+                    weighted = bits[place] - _ZERO
+                    weighted *= weights
+                    with lock:
+                        sums[place] += weighted
+
+    def _split(self, chip: Chip, window: Window) -> tuple[_Slices | None, list[tuple[_Slices, _Weights]]]:
+        """Split a window of a chip into what no other chip covers, and the rest with its weights."""
+        found = self._grid.alone(chip)
+        alone = None if found is None else found.intersection(window)
+        if alone is None:
+            shared = [window]
+        else:
+            left, right, above = window.col, window.col_stop, alone.row
+            shared = [
+                Window.from_bounds(window.row, left, above, right),
+                Window.from_bounds(alone.row_stop, left, window.row_stop, right),
+                Window.from_bounds(above, left, alone.row_stop, alone.col),
+                Window.from_bounds(above, alone.col_stop, alone.row_stop, right),
+            ]
+        weights = self._grid.weights(chip)
+        return (
+            None if alone is None else alone.slices(window),
+            [(part.slices(window), weights[part.slices(chip.window)]) for part in shared if part.pixels],
+        )
+
+    def _round(self, plane: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Round probabilities to steps of 1/65535, in place; return their numbers plus ``_ZERO``."""
+        plane *= PROBABILITY_ONE
+        plane += _STEPS_FROM
+        bits = plane.view(np.int32)
+        if bits.min() < _ZERO or bits.max() > _ZERO + PROBABILITY_ONE:
+            require_numbers(self.block, bool(np.isfinite(plane).all()))
+            np.clip(plane, _STEPS_FROM, _STEPS_FROM + PROBABILITY_ONE, out=plane)
+        return bits
 
 
 def require_numbers(block: Block, is_finite: bool) -> None:
@@ -204,13 +251,9 @@ def decide(sums: NDArray[np.int32], valid: NDArray[np.bool_]) -> Decision:
 
 def to_steps(probabilities: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Round probabilities to steps of 1/65535; overwrite the argument."""
-    return _round(probabilities).astype(np.uint16)
-
-
-def _round(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     probabilities *= PROBABILITY_ONE
     np.rint(probabilities, out=probabilities)
-    return np.clip(probabilities, 0, PROBABILITY_ONE, out=probabilities)
+    return np.clip(probabilities, 0, PROBABILITY_ONE, out=probabilities).astype(np.uint16)
 
 
 def _pick(sums: NDArray[np.int32], top: NDArray[np.int32], winner: NDArray[np.uint8]) -> None:

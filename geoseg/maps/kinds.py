@@ -80,7 +80,11 @@ class ClassMap:
     def render(self, decision: Decision) -> NDArray[np.uint8]:
         """Return class ids."""
         ids = np.array([item.id for item in self.classes], np.uint8)
-        return np.where(decision.valid, ids[decision.winner], np.uint8(NODATA))[None]
+        follow = ids[-1] - ids[0] == len(ids) - 1  # to add is faster than to look up
+        pixels: NDArray[np.uint8] = decision.winner + ids[0] if follow else ids[decision.winner]
+        if not decision.valid.all():
+            np.copyto(pixels, NODATA, where=~decision.valid)
+        return pixels[None]
 
     def palette(self) -> dict[int, tuple[int, int, int, int]]:
         """Return the colours of the classes; nodata is transparent."""
@@ -178,14 +182,15 @@ def to_bytes(sums: NDArray[np.int32], one: int, valid: NDArray[np.bool_]) -> NDA
     # Casting truncates, so add 1/2 to round. Values then are multiples of 1 / (2 * SUM_ONE); adding half of
     # that too keeps each value away from the next integer by far more than the rounding error of float64.
     step, half = one / SUM_ONE, 0.5 + 0.25 / SUM_ONE
-    planes = sums.reshape(-1, *valid.shape)
+    planes, invalid = sums.reshape(-1, *valid.shape), ~valid
     for plane, target in zip(planes, rounded.reshape(planes.shape), strict=True):
         for first in range(0, len(plane), _ROWS):
             rows = slice(first, first + _ROWS)
             wide = plane[rows] * step
             wide += half
             np.copyto(target[rows], wide, casting="unsafe")
-        np.copyto(target, NODATA, where=~valid)
+        if invalid.any():
+            np.copyto(target, NODATA, where=invalid)
     return rounded
 
 

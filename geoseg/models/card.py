@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from geoseg.classes import LandClass, check_class_ids, require_text
 from geoseg.errors import ModelError
+from geoseg.models.region import ModelRegion, months_in_words, read_gsd_range, read_months
+from geoseg.models.transforms import Chain, Transform
 
 INVALID_RULES = ("all", "any")
 # Of the text that `describe` writes.
@@ -31,10 +33,11 @@ class ModelBand:
 
     Attributes:
         name: common name as in STAC ("blue", "nir", "swir16" ...), or any other unique name.
-        mean: subtracted before the network sees a value.
-        std: divided by, greater than 0.
+        mean: subtracted from the transformed value before the network sees it.
+        std: divided by then, greater than 0.
         low: 1st percentile of the training values.
         high: 99th percentile of the training values.
+        transforms: what is done to a value first, in order; usually nothing.
 
     Raises:
         ModelError: if a number is missing or not finite, `std` is not positive, or `low` is above `high`.
@@ -45,6 +48,7 @@ class ModelBand:
     std: float
     low: float
     high: float
+    transforms: Chain = ()
 
     def __post_init__(self) -> None:
         require_text(self.name, "the name of a band")
@@ -54,6 +58,14 @@ class ModelBand:
             raise ModelError(f'band "{self.name}" has std {self.std:g}; it must be greater than 0')
         if self.low > self.high:
             raise ModelError(f'band "{self.name}" has low {self.low:g} above high {self.high:g}; swap them')
+        object.__setattr__(self, "transforms", tuple(self.transforms))
+        if not all(isinstance(step, Transform) for step in self.transforms):
+            raise ModelError(f'band "{self.name}" has transforms that are none: {self.transforms!r}')
+
+    @property
+    def typical(self) -> float:
+        """A usual value in physical units: the mean, or of a band with transforms the middle of its range."""
+        return (self.low + self.high) / 2 if self.transforms else self.mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +85,11 @@ class ModelCard:
         value_offset: see `value_scale`.
         gsd: metres a pixel of the training data, None if it is not known.
         gsd_estimated: whether `gsd` was estimated from objects in the scenes.
+        gsd_range: least and most metres a pixel that the model is for; None where only `gsd` says it.
+        region: where the model is for: bounding boxes (west, south, east, north) in degrees, one or a list of
+            them, or a GeoJSON geometry; None for a model that is for any place.
+        region_name: the region in a few words, such as "North Dakota and around".
+        months: the months of the year that the model is for, 1 to 12; empty for any.
         chip_size: pixels a side of the chips the network is run on.
         overlap: pixels that neighbouring chips share, at most half of `chip_size`.
         invalid_where: a pixel is invalid where "all" or "any" of its bands are nodata.
@@ -108,6 +125,10 @@ class ModelCard:
     value_offset: float = 0.0
     gsd: float | None = None
     gsd_estimated: bool = False
+    gsd_range: tuple[float, float] | None = None
+    region: ModelRegion | None = None
+    region_name: str = ""
+    months: tuple[int, ...] = ()
     invalid_where: str = "all"
     temperatures: Mapping[str, float] = field(default_factory=dict)
     trained_on: str = ""
@@ -121,7 +142,7 @@ class ModelCard:
     def __post_init__(self) -> None:
         for key in ("name", "version", "architecture", "units"):
             require_text(getattr(self, key), f"`{key}` of the model card")
-        for key in ("summary", "trained_on", "license", "citation", "trust"):
+        for key in ("summary", "region_name", "trained_on", "license", "citation", "trust"):
             if not isinstance(getattr(self, key), str):
                 raise ModelError(f"`{key}` of the model card is {getattr(self, key)!r}; it must be a text")
         if self.encoder is not None:
@@ -137,19 +158,26 @@ class ModelCard:
             raise ModelError(f"classes are listed as {ids}; list them by ascending id: {sorted(ids)}")
         _require_unique([land_class.name for land_class in self.classes], "class")
         self._check_numbers()
+        self._check_domain()
         for key in ("network", "metrics", "baseline", "quantization"):
             object.__setattr__(self, key, _plain(getattr(self, key), key))
         object.__setattr__(self, "temperatures", _temperatures(self.temperatures))
 
     @property
     def means(self) -> NDArray[np.float32]:
-        """Per-band means, (bands,) float32, in physical units."""
+        """Per-band means, (bands,) float32, of transformed values."""
         return np.array([band.mean for band in self.bands], np.float32)
 
     @property
     def stds(self) -> NDArray[np.float32]:
-        """Per-band standard deviations, (bands,) float32, in physical units."""
+        """Per-band standard deviations, (bands,) float32, of transformed values."""
         return np.array([band.std for band in self.bands], np.float32)
+
+    @property
+    def transforms(self) -> tuple[Chain, ...]:
+        """Transforms of each band; empty where no band has any."""
+        chains = tuple(band.transforms for band in self.bands)
+        return chains if any(chains) else ()
 
     @property
     def class_ids(self) -> NDArray[np.uint8]:
@@ -160,6 +188,34 @@ class ModelCard:
     def band_names(self) -> tuple[str, ...]:
         """Common names of the bands in the network's order."""
         return tuple(band.name for band in self.bands)
+
+    @property
+    def is_special(self) -> bool:
+        """Whether the model is for a region, or for some months of the year."""
+        return self.region is not None or 0 < len(self.months) < 12
+
+    @property
+    def region_in_words(self) -> str:
+        """The region: ``North Dakota and around (45 to 50 N, 96 to 101 W)``; empty if there is none."""
+        return f"{self.region_name} ({self.region})" if self.region_name else str(self.region or "")
+
+    @property
+    def gsd_in_words(self) -> str:
+        """The pixel sizes that it is for: ``10 to 30 m``, ``30 m``, ``about 1 m``; empty if not known."""
+        if self.gsd_range is not None:
+            least, most = (f"{metres:.3g}" for metres in self.gsd_range)
+            return f"{least} m" if least == most else f"{least} to {most} m"
+        about = "about " if self.gsd_estimated else ""
+        return "" if self.gsd is None else f"{about}{self.gsd:.3g} m"
+
+    def _check_domain(self) -> None:
+        object.__setattr__(self, "months", read_months(self.months))
+        if self.region is not None:
+            object.__setattr__(self, "region", ModelRegion.read(self.region))
+        elif self.region_name:
+            raise ModelError("`region_name` names a region, but there is no `region`; give its borders")
+        if self.gsd_range is not None:
+            object.__setattr__(self, "gsd_range", read_gsd_range(self.gsd_range))
 
     def _check_numbers(self) -> None:
         for key, least in (("chip_size", 1), ("overlap", 0)):
@@ -235,7 +291,8 @@ def describe(card: ModelCard) -> str:
     lines = [f"{card.name} {card.version}"]
     if card.summary:
         lines += textwrap.wrap(card.summary, _WIDTH)
-    lines += ["", *_network_lines(card), "", *_band_table(card), "", *_class_table(card)]
+    lines += ["", *_network_lines(card), "", *_band_table(card), *_transform_lines(card)]
+    lines += ["", *_class_table(card)]
     for title, values in (("Measured", card.metrics), ("Baseline", card.baseline)):
         if values:
             lines += ["", title, *_value_lines(values, 1)]
@@ -254,47 +311,19 @@ def describe(card: ModelCard) -> str:
     return "\n".join(lines)
 
 
-def summary_line(card: ModelCard) -> str:
-    """Describe in one line what a model reads and how many classes it tells apart."""
-    bands = ", ".join(card.band_names)
-    about = "about " if card.gsd_estimated else ""
-    gsd = "" if card.gsd is None else f" at {about}{card.gsd:.3g} m a pixel"
-    return (
-        f"{card.name}: {len(card.classes)} classes from {len(card.bands)} bands ({bands}), {card.units}{gsd}"
-    )
-
-
-def card_to_json(card: ModelCard, size_bytes: int | None = None) -> dict[str, Any]:
-    """Describe a model for `geoseg models list --json`, as JSON values.
-
-    Args:
-        card: the model's card.
-        size_bytes: size of all files of its package.
-    """
-    return {
-        "name": card.name,
-        "version": card.version,
-        "summary": card.summary,
-        "bands": list(card.band_names),
-        "units": card.units,
-        "classes": [{"id": each.id, "name": each.name, "color": each.color} for each in card.classes],
-        "gsd": card.gsd,
-        "gsd_estimated": card.gsd_estimated,
-        "size_bytes": size_bytes,
-        "license": card.license,
-        "metrics": dict(card.metrics),
-    }
-
-
 def _network_lines(card: ModelCard) -> list[str]:
     encoder = f" with encoder {card.encoder}" if card.encoder else ""
-    gsd = "unknown" if card.gsd is None else f"{card.gsd:.3g} m"
+    gsd = card.gsd_in_words or "unknown"
+    if card.gsd_range is not None and card.gsd is not None:
+        gsd += f", trained at {'about ' if card.gsd_estimated else ''}{card.gsd:.3g} m"
     if card.gsd_estimated:
-        gsd = f"about {gsd}, estimated from what the training scenes show"
+        gsd += ", estimated from what the training scenes show"
     invalid = "all of its bands are" if card.invalid_where == "all" else "any of its bands is"
     return [
         *_labelled("Architecture", f"{card.architecture}{encoder}"),
         *_labelled("Pixel size", gsd),
+        *_labelled("Region", ": ".join(filter(None, (card.region_name, str(card.region or ""))))),
+        *_labelled("Season", months_in_words(card.months)),
         *_labelled("Chips", f"{card.chip_size} pixels, overlapping by {card.overlap}"),
         *_labelled("Nodata", f"a pixel is invalid where {invalid} nodata"),
     ]
@@ -310,6 +339,18 @@ def _band_table(card: ModelCard) -> list[str]:
         for band in card.bands
     ]
     return [f"Bands ({card.units}; in training: {stored})", *_table(rows)]
+
+
+def _transform_lines(card: ModelCard) -> list[str]:
+    """Say what is done to values first: once, or for each band where bands differ."""
+    if not card.transforms:
+        return []
+    steps = {band.name: ", ".join(map(str, band.transforms)) or "as they are" for band in card.bands}
+    if len(set(steps.values())) == 1:
+        steps = {"all": next(iter(steps.values()))}
+    lines = [f"{name}: {text}" for name, text in steps.items()]
+    wrapped = [textwrap.wrap(line, _WIDTH, initial_indent="  ", subsequent_indent="    ") for line in lines]
+    return ["", "Transforms, before mean and std", *(line for part in wrapped for line in part)]
 
 
 def _class_table(card: ModelCard) -> list[str]:

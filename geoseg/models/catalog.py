@@ -32,7 +32,10 @@ class OwnArchitecture:
     depth: str | None = None
 
 
-OWN = {"unet-classic": OwnArchitecture("geoseg.models.unet_classic", "UnetClassic", depth="depth")}
+OWN = {
+    "unet-classic": OwnArchitecture("geoseg.models.unet_classic", "UnetClassic", depth="depth"),
+    "dynamic-world": OwnArchitecture("geoseg.models.dynamic_world", "DynamicWorld"),
+}
 """Architectures that smp does not have."""
 
 SMP_CLASSES = {

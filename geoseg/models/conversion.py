@@ -13,17 +13,20 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geoseg.errors import ModelError
 from geoseg.models.networks import size_divisor
 from geoseg.models.sources import CONVERTED_FILES, MLM_FILE, ONNX, OPENVINO, Package
 
-INPUTS = ("chips", "temperature")
+CHIPS, TEMPERATURE = INPUTS = ("chips", "temperature")
 OUTPUT = "probabilities"
 OPSET = 20
 """The first with antialiased Resize (18) and GELU (20), which encoders use; part of ONNX 1.15."""
@@ -121,6 +124,23 @@ class ConvertedNetwork:
         """IR's .bin; None for ONNX, which holds its weights."""
         names = CONVERTED_FILES[self.format, self.precision]
         return self.files[names[1]] if len(names) > 1 else None
+
+
+def further_inputs(takes: Collection[str], temperature: float) -> dict[str, NDArray[np.float32]]:
+    """Make the inputs of a converted network beside its chips.
+
+    Args:
+        takes: names of its inputs. Networks of other tools take no temperature.
+        temperature: what its logits are divided by.
+
+    Raises:
+        ModelError: if the network cannot be calibrated, and the temperature is not 1.
+    """
+    if TEMPERATURE in takes:
+        return {TEMPERATURE: np.array(temperature, np.float32)}
+    if temperature != 1:
+        raise ModelError(f"this network takes no temperature; remove {temperature:g} from its {MLM_FILE}")
+    return {}
 
 
 def can_convert() -> bool:

@@ -14,12 +14,17 @@ from geoseg.classes import LandClass
 from geoseg.errors import ModelError
 from geoseg.models.card import ModelBand, ModelCard
 from geoseg.models.sources import CONFIG_FILE, WEIGHTS_FILE
+from geoseg.models.transforms import Chain, transforms_of
 from geoseg.scene.band_names import COMMON_NAMES
 
-FORMAT = 1
+FORMAT = 2
 """Version of the `geoseg:` fields; a reader refuses a higher one."""
 
+_WITHOUT_TRANSFORMS = 1
+"""The version that is written where bands have no transforms: readers of it would pass over them."""
+
 QUANTIZATION_KEY = "geoseg:quantization"
+TRANSFORMS_KEY = "geoseg:transforms"
 
 _EXTENSIONS = "https://stac-extensions.github.io"
 MLM_EXTENSION = f"{_EXTENSIONS}/mlm/v1.4.0/schema.json"
@@ -79,6 +84,7 @@ def item_from_card(card: ModelCard, facts: Mapping[str, Any] | None = None) -> d
         properties["gsd"] = card.gsd
     if card.gsd_estimated:
         properties["geoseg:gsd_estimated"] = True
+    properties |= domain_properties(card)
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
@@ -106,7 +112,7 @@ def _texts(card: ModelCard) -> dict[str, str]:
 
 def _own_fields(card: ModelCard) -> dict[str, Any]:
     return {
-        "geoseg:format": FORMAT,
+        "geoseg:format": FORMAT if card.transforms else _WITHOUT_TRANSFORMS,
         "geoseg:encoder": card.encoder,
         "geoseg:network": dict(card.network),
         "geoseg:chip_size": card.chip_size,
@@ -120,10 +126,24 @@ def _own_fields(card: ModelCard) -> dict[str, Any]:
     }
 
 
+def domain_properties(card: ModelCard) -> dict[str, Any]:
+    """Give the properties that say where, when and at which pixel sizes a model is to be used."""
+    region = None if card.region is None else card.region.to_json()
+    found = {
+        "gsd_range": list(card.gsd_range or ()),
+        "region": region,
+        "region_name": card.region_name,
+        "months": list(card.months),
+    }
+    return {f"geoseg:{key}": value for key, value in found.items() if value}
+
+
 def _band(band: ModelBand, card: ModelCard) -> dict[str, Any]:
     fields: dict[str, Any] = {"name": band.name}
     if band.name in COMMON_NAMES:
         fields["eo:common_name"] = band.name
+    if band.transforms:
+        fields[TRANSFORMS_KEY] = [step.to_json() for step in band.transforms]
     return fields | {
         "unit": card.units,
         "raster:scale": card.value_scale,
@@ -134,9 +154,10 @@ def _band(band: ModelBand, card: ModelCard) -> dict[str, Any]:
 
 
 def _input(card: ModelCard) -> dict[str, Any]:
+    steps = f"transformed by `{TRANSFORMS_KEY}`, z-scored" if card.transforms else "z-scored"
     return {
         "name": "normalised chip",
-        "description": "Physical values, z-scored; then invalid pixels and those beyond the scene are 0.",
+        "description": f"Physical values, {steps}; then invalid pixels and those beyond the scene are 0.",
         "bands": list(card.band_names),
         "input": {
             "shape": [-1, len(card.bands), card.chip_size, card.chip_size],
@@ -223,7 +244,7 @@ def card_from_item(item: Any) -> ModelCard:
     }
     texts = {
         key: _get(item, "properties", f"geoseg:{key}", kind=str, default="")
-        for key in ("trained_on", "trust")
+        for key in ("trained_on", "trust", "region_name")
     }
     bands, units = _bands(item)
     scale, offset = _value_scale(item)
@@ -242,6 +263,9 @@ def card_from_item(item: Any) -> ModelCard:
         value_offset=offset,
         gsd=_get(item, "properties", "gsd", kind=float, default=None),
         gsd_estimated=_get(item, "properties", "geoseg:gsd_estimated", kind=bool, default=False),
+        gsd_range=_get(item, "properties", "geoseg:gsd_range", kind=object, default=None),
+        region=_get(item, "properties", "geoseg:region", kind=object, default=None),
+        months=_get(item, "properties", "geoseg:months", kind=object, default=()),
         architecture=_get(item, "properties", "mlm:architecture", kind=str),
         encoder=_get(item, "properties", "geoseg:encoder", kind=str, default=None),
         **own,
@@ -298,11 +322,19 @@ def _bands(item: Any) -> tuple[tuple[ModelBand, ...], str]:
                 std=_get(item, *scaling, "stddev", kind=float),
                 low=_get(item, *about, "geoseg:low", kind=float),
                 high=_get(item, *about, "geoseg:high", kind=float),
+                transforms=_transforms(item, *about, TRANSFORMS_KEY),
             )
         )
     if len(units) > 1:
         raise ModelError(f"`properties.bands` mix the units {', '.join(sorted(units))}; use one")
     return tuple(bands), next(iter(units), "reflectance")
+
+
+def _transforms(item: Any, *path: str | int) -> Chain:
+    try:
+        return transforms_of(_get(item, *path, kind=list, default=[]))
+    except ModelError as error:
+        raise ModelError(f"`{_path(*path)}`: {error}") from error
 
 
 def _value_scale(item: Any) -> tuple[float, float]:

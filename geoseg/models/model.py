@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,8 @@ from geoseg.models.card import ModelCard
 from geoseg.models.catalog import ARCHITECTURE_OF, NOT_OPTIONS
 from geoseg.models.conversion import ChipShape, ConvertedNetwork, ListedNetwork
 from geoseg.models.networks import assemble, check_config_chip_size, config_stride
-from geoseg.models.sources import CONFIG_FILE, WEIGHTS_FILE, Package
+from geoseg.models.onnx_graph import take_chips
+from geoseg.models.sources import CONFIG_FILE, ONNX, ONNX_FILE, WEIGHTS_FILE, Package
 from geoseg.models.weights import load_weights
 
 
@@ -29,7 +30,8 @@ class Model:
         card: its card.
         path: where it was loaded from.
         hash: SHA-256, hexadecimal, of all that changes a map: architecture, weights, converted networks of
-            the package, bands, normalisation, classes, chip size, overlap, nodata rule and calibration.
+            the package, bands, transforms, normalisation, classes, chip size, overlap, nodata rule and
+            calibration.
         package: its files.
         config: content of `config.json`; None without a torch network.
         weights: content of `model.safetensors`; empty without a torch network.
@@ -106,7 +108,11 @@ class Model:
         key = (form, precision, shape)
         for network in self.listed:
             if key not in self.loaded and (network.format, network.precision, network.shape) == key:
-                self.loaded[key] = network.load(self.package)
+                found = network.load(self.package)
+                if form == ONNX:
+                    graph = take_chips(found.graph, self.package.where(ONNX_FILE))
+                    found = replace(found, files={ONNX_FILE: graph})
+                self.loaded[key] = found
         return self.loaded.get(key)
 
 
@@ -122,7 +128,10 @@ def model_hash(
         listed: the converted networks of the package.
     """
     answer = {
-        "bands": [[band.name, band.mean, band.std] for band in card.bands],
+        "bands": [
+            [band.name, band.mean, band.std, *(step.to_json() for step in band.transforms)]
+            for band in card.bands
+        ],
         "classes": [[land_class.id, land_class.name, land_class.color] for land_class in card.classes],
         "chip_size": card.chip_size,
         "overlap": card.overlap,

@@ -35,17 +35,20 @@ def with_card(graph: bytes, item: dict[str, Any], shape: tuple[int, ...]) -> byt
     return add_metadata(graph, {CARD_KEY: card, SHAPE_KEY: json.dumps(list(shape))})
 
 
-def read_onnx_item(package: Package) -> dict[str, Any]:
+def read_onnx_item(package: Package, data: bytes, texts: Mapping[str, str]) -> dict[str, Any] | None:
     """Read the STAC item of a lone `.onnx` file, and list the file in it as its converted network.
 
     Args:
         package: with `network.onnx`, and `mlm.json` if that lies beside it.
+        data: the file.
+        texts: its metadata.
+
+    Returns:
+        The item; None if geoseg did not export the file.
 
     Raises:
-        ModelError: if geoseg did not export the file, or it is damaged or could run code.
+        ModelError: if the card is no JSON.
     """
-    data = package.read(ONNX_FILE)
-    texts = read_metadata(data, package.path)
     digest = hashlib.sha256(data).hexdigest()
     if CARD_KEY in texts and SHAPE_KEY in texts:
         item, shape = _parse(texts[CARD_KEY], package), _parse(texts[SHAPE_KEY], package)
@@ -54,10 +57,7 @@ def read_onnx_item(package: Package) -> dict[str, Any]:
         item = _parse(beside.decode("utf-8", "replace"), package)
         shape = _shape_beside(item, digest)
     if shape is None:
-        raise ModelError(
-            f"{package.path} was not exported by geoseg: neither the file nor a {MLM_FILE} beside it says "
-            "what it reads and tells apart; make it with `geoseg models export MODEL --to onnx -o DIR`"
-        )
+        return None
     entry = {"format": ONNX, "precision": "fp32", "shape": shape, "sha256": {ONNX_FILE: digest}}
     listed: dict[str, Any] = item | {"properties": {**item.get("properties", {}), CONVERTED_KEY: [entry]}}
     return listed
@@ -89,7 +89,7 @@ def add_metadata(data: bytes, texts: Mapping[str, str]) -> bytes:
     (https://protobuf.dev/programming-guides/encoding/#last-one-wins), so a model that contains nothing but
     metadata is appended.
     """
-    onnx = _import_onnx("writing the model's card into an ONNX file")
+    onnx = import_onnx("writing the model's card into an ONNX file")
     entries = [onnx.StringStringEntryProto(key=key, value=value) for key, value in texts.items()]
     more: bytes = onnx.ModelProto(metadata_props=entries).SerializeToString()
     return data + more
@@ -109,7 +109,7 @@ def read_metadata(data: bytes, where: str) -> dict[str, str]:
             library of code), functions, or weights in other files.
         SettingsError: if the package onnx is missing.
     """
-    onnx = _import_onnx(f"reading {where}")
+    onnx = import_onnx(f"reading {where}")
     try:
         model = onnx.ModelProto.FromString(data)
     except Exception as error:  # protobuf's two implementations raise different kinds
@@ -160,7 +160,12 @@ def _not_onnx(where: str, reason: str) -> ModelError:
     )
 
 
-def _import_onnx(what: str) -> Any:
+def import_onnx(what: str) -> Any:
+    """Import the package onnx.
+
+    Raises:
+        SettingsError: if it is missing; `what` needs it.
+    """
     try:
         import onnx
     except ImportError as error:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ from geoseg.errors import ModelError, OutputError
 from geoseg.files import write_file
 from geoseg.models.card import ModelCard
 from geoseg.models.catalog import ARCHITECTURE_OF, SMP_CLASSES
-from geoseg.models.conversion import ConvertedNetwork, listed_networks, with_listed
+from geoseg.models.conversion import ConvertedNetwork, ListedNetwork, listed_networks, with_listed
+from geoseg.models.deepness import is_deepness, read_deepness
 from geoseg.models.mlm import QUANTIZATION_KEY, card_from_item, item_from_card
 from geoseg.models.model import Model, model_hash
 from geoseg.models.networks import check_chip_size, check_config_chip_size
-from geoseg.models.onnx_file import read_onnx_item
+from geoseg.models.onnx_file import read_metadata, read_onnx_item, with_card
 from geoseg.models.sources import (
     CONFIG_FILE,
     CONVERTED_FILES,
     MLM_FILE,
     ONNX_ENDING,
+    ONNX_FILE,
     WEIGHTS_FILE,
     Package,
     find_package,
@@ -47,9 +50,11 @@ def open_model(ref: str | os.PathLike[str] | None = None) -> Model:
         return _open_onnx(package)
     item = _read_json(package, MLM_FILE)
     card = _card_of(item, package.where(MLM_FILE))
+    listed = listed_networks(item, package.where(MLM_FILE))
+    if listed and not {CONFIG_FILE, WEIGHTS_FILE} & set(package.files):
+        return _only_converted(card, package, listed)
     config = _read_json(package, CONFIG_FILE)
     _check_config(card, config, package.where(CONFIG_FILE))
-    listed = listed_networks(item, package.where(MLM_FILE))
     data = package.read(WEIGHTS_FILE)
     try:
         check_config_chip_size(config, card.chip_size)
@@ -128,6 +133,32 @@ def save_model(
     return folder
 
 
+def save_converted(folder: str | os.PathLike[str], card: ModelCard, network: ConvertedNetwork) -> Path:
+    """Write a model package that holds only a network as ONNX.
+
+    Args:
+        folder: made if missing; files of a package in it are replaced.
+        card: the card that describes this network.
+        network: with the input `chips` and the output of `conversion.to_onnx`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError: if the folder cannot be written.
+    """
+    item = item_from_card(card, {"mlm:framework": "ONNX"}) | {"assets": {}}
+    graph = with_card(network.graph, item, network.shape.dimensions)
+    network = replace(network, files={ONNX_FILE: graph})
+    item = with_listed(item, (network.listing,))
+    item["assets"][ONNX_FILE] |= {
+        "roles": ["mlm:model", "mlm:weights"],
+        "mlm:artifact_type": "onnx.save",
+        "bands": [{"name": name} for name in card.band_names],
+    }
+    return _write_files(Path(folder), network.files, item)
+
+
 def write_package(
     model: Model,
     folder: str | os.PathLike[str],
@@ -159,11 +190,17 @@ def write_package(
         item["properties"][QUANTIZATION_KEY] = dict(quantization)
     files = {name: data for network in every for name, data in network.files.items()}
     files |= {WEIGHTS_FILE: model.weights, CONFIG_FILE: model.package.read(CONFIG_FILE)}
-    folder = Path(folder)
+    return _write_files(Path(folder), files, item)
+
+
+def _write_files(folder: Path, files: Mapping[str, bytes], item: dict[str, Any]) -> Path:
+    others = {CONFIG_FILE, WEIGHTS_FILE, *(name for names in CONVERTED_FILES.values() for name in names)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Without it the folder is no package while its files are replaced.
         (folder / MLM_FILE).unlink(missing_ok=True)
+        for name in others - set(files):
+            (folder / name).unlink(missing_ok=True)
         for name, data in files.items():
             write_file(folder / name, data)
         write_file(folder / MLM_FILE, to_json(item))
@@ -225,10 +262,32 @@ def _card_of(item: Mapping[str, Any], where: str) -> ModelCard:
 
 def _open_onnx(package: Package) -> Model:
     """Open a single ONNX file as a model; its card is in the file or beside it."""
-    item = read_onnx_item(package)
-    card = _card_of(item, package.path)
-    listed = listed_networks(item, package.path)
-    return Model(card, package.path, model_hash(card, None, b"", listed), package, None, b"", listed)
+    data = package.read(ONNX_FILE)
+    texts = read_metadata(data, package.path)
+    item = read_onnx_item(package, data, texts)
+    if item is not None:
+        return _only_converted(_card_of(item, package.path), package, listed_networks(item, package.path))
+    if not is_deepness(texts):
+        raise ModelError(
+            f"{package.path} was not exported by geoseg: neither the file nor a {MLM_FILE} beside it says "
+            "what it reads and tells apart; make it with `geoseg models export MODEL --to onnx -o DIR`; "
+            f"if another tool made it, describe it: geoseg models import {package.path} -o DIR --bands ..."
+        )
+    found = read_deepness(data, package.path)
+    network = found.convert(found.side)
+    try:
+        card = found.card(Path(package.path).stem)
+    except ModelError as error:
+        raise ModelError(f"{package.path}: {error}") from error
+    model = _only_converted(card, package, (network.listing,))
+    model.loaded[network.format, network.precision, network.shape] = network
+    return model
+
+
+def _only_converted(card: ModelCard, package: Package, listed: tuple[ListedNetwork, ...]) -> Model:
+    """Make a model that has no torch network."""
+    answer = model_hash(card, None, b"", listed)
+    return Model(card, package.path, answer, package, None, b"", listed)
 
 
 def _read_json(package: Package, name: str) -> dict[str, Any]:

@@ -49,6 +49,7 @@ _WEIGHTS_LIMIT = 8 * 2**30
 _LIMITS = {CONFIG_FILE: _TEXT_LIMIT, MLM_FILE: _TEXT_LIMIT, WEIGHTS_FILE: _WEIGHTS_LIMIT} | {
     name: _WEIGHTS_LIMIT for names in CONVERTED_FILES.values() for name in names
 }
+HUB_PREFIX = "hf://"
 _HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 
@@ -134,8 +135,8 @@ def find_package(ref: str | os.PathLike[str] | None = None) -> Package:
         ModelError: if there is none, or it is a file that could run code.
     """
     text = DEFAULT_MODEL if ref is None else os.fspath(ref)
-    if text.startswith("hf://"):
-        return _from_hub(text)
+    if text.startswith(HUB_PREFIX):
+        return _from_folder(download(text), text)
     if text in bundled_models():
         return _from_folder(BUNDLED / text, text)
     path = Path(text)
@@ -192,15 +193,36 @@ def _from_onnx(path: Path) -> Package:
     return Package(str(path), files)
 
 
-def _from_hub(address: str) -> Package:
+def split_address(address: str) -> tuple[str, str | None]:
+    """Split "hf://owner/name[@revision]" into "owner/name" and the revision.
+
+    Raises:
+        ModelError: if the address is wrong.
+    """
     match = _HUB.fullmatch(address)
     if match is None:
         raise ModelError(f"{address} is not a hub address; write hf://owner/name or hf://owner/name@revision")
+    return match["repo"], match["revision"]
+
+
+def download(address: str) -> Path:
+    """Download the files of a package from the Hugging Face Hub, or find them in its cache.
+
+    Args:
+        address: "hf://owner/name[@revision]".
+
+    Returns:
+        The folder in the cache.
+
+    Raises:
+        ModelError: if the address is wrong, or they cannot be downloaded.
+    """
+    repository, revision = split_address(address)
     import huggingface_hub
 
     try:
         folder = huggingface_hub.snapshot_download(
-            match["repo"], revision=match["revision"], allow_patterns=list(_LIMITS)
+            repository, revision=revision, allow_patterns=list(_LIMITS)
         )
     except Exception as error:  # the hub's client and its HTTP library each have errors of their own
         lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -208,7 +230,7 @@ def _from_hub(address: str) -> Package:
             f"{address} cannot be downloaded and is not in the cache ({lines[0].rstrip('. ')}); "
             "check the address and the network, or give a folder or zip with the package"
         ) from error
-    return _from_folder(Path(folder), address)
+    return Path(folder)
 
 
 def _check_size(size: int, name: str) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from geoseg.errors import ModelError
 
 PRECISIONS = ("fp32", "fp16")
+# Differences between a file and a network that a message names.
+_SHOWN = 2
 
 
 def dump_weights(network: Any, precision: str = "fp32") -> bytes:
@@ -51,7 +53,6 @@ def load_weights(network: Any, data: bytes, where: str) -> None:
     Raises:
         ModelError: if the file is damaged, or naming the first tensor that does not match.
     """
-    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -63,6 +64,23 @@ def load_weights(network: Any, data: bytes, where: str) -> None:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError) as error:
         raise ModelError(f"{where} is damaged or not a safetensors file ({error}); get it again") from error
+    fill_network(network, tensors, where, "config.json")
+
+
+def fill_network(network: Any, tensors: Mapping[str, Any], where: str, what: str) -> None:
+    """Fill a network with weights, as float32.
+
+    Args:
+        network: a torch Module.
+        tensors: name -> tensor.
+        where: the file they come from, as messages name it.
+        what: what describes the network, as messages name it.
+
+    Raises:
+        ModelError: if a weight is not finite, or naming the first tensors that do not match.
+    """
+    import torch
+
     _check_finite(tensors, where)
     values = {
         name: tensor.to(torch.float32) if tensor.is_floating_point() else tensor
@@ -73,7 +91,7 @@ def load_weights(network: Any, data: bytes, where: str) -> None:
         network.load_state_dict(dict(values), strict=True)
     except RuntimeError as error:
         found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        raise ModelError(f"{where} does not match config.json: {_difference(expected, found)}") from error
+        raise ModelError(f"{where} does not match {what}: {_difference(expected, found)}") from error
 
 
 def _check_finite(tensors: Mapping[str, Any], where: str) -> None:
@@ -87,7 +105,7 @@ def _check_finite(tensors: Mapping[str, Any], where: str) -> None:
 
 
 def _difference(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:
-    """Name the first difference, and count the others."""
+    """Name the first differences, and count the others."""
     differences = [
         f'tensor "{name}" has shape {list(found[name])} instead of {list(shape)}'
         if name in found
@@ -95,6 +113,9 @@ def _difference(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tup
         for name, shape in expected.items()
         if found.get(name) != shape
     ]
-    differences += [f'tensor "{name}" is not part of the network' for name in found if name not in expected]
-    more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
-    return f"{differences[0] if differences else 'the tensors differ'}{more}"
+    extra = [f'tensor "{name}" is not part of the network' for name in found if name not in expected]
+    # Of each sort the first: a tensor by another name is one of both.
+    first = [*differences[:_SHOWN], *extra[: max(1, _SHOWN - len(differences))]]
+    left = len(differences) + len(extra) - len(first)
+    more = f" (and {left} more)" if left else ""
+    return f"{', '.join(first) or 'the tensors differ'}{more}"

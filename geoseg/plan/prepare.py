@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date as calendar_date
 from pathlib import Path
 from typing import Any
 
 from geoseg.doctor.choose_model import choose_model
 from geoseg.doctor.findings import Diagnosis
+from geoseg.doctor.stored_values import StoredValues
 from geoseg.errors import MismatchError, SettingsError
 from geoseg.grid import Grid, Window
 from geoseg.models.model import Model
@@ -82,6 +83,7 @@ class Prepared:
         zonal: Statistics of the scene that polygons get, or None.
         date: Acquisition date, ISO 8601, or None.
         workers: Which processes compute.
+        values: How the stored values are read.
         warnings: What the user should know.
         left_out: What of the inputs is left out, as the report says it.
     """
@@ -98,6 +100,7 @@ class Prepared:
     zonal: Zonal | None
     date: str | None
     workers: Workers
+    values: StoredValues
     warnings: tuple[str, ...]
     left_out: tuple[dict[str, Any], ...]
 
@@ -115,7 +118,7 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
     if request.resume and request.overwrite:
         raise SettingsError("--resume goes on with unfinished work, --overwrite removes it; give one of them")
     check_workers(request.compute)
-    opened = request.reading.open_all_bands(request.scene)
+    opened = of_date(request.reading.open_all_bands(request.scene), request.date)
     outputs = name_outputs(opened, request)
     _check_outputs(outputs, opened, request)
     if request.borders:
@@ -124,6 +127,11 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
     if choice.reason is not None:
         progress.say(f"model {choice.reason}")
     warnings = raise_if_unfit(choice.diagnosis, opened, force=request.force)
+    values = choice.diagnosis.values
+    assert values is not None  # scenes without the bands were refused
+    if (said := values.said()) is not None:
+        progress.say(f"{said} (--scale and --offset set another one)")
+    opened = choice.diagnosis.scene
     assert choice.diagnosis.match is not None  # scenes without the bands were refused
     numbers = choice.diagnosis.match.numbers
     model = open_model(choice.model)
@@ -163,8 +171,9 @@ def prepare(request: PredictRequest, progress: Progress) -> Prepared:
         area=area,
         outputs=outputs,
         zonal=zonal,
-        date=opened.date if request.date is None else check_date(request.date),
+        date=opened.date,
         workers=workers,
+        values=values,
         warnings=warnings,
         left_out=tuple(left_out),
     )
@@ -228,13 +237,15 @@ def _check_outputs(outputs: Outputs, scene: Scene, request: PredictRequest) -> N
     check_target(outputs.polygons, scene.georeference.map_crs)
 
 
-def check_date(date: str) -> str:
-    """Check a date and give it as ISO 8601.
+def of_date(scene: Scene, date: str | None) -> Scene:
+    """Give a scene the date that the user named, if any.
 
     Raises:
-        SettingsError: If it is not one.
+        SettingsError: If it is no date.
     """
+    if date is None:
+        return scene
     try:
-        return calendar_date.fromisoformat(date).isoformat()
+        return replace(scene, date=calendar_date.fromisoformat(date).isoformat())
     except ValueError as error:
         raise SettingsError(f"--date {date} is not a date; write it as YYYY-MM-DD") from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.transform import Affine, GCPTransformer, RPCTransformer
@@ -20,6 +21,9 @@ _TOLERANCE = 0.01
 """Pixels by which the corners of rasters on one grid may differ, because headers are rounded."""
 _NEAR = 1e-3
 """Metres by which two definitions of one CRS may differ, because their parameters are rounded."""
+
+_SPREAD = 25
+"""Places a side of those that stand for all of a scene; an odd number, so that one is its centre."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +121,25 @@ class Georeference:
         size = self.pixel_size(shape)
         return math.sqrt(size[0] * size[1]) if size else None
 
+    def spread(self, shape: tuple[int, int]) -> NDArray[np.float64] | None:
+        """Return places spread evenly over the pixels of a scene of ``shape``, its centre in the middle.
+
+        Returns:
+            Longitude and latitude, (places, 2), NaN where a pixel lies nowhere on the Earth; None if unknown.
+        """
+        shares = (np.arange(_SPREAD) + 0.5) / _SPREAD
+        rows, cols = np.meshgrid(shares * shape[0], shares * shape[1], indexing="ij")
+        return self._locate(rows.ravel().tolist(), cols.ravel().tolist())
+
     def _on_ground(self, rows: list[float], cols: list[float]) -> list[tuple[float, float]] | None:
-        """Return (longitude, latitude) of points in pixels from the upper left corner; None if unknown."""
+        """Return (longitude, latitude) of points in pixels; None if one of them is unknown."""
+        places = self._locate(rows, cols)
+        if places is None or not np.isfinite(places).all():
+            return None
+        return [(lon, lat) for lon, lat in places.tolist()]
+
+    def _locate(self, rows: list[float], cols: list[float]) -> NDArray[np.float64] | None:
+        """Return longitude and latitude, (points, 2), of points in pixels from the upper left corner."""
         crs = self.ground_crs
         if crs is None or (self.transform is None and not self.needs_warp):
             return None
@@ -137,8 +158,9 @@ class Georeference:
             lons, lats = to_ground.transform(list(xs), list(ys))
         except (*GDAL_ERRORS, ProjError, ValueError):
             return None
-        places = list(zip(lons, lats, strict=True))
-        return places if all(math.isfinite(value) for place in places for value in place) else None
+        places = np.array([lons, lats], np.float64).T
+        places[~np.isfinite(places).all(1)] = np.nan
+        return places
 
     def cut(self, row: int, col: int) -> Georeference:
         """Return the georeferencing of a raster whose first pixel is a given pixel of this one.

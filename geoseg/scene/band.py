@@ -24,6 +24,7 @@ class Band:
         scale: Physical value = stored value * scale + offset.
         offset: See scale.
         has_palette: Whether its values are indices of a colour palette, not measurements.
+        lowest: Physical values below are set to it; None for no limit.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Band:
     scale: float = 1.0
     offset: float = 0.0
     has_palette: bool = False
+    lowest: float | None = None
 
     def __str__(self) -> str:
         """Return the band as messages name it: ``2 (B03, green)``."""
@@ -42,24 +44,29 @@ class Band:
             names.pop()
         return f"{self.number} ({', '.join(names)})" if names else f"{self.number} (unnamed)"
 
-    def physical(self, stored: NDArray[np.generic]) -> NDArray[np.float32]:
+    def physical(
+        self, stored: NDArray[np.generic], out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """Convert stored values to physical units; nodata values are converted too.
 
         Args:
             stored: Any shape, in the file's dtype.
+            out: Array for the result; default a new one.
 
         Returns:
             float32, same shape; NaN where a floating-point result is not finite. Types that float32 cannot
             hold exactly are scaled in float64 first.
         """
-        exact_in_float32 = np.can_cast(stored.dtype, np.float32)
+        physical = np.empty(stored.shape, np.float32) if out is None else out
         with np.errstate(over="ignore", invalid="ignore"):
-            values: Any = stored.astype(np.float32 if exact_in_float32 else np.float64)
-            if self.scale != 1.0:
-                values *= values.dtype.type(self.scale)
-            if self.offset != 0.0:
-                values += values.dtype.type(self.offset)
-            physical: NDArray[np.float32] = values.astype(np.float32, copy=False)
+            if np.can_cast(stored.dtype, np.float32):
+                np.multiply(stored, np.float32(self.scale), out=physical, dtype=np.float32)
+                if self.offset != 0.0:
+                    physical += np.float32(self.offset)
+            else:
+                physical[...] = stored.astype(np.float64) * self.scale + self.offset
+            if self.lowest is not None:
+                np.maximum(physical, np.float32(self.lowest), out=physical)
         if stored.dtype.kind == "f":
             physical[~np.isfinite(physical)] = np.nan
         return physical

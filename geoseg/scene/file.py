@@ -247,6 +247,10 @@ class Raw:
     missing: NDArray[np.bool_]
     hidden: NDArray[np.bool_]
 
+    def rows(self, rows: slice) -> Raw:
+        """Return some rows, as views."""
+        return Raw([stored[rows] for stored in self.stored], self.missing[:, rows], self.hidden[rows])
+
     def valid(self, invalid_where: str) -> NDArray[np.bool_]:
         """Return the valid pixels, bool (rows, columns), under the rule "all" or "any"."""
         empty = self.missing.all(axis=0) if invalid_where == "all" else self.missing.any(axis=0)

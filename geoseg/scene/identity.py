@@ -25,6 +25,8 @@ _CHUNK = 2**22
 _SHORT = 16
 _PATIENCE = 10.0  # seconds
 _SQLITE = b"SQLite format 3\0"
+_RASTERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\0\x0cjP  ")
+"""How TIFF, BigTIFF and JPEG 2000 begin. They hold no rows, and what reads rows takes a second to load."""
 _COUNTERS = (slice(18, 20), slice(24, 28), slice(92, 100))
 """Bytes of SQLite's header that change with its journal, not with its content."""
 _BESIDE = (".aux.xml", ".ovr")
@@ -76,13 +78,18 @@ def files_of(path: str) -> Iterator[str]:
 def _state_of(file: str, *, is_read: bool) -> str:
     if not os.path.isfile(file):
         return f"version {_version(file)}"
-    if is_vector(file):
+    if not _is_surely_raster(file) and is_vector(file):
         with suppress(*vector_errors()):  # whoever opens it says why
             return f"rows {_rows(file)}"
     status = os.stat(file)
     if is_read:
         return f"{status.st_size} bytes {_content(file)}"
     return f"{status.st_size} bytes of {status.st_mtime_ns}"
+
+
+def _is_surely_raster(file: str) -> bool:
+    with open(file, "rb") as stream:
+        return stream.read(max(map(len, _RASTERS))).startswith(_RASTERS)
 
 
 def _rows(file: str) -> str:

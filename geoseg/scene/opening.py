@@ -20,6 +20,8 @@ from geoseg.scene.scene import Scene
 
 Path = str | os.PathLike[str]
 
+ATMOSPHERES = ("auto", "none", "approximate")
+
 _TELLING = (
     "SPACECRAFT_ID", "SPACECRAFT_NAME", "DATATAKE_1_SPACECRAFT_NAME", "SATELLITEID", "PLATFORM",
     "PRODUCT_URI",
@@ -34,8 +36,10 @@ class SceneOptions:
     Attributes:
         bands: The bands to use, in order, by number, name or common name.
         nodata: Stored value that means nodata, in all bands.
-        scale: Physical value = stored * scale + offset, in all bands.
+        scale: Physical value = stored * scale + offset, in all bands; "auto" is None.
         offset: See ``scale``.
+        atmosphere: Whether to convert between reflectance of the surface and at the top of the atmosphere:
+            one of ``ATMOSPHERES``.
         warp: Whether to resample to a north-up grid.
         skip_bad_blocks: Whether blocks that cannot be read count as nodata; all files are read to find them.
 
@@ -45,20 +49,28 @@ class SceneOptions:
 
     bands: Sequence[str | int] | None = None
     nodata: float | None = None
-    scale: float | None = None
+    scale: float | str | None = None
     offset: float | None = None
+    atmosphere: str = "auto"
     warp: bool = False
     skip_bad_blocks: bool = False
 
     def __post_init__(self) -> None:
-        if self.scale is not None and (self.scale == 0 or not math.isfinite(self.scale)):
+        if isinstance(self.scale, str):
+            if self.scale != "auto":
+                raise SettingsError(f"--scale must be a number or auto, not {self.scale}")
+            object.__setattr__(self, "scale", None)
+        elif self.scale is not None and (self.scale == 0 or not math.isfinite(self.scale)):
             raise SettingsError(f"--scale must be a number other than 0, not {self.scale:g}")
         if self.offset is not None and not math.isfinite(self.offset):
             raise SettingsError(f"--offset must be a finite number, not {self.offset:g}")
+        if self.atmosphere not in ATMOSPHERES:
+            raise SettingsError(f"--atmosphere {self.atmosphere}: use one of {', '.join(ATMOSPHERES)}")
 
     def open_all_bands(self, paths: Path | Sequence[Path]) -> Scene:
         """Open a scene with all its bands; which of them a model reads is matched later."""
         scene = open_scene(paths, nodata=self.nodata, scale=self.scale, offset=self.offset, warp=self.warp)
+        scene = replace(scene, atmosphere=self.atmosphere)
         return _without_bad_blocks(scene) if self.skip_bad_blocks else scene
 
 
@@ -67,7 +79,7 @@ def open_scene(
     *,
     bands: Sequence[str | int] | None = None,
     nodata: float | None = None,
-    scale: float | None = None,
+    scale: float | str | None = None,
     offset: float | None = None,
     warp: bool = False,
 ) -> Scene:
@@ -122,6 +134,7 @@ def open_scene(
         sensor=sensor,
         remarks=tuple(_remark(file) for file in files if file.not_alpha),
         omissions=_lost_dates(names[0], dates, unread),
+        is_scale_given=options.scale is not None or offset is not None,
     )
     if bands is None:
         return scene
@@ -234,7 +247,7 @@ def _layers(
             common_name=common,
             dtype=file.dtypes[j - 1],
             nodata=file.nodata[j - 1] if options.nodata is None else options.nodata,
-            scale=scale if options.scale is None else options.scale,
+            scale=scale if options.scale is None else float(options.scale),
             offset=file.offsets[j - 1] if options.offset is None else options.offset,
             has_palette=file.colours[j - 1] == "palette",
         )

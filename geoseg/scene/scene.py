@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -19,8 +19,8 @@ from geoseg.scene.file import Raw, SceneFile, read_stack, stem
 
 INVALID_WHERE = ("all", "any")
 _STRIP_ROWS = 512
-_ROWS = 64
-"""Rows converted to physical units at once, few enough that arrays stay in the processor's cache."""
+_AT_ONCE = 2**18
+"""Values converted to physical units at once, few enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Scene:
         sensor: Key of the sensor in ``geoseg.scene.band_names.SENSORS``; None if it is not certain.
         omissions: What of the files is left out.
         remarks: What the files say and is not believed.
+        is_scale_given: Whether the user gave scale or offset, so that nothing else is decided.
+        atmosphere: What the user wants: "auto", "none" or "approximate".
     """
 
     paths: tuple[str, ...]
@@ -59,6 +61,8 @@ class Scene:
     sensor: str | None = None
     omissions: tuple[Omission, ...] = field(default=(), compare=False)
     remarks: tuple[str, ...] = field(default=(), compare=False)
+    is_scale_given: bool = False
+    atmosphere: str = "auto"
 
     @property
     def name(self) -> str:
@@ -74,6 +78,11 @@ class Scene:
     def gsd(self) -> float | None:
         """Metres per pixel at the centre, the geometric mean of both directions; None if unknown."""
         return self.georeference.gsd(self.shape)
+
+    @cached_property
+    def places(self) -> NDArray[np.float64] | None:
+        """Longitude and latitude of places spread evenly over it, (places, 2); None if unknown."""
+        return self.georeference.spread(self.shape)
 
     @property
     def strip_rows(self) -> int:
@@ -123,16 +132,33 @@ class Scene:
             SceneError: If the window reaches beyond the scene.
             RunError: If a file cannot be read.
         """
-        raw = self.read_raw(window)
         values = np.empty((len(self.layers), *window.shape), np.float32)
-        for first in range(0, window.height, _ROWS):
-            rows = slice(first, first + _ROWS)
-            for i, layer in enumerate(self.layers):
-                part = values[i, rows]
-                part[...] = layer.band.physical(raw.stored[i][rows])
-                gone = raw.missing[i, rows] | raw.hidden[rows]
-                if gone.any():
-                    np.copyto(part, np.nan, where=gone)
+        valid = np.empty(window.shape, bool)
+        for rows, few, few_valid in self.read_rows(window):
+            values[:, rows], valid[rows] = few, few_valid
+        return values, valid
+
+    def read_rows(self, window: Window) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.bool_]]]:
+        """Do as ``read``, but yield a few rows at a time, which what follows finds in the processor's cache.
+
+        Yields:
+            rows: Which rows of the window.
+            values, valid: What ``read`` returns, of these rows.
+        """
+        raw = self.read_raw(window)
+        step = max(1, _AT_ONCE // (len(self.layers) * window.width))
+        for first in range(0, window.height, step):
+            rows = slice(first, min(first + step, window.height))
+            yield rows, *self._convert(raw.rows(rows))
+
+    def _convert(self, raw: Raw) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Convert stored values to physical units, NaN where there is none; and find the valid pixels."""
+        values = np.empty(raw.missing.shape, np.float32)
+        for layer, stored, target in zip(self.layers, raw.stored, values, strict=True):
+            layer.band.physical(stored, target)
+        if not (raw.missing.any() or raw.hidden.any()):
+            return values, np.ones(raw.hidden.shape, bool)
+        np.copyto(values, np.nan, where=raw.missing | raw.hidden)
         return values, raw.valid(self.invalid_where)
 
     def read_raw(self, window: Window) -> Raw:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from geoseg.models.card import ModelCard
+from geoseg.models.region import read_gsd_range
 from geoseg.training.ground.folds import Split
 from geoseg.training.ground.labelled_scene import LabelledScene
 from geoseg.training.network.transfer import StartedNetwork
@@ -41,6 +42,10 @@ def make_card(data: FoldData, started: StartedNetwork) -> ModelCard:
         value_offset=first.bands[0].offset,
         gsd=first.gsd or recipe.model.gsd,
         gsd_estimated=first.gsd is None and recipe.model.gsd is not None,
+        gsd_range=read_gsd_range(recipe.model.gsd_range) if recipe.model.gsd_range else None,
+        region=recipe.model.region,
+        region_name=recipe.model.region_name,
+        months=recipe.model.months,
         invalid_where=recipe.reading.invalid_where,
         trained_on=_trained_on(data),
         license=recipe.model.license,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, SceneError, SettingsError
 from geoseg.models.card import ModelBand
+from geoseg.models.transforms import Chain, transform
 from geoseg.omissions import Omission
 from geoseg.training.chips.chips import ChipPlacer, ChipReader, TrainingChips, ValidationChips
 from geoseg.training.ground.folds import Split, default_block_size, make_split
@@ -23,6 +24,7 @@ from geoseg.training.ground.labelled_scene import (
     count_labels,
     open_labelled_scenes,
 )
+from geoseg.training.network.transfer import start_transforms
 from geoseg.training.recipe.recipe import Recipe
 
 _KEYS = {"--bands": "`bands`", "--label-column": "[label_values] column"} | {
@@ -154,7 +156,7 @@ def hold_out(data: TrainingData, fold: int | None) -> FoldData:
                 count_labels(scene, partial(split.trains, number)) for number, scene in enumerate(scenes)
             )
         placer = ChipPlacer(cells, size, recipe.chips.rare_share)
-        bands = measure_bands(scenes, split)
+        bands = measure_bands(scenes, split, start_transforms(recipe.transfer, band_names(scenes[0].image)))
         reader = ChipReader(scenes, split, bands, size)
         training = TrainingChips(reader, placer, recipe.augment, recipe.seed)
         validation = ValidationChips(reader, data.all_cells)
@@ -272,10 +274,13 @@ class Moments:
         return deviation
 
 
-def measure_bands(scenes: Sequence[LabelledScene], split: Split) -> tuple[ModelBand, ...]:
+def measure_bands(
+    scenes: Sequence[LabelledScene], split: Split, transforms: Sequence[Chain] = ()
+) -> tuple[ModelBand, ...]:
     """Measure mean, standard deviation and percentiles of every band over the valid pixels that train.
 
-    Scenes are read window by window; percentiles come from about two million pixels taken at equal steps.
+    Mean and standard deviation are those of transformed values, percentiles those of physical values, from
+    about two million pixels taken at equal steps. Scenes are read window by window.
 
     Raises:
         SceneError: If no pixel that trains is valid.
@@ -292,14 +297,17 @@ def measure_bands(scenes: Sequence[LabelledScene], split: Split) -> tuple[ModelB
                 continue
             values, valid = scene.image.read(window)
             inside = values[:, valid & wanted]
+            kept.append(inside[:, ::step].copy())
+            transform(inside, transforms)
             moments.add(inside)
-            kept.append(inside[:, ::step])
     if not moments.count.all():
         empty = [name for name, count in zip(names, moments.count, strict=True) if not count]
         raise SceneError(f"{scenes[0].image.name}: no valid pixel to train on in band {', '.join(empty)}")
     low, high = np.nanpercentile(np.concatenate(kept, axis=1), [1, 99], axis=1)
+    chains = transforms or ((),) * len(names)
     stds = np.where(moments.std > 0, moments.std, 1.0)  # a constant band becomes 0 instead of NaN
+    numbers = np.array([moments.mean, stds, low, high], np.float32).T.tolist()
     return tuple(
-        ModelBand(name, *(float(np.float32(x)) for x in numbers))
-        for name, *numbers in zip(names, moments.mean, stds, low, high, strict=True)
+        ModelBand(name, mean, std, first, last, chain)
+        for name, (mean, std, first, last), chain in zip(names, numbers, chains, strict=True)
     )

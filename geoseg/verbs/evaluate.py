@@ -80,8 +80,9 @@ def evaluate(
     seed: int = 0,
     bands: Sequence[str | int] | None = None,
     nodata: float | None = None,
-    scale: float | None = None,
+    scale: float | str | None = None,
     offset: float | None = None,
+    atmosphere: str = "auto",
     warp: bool = False,
     device: str = "auto",
     backend: str = "auto",
@@ -126,6 +127,7 @@ def evaluate(
         nodata: As for ``geoseg.predict``.
         scale: As for ``geoseg.predict``.
         offset: As for ``geoseg.predict``.
+        atmosphere: As for ``geoseg.predict``.
         warp: As for ``geoseg.predict``.
 
         **Speed and memory**
@@ -170,7 +172,9 @@ def evaluate(
     if places is not None:
         has_confidence = is_model or confidence is not None
         check_contradictions(places, [*inputs, *reports], draw_sample, has_confidence, overwrite)
-    reading = SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp)
+    reading = SceneOptions(
+        bands=bands, nodata=nodata, scale=scale, offset=offset, atmosphere=atmosphere, warp=warp
+    )
     with ExitStack() as cleanup:
         if is_model:
             assert scene is not None  # _check refused that

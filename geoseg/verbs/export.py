@@ -12,7 +12,9 @@ from geoseg.files import exists, is_folder
 from geoseg.inference.backends import backend_kind
 from geoseg.inference.backends.convert import check_conversion, exported_network
 from geoseg.models.conversion import ChipShape, ConvertedNetwork
-from geoseg.models.onnx_file import with_card
+from geoseg.models.deepness import deepness_texts
+from geoseg.models.onnx_file import add_metadata, with_card
+from geoseg.models.onnx_graph import take_values
 from geoseg.models.openvino_ir import read_network, to_ir
 from geoseg.models.package import open_model, read_item, write_package
 from geoseg.models.sources import MLM_FILE, ONNX, ONNX_FILE, OPENVINO
@@ -64,7 +66,8 @@ def export_model(
         network = to_ir(read_network(network), shape, "fp32")
         check_conversion(alone, backend, network)
     else:
-        graph = with_card(network.graph, read_item(opened), shape.dimensions)
+        graph = add_metadata(take_values(network.graph, opened.card), deepness_texts(opened.card, side))
+        graph = with_card(graph, read_item(opened), shape.dimensions)
         network = ConvertedNetwork(ONNX, "fp32", shape, {ONNX_FILE: graph})
     return write_package(opened, folder, [network])
 

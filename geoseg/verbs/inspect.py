@@ -11,7 +11,7 @@ from geoseg.doctor.examine import examine
 from geoseg.doctor.findings import Diagnosis
 from geoseg.models.card import ModelCard
 from geoseg.models.package import load_card
-from geoseg.plan.prepare import PathLike
+from geoseg.plan.prepare import PathLike, of_date
 from geoseg.scene.opening import SceneOptions
 from geoseg.scene.scene import Scene
 
@@ -96,6 +96,7 @@ class Inspection:
             "version": card.version,
             "fits": fits,
             "bands": None if match is None else dict(zip(card.band_names, match.numbers, strict=True)),
+            "values": None if diagnosis.values is None else diagnosis.values.flags(),
             "findings": [
                 {
                     "severity": finding.severity,
@@ -113,6 +114,9 @@ class Inspection:
             bands = {band.number: band for band in self.scene.bands}
             pairs = zip(card.band_names, diagnosis.match.numbers, strict=True)
             lines.append("uses      " + ", ".join(f"{name} = {bands.get(n, n)}" for name, n in pairs))
+        if diagnosis.values is not None:
+            flags = diagnosis.values.flags().items()
+            lines.append("values    " + " ".join(f"--{name} {value}" for name, value in flags))
         for finding in diagnosis.findings:
             lines.append(f"{_SIGNS[finding.severity]}: {finding.message}")
             if finding.fix:
@@ -139,9 +143,11 @@ def inspect(
     model: PathLike | None = None,
     bands: Sequence[str | int] | None = None,
     nodata: float | None = None,
-    scale: float | None = None,
+    scale: float | str | None = None,
     offset: float | None = None,
+    atmosphere: str = "auto",
     warp: bool = False,
+    date: str | None = None,
 ) -> Inspection:
     """Examine a scene as ``geoseg.predict`` would, without running the network.
 
@@ -152,9 +158,11 @@ def inspect(
         model: A bundled model's name or a model package; default the bundled model that fits.
         bands: The scene's bands in the model's order.
         nodata: Stored value that means nodata.
-        scale: Physical value = stored value * scale + offset.
-        offset: See ``scale``.
+        scale: As for ``geoseg.predict``.
+        offset: As for ``geoseg.predict``.
+        atmosphere: As for ``geoseg.predict``.
         warp: Bring the scene to a regular north-up grid first.
+        date: Acquisition date, ``YYYY-MM-DD``; default what the scene says.
 
     Returns:
         The findings; ``fits`` says whether predict would run.
@@ -163,8 +171,10 @@ def inspect(
         InputError: If the scene or the model cannot be opened.
     """
     card = None if model is None else load_card(model)
-    reading = SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp)
-    opened = reading.open_all_bands(scene)
+    reading = SceneOptions(
+        bands=bands, nodata=nodata, scale=scale, offset=offset, atmosphere=atmosphere, warp=warp
+    )
+    opened = of_date(reading.open_all_bands(scene), date)
     if card is not None:
         return Inspection(opened, card, examine(opened, card, bands=bands))
     candidates = examine_bundled(opened, bands=bands)

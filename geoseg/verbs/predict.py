@@ -43,13 +43,14 @@ def predict(
     confidence: PathLike | None = None,
     model: PathLike | None = None,
     bands: Sequence[str | int] | None = None,
-    scale: float | None = None,
+    scale: float | str | None = None,
     aoi: PathLike | None = None,
     sieve: str | None = None,
     simplify: str | None = None,
     overwrite: bool = False,
     nodata: float | None = None,
     offset: float | None = None,
+    atmosphere: str = "auto",
     warp: bool = False,
     skip_bad_blocks: bool = False,
     date: str | None = None,
@@ -90,7 +91,8 @@ def predict(
         model: A bundled model's name, or a model package (folder, zip, ``hf://owner/name``); default the
             bundled model that fits the scene.
         bands: The scene's bands in the model's order, by name or 1-based number; default by common name.
-        scale: Physical value = stored value * scale + offset; default the file's tags.
+        scale: Physical value = stored value * scale + offset, or ``"auto"``: as the files' tags say, else
+            their metadata, else the only usual encoding of reflectance that fits the values; default auto.
         aoi: Vector file; only pixels whose centre is inside are mapped.
         sieve: Merge smaller patches into their best neighbour: ``"0.5ha"``, ``"450m2"`` or ``"20px"``.
         simplify: Move borders of polygons by at most this to simplify them: ``"10m"`` or ``"2px"``.
@@ -99,6 +101,9 @@ def predict(
         **Input**
         nodata: Stored value that means nodata; default the file's.
         offset: See ``scale``.
+        atmosphere: Whether to convert reflectance at the top of the atmosphere to about that of the surface,
+            or what else the model reads: ``none``, ``approximate``, or ``auto`` (approximate where metadata
+            say that it is needed).
         warp: Bring a scene with GCPs, RPCs or a rotation to a regular north-up grid first.
         skip_bad_blocks: Map a damaged file all the same; blocks that cannot be read are nodata.
         date: Acquisition date, ``YYYY-MM-DD``; default what the scene says.
@@ -172,6 +177,7 @@ def predict(
             nodata=nodata,
             scale=scale,
             offset=offset,
+            atmosphere=atmosphere,
             warp=warp,
             skip_bad_blocks=skip_bad_blocks,
         ),

@@ -75,8 +75,9 @@ def quantize_model(
     seed: int = 0,
     bands: Sequence[str | int] | None = None,
     nodata: float | None = None,
-    scale: float | None = None,
+    scale: float | str | None = None,
     offset: float | None = None,
+    atmosphere: str = "auto",
     warp: bool = False,
     force: bool = False,
     overwrite: bool = False,
@@ -98,6 +99,7 @@ def quantize_model(
         nodata: As for ``geoseg.predict``.
         scale: As for ``geoseg.predict``.
         offset: As for ``geoseg.predict``.
+        atmosphere: As for ``geoseg.predict``.
         warp: As for ``geoseg.predict``.
         force: As for ``geoseg.predict``.
         overwrite: Replace a package that is there.
@@ -116,7 +118,9 @@ def quantize_model(
         raise SettingsError("give at least one scene, and as many --labels as --scenes or none")
     if chips is not None and chips < 1:
         raise SettingsError(f"--chips must be at least 1, not {chips}")
-    reading = SceneOptions(bands=bands, nodata=nodata, scale=scale, offset=offset, warp=warp)
+    reading = SceneOptions(
+        bands=bands, nodata=nodata, scale=scale, offset=offset, atmosphere=atmosphere, warp=warp
+    )
     opened = open_model(model)
     pictures = [_open(path, opened, reading, force=force) for path in scenes]
     left_out: list[dict[str, Any]] = []
@@ -126,7 +130,7 @@ def quantize_model(
         known.close()
     shape = ChipShape(1, len(opened.card.bands), opened.card.chip_size)
     network = converted_network(opened, "openvino", "fp32", shape, progress)
-    normalisation = Normalisation(opened.card.means, opened.card.stds)
+    normalisation = Normalisation.of(opened.card.bands)
     drawn = draw_chips(pictures, normalisation, shape.side, chips or enough_chips(shape.side), seed)
     progress.say(f"quantizing with {len(drawn)} chips of {len(scenes)} scenes")
     int8 = quantize_network(network, drawn)
@@ -154,7 +158,7 @@ def _open(path: PathLike, model: Model, reading: SceneOptions, *, force: bool) -
     diagnosis = examine(scene, model.card, bands=reading.bands)
     raise_if_unfit(diagnosis, scene, force=force)
     assert diagnosis.match is not None  # raise_if_unfit() has refused scenes without the bands
-    return scene.select(diagnosis.match.numbers, invalid_where=model.card.invalid_where)
+    return diagnosis.scene.select(diagnosis.match.numbers, invalid_where=model.card.invalid_where)
 
 
 def _about(chips: int, scenes: Sequence[Scene]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
@@ -12,7 +14,7 @@ from geoseg.doctor.examine import examine
 from geoseg.errors import MismatchError, ModelError, SceneError
 from geoseg.models import ModelBand, load_card
 from geoseg.scene import Scene, open_scene
-from tests.doctor.bundles import CROP_BANDS, CROPS, crop_values, farmland, picture, put_card
+from tests.doctor.bundles import CROP_BANDS, CROPS, PICTURES, crop_values, farmland, picture, put_card
 
 FINE = Affine(0.3, 0, 500_000, 0, -0.3, 5_000_000)
 
@@ -276,6 +278,103 @@ class TestTies:
             )
         )
         assert self.names(scene) == ["pictures", "also", "crops"]
+
+
+ITALY = {"crs": "EPSG:32633", "transform": Affine(30, 0, 380_000, 0, -30, 5_070_000)}
+
+
+class TestSpecial:
+    """Models that are for a region or some months, beside worldwide ones."""
+
+    @pytest.fixture
+    def plains(self, empty):
+        place = {"region": [-101, 45, -96, 50], "region_name": "Dakota", "months": [8, 9]}
+        put_card(empty, CROPS, name="plains", **place)
+        return empty
+
+    @pytest.fixture
+    def world(self, plains):
+        put_card(plains, CROPS, name="aworld", gsd=20, gsd_range=[10, 30])
+        put_card(plains, CROPS, name="aworld-rgbn", gsd=20, gsd_range=[10, 30], bands=CROPS["bands"][:4])
+        put_card(plains, PICTURES)
+        return plains
+
+    def choice(self, tmp_path, date=None, **options):
+        tags = {"tags": {"ACQUISITION_DATE": date}} if date else {}
+        return choose_model(open_scene(farmland(tmp_path / "a.tif", **options, **tags)), None)
+
+    @pytest.mark.usefixtures("world")
+    @pytest.mark.parametrize("date", [None, "2020-08-20"])
+    def test_inside_of_its_region_and_months_it_comes_first(self, tmp_path, date):
+        choice = self.choice(tmp_path, date)
+        assert choice.model == "plains"
+        assert choice.diagnosis.findings == ()
+        season = f"is of {date}" if date else "has no date"
+        assert (
+            "; the scene lies in its region, Dakota (45 to 50 N, 96 to 101 W), and "
+            f"{season} (it is for August and September); aworld fits too, but is worldwide; "
+        ) in choice.reason
+
+    @pytest.mark.usefixtures("world")
+    @pytest.mark.parametrize(
+        ("options", "why"),
+        [
+            (ITALY, "the scene's centre is at 45.8 N, 13.5 E (--model plains takes it all the same)"),
+            ({"date": "2020-06-01"}, "is for August and September, and the scene is of 2020-06-01 (--model"),
+            ({"crs": None}, "and where the scene lies is unknown (--model plains takes it all the same)"),
+        ],
+    )
+    def test_elsewhere_the_worldwide_one_is_taken_and_says_why(self, tmp_path, options, why):
+        choice = self.choice(tmp_path, **options)
+        assert choice.model == "aworld"
+        assert {"region", "region-unknown", "months"}.isdisjoint(f.code for f in choice.diagnosis.findings)
+        assert why in choice.reason
+        assert "aworld-rgbn fits, but reads fewer bands" in choice.reason
+
+    @pytest.mark.usefixtures("world")
+    def test_pixels_of_another_size_are_left_to_the_worldwide_one(self, tmp_path):
+        fine = {"transform": Affine(10, 0, 500_000, 0, -10, 5_000_000)}
+        choice = self.choice(tmp_path, **fine)
+        assert (choice.model, choice.diagnosis.findings) == ("aworld", ())
+        assert "pixels of 10 m (it is for 10 to 30 m)" in choice.reason
+        assert "; plains was trained at 30 m a pixel, and the scene's are 10 m" in choice.reason
+
+    @pytest.mark.parametrize(
+        ("options", "code", "why"),
+        [
+            (ITALY, "region", "and the scene's centre is at 45.8 N, 13.5 E"),
+            ({"crs": None}, "region-unknown", "and where the scene lies is unknown"),
+            ({"date": "2020-06-01"}, "months", "and the scene is of 2020-06-01"),
+        ],
+    )
+    def test_where_no_worldwide_one_reads_the_bands_it_warns(self, tmp_path, plains, options, code, why):
+        put_card(plains, PICTURES)  # has the bands, as digital numbers
+        put_card(plains, CROPS, name="seven", bands=(*CROPS["bands"], ModelBand("nir09", 1, 1, 0, 1)))
+        choice = self.choice(tmp_path, **options)
+        assert choice.model == "plains"
+        assert code in [finding.code for finding in choice.diagnosis.findings if finding.severity == "warn"]
+        assert f"{why}, but no worldwide model reads these bands; " in choice.reason
+
+    @pytest.mark.usefixtures("plains")
+    def test_where_a_worldwide_one_reads_the_bands_and_does_not_fit_nothing_is_taken(self, tmp_path, plains):
+        put_card(plains, CROPS, name="fine", gsd=1.0)
+        scene = open_scene(farmland(tmp_path / "a.tif", **ITALY))
+        message = refusal(scene)
+        assert "fine was trained at 1 m a pixel" in message
+        assert "plains is for Dakota (45 to 50 N, 96 to 101 W), and the scene's centre is at" in message
+        named = choose_model(scene, "plains").diagnosis
+        assert [(finding.severity, finding.code) for finding in named.findings] == [("warn", "region")]
+
+    @pytest.mark.usefixtures("world")
+    def test_a_day_that_is_named_counts(self, tmp_path):
+        scene = open_scene(farmland(tmp_path / "a.tif"))
+        assert choose_model(replace(scene, date="2020-01-31"), None).model == "aworld"
+
+    @pytest.mark.usefixtures("plains")
+    def test_of_two_special_ones_the_one_for_this_place(self, tmp_path, plains):
+        put_card(plains, CROPS, name="alps", region=[5, 43, 16, 48])
+        assert self.choice(tmp_path).model == "plains"
+        assert self.choice(tmp_path, **ITALY).model == "alps"
 
 
 def test_the_scene_is_read_once_for_all_models(both, tmp_path, monkeypatch):

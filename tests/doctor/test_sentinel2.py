@@ -20,15 +20,25 @@ class TestSentinel2Offset:
         scene = scene_of(
             self.shifted(), name=f"{self.PRODUCT}.tif", descriptions=self.IDS, scales=(1e-4,) * 4
         )
-        finding = only(examine(scene, card()))
+        diagnosis = examine(scene, card())
+        finding = only(diagnosis)
+        assert (finding.severity, finding.code) == ("note", "value-encoding")
+        assert "--offset -0.1): it is a Sentinel-2 product of processing baseline 04.00" in finding.message
+        given = examine(open_scene(scene.paths[0], offset=-0.1), card())
+        assert given.findings == ()
+        assert given.scene.layers == diagnosis.scene.layers
+
+    def test_the_offset_of_a_scale_that_was_given_is_asked_for(self, scene_of):
+        scene = scene_of(self.shifted(), name=f"{self.PRODUCT}.tif", descriptions=self.IDS)
+        finding = only(examine(open_scene(scene.paths[0], scale=1e-4), card()))
         assert (finding.severity, finding.code) == ("stop", "sentinel2-offset")
         assert "baseline 04.00" in finding.message
         assert finding.fix == "--offset -0.1"
-        assert examine(open_scene(scene.paths[0], offset=-0.1), card()).findings == ()
 
     def test_unscaled_as_esa_ships_it(self, scene_of):
         scene = scene_of(self.shifted(), name=f"{self.PRODUCT}.tif", descriptions=self.IDS)
-        diagnosis = examine(scene, card())
+        assert codes(examine(scene, card())) == [("note", "value-encoding")]
+        diagnosis = examine(open_scene(scene.paths[0], scale=1), card())
         assert codes(diagnosis) == [("stop", "sentinel2-offset"), ("stop", "value-range")]
         for finding in diagnosis.findings:
             assert finding.fix.startswith("--scale 0.0001 --offset -0.1")
@@ -37,7 +47,7 @@ class TestSentinel2Offset:
     def test_metadata_tag_names_the_baseline(self, scene_of):
         options = {"descriptions": self.IDS, "scales": (1e-4,) * 4}
         new = scene_of(self.shifted(), tags={"PROCESSING_BASELINE": "05.10"}, **options)
-        assert codes(examine(new, card()))[0] == ("stop", "sentinel2-offset")
+        assert codes(examine(new, card())) == [("note", "value-encoding")]
         old = scene_of(self.shifted(), name="old.tif", tags={"PROCESSING_BASELINE": "02.14"}, **options)
         assert "sentinel2-offset" not in [code for _, code in codes(examine(old, card()))]
 

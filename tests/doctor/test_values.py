@@ -31,7 +31,7 @@ class TestValues:
     def test_unscaled_values_stop_and_the_fix_works(self, scene_of, scale, offset, dtype, flags):
         values = reflectance() * scale + offset
         scene = scene_of(values.astype(dtype) if dtype != "float32" else values.astype("float32"))
-        finding = only(examine(scene, card()))
+        finding = only(examine(open_scene(scene.paths[0], scale=1), card()))
         assert (finding.severity, finding.code) == ("stop", "value-range")
         assert "blue" in finding.message
         assert "model 0.02 to 0.12" in finding.message
@@ -112,7 +112,7 @@ class TestValues:
     def test_reflectance_that_fills_16_bits_gets_its_own_scale(self, scene_of):
         """Landsat's scale brings most of such values near the model's range too, but not as near."""
         scene = scene_of(stored(reflectance(), 65535, dtype="uint16"))
-        finding = only(examine(scene, card()))
+        finding = only(examine(open_scene(scene.paths[0], scale=1), card()))
         assert finding.fix.startswith("--scale 1.5259e-05 brings")
         assert examine(self.fixed(scene, finding), card()).findings == ()
 

@@ -28,9 +28,9 @@ class Source:
     def __init__(self, before):
         self.scene, self.before = make_scene(GRID.shape), before
 
-    def read(self, window):
+    def read_rows(self, window):
         self.before(window)
-        return self.scene.read(window)
+        return self.scene.read_rows(window)
 
 
 def computer(backend, concurrency=None, before=lambda _window: None, strip_rows=8):
@@ -283,10 +283,11 @@ class TightBackend:
 
 
 class Zeros:
-    def read(self, window):
+    def read_rows(self, window):
         rows = np.arange(window.row, window.row_stop)[:, None]
         cols = np.arange(window.col, window.col_stop)
-        return ((rows * 7 + cols * 3) % 11 / 11).astype(np.float32)[None], np.ones(window.shape, bool)
+        values = ((rows * 7 + cols * 3) % 11 / 11).astype(np.float32)[None]
+        yield slice(0, window.height), values, np.ones(window.shape, bool)
 
 
 def stitched(room):

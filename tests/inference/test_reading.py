@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from geoseg.errors import RunError
 from geoseg.grid import Grid, Window
 from geoseg.inference.reading import BlockReaders, Normalisation, strips_of
+from geoseg.models.card import ModelBand
+from geoseg.models.transforms import parse_transforms
 
 GRID = Grid((100, 70), 16, 4)
 UNIT = Normalisation(np.zeros(1, np.float32), np.ones(1, np.float32))
@@ -26,7 +28,7 @@ class Source:
         self.wait_from, self.broken_from = wait_from, broken_from
         self.began, self.go = threading.Event(), threading.Event()
 
-    def read(self, window):
+    def read_rows(self, window):
         self.began.set()
         if self.wait_from is not None and window.row >= self.wait_from:
             assert self.go.wait(20)
@@ -35,7 +37,8 @@ class Source:
         self.seen.append(window)
         self.threads.setdefault(window.row, set()).add(threading.get_ident())
         rows, cols = np.indices(window.shape)
-        return ((rows + window.row) * 1000.0 + cols + window.col).astype(np.float32)[None], rows >= 0
+        values = ((rows + window.row) * 1000.0 + cols + window.col).astype(np.float32)[None]
+        yield slice(0, window.height), values, rows >= 0
 
 
 def whole_block():
@@ -178,3 +181,12 @@ def test_a_pixel_that_one_band_lacks_keeps_the_others(window):
     result = Normalisation(MEANS, STDS).apply(values, valid)
     assert not result[0, alone].any()
     assert result[1, alone].all()
+
+
+def test_transforms_come_before_mean_and_std_and_invalid_pixels_are_0_after():
+    chain = parse_transforms("scale=2,offset=1")
+    normalisation = Normalisation.of([ModelBand("a", 3, 2, 0, 1, chain), ModelBand("b", 1, 4, 0, 1)])
+    values = np.array([[[1.0, np.nan, 7.0]], [[5.0, 9.0, 7.0]]], np.float32)
+    result = normalisation.apply(values, np.array([[True, True, False]]))
+    np.testing.assert_array_equal(result, [[[0, 0, 0]], [[1, 2, 0]]])
+    assert Normalisation.of([ModelBand("b", 1, 4, 0, 1)]).transforms == ()

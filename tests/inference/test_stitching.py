@@ -33,6 +33,12 @@ class ArrayScene:
         rows, cols = window.slices()
         return self.values[:, rows, cols].copy(), self.valid[rows, cols].copy()
 
+    def read_rows(self, window: Window):
+        values, valid = self.read(window)
+        for first in range(0, window.height, 5):
+            rows = slice(first, min(first + 5, window.height))
+            yield rows, values[:, rows], valid[rows]
+
 
 @dataclass
 class FakeBackend:

@@ -34,15 +34,16 @@ class Meeting(np.ndarray):
 
 def test_what_two_threads_add_to_the_same_pixels_is_all_there(monkeypatch):
     monkeypatch.setattr(Meeting, "readers", threading.Barrier(2), raising=False)
-    grid = Grid((16, 16), 16, 4)
-    (block,) = grid.blocks(16)
+    grid = Grid((16, 28), 16, 4)
+    (block,) = grid.blocks(28)
     chips = list(grid.chips(block))
+    assert len(chips) == 2
     total = HostSums(FakeBackend(identity), grid, block, CLASSES)
     total.sums = total.sums.view(Meeting)
     with ThreadPoolExecutor(2) as threads:
-        answers = [np.full((1, CLASSES, 16, 16), 0.25, np.float32) for _ in range(2)]
-        list(threads.map(lambda answer: total.stitch(chips, answer), answers))
-    assert np.unique(np.asarray(total.sums)).tolist() == [2 * round(0.25 * 65535) * (SUM_ONE // 65535)]
+        answers = [np.full((1, CLASSES, 16, 16), 0.25, np.float32) for _ in chips]
+        list(threads.map(lambda chip, answer: total.stitch([chip], answer), chips, answers))
+    assert np.unique(np.asarray(total.sums)).tolist() == [round(0.25 * 65535) * (SUM_ONE // 65535)]
 
 
 @pytest.mark.parametrize("where", ["host", "device"])

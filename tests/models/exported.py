@@ -21,6 +21,7 @@ OF_ANY_SIZE = {
     "unet-classic": (None, {"depth": 3, "width": 4}),
 }
 OF_ONE_SIZE = {
+    "dynamic-world": (None, {"width": 8}),
     "segformer": ("mit_b0", {}),
     "unet with a transformer": ("mit_b0", {"decoder_channels": [16] * 5}),
     "dpt": ("tu-vit_tiny_patch16_224", {}),

@@ -11,7 +11,7 @@ from geoseg.models.catalog import SMP_CLASSES
 def test_all_of_smp_is_there():
     import segmentation_models_pytorch as smp
 
-    assert set(architectures()) == {*smp.MODEL_ARCHITECTURES_MAPPING, "unet-classic"}
+    assert set(architectures()) == {*smp.MODEL_ARCHITECTURES_MAPPING, "unet-classic", "dynamic-world"}
     assert {name: kind.__name__ for name, kind in smp.MODEL_ARCHITECTURES_MAPPING.items()} == SMP_CLASSES
 
 

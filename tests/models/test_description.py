@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from geoseg.errors import ModelError
 from geoseg.models import ModelBand, describe
 from tests.conftest import tiny_card
 
@@ -53,6 +56,24 @@ def test_an_estimated_pixel_size_is_called_one():
     text = describe(tiny_card(gsd=1.0, gsd_estimated=True))
     assert "Pixel size    about 1 m, estimated from what the training scenes show" in text
     assert "about" not in describe(tiny_card(gsd=1.0))
+
+
+def test_region_and_season_in_plain_words():
+    text = describe(
+        tiny_card(region=[-101, 45, -96, 50], region_name="North Dakota and around", months=[8, 9])
+    )
+    assert "Region        North Dakota and around: 45 to 50 N, 96 to 101 W\n" in text
+    assert "Season        August and September\n" in text
+    assert "Pixel size    10 m\n" in text
+    text = describe(tiny_card(gsd_range=[10, 30], region=[[0, 1, 2, 3]]))
+    assert "Pixel size    10 to 30 m, trained at 10 m\nRegion        1 to 3 N, 0 to 2 E\nChips" in text
+    for word in ("Region", "Season"):
+        assert word not in describe(tiny_card())
+
+
+def test_a_name_needs_a_region():
+    with pytest.raises(ModelError, match="`region_name` names a region, but there is no `region`"):
+        tiny_card(region_name="Dakota")
 
 
 def test_lines_are_readable():

@@ -28,6 +28,8 @@ plain = st.recursive(
 )
 maps = st.dictionaries(words, plain, max_size=2)
 
+SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]]}
+
 
 @st.composite
 def cards(draw):
@@ -53,6 +55,9 @@ def cards(draw):
         gsd_estimated=gsd is not None and draw(st.booleans()),
         chip_size=chip_size,
         overlap=draw(st.integers(0, chip_size // 2)),
+        gsd_range=draw(st.none() | st.tuples(positive, positive).map(sorted)),
+        region=draw(st.sampled_from([None, (-101, 45, -96, 50), [(170, -5, -170, 5), (0, 0, 1, 1)], SQUARE])),
+        months=draw(st.sets(st.integers(1, 12))),
         invalid_where=draw(st.sampled_from(["all", "any"])),
         temperatures=draw(st.dictionaries(words, positive, max_size=2)),
         architecture=draw(words),
@@ -73,6 +78,31 @@ def test_any_card_survives_the_round_trip_and_is_valid(validate, card):
     item = json.loads(json.dumps(item_from_card(card)))
     assert card_from_item(item) == card
     validate(item)
+
+
+def test_a_model_without_a_region_has_no_keys_of_it():
+    keys = {"geoseg:region", "geoseg:region_name", "geoseg:months", "geoseg:gsd_range"}
+    assert keys.isdisjoint(item_from_card(tiny_card())["properties"])
+    special = tiny_card(region=[0, 0, 1, 1], region_name="Here", months=[5], gsd_range=[10, 30])
+    item = item_from_card(special)
+    assert {key: item["properties"][key] for key in keys} == {
+        "geoseg:region": [[0.0, 0.0, 1.0, 1.0]],
+        "geoseg:region_name": "Here",
+        "geoseg:months": [5],
+        "geoseg:gsd_range": [10.0, 30.0],
+    }
+    assert card_from_item(item) == special
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("region", "Dakota"), ("region", [0, 0, 1]), ("months", [0]), ("months", 8), ("gsd_range", [30, 10])],
+)
+def test_a_wrong_region_is_named(key, value):
+    item = item_from_card(tiny_card())
+    item["properties"][f"geoseg:{key}"] = value
+    with pytest.raises(ModelError, match=f"`{key}`"):
+        card_from_item(item)
 
 
 def test_the_schemas_of_every_extension_were_used(validate):

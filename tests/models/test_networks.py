@@ -44,6 +44,7 @@ NETWORKS = {
         {"decoder_intermediate_channels": [16, 16, 16, 16], "decoder_fusion_channels": 16},
     ),
     "unet-classic": (None, {"depth": 3, "width": 4}),
+    "dynamic-world": (None, {"width": 8}),
 }
 CASES = [(name, bands) for name in NETWORKS for bands in (6, 1)]
 CASES += [(name, 3) for name in ("unet", "segformer", "dpt", "unet-classic")]
@@ -182,7 +183,7 @@ def test_the_table_has_every_architecture():
     assert tuple(NETWORKS) == architectures()
 
 
-@pytest.mark.parametrize("name", ["unet", "dpt", "unet-classic"])
+@pytest.mark.parametrize("name", ["unet", "dpt", "unet-classic", "dynamic-world"])
 def test_half_precision_weights(tmp_path, name):
     encoder, options = NETWORKS[name]
     torch.manual_seed(1)
@@ -197,7 +198,7 @@ def test_half_precision_weights(tmp_path, name):
     exact, close = logits(network, 2, 64), logits(ours, 2, 64)
     assert not torch.equal(exact, close)
     assert (exact - close).abs().max() < 0.02 * exact.abs().max()
-    if name != "unet-classic":
+    if name not in catalog.OWN:
         import segmentation_models_pytorch as smp
 
         assert torch.equal(close, logits(smp.from_pretrained(half).eval(), 2, 64))

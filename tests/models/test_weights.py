@@ -64,7 +64,11 @@ def change(network, edit):
             lambda t: t.update({"head.weight": torch.zeros(5, 4, 1, 1)}),
             'tensor "head.weight" has shape [5, 4, 1, 1] instead of [3, 4, 1, 1]',
         ),
-        (lambda t: [t.pop("head.bias"), t.pop("head.weight")], "(and 1 more)"),
+        (lambda t: [t.pop(name) for name in list(t)[:4]], "(and 2 more)"),
+        (
+            lambda t: t.update(bias=t.pop("head.bias")),
+            'tensor "head.bias" is missing, tensor "bias" is not part of the network',
+        ),
         (lambda t: t["head.bias"].fill_(float("nan")), 'tensor "head.bias" holds values that are not finite'),
     ],
 )

@@ -24,6 +24,7 @@ def test_committed_files_are_what_the_script_makes(recipe):
         assert scene.crs.to_epsg() == 32614
         assert scene.res == (30, 30)
         assert scene.tags()["SYNTHETIC"] == "yes"
+        assert scene.tags()["ACQUISITION_DATE"] == "2015-09-02"
         assert "SYNTHETIC" in scene.tags()["TIFFTAG_IMAGEDESCRIPTION"]
         grid = (scene.transform, scene.shape, scene.crs)
     with rasterio.open(HERE / f"{recipe.name}_labels.tif") as labels:

@@ -71,3 +71,9 @@ def test_of_large_files_the_time_counts(tmp_path, monkeypatch):
     os.utime(path, (1, 1))
     assert list(file_states([path])) == ["a.tif"]
     assert file_states([path]) != before
+
+
+def test_a_tiff_is_not_opened_as_a_vector_file(tmp_path, monkeypatch):
+    """What reads vector files takes a second to load, and most runs need none."""
+    monkeypatch.setattr(identity, "is_vector", pytest.fail)
+    assert file_states([str(make_scene(tmp_path / "a.tif", shape=(20, 20)))])

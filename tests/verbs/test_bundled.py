@@ -55,6 +55,11 @@ def test_it_beats_its_baseline(name):
     assert card.metrics["miou"] > card.baseline["miou"] + 0.05
 
 
+def test_dakota_is_for_its_plains_and_late_summer():
+    card = load_card("dakota-crops")
+    assert (str(card.region), card.months) == ("45 to 50 N, 96 to 101 W", (8, 9))
+
+
 def test_dakota_has_a_baseline():
     assert load_card("dakota-crops").baseline
 
@@ -64,6 +69,7 @@ def test_dakota_is_chosen_for_the_samples_and_does_well(name, tmp_path):
     result = geoseg.predict(SAMPLES / f"{name}.tif", tmp_path / "map.tif")
     assert result.report["model"]["name"] == "dakota-crops"
     assert result.report["warnings"] == []
+    assert result.report["scene"]["date"] == "2015-09-02"
     with (
         rasterio.open(result.outputs["classes"]) as mapped,
         rasterio.open(SAMPLES / f"{name}_labels.tif") as labels,

@@ -58,6 +58,29 @@ class TestVerbs:
         assert named.report["model"] == chosen.report["model"] | {"chosen": None}
         assert (tmp_path / "chosen.tif").read_bytes() == (tmp_path / "named.tif").read_bytes()
 
+    def test_every_verb_chooses_by_place_and_season(self, models, tmp_path):
+        place = {"region": [-101, 45, -96, 50], "months": [8, 9]}
+        put_model(models, CROPS | {"name": "plains"}, **place)
+        scene = farmland(tmp_path / "a.tif")
+        told = Saying()
+        for number, (date, name) in enumerate((("2020-08-20", "plains"), ("2020-05-20", "crops"))):
+            told.lines.clear()
+            options = {"backend": "torch", "date": date, "progress": told}
+            geoseg.predict(scene, tmp_path / "x.tif", dry_run=True, **options)
+            line = told.lines[0]
+            result = geoseg.predict(scene, tmp_path / f"{number}.tif", **options)
+            chosen = result.report["model"]["chosen"]
+            assert (result.report["model"]["name"], line) == (name, f"model {chosen}")
+            found = geoseg.inspect(scene, date=date)
+            assert found.card.name == name
+            assert f"chosen    {chosen}" in found.text()
+            assert found.to_json()["scene"]["date"] == date
+            assert result.report["warnings"] == []
+        named = geoseg.predict(scene, tmp_path / "n.tif", model="plains", date="2020-05-20", backend="torch")
+        assert named.report["warnings"][0].startswith(
+            "the model is for August and September, and the scene is of"
+        )
+
     @pytest.mark.usefixtures("both")
     def test_predict_refuses_before_weights_are_loaded(self, tmp_path):
         scene = farmland(tmp_path / "a.tif", scales=None)
@@ -80,6 +103,7 @@ class TestVerbs:
         assert found.card.name == "pictures"
         text = found.text()
         assert "chosen    pictures: the scene has its bands" in text
+        assert "values    --scale 1 --offset 0 --atmosphere none" in text
         assert text.endswith("a fits pictures")
 
     @pytest.mark.usefixtures("both")

@@ -53,6 +53,25 @@ class TestOneAnswer:
         assert not np.array_equal(plain, augmented)
         assert whole.report["settings"]["tta"] == "d4"
 
+    @pytest.mark.parametrize(("level", "atmosphere"), [("1C", "approximate"), ("2A", "none")])
+    def test_what_is_decided_about_values_is_what_the_flags_say(
+        self, level, atmosphere, tiny_model, tmp_path
+    ):
+        product = f"S2B_MSIL{level}_20210801T103629_N0301_R008_T32UPU_20210801T134601"
+        scene = make_scene(tmp_path / f"{product}.tif")
+        with rasterio.open(scene, "r+") as raster:
+            raster.scales = (1.0, 1.0)
+        told = Saying()
+        decided = run(scene, tiny_model, tmp_path / "a", progress=told)
+        assert any(line.startswith("values are read as reflectance times 10,000 (") for line in told.lines)
+        by_hand = run(scene, tiny_model, tmp_path / "b", scale=0.0001, atmosphere=atmosphere)
+        assert_same_answer(decided, by_hand)
+        settings = decided.report["settings"]
+        assert [settings[key] for key in ("scale", "offset", "atmosphere")] == ["0.0001", "0", atmosphere]
+        assert "baseline 03.01" in settings["values"]
+        other = run(scene, tiny_model, tmp_path / "c", scale=0.0002, atmosphere="none")
+        assert other.outputs["confidence"].read_bytes() != decided.outputs["confidence"].read_bytes()
+
     def test_no_chip_is_computed_twice(self, scene, tiny_model, tmp_path):
         small = run(scene, tiny_model, tmp_path / "a", block_size=1).report
         whole = run(scene, tiny_model, tmp_path / "b", block_size=10_000).report

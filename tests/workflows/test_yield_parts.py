@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "workflows"))
 from yields.intervals import cv_plus, error_parts, half_width, held_out_half_widths
 from yields.known import blocks_of, districts_of, known_yields
 from yields.matching import follow
+from yields.pipeline import Job, raise_without_crops
 from yields.regression import Training, candidates, cross_validate, fold_numbers, held_out_forecasts, scores
 from yields.seasons import field_means, season
 from yields.tables import DateMap
@@ -42,6 +43,23 @@ def one_map(day, *rows):
     return DateMap(
         date(2024, 6, day), geopandas.GeoDataFrame(table, geometry=[row[3] for row in rows], crs=CRS)
     )
+
+
+class TestMapsOfLandCover:
+    """Worldwide models know cropland and no crops."""
+
+    field = one_map(1, ("a", 1, 0.5, box(0, 0, 60, 100)))
+    world = DateMap(field.date, field.polygons.assign(class_name="cropland"))
+
+    def test_are_refused_in_one_line(self):
+        with pytest.raises(
+            InputError, match=r"not one crop from another.*--model dakota-crops.*--classes crop"
+        ):
+            raise_without_crops([self.world], Job([], []))
+
+    def test_are_one_crop_if_asked_for(self):
+        raise_without_crops([self.world], Job([], [], classes=("cropland",)))
+        raise_without_crops([self.field], Job([], []))
 
 
 class TestFollowing:

@@ -19,7 +19,10 @@ from yields.forecast import COLUMNS, forecast_crop, too_little
 from yields.known import blocks_of, districts_of, known_yields
 from yields.matching import follow
 from yields.seasons import LEAST_DATES, open_scenes, season_table
-from yields.tables import DateMap, read_maps
+from yields.tables import DateMap, legend, read_maps
+
+CROPLAND = "cropland"
+"""The class of worldwide land-cover models that holds all crops."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ def run(job: Job, say: Callable[[str], None] = lambda _text: None) -> Outcome:
     if not 0 < job.level < 1:
         raise InputError(f"the level of intervals is between 0 and 1, as 0.9, and not {job.level:g}")
     maps = read_maps(job.polygons)
+    raise_without_crops(maps, job)
     reference = reference_of(maps, job.reference)
     fields = chosen(follow(maps, reference, least_share=job.least_share), job)
     say(f"{len(fields)} fields of {reference.date}, followed through {len(maps)} maps")
@@ -105,6 +109,20 @@ def run(job: Job, say: Callable[[str], None] = lambda _text: None) -> Outcome:
     return Outcome(
         fields.drop(columns=["usable", "area"], errors="ignore"), districts, report, list(scenes), indices
     )
+
+
+def raise_without_crops(maps: list[DateMap], job: Job) -> None:
+    """Refuse maps that know cropland but no crops, unless all cropland is to be one crop.
+
+    Raises:
+        InputError: If they are such maps, and ``classes`` does not name their cropland.
+    """
+    if CROPLAND in set(legend(maps).values()) - set(job.classes):
+        raise InputError(
+            f"the maps tell {CROPLAND} from other cover, but not one crop from another, as those of "
+            "world-landcover: map the scenes with a crop model (geoseg predict --model dakota-crops, or your "
+            f"own), or give --classes {CROPLAND} to forecast all of it as one crop"
+        )
 
 
 def settings_of(job: Job) -> dict[str, Any]:

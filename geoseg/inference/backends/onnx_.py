@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import ModelError
 from geoseg.inference.backends.protocol import BackendKind, BackendSettings
-from geoseg.models.conversion import INPUTS, OUTPUT, ConvertedNetwork
+from geoseg.models.conversion import CHIPS, OUTPUT, ConvertedNetwork, further_inputs
 from geoseg.models.onnx_file import read_metadata
 from geoseg.models.sources import ONNX
 from geoseg.system.cpu import cores
@@ -42,9 +42,12 @@ class OnnxBackend:
     device: str = "cpu"
     name: str = "onnx"
     _session: Any = field(init=False, repr=False)
+    _inputs: dict[str, Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_session", self._start())
+        takes = {value.name for value in self._session.get_inputs()}
+        object.__setattr__(self, "_inputs", further_inputs(takes, self.temperature))
 
     @property
     def batch_size(self) -> int:
@@ -56,8 +59,7 @@ class OnnxBackend:
 
     def probabilities(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network on one batch; shapes as in ``Backend.probabilities``."""
-        given = dict(zip(INPUTS, (chips, np.array(self.temperature, np.float32)), strict=True))
-        result: NDArray[np.float32] = self._session.run([OUTPUT], given)[0]
+        result: NDArray[np.float32] = self._session.run([OUTPUT], {CHIPS: chips, **self._inputs})[0]
         return result
 
     def _start(self) -> Any:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import ModelError, SettingsError
 from geoseg.inference.backends.protocol import BackendKind, BackendSettings
-from geoseg.models.conversion import INPUTS, OUTPUT, ConvertedNetwork
+from geoseg.models.conversion import CHIPS, OUTPUT, ConvertedNetwork, further_inputs
 from geoseg.models.openvino_ir import import_openvino, read_network, resized
 from geoseg.models.sources import ONNX, OPENVINO
 from geoseg.system.cpu import cores
@@ -48,10 +48,13 @@ class OpenVinoBackend:
     _compiled: Any = field(init=False, repr=False)
     _tensor: Any = field(init=False, repr=False)
     _shape: tuple[int, ...] = field(init=False, repr=False)
+    _inputs: dict[str, Any] = field(init=False, repr=False)
     _local: threading.local = field(init=False, repr=False, default_factory=threading.local)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_compiled", self._compile())
+        takes = set().union(*(value.names for value in self._compiled.inputs))
+        object.__setattr__(self, "_inputs", further_inputs(takes, self.temperature))
         object.__setattr__(self, "_tensor", import_openvino().Tensor)
         object.__setattr__(self, "_shape", tuple(self._compiled.output(OUTPUT).shape))
         # The bindings import numpy when they first see an array. Two threads that do so at once can deadlock,
@@ -71,7 +74,7 @@ class OpenVinoBackend:
         """Run the network on one batch; shapes as in ``Backend.probabilities``."""
         if not hasattr(self._local, "request"):
             self.prepare_thread()
-        given = dict(zip(INPUTS, (chips, np.array(self.temperature, np.float32)), strict=True))
+        given = {CHIPS: chips, **self._inputs}
         result = np.empty(self._shape, np.float32)
         # OpenVINO writes into this array; an array of its own would have to be copied.
         self._local.request.set_tensor(OUTPUT, self._as_tensor(result))

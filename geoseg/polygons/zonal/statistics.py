@@ -154,7 +154,7 @@ def band_measure(scene: Scene, name: str, number: int) -> Measure:
     dtype = np.dtype(band.dtype)
     if dtype.kind == "c":
         raise SceneError(f"{scene.paths[0]}: band {band} holds complex numbers; take another for --stats")
-    if dtype.kind in "iu" and dtype.itemsize <= 2:
+    if dtype.kind in "iu" and dtype.itemsize <= 2 and band.lowest is None:
         return Measure(name, (number,), None, band.scale, band.offset)
     return Measure(name, (number,), None, math.nan, 0.0, exact=False)
 

@@ -328,7 +328,7 @@ class Contrast:
     def apply(self, chip: TrainingChip, bands: Bands, rng: Rng) -> TrainingChip:
         """See ``Augmentation``."""
         gains = per_band(rng.uniform(1 - self.amount, 1 + self.amount, len(bands)))
-        means = per_band([band.mean for band in bands])
+        means = per_band([band.typical for band in bands])
         return replace(chip, values=means + (chip.values - means) * gains)
 
 

@@ -81,11 +81,7 @@ class ChipReader:
 
     def normalise(self, chip: TrainingChip) -> ChipArrays:
         """Normalise a chip for the network: 0 wherever a pixel is invalid or a band is nodata."""
-        normalisation = Normalisation(
-            np.array([band.mean for band in self.bands], np.float32),
-            np.array([band.std for band in self.bands], np.float32),
-        )
-        return normalisation.apply(chip.values.copy(), chip.valid), chip.labels
+        return Normalisation.of(self.bands).apply(chip.values.copy(), chip.valid), chip.labels
 
 
 class ChipPlacer:

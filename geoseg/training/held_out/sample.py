@@ -71,7 +71,7 @@ def draw_sample(
     sampler = LogitSampler(
         tuple(scenes),
         tuple(cells),
-        Normalisation(model.card.means, model.card.stds),
+        Normalisation.of(model.card.bands),
         len(model.card.classes),
         settings.chip_size,
         settings.overlap,

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import ModelError
-from geoseg.models.catalog import ARCHITECTURE_OF, NOT_OPTIONS, SMP_CLASSES
+from geoseg.models.catalog import ARCHITECTURE_OF, NOT_OPTIONS, OWN, SMP_CLASSES
 from geoseg.models.model import network_from_config
 from geoseg.models.networks import build_network
 from geoseg.models.package import load_card, load_model
 from geoseg.models.sources import CONFIG_FILE, MLM_FILE, WEIGHTS_FILE, Package, find_package
+from geoseg.models.transforms import Chain
 from geoseg.models.weights import load_weights
 from geoseg.training.recipe.settings import ModelSettings, TransferSettings
 
@@ -75,6 +76,35 @@ def start_network(
     return StartedNetwork(network, model.architecture, network.config.get("encoder_name"), options, notes)
 
 
+def start_transforms(transfer: TransferSettings, bands: Sequence[str]) -> tuple[Chain, ...]:
+    """Find the input transforms of the package that training starts from, which its weights rely on.
+
+    Args:
+        transfer: The recipe's ``[transfer]`` table.
+        bands: Names of the input bands, in order.
+
+    Returns:
+        The transforms of each band; empty where no band of the package has any.
+
+    Raises:
+        ModelError: If there are some, and a band is not the package's.
+    """
+    ref = transfer.start_from
+    if ref is None or MLM_FILE not in find_package(ref).files:
+        return ()
+    card = load_card(ref)
+    if not card.transforms:
+        return ()
+    chains = dict(zip(card.band_names, card.transforms, strict=True))
+    for band in bands:
+        if band not in chains:
+            raise ModelError(
+                f'{ref} transforms the values of its bands, and "{band}" is none of them; train with '
+                f"{', '.join(chains)}, or without [transfer] start_from"
+            )
+    return tuple(chains[band] for band in bands)
+
+
 def encoder_of(network: Any) -> Any:
     """Return the part with its own learning rate: the encoder, or the contracting path of unet-classic."""
     return network.encoder if hasattr(network, "encoder") else network.down
@@ -88,6 +118,8 @@ def _defaults(model: ModelSettings) -> tuple[str | None, Mapping[str, Any]]:
     """
     if model.architecture == "unet-classic":
         return model.encoder, model.options or {"depth": 4, "width": 32}
+    if model.architecture in OWN:
+        return model.encoder, model.options
     return model.encoder or (None if model.architecture == "dpt" else "resnet18"), model.options
 
 

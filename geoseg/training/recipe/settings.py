@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from geoseg.errors import SettingsError
+from geoseg.errors import ModelError, SettingsError
 from geoseg.inference.backends.tta import SYMMETRIES
+from geoseg.models.region import ModelRegion, read_gsd_range, read_months
 from geoseg.training.chips.augment import (
     Augmentation,
     BandDropout,
@@ -156,9 +157,33 @@ class ModelSettings:
     gsd: float | None = setting(
         None, "metres a pixel, estimated, where the scenes do not say it; for the model card", above=0
     )
+    gsd_range: tuple[float, ...] = setting(
+        (), "least and most metres a pixel that the model is for, such as [10, 30]"
+    )
+    region: Any = setting(
+        None,
+        "where the model is for: [west, south, east, north] in degrees, several such boxes, or a GeoJSON "
+        "geometry as a table; default any place",
+    )
+    region_name: str = setting("", "the region in a few words")
+    months: tuple[int, ...] = setting(
+        (), "months that the model is for, such as [8, 9]; default any", least=1, most=12
+    )
     license: str = setting("", "licence of the weights, for the model card")
     citation: str = setting("", "how to cite the data, for the model card")
     trust: str = setting("", "where the model is and is not to be trusted, for the model card")
+
+    def __post_init__(self) -> None:
+        try:
+            read_months(self.months)
+            if self.gsd_range:
+                read_gsd_range(self.gsd_range)
+            if self.region is not None:
+                ModelRegion.read(self.region)
+        except ModelError as error:
+            raise SettingsError(str(error)) from error
+        if self.region_name and self.region is None:
+            raise SettingsError("region_name names a region, but there is no region; give its borders")
 
 
 @dataclass(frozen=True, kw_only=True)

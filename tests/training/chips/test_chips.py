@@ -8,6 +8,7 @@ import pytest
 from geoseg.classes import IGNORE
 from geoseg.errors import GeosegError, SettingsError
 from geoseg.grid import Window
+from geoseg.models.transforms import parse_transforms
 from geoseg.training.chips.chips import ChipPlace, ChipPlacer, ChipReader, TrainingChips, ValidationChips
 from geoseg.training.ground.folds import NO_FOLD, Region, Split
 from geoseg.training.ground.labelled_scene import LabelCells, count_labels, open_labelled_scenes
@@ -252,3 +253,21 @@ class TestOpening:
         (ground,) = open_labelled_scenes(self.recipe(tmp_path, classes=more))
         labels = field_map((150, 130))
         assert count_labels(ground).classes.tolist() == [np.isin(labels, [2, 5]).sum(), (labels == 7).sum()]
+
+
+def test_transforms_of_the_package_to_start_from_come_before_mean_and_std(ground):
+    split = held_out(Window(0, 100, 20, 20))
+    plain = measure_bands([ground], split)
+    bands = measure_bands([ground], split, [parse_transforms("log=50,sigmoid"), ()])
+    assert (bands[0].low, bands[0].high) == (plain[0].low, plain[0].high)
+    assert bands[1] == plain[1]
+    values, _ = ground.image.read(Window(0, 0, 64, 64))
+    transformed = 1 / (1 + np.exp(-np.log(1 + 50 * values[0])))
+    place = ChipPlace(0, Window(0, 0, 64, 64))
+    reader = ChipReader((ground,), split, bands, 64)
+    chip = reader.read(place)
+    found, _ = reader.normalise(chip)
+    expected = (transformed - bands[0].mean) / bands[0].std
+    np.testing.assert_allclose(found[0], np.where(chip.valid, expected, 0), atol=2e-4)
+    again, _ = reader.normalise(chip)
+    np.testing.assert_array_equal(again, found)

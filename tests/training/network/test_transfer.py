@@ -10,7 +10,15 @@ from safetensors.torch import save_file
 from geoseg.classes import LandClass
 from geoseg.errors import ModelError
 from geoseg.models import ModelBand, build_network, save_model
-from geoseg.training.network.transfer import ChannelNames, adapt, encoder_of, for_bands, start_network
+from geoseg.models.transforms import parse_transforms
+from geoseg.training.network.transfer import (
+    ChannelNames,
+    adapt,
+    encoder_of,
+    for_bands,
+    start_network,
+    start_transforms,
+)
 from geoseg.training.recipe.settings import ModelSettings, TransferSettings
 from tests.conftest import tiny_card
 
@@ -48,6 +56,21 @@ def test_fine_tuning_the_same_bands_and_classes_starts_where_the_package_is(pack
     torch.testing.assert_close(started.network.eval()(chips), source(chips))
     assert started.architecture == "unet-classic"
     assert "3 of 3 classes" in started.notes[0]
+
+
+def test_input_transforms_of_the_package_are_kept_by_band(tmp_path):
+    chain = parse_transforms("log=50")
+    bands = (ModelBand("red", 0, 1, 0, 1, chain), ModelBand("nir", 0, 1, 0, 1))
+    path = save_model(tmp_path / "source", tiny_card(bands=bands), classic(2, 3, 1))
+    transfer = TransferSettings(start_from=str(path))
+    assert start_transforms(transfer, ("nir", "red")) == ((), chain)
+    with pytest.raises(ModelError, match='"blue" is none of them; train with red, nir'):
+        start_transforms(transfer, ("nir", "blue"))
+    assert start_transforms(TransferSettings(), ("nir", "blue")) == ()
+
+
+def test_packages_without_transforms_ask_for_none(package):
+    assert start_transforms(TransferSettings(start_from=str(package[0])), ("nir", "blue")) == ()
 
 
 def test_reordered_bands_and_classes_are_followed_by_name(package):

@@ -43,6 +43,30 @@ def test_the_smallest_recipe_names_scenes_labels_and_classes(recipe, tmp_path):
     assert loaded.bands is None
 
 
+def test_a_recipe_says_where_the_model_is_for(recipe):
+    model = recipe(
+        more="[model]\nregion = [-101, 45, -96, 50]\nmonths = [8, 9]\ngsd_range = [10, 30]\n"
+    ).model
+    assert (model.region, model.months, model.gsd_range) == ([-101, 45, -96, 50], (8, 9), (10, 30))
+    polygon = '{ type = "Polygon", coordinates = [[[0, 0], [1, 0], [1, 1], [0, 0]]] }'
+    assert recipe(more=f"[model]\nregion = {polygon}\n").model.region["type"] == "Polygon"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("region = [0, 50, 9, 45]", r"\[model\] `region` reaches from 50 to 45 degrees north"),
+        ("months = [13]", r"\[model\] months is 13; it must be a whole number from 1 to 12"),
+        ("months = [8, 8]", "`months` holds 8 twice"),
+        ("gsd_range = [30]", "`gsd_range`"),
+        ('region_name = "Here"', "there is no region"),
+    ],
+)
+def test_a_region_that_is_none_is_named_before_anything_is_trained(recipe, line, said):
+    with pytest.raises(SettingsError, match=said):
+        recipe(more=f"[model]\n{line}\n")
+
+
 def test_scenes_of_several_files_and_urls(recipe, tmp_path):
     text = SMALLEST.replace('"a.tif"', '[["b1.tif", "b2.tif"], "https://host/c.tif", "/vsizip/d.zip/e.tif"]')
     loaded = recipe(text.replace('"b.gpkg"', '["1.gpkg", "2.gpkg", "3.gpkg"]'))
