@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from geoseg.classes import LandClass, check_class_ids, require_text
 from geoseg.errors import ModelError
 from geoseg.models.region import ModelRegion, months_in_words, read_gsd_range, read_months
-from geoseg.models.transforms import Chain, Transform, formula
+from geoseg.models.transforms import Chain, Transform
 
 INVALID_RULES = ("all", "any")
 # Of the text that `describe` writes.
@@ -345,12 +345,12 @@ def _transform_lines(card: ModelCard) -> list[str]:
     """Say what is done to values first: once, or for each band where bands differ."""
     if not card.transforms:
         return []
-    formulas = {band.name: formula(band.transforms) or "nothing" for band in card.bands}
-    if len(set(formulas.values())) == 1:
-        formulas = {"all bands": next(iter(formulas.values()))}
-    lines = [f"{name}: {text}" for name, text in formulas.items()]
+    steps = {band.name: ", ".join(map(str, band.transforms)) or "as they are" for band in card.bands}
+    if len(set(steps.values())) == 1:
+        steps = {"all": next(iter(steps.values()))}
+    lines = [f"{name}: {text}" for name, text in steps.items()]
     wrapped = [textwrap.wrap(line, _WIDTH, initial_indent="  ", subsequent_indent="    ") for line in lines]
-    return ["", "Before mean and std, a value x becomes", *(line for part in wrapped for line in part)]
+    return ["", "Transforms, before mean and std", *(line for part in wrapped for line in part)]
 
 
 def _class_table(card: ModelCard) -> list[str]:

@@ -56,20 +56,19 @@ def _power(x: Values, p: np.float32) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    formula: str
     apply: Callable[[Values, np.float32], None]
     takes_value: bool = True
     positive: bool = False
 
 
 TRANSFORMS = {
-    "scale": _Kind("x {}", _scale),
-    "offset": _Kind("x + {}", _offset),
-    "log": _Kind("ln(1 + {} x)", _log, positive=True),
-    "sigmoid": _Kind("1 / (1 + exp(-x))", _sigmoid, takes_value=False),
-    "power": _Kind("sign(x) |x|^{}", _power, positive=True),
+    "scale": _Kind(_scale),
+    "offset": _Kind(_offset),
+    "log": _Kind(_log, positive=True),
+    "sigmoid": _Kind(_sigmoid, takes_value=False),
+    "power": _Kind(_power, positive=True),
 }
-"""The kinds of transforms: the formula of each, and its function on arrays, in float32 and in place."""
+"""The kinds of transforms, with their functions on arrays, in float32 and in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ class Transform:
 
     def __str__(self) -> str:
         """Write it as it can be typed: `log=50`, `sigmoid`."""
-        return self.kind if self.value is None else f"{self.kind}={self.value:g}"
+        return self.kind if self.value is None else f"{self.kind}={self.value:.7g}"
 
     def to_json(self) -> dict[str, Any]:
         """Make the JSON object of `mlm.json`."""
@@ -162,8 +161,3 @@ def transforms_of(items: Any) -> Chain:
             raise ModelError(f'a transform is {item!r}; it must be an object with "type" and "value"')
         chain.append(Transform(item["type"], item.get("value")))
     return tuple(chain)
-
-
-def formula(chain: Chain) -> str:
-    """Write what a chain does in words and formulas of the value x: "ln(1 + 50 x), then x + 2"."""
-    return ", then ".join(TRANSFORMS[step.kind].formula.format(f"{step.value or 0:.7g}") for step in chain)

@@ -11,7 +11,7 @@ from geoseg.errors import ModelError
 from geoseg.models.importers import IMPORTERS
 from geoseg.models.importers.description import Description
 from geoseg.models.importers.importer import Importer, ImportSource
-from geoseg.models.package import load_model
+from geoseg.models.package import open_model
 from geoseg.models.sources import HUB_PREFIX, MLM_FILE, download
 from geoseg.models.transforms import Chain
 from geoseg.verbs.export import check_folder
@@ -102,7 +102,7 @@ def import_model(
         license=license,
         citation=citation,
     )
-    return Path(load_model(importer.convert(opened, said, folder)).path)
+    return Path(open_model(importer.convert(opened, said, folder)).path)
 
 
 def choose_importer(source: ImportSource) -> Importer:

@@ -109,9 +109,9 @@ def test_they_are_part_of_the_hash():
 def test_the_card_shows_them():
     bands = [ModelBand(name, 0, 1, 0, 1, parse_transforms("log=50,sigmoid")) for name in ("red", "nir")]
     text = describe(tiny_card(bands=bands))
-    assert "a value x becomes\n  all bands: ln(1 + 50 x), then 1 / (1 + exp(-x))\n" in text
+    assert "Transforms, before mean and std\n  all: log=50, sigmoid\n" in text
     text = describe(tiny_card(bands=[bands[0], ModelBand("nir", 0, 1, 0, 1)]))
-    assert "\n  nir: nothing\n" in text
+    assert "\n  nir: as they are\n" in text
 
 
 @pytest.mark.parametrize(

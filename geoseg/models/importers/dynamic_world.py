@@ -54,7 +54,7 @@ _FOUND = Description(
         "Brown, C. F. et al. (2022): Dynamic World, near real-time global 10 m land use land cover mapping. "
         "Scientific Data 9, 251. https://doi.org/10.1038/s41597-022-01307-4"
     ),
-    trained_on="Sentinel-2 L1C scenes of 2017 to 2019, labelled for Dynamic World",
+    trained_on="Sentinel-2 L1C scenes from all over the world, labelled for Dynamic World",
     trust=(
         "Reads top-of-atmosphere reflectance (Sentinel-2 L1C); surface reflectance (L2A) gives many wrong "
         "classes. Clouds are no class: mask them."

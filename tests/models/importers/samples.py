@@ -25,7 +25,7 @@ SAID = {
     "std": [0.1],
     "chip_size": 64,
 }
-NAMED = {**SAID, "architecture": "unet", "encoder": "resnet18", "network": {"decoder_channels": [16] * 5}}
+NAMED = {**SAID, "architecture": "unet", "encoder": "mobilenet_v2", "network": {"decoder_channels": [16] * 5}}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def small_unet(bands: int = 3, classes: int = 3, seed: int = 3, **options: Any) 
     """A network of smp with random weights."""
     torch.manual_seed(seed)
     return smp.Unet(
-        "resnet18",
+        "mobilenet_v2",
         encoder_weights=None,
         in_channels=bands,
         classes=classes,
@@ -115,10 +115,10 @@ def checkpoint(network: Any, prefix: str = "model.", **more: Any) -> dict[str, A
 
 def torchgeo(folder: Path) -> Sample:
     torch.manual_seed(3)
-    network = smp.DeepLabV3Plus("resnet18", encoder_weights=None, in_channels=4, classes=3).eval()
+    network = smp.DeepLabV3Plus("mobilenet_v2", encoder_weights=None, in_channels=4, classes=3).eval()
     saved = {
         "model": "deeplabv3+",
-        "backbone": "resnet18",
+        "backbone": "mobilenet_v2",
         "in_channels": 4,
         "task": "multiclass",
         "num_classes": 3,
@@ -136,8 +136,8 @@ def torchgeo(folder: Path) -> Sample:
 
 
 def lightning(folder: Path) -> Sample:
-    network = smp.FPN("resnet18", encoder_weights=None, in_channels=3, classes=3).eval()
-    saved = {"arch": "FPN", "encoder_name": "resnet18", "lr": 1e-3, "out_classes": 3}
+    network = smp.FPN("mobilenet_v2", encoder_weights=None, in_channels=3, classes=3).eval()
+    saved = {"arch": "FPN", "encoder_name": "mobilenet_v2", "lr": 1e-3, "out_classes": 3}
     content = checkpoint(network, "net.", hparams_name="kwargs", hyper_parameters=saved)
     content["state_dict"] |= {"mean": torch.full((1, 3, 1, 1), 0.2), "std": torch.full((1, 3, 1, 1), 0.1)}
     torch.save(content, folder / "epoch=3.ckpt")

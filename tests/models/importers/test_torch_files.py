@@ -145,7 +145,7 @@ def test_a_lightning_checkpoint_whose_network_is_unknown(tmp_path):
 
 
 def test_a_torchgeo_checkpoint_says_what_it_is(tmp_path):
-    saved = {"model": "unet", "backbone": "resnet18", "in_channels": 3, "num_classes": 3}
+    saved = {"model": "unet", "backbone": "mobilenet_v2", "in_channels": 3, "num_classes": 3}
     network = small_unet()
     text = refusal(tmp_path, checkpoint(network, hyper_parameters=saved), architecture="fpn")
     assert "says itself what its network is; leave out --architecture" in text
@@ -193,7 +193,7 @@ def test_what_is_said_may_not_contradict_an_smp_folder(tmp_path):
     ):
         with pytest.raises(ModelError, match="leave out --" + key.replace("network", "option")):
             import_model(tmp_path / "smp", tmp_path / "package", **{**SAID, key: value})
-    import_model(tmp_path / "smp", tmp_path / "package", **{**SAID, "encoder": "resnet18"})
+    import_model(tmp_path / "smp", tmp_path / "package", **{**SAID, "encoder": "mobilenet_v2"})
 
 
 def test_weights_need_the_name_of_their_network(tmp_path):
