@@ -28,8 +28,8 @@ REFLECTANCE_AT_MOST = 2.0
 SHIFTED_BY = 1000
 """Sentinel-2 stores values so much too high since processing baseline 04.00."""
 SHIFTED_FROM = 4.0
-SHIFTED_FLOOR = 900
-"""Noise leaves a few dark pixels of shifted values below 1000; others have pixels far below."""
+SHIFTED_FLOOR, UNSHIFTED_FLOOR = 870, 700
+"""Noise leaves a few dark pixels of shifted values below 1000; others, deserts apart, have them far below."""
 
 _ESA = re.compile(r"\bS2[A-D]_MSIL[12][AC]_|(?<![A-Za-z0-9])T\d\d[A-Z]{3}_\d{8}T\d{6}_B\w\w(_\d0m)?\.")
 _LANDSAT_PRODUCT = re.compile(r"\bL[COTEM]0\d_L(1TP|1GT|1GS|2SP|2SR)_\d{6}_\d{8}_\d{8}_02_")
@@ -194,7 +194,10 @@ def _of_sentinel2(scene: Scene, stored: Sequence[NDArray[np.generic]]) -> tuple[
     said = f"it is a Sentinel-2 product of processing baseline {version:05.2f}"
     if version < SHIFTED_FROM:
         return (TIMES_10000,), said
-    return ((SENTINEL_2,), said) if floor_of(stored) >= SHIFTED_FLOOR else ((TIMES_10000,), said)
+    floor = floor_of(stored)
+    if floor >= SHIFTED_FLOOR:
+        return (SENTINEL_2,), said
+    return ((TIMES_10000,), said) if floor < UNSHIFTED_FLOOR else ((TIMES_10000, SENTINEL_2), "")
 
 
 def _of_landsat_1(scene: Scene) -> tuple[tuple[Encoding, ...], str]:
@@ -218,8 +221,8 @@ def _encoding(scale: str, offset: str) -> Encoding | None:
 
 
 def floor_of(stored: Sequence[NDArray[np.generic]]) -> float:
-    """Return the least of all bands' darkest values."""
-    return min(float(np.percentile(values.astype(np.float64), 0.1)) for values in stored)
+    """Return the least of all bands' darkest values (1st percentile)."""
+    return min(float(np.percentile(values.astype(np.float64), 1)) for values in stored)
 
 
 def _with_overlooked_offset(

@@ -96,6 +96,7 @@ class Inspection:
             "version": card.version,
             "fits": fits,
             "bands": None if match is None else dict(zip(card.band_names, match.numbers, strict=True)),
+            "values": None if diagnosis.values is None else diagnosis.values.flags(),
             "findings": [
                 {
                     "severity": finding.severity,
@@ -113,6 +114,9 @@ class Inspection:
             bands = {band.number: band for band in self.scene.bands}
             pairs = zip(card.band_names, diagnosis.match.numbers, strict=True)
             lines.append("uses      " + ", ".join(f"{name} = {bands.get(n, n)}" for name, n in pairs))
+        if diagnosis.values is not None:
+            flags = diagnosis.values.flags().items()
+            lines.append("values    " + " ".join(f"--{name} {value}" for name, value in flags))
         for finding in diagnosis.findings:
             lines.append(f"{_SIGNS[finding.severity]}: {finding.message}")
             if finding.fix:

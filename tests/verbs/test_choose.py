@@ -103,6 +103,7 @@ class TestVerbs:
         assert found.card.name == "pictures"
         text = found.text()
         assert "chosen    pictures: the scene has its bands" in text
+        assert "values    --scale 1 --offset 0 --atmosphere none" in text
         assert text.endswith("a fits pictures")
 
     @pytest.mark.usefixtures("both")

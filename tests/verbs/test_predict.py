@@ -83,7 +83,9 @@ class TestOneAnswer:
         scene = make_scene(tmp_path / f"{product}.tif")
         with rasterio.open(scene, "r+") as raster:
             raster.scales = (1.0, 1.0)
-        decided = run(scene, tiny_model, tmp_path / "a")
+        told = Saying()
+        decided = run(scene, tiny_model, tmp_path / "a", progress=told)
+        assert any(line.startswith("values are read as reflectance times 10,000 (") for line in told.lines)
         by_hand = run(scene, tiny_model, tmp_path / "b", scale=0.0001, atmosphere=atmosphere)
         assert_same_answer(decided, by_hand)
         settings = decided.report["settings"]

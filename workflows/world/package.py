@@ -119,6 +119,7 @@ def make_card(
         overlap=64,
         value_scale=ground.SCALE,
         gsd=30.0,
+        gsd_range=(10.0, 30.0),
         temperatures=fit_temperatures(run, patches, kept),
         trained_on="323 patches of 124 places all over the world (HLS, 30 m; 4.6 million labelled pixels), "
         "a Landsat 8 scene of North Dakota, 25,000 African points",
@@ -129,7 +130,7 @@ def make_card(
     )
 
 
-def write_mosaic(folder: Path, patches: ground.Patches, numbers: NDArray[np.intp]) -> None:
+def write_mosaic(folder: Path, patches: ground.Patches, numbers: NDArray[np.intp], kept: list[int]) -> None:
     """Write patches side by side, with their labels, as one scene."""
     across = int(np.ceil(np.sqrt(len(numbers))))
     side = patches.labels.shape[-1]
@@ -139,7 +140,7 @@ def write_mosaic(folder: Path, patches: ground.Patches, numbers: NDArray[np.intp
         row, col = (each * side for each in divmod(place, across))
         part = (slice(row, row + side), slice(col, col + side))
         values[(slice(None), *part)] = np.rint(patches.values[number] / ground.SCALE)
-        labels[part] = patches.labels[number] + 1
+        labels[part] = np.where(np.isin(patches.labels[number], kept), patches.labels[number] + 1, 0)
     shape = {"driver": "GTiff", "height": values.shape[1], "width": values.shape[2], "compress": "deflate"}
     where = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_000_000, 30, 30)}
     with rasterio.open(
@@ -169,16 +170,16 @@ def main() -> None:
     measured = json.loads(options.measured.read_text())
     metrics: dict[str, Any] = {"split": options.split}
     for name, (value, low, high) in measured["network"].items():
-        key = {"accuracy": "accuracy", "miou": "miou_of_six_common_classes"}.get(name)
-        if key:
-            metrics |= {key: value, f"{key}_interval": [low, high]}
+        if name in ("accuracy", "miou"):
+            metrics |= {name: value, f"{name}_interval": [low, high]}
+    metrics["miou_of"] = ", ".join(ground.CLASSES[number][0] for number in ground.COMMON)
     metrics["iou"] = {
         name: value for name, (value, *_) in measured["network"].items() if name not in ("accuracy", "miou")
     }
     card = make_card(run, patches, kept, options.name, metrics)
     save_model(options.output, card, without_classes(run, kept), precision="fp16")
     fold = run.fold if run.fold is not None else 0
-    write_mosaic(options.output.parent, patches, patches.held_out(fold))
+    write_mosaic(options.output.parent, patches, patches.held_out(fold), kept)
 
 
 if __name__ == "__main__":

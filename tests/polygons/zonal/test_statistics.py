@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -106,6 +107,18 @@ def test_scale_and_offset_count(tmp_path, class_map, bands, scale):
     columns = {f"nir_{statistic}": (values, statistic) for statistic in STATISTICS}
     rows = rows_of(class_map, scene, [f"nir:{statistic}" for statistic in STATISTICS])
     check(rows, labels_of(class_map), columns, rel=1e-9, abs_=1e-12)
+
+
+def test_values_below_the_lowest_count_as_it(tmp_path, class_map, bands):
+    path = write_raster(tmp_path / "scene.tif", bands, names=["red", "nir", "B8"], nodata=None)
+    scene = open_scene(path, scale=0.0001, offset=-0.1)
+    layers = tuple(replace(layer, band=replace(layer.band, lowest=0.0)) for layer in scene.layers)
+    values = (bands[1] * 0.0001 - 0.1).clip(0)
+    assert (values == 0).any()
+    columns = {f"nir_{statistic}": (values, statistic) for statistic in STATISTICS}
+    clipped = replace(scene, layers=layers, all_layers=layers)
+    rows = rows_of(class_map, clipped, [f"nir:{statistic}" for statistic in STATISTICS])
+    check(rows, labels_of(class_map), columns, rel=1e-5, abs_=1e-7)
 
 
 def test_numbers_of_more_than_16_bits(tmp_path, class_map):
