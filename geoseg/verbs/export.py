@@ -17,7 +17,15 @@ from geoseg.models.onnx_file import add_metadata, with_card
 from geoseg.models.onnx_graph import take_values
 from geoseg.models.openvino_ir import read_network, to_ir
 from geoseg.models.package import open_model, read_item, write_package
-from geoseg.models.sources import MLM_FILE, ONNX, ONNX_FILE, OPENVINO
+from geoseg.models.sources import (
+    CONFIG_FILE,
+    CONVERTED_FILES,
+    MLM_FILE,
+    ONNX,
+    ONNX_FILE,
+    OPENVINO,
+    WEIGHTS_FILE,
+)
 from geoseg.progress import Progress, Silent
 
 FORMATS = (ONNX, OPENVINO)
@@ -73,7 +81,7 @@ def export_model(
 
 
 def check_folder(output: str | os.PathLike[str], *, overwrite: bool) -> Path:
-    """Refuse a package that is there already.
+    """Refuse a package that is there already, and files that it would replace.
 
     Raises:
         OutputError: Unless ``overwrite`` is given.
@@ -83,6 +91,11 @@ def check_folder(output: str | os.PathLike[str], *, overwrite: bool) -> Path:
         raise OutputError(f"{folder} is a file; give a folder for the package")
     if (folder / MLM_FILE).exists() and not overwrite:
         raise OutputError(f"{folder} holds a model package already; give another folder, or --overwrite")
+    for name in (CONFIG_FILE, WEIGHTS_FILE, *(name for names in CONVERTED_FILES.values() for name in names)):
+        if (folder / name).exists() and not overwrite:
+            raise OutputError(
+                f"{folder} holds {name}, which would be replaced; give another folder, or --overwrite"
+            )
     return folder
 
 

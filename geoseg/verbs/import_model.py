@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from geoseg.errors import ModelError
+from geoseg.errors import ModelError, OutputError
 from geoseg.models.importers import IMPORTERS
 from geoseg.models.importers.description import Description
 from geoseg.models.importers.importer import Importer, ImportSource
@@ -81,6 +81,8 @@ def import_model(
     """
     folder = check_folder(output, overwrite=overwrite)
     opened = _open(os.fspath(source))
+    if folder.resolve() in (opened.path.resolve(), opened.path.resolve().parent):
+        raise OutputError(f"{folder} is where the source lies; give another folder for the package")
     importer = choose_importer(opened)
     said = Description(
         name=name or folder.resolve().name,

@@ -13,6 +13,8 @@ from rasterio.transform import Affine
 from shapely.geometry import box
 
 from geoseg.errors import MismatchError
+from geoseg.models.card import ModelBand
+from geoseg.models.transforms import parse_transforms
 from tests.conftest import make_scene, save_tiny
 from tests.saying import Saying
 from tests.verbs.predictions import pixels, read, run
@@ -23,6 +25,26 @@ def assert_same_answer(one, other):
         assert one.outputs[name].read_bytes() == other.outputs[name].read_bytes(), name
     first, second = (read(result.outputs["polygons"]) for result in (one, other))
     assert_geodataframe_equal(first, second)
+
+
+class TestTransforms:
+    def package(self, folder, text, factor=1):
+        chain = parse_transforms(text)
+        bands = [ModelBand(name, factor * 0.2, factor * 0.1, 0, 0.5, chain) for name in ("red", "nir")]
+        return save_tiny(folder, bands=tuple(bands))
+
+    def test_they_come_before_mean_and_std(self, reference, scene, tmp_path):
+        """Doubled values with a doubled mean and std are the same numbers, to the bit."""
+        doubled = run(scene, self.package(tmp_path / "doubled", "scale=2", 2), tmp_path / "a")
+        for name in ("classes", "confidence", "probabilities"):
+            np.testing.assert_array_equal(pixels(doubled.outputs[name]), pixels(reference.outputs[name]))
+        assert doubled.report["model"]["hash"] != reference.report["model"]["hash"]
+
+    def test_they_give_one_answer(self, scene, tmp_path):
+        model = self.package(tmp_path / "model", "log=50,offset=-1,sigmoid,power=0.7")
+        assert_same_answer(
+            run(scene, model, tmp_path / "a"), run(scene, model, tmp_path / "b", block_size=50, concurrency=3)
+        )
 
 
 class TestOneAnswer:

@@ -19,7 +19,7 @@ from geoseg.models.importers import IMPORTERS
 from geoseg.models.importers.importer import ImportSource
 from geoseg.models.package import open_model
 from geoseg.verbs.import_model import choose_importer, import_model
-from tests.models.importers.samples import SAMPLES, smp_folder
+from tests.models.importers.samples import SAID, SAMPLES, smp_folder
 
 SIDE = 64
 
@@ -87,6 +87,25 @@ def test_a_package_that_is_there_stays(sample, tmp_path):
         import_model(sample.path, tmp_path / "package", **sample.said)
     assert digests(tmp_path / "package") == before
     import_model(sample.path, tmp_path / "package", **sample.said, overwrite=True)
+
+
+def test_the_source_is_never_replaced(sample):
+    before = digests(sample.path)
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="give another folder"):
+            import_model(sample.path, sample.path.parent, **sample.said, overwrite=overwrite)
+        if sample.path.is_dir():
+            with pytest.raises(OutputError, match="give another folder"):
+                import_model(sample.path, sample.path, **sample.said, overwrite=overwrite)
+    assert digests(sample.path) == before
+
+
+def test_files_of_something_else_stay(tmp_path):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "config.json").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds config\.json, which would be replaced"):
+        import_model(smp_folder(tmp_path).path, tmp_path / "package", **SAID)
+    assert (tmp_path / "package" / "config.json").read_text() == "mine"
 
 
 def test_what_is_nothing_is_refused(tmp_path):
