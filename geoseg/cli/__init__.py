@@ -25,6 +25,7 @@ from geoseg.cli.polygonize import polygonize
 from geoseg.cli.predict import predict
 from geoseg.cli.train import train
 from geoseg.errors import GeosegError, shortage
+from geoseg.system.cache import cache_folder
 
 INTERRUPTED = 130
 
@@ -66,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     # GDAL would keep up to a twentieth of the machine's memory in blocks that are never read again.
     os.environ.setdefault("GDAL_CACHEMAX", "256")
+    # matplotlib would make a folder among the user's settings.
+    os.environ.setdefault("MPLCONFIGDIR", os.fspath(cache_folder("matplotlib")))
     sys.exit(run(arguments))
 
 

@@ -18,17 +18,31 @@ from geoseg.models.conversion import CHIPS, OUTPUT, TEMPERATURE, ChipShape
 from geoseg.models.onnx_file import import_onnx, read_metadata
 from geoseg.models.transforms import LEAST_LOGARITHM, Chain
 
-MOST_CLASSES = 255
 WHITE = 255
 """What Deepness and GeoDeep divide stored values by."""
+
+_MOST_CLASSES = 255
 
 _VALUES = "values"
 _OWN, _ORIGINAL = "geoseg/", "original/"
 # Maps of any size are reshaped and resized after a softmax, which changes no class.
-_KEEP = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Resize", "Upsample", "Slice"}
+_KEEP = {
+    *(
+        "Identity",
+        "Cast",
+        "Reshape",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Resize",
+        "Upsample",
+        "Slice",
+        "Gather",
+    )
+}
 _PROBABILITIES = {"Softmax", "Sigmoid"}
-_SLACK = 4e-5
-"""More than the steps in which probabilities are summed, so that a pixel at a threshold has the class."""
+_SLACK = 1e-6
+"""So that a pixel whose value is the threshold itself has the class, as in the tools."""
 
 
 def take_values(graph: bytes, card: ModelCard) -> bytes:
@@ -244,8 +258,8 @@ def _channels(onnx: Any, model: Any, side: int, where: str) -> int:
     found = found or said
     if len(found) == 3:  # of one class
         found = [found[0], 1, *found[1:]]
-    if len(found) == 4 and found[1] and found[1] > MOST_CLASSES:
-        raise ModelError(f"{where} tells {found[1]} classes apart, and geoseg at most {MOST_CLASSES}")
+    if len(found) == 4 and found[1] and found[1] > _MOST_CLASSES:
+        raise ModelError(f"{where} tells {found[1]} classes apart, and geoseg at most {_MOST_CLASSES}")
     if len(found) != 4 or not found[1]:
         raise ModelError(f"{where} gives {_list([output])}, no map of (1, classes, rows, columns)")
     if any(size not in (None, side) for size in found[2:]):
@@ -258,13 +272,12 @@ def _channels(onnx: Any, model: Any, side: int, where: str) -> int:
 
 def _is_probability(graph: Any) -> bool:
     makers = {name: node for node in graph.node for name in node.output}
-    name = graph.output[0].name
-    while name in makers and makers[name].op_type in (_KEEP | {"Gather"}):
-        modes = [attribute.s for attribute in makers[name].attribute if attribute.name == "mode"]
-        if b"cubic" in modes:
+    maker = makers.pop(graph.output[0].name, None)
+    while maker is not None and maker.op_type in _KEEP and maker.input:
+        if b"cubic" in [attribute.s for attribute in maker.attribute if attribute.name == "mode"]:
             return False  # it overshoots
-        name = makers[name].input[0]
-    return name in makers and makers[name].op_type in _PROBABILITIES
+        maker = makers.pop(maker.input[0], None)
+    return maker is not None and maker.op_type in _PROBABILITIES
 
 
 def _with_side(model: Any, side: int) -> Any:

@@ -29,7 +29,8 @@ class TestNothingToResume:
         ("options", "words"),
         [
             ({"tta": "flips"}, "GEOSEG_TTA is none, not flips"),
-            ({"scale": 0.0002}, "of another scene or area"),
+            ({"scale": 0.0002}, "GEOSEG_SCALE is 0.0001, not 0.0002"),
+            ({"nodata": 7}, "of another scene or area"),
             ({"probabilities": "prob.tif"}, r"prob\.tif is missing"),
         ],
     )

@@ -159,6 +159,16 @@ def test_a_damaged_file_never_breaks_the_reader(tmp_path, data):
         open_model(tmp_path / "broken.onnx")
 
 
+@pytest.mark.parametrize("inputs", [[], ["map"]], ids=["nothing", "itself"])
+def test_a_map_that_is_made_of_nothing_or_of_itself(tmp_path, inputs):
+    path = foreign_onnx(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    model.graph.node[-1].CopyFrom(onnx.helper.make_node("Identity", inputs, ["map"]))
+    onnx.save(model, path)
+    with contextlib.suppress(ModelError):
+        open_model(path)
+
+
 def test_a_file_without_metadata_is_described_by_the_user(tmp_path):
     path = foreign_onnx(tmp_path / "net.onnx", texts={})
     with pytest.raises(ModelError, match=r"geoseg models import .*net\.onnx"):

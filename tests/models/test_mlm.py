@@ -197,7 +197,7 @@ CLASSES = (P, "mlm:output", 0, "classification:classes")
         (drop(P, "geoseg:chip_size"), "`properties.geoseg:chip_size` is missing"),
         (set_at(P, "geoseg:chip_size", to="big"), "`properties.geoseg:chip_size` is 'big'"),
         (set_at(P, "geoseg:overlap", to=True), "`properties.geoseg:overlap` is True"),
-        (set_at(P, "geoseg:format", to=2), "newer than this geoseg reads"),
+        (set_at(P, "geoseg:format", to=3), "newer than this geoseg reads"),
         (drop(P, "mlm:architecture"), "`properties.mlm:architecture` is missing"),
         (drop(P, "mlm:input"), "`properties.mlm:input` is missing"),
         (drop(*IN, "value_scaling"), "`properties.mlm:input[0].value_scaling` is missing"),
