@@ -53,6 +53,7 @@ class Recipe:
         unlabelled: Weight of pixels where only the teacher says something.
         smoothing: Share of a target that is spread over all classes.
         balance: Class weights are frequencies to the power of minus this.
+        even: A patch is drawn with the number of patches of its place to the power of minus this.
         dakota: Share of chips from the Landsat scene.
         points: Weight of the loss on the African points.
         without: Regions whose points are held out.
@@ -70,10 +71,11 @@ class Recipe:
     rate: float = 3e-3
     decay: float = 0.05
     average: float = 0.995
-    soft: float = 0.3
+    soft: float = 0.5
     unlabelled: float = 0.5
     smoothing: float = 0.05
-    balance: float = 0.15
+    balance: float = 0.2
+    even: float = 0.5
     dakota: float = 0.05
     points: float = 0.15
     without: tuple[str, ...] = ()
@@ -154,21 +156,28 @@ class Batches:
         self.class_weights = torch.tensor(weights, dtype=torch.float32)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        order: list[int] = []
+        chances = self._chances()
         while True:
             chips = []
             for _ in range(self.recipe.batch):
                 if self.dakota is not None and self.rng.random() < self.recipe.dakota:
                     chips.append(self._of_dakota(self.dakota))
                     continue
-                order = order or list(self.rng.permutation(self.numbers))
-                chips.append(self._of_patch(order.pop()))
+                chips.append(self._of_patch(int(self.rng.choice(self.numbers, p=chances))))
             parts = zip(
                 *(self._target(draw_view(c, self.recipe.views, self.rng, self.recipe.side)) for c in chips),
                 strict=True,
             )
             values, targets, weights = (torch.stack(part) for part in parts)
             yield values, targets, weights
+
+    def _chances(self) -> NDArray[np.float64]:
+        """Compute how likely each patch is drawn: else two places are a third of all."""
+        _, which, counts = np.unique(
+            self.patches.place[self.numbers], return_inverse=True, return_counts=True
+        )
+        chances = counts[which] ** -self.recipe.even
+        return chances / chances.sum()
 
     def _of_patch(self, number: int) -> View:
         values = torch.from_numpy(self.patches.values[number])

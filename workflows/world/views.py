@@ -51,10 +51,10 @@ class ViewSettings:
 
     nearer: float = 0.3
     nearest: float = 3.0
-    gain: float = 0.05
-    band_gain: float = 0.02
+    gain: float = 0.08
+    band_gain: float = 0.03
     haze: float = 0.02
-    top_of_atmosphere: float = 0.1
+    top_of_atmosphere: float = 0.15
     noise: float = 0.006
 
 
