@@ -132,9 +132,9 @@ class TestOneAnswer:
         )
         told = Saying()
         with pytest.raises(MismatchError, match=r"aoi\.gpkg: .* no valid pixel .*--force"):
-            run(scene, tiny_model, tmp_path / "a", aoi=aoi)
+            run(scene, tiny_model, tmp_path / "a", aoi=aoi, force=False)
         assert not list((tmp_path / "a").iterdir())
-        result = run(scene, tiny_model, tmp_path / "a", aoi=aoi, progress=told, force=True)
+        result = run(scene, tiny_model, tmp_path / "a", aoi=aoi, progress=told)
         assert result.report["pixels_valid"] == 0
         warning = "the map is empty: the scene has no valid pixel whose centre is in the area of interest"
         assert f"warning: {warning}" in told.lines
