@@ -21,6 +21,8 @@ _FEWEST, _MOST = 100, 20_000
 """Fewer pixels prove nothing; of more, so many are looked at, evenly spread."""
 _APART = 1000
 """Factor between the brightest values of bands at which they are not on one scale, or one is empty."""
+_VISIBLE, _VISIBLE_APART = ("blue", "green", "red"), 15
+"""The same of visible bands: clear water, where they differ most, is some ten times darker in red."""
 _FEW_LAND = 0.05
 _IS_LAND = 0.25
 """Shares of pixels of land below which its brightest say nothing, and at which they decide."""
@@ -106,9 +108,11 @@ def fit_encodings(
         return None
     step = -(-len(named["nir"]) // _MOST)
     numbers = {name: named[name][::step].astype(np.float64) for name in bands}
-    brightest = [float(np.abs(np.percentile(own, 99))) for own in numbers.values()]
-    if max(brightest) > _APART * min(brightest):
-        return None
+    brightest = {name: float(np.abs(np.percentile(own, 99))) for name, own in numbers.items()}
+    visible = [brightest[name] for name in _VISIBLE if name in brightest]
+    for own, apart in ((brightest.values(), _APART), (visible, _VISIBLE_APART)):
+        if max(own) > apart * min(own):
+            return None
     kinds = {named[name].dtype for name in bands}
     spectra = {
         encoding: _Spectra({name: own * encoding.scale + encoding.offset for name, own in numbers.items()})

@@ -102,3 +102,18 @@ def test_values_that_say_too_little():
     assert fit_encodings({name: own[:50] for name, own in values.items()}) is None
     assert fit_encodings({name: own.astype("uint8") for name, own in values.items()}) is None
     assert fit_encodings(values | {"nir": values["nir"] * 0}) is None
+
+
+@pytest.mark.parametrize("other", [TIMES_10000, PER_CENT, SENTINEL_2])
+@pytest.mark.parametrize(
+    "mixed", [["blue", "green"], ["blue"], ["red"], ["nir"], ["swir16", "swir22"], ["green", "nir"]]
+)
+@pytest.mark.parametrize("base", [PLAIN, PER_CENT])
+def test_bands_in_two_encodings_are_never_read_in_one(base, mixed, other):
+    """Two bands in per cent beside reflectance once made a field look like deep water."""
+    if base == other:
+        return
+    for kinds in (("forest", "crops", "soil", "water"), ("crops", "soil"), ("water",), ("desert",)):
+        whole, odd = (stored(ground(*kinds), each, "float32") for each in (base, other))
+        fit = fit_encodings(whole | {name: odd[name] for name in mixed})
+        assert fit is None or fit.only is None, kinds
