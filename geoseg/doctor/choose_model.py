@@ -34,6 +34,7 @@ from geoseg.scene.sample import Sampler
 from geoseg.scene.scene import Scene
 
 PathLike = str | os.PathLike[str]
+_ABOUT_BANDS = {"band-empty", "band-scale"}
 _ABOUT_VALUES = {"value-range", "picture-type", "no-valid-pixel", "band-empty", "band-scale"}
 
 
@@ -203,7 +204,11 @@ def examine_bundled(scene: Scene, *, bands: Sequence[str | int] | None = None) -
         )
         for name, each in begun.items()
     ]
-    return tuple(sorted(found, key=lambda candidate: candidate.rank))
+    best, *others = sorted(found, key=lambda candidate: candidate.rank)
+    if best.fits:
+        findings = (*best.diagnosis.findings, *_bands_in_doubt(best, others))
+        best = replace(best, diagnosis=replace(best.diagnosis, findings=findings))
+    return (best, *others)
 
 
 def reason_for(scene: Scene, candidates: Sequence[Candidate]) -> str:
@@ -218,6 +223,17 @@ def reason_for(scene: Scene, candidates: Sequence[Candidate]) -> str:
         why.append(f"pixels of {scene.gsd:.3g} m ({trained} {card.gsd_in_words})")
     whole = [", ".join(why), *_why_here(scene, best)]
     return "; ".join([*whole, *_why_not_these(best, others)])
+
+
+def _bands_in_doubt(best: Candidate, others: Sequence[Candidate]) -> Iterator[Finding]:
+    """Warn if a model that reads more bands was ruled out by the values of some of them."""
+    for other in others:
+        doubts = [finding for finding in other.obstacles if finding.code in _ABOUT_BANDS]
+        if doubts and set(other.card.band_names) > set(best.card.band_names):
+            doubt = doubts[0]
+            message = f"{doubt.message}; {best.name}, which does without, is taken instead of {other.name}"
+            yield Finding("warn", "bands-unused", message, doubt.fix)
+            return
 
 
 def _why_here(scene: Scene, best: Candidate) -> Iterator[str]:

@@ -267,6 +267,20 @@ class TestTies:
         assert self.names(scene) == ["a", "b"]
         assert self.reason(scene).endswith("; b fits as well, and comes later by name")
 
+    def test_bands_on_another_scale_are_not_left_unread_without_a_word(self, empty, tmp_path):
+        put_card(empty, CROPS, name="six")
+        put_card(empty, CROPS, name="four", bands=CROPS["bands"][:4])
+        values = crop_values().astype("float32")
+        whole = open_scene(farmland(tmp_path / "a.tif", values=values, scales=None))
+        assert "bands-unused" not in {each.code for each in choose_model(whole, None).diagnosis.findings}
+        values[4:] *= 1e4
+        choice = choose_model(open_scene(farmland(tmp_path / "b.tif", values=values, scales=None)), None)
+        (warning,) = (each for each in choice.diagnosis.findings if each.code == "bands-unused")
+        assert choice.model == "four"
+        assert warning.severity == "warn"
+        assert "swir16" in warning.message
+        assert warning.message.endswith("; four, which does without, is taken instead of six")
+
     def test_among_those_that_do_not_fit_the_one_with_the_bands_comes_first(self, both, tmp_path):
         put_card(both, CROPS, name="also", bands=CROPS["bands"][:2], gsd=500.0)
         scene = open_scene(
