@@ -46,9 +46,9 @@ Trust it on cloud-free surface reflectance of Sentinel-2 L2A, Landsat 8-9 Collec
 10 to 30 m, for trees, cropland, grassland and water. Its labels are themselves a map (ESA WorldCover, \
 which claims about 75 % accuracy), so its errors against the ground are larger than those measured. \
 Built-up is often missed where houses stand among trees; dry grass, fallow fields and sparse vegetation \
-are easily taken for one another; shrubland and wetland are weak. {left_out}It knows nothing of clouds, \
+are easily taken for one another. {left_out}It knows nothing of clouds, \
 their shadows or smoke: mask them. One date shows one season: fields after harvest look bare or like \
-grass. It learnt from 124 places; check it before you use it where none is like yours."""
+grass. It learnt from {places} places; check it before you use it where none is like yours."""
 
 
 def kept_classes(left_out: list[int]) -> list[int]:
@@ -94,7 +94,9 @@ def make_card(
     run: Run, patches: ground.Patches, kept: list[int], name: str, metrics: dict[str, Any]
 ) -> ModelCard:
     """Describe the model."""
-    values = patches.values[patches.training(run.fold)].transpose(1, 0, 2, 3).reshape(len(ground.BANDS), -1)
+    numbers = patches.training(run.fold)
+    places, labelled = len(set(patches.place[numbers])), (patches.labels[numbers] >= 0).sum()
+    values = patches.values[numbers].transpose(1, 0, 2, 3).reshape(len(ground.BANDS), -1)
     known = (values > -0.5).all(axis=0)
     bands = []
     for index, band in enumerate(ground.BANDS[: run.recipe["bands"]]):
@@ -102,11 +104,8 @@ def make_card(
         mean, std = float(run.norm.mean[index]), float(run.norm.std[index])
         bands.append(ModelBand(band, mean, std, float(low), float(high), (Transform("log", LOG),)))
     lost = [text for number, (text, _) in ground.CLASSES.items() if number - 1 not in kept]
-    left_out = (
-        f"It has no class for {' and '.join(lost)}: too little of it was there to learn from. "
-        if lost
-        else ""
-    )
+    without = f"It has no class for {', '.join(lost)}, which it could not learn: they get another class. "
+    left_out = without if lost else ""
     widths = list(run.recipe["widths"])
     return ModelCard(
         name=name,
@@ -121,12 +120,12 @@ def make_card(
         gsd=30.0,
         gsd_range=(10.0, 30.0),
         temperatures=fit_temperatures(run, patches, kept),
-        trained_on="323 patches of 124 places all over the world (HLS, 30 m; 4.6 million labelled pixels), "
-        "a Landsat 8 scene of North Dakota, 25,000 African points",
+        trained_on=f"{len(numbers)} patches of {places} places all over the world (HLS, 30 m; {labelled / 1e6:.1f} "
+        "million labelled pixels), a Landsat 8 scene of North Dakota, African points of crop or not",
         license=_LICENSE,
         citation=_CITATION,
         metrics=metrics,
-        trust=_TRUST.format(left_out=left_out),
+        trust=_TRUST.format(left_out=left_out, places=places),
     )
 
 
