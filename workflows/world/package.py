@@ -120,8 +120,9 @@ def make_card(
         gsd=30.0,
         gsd_range=(10.0, 30.0),
         temperatures=fit_temperatures(run, patches, kept),
-        trained_on=f"{len(numbers)} patches of {places} places all over the world (HLS, 30 m; {labelled / 1e6:.1f} "
-        "million labelled pixels), a Landsat 8 scene of North Dakota, African points of crop or not",
+        trained_on=f"{len(numbers)} patches of {places} places all over the world (HLS, 30 m; "
+        f"{labelled / 1e6:.1f} million labelled pixels), a Landsat 8 scene of North Dakota, "
+        "African points of crop or not",
         license=_LICENSE,
         citation=_CITATION,
         metrics=metrics,
