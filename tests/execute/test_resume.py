@@ -143,14 +143,14 @@ class TestInterrupted:
         scene = make_scene(tmp_path / "scene.tif", holes=False)
         from geoseg.scene import Scene
 
-        read = Scene.read
+        read = Scene.read_rows
 
         def fail_below(self, window):
             if window.row >= 90:
                 raise RunError("damaged")
             return read(self, window)
 
-        monkeypatch.setattr(Scene, "read", fail_below)
+        monkeypatch.setattr(Scene, "read_rows", fail_below)
         with pytest.raises(RunError, match=r"^damaged; .*--resume"):
             predict(scene, tiny_model, tmp_path, **BLOCKS)
         monkeypatch.undo()

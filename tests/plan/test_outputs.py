@@ -76,7 +76,7 @@ def test_the_tiles_of_a_vrt_and_the_area_are_inputs(tmp_path, tiny_model):
 def test_inputs_whose_name_is_no_utf8_are_named(tmp_path):
     name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.tif")
     make_scene(tmp_path / "a.tif", shape=(20, 20)).rename(name)
-    with pytest.raises(InputError, match="name is not UTF-8"):
+    with pytest.raises(InputError, match="not in UTF-8"):
         geoseg.polygonize(name, tmp_path / "p.gpkg")
 
 

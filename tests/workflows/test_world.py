@@ -20,12 +20,15 @@ def world():
     """The workflow's scripts, by name."""
     sys.path.insert(0, str(FOLDER))
     names = ("ground", "views", "train", "measure", "teacher", "package")
+    # Scripts of other folders have such names too.
+    others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     try:
         yield {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(str(FOLDER))
         for name in names:
             sys.modules.pop(name, None)
+        sys.modules.update(others)
 
 
 def patches(world, labels, place):

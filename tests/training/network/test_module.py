@@ -23,7 +23,7 @@ from geoseg.training.recipe.settings import (
     TransferSettings,
 )
 
-ENCODERS = {"unet-classic": None, "dpt": "tu-vit_tiny_patch16_224"}
+ENCODERS = {"unet-classic": None, "dynamic-world": None, "dpt": "tu-vit_tiny_patch16_224"}
 
 
 def make_module(tmp_path, architecture="unet-classic", transfer=None, run=None, classes=3, **options):
