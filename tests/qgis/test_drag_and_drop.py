@@ -79,7 +79,7 @@ def farmland(qgis, tmp_path_factory):
         with rasterio.open(folder / "scene.tif", "w", **profile | {"tiled": False}) as scene:
             scene.write(source.read(window=window))
             scene.descriptions, scene.scales = source.descriptions, source.scales
-    return show(qgis, folder / "scene.tif", folder, date="2024-07-01", backend="torch")
+    return show(qgis, folder / "scene.tif", folder, date="2024-09-01", backend="torch")
 
 
 @pytest.fixture(scope="module")
