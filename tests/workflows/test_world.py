@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +181,21 @@ def test_patches_of_large_places_are_drawn_less_often(world):
     norm = train.Norm(torch.zeros(6), torch.ones(6))
     batches = train.Batches(some, np.arange(10), None, None, norm, train.Recipe(even=1.0))
     assert batches._chances()[-1] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("bands", [6, 4])
+def test_a_network_is_trained_saved_and_measured(world, tmp_path, bands):
+    train, measure = world["train"], world["measure"]
+    some = patches(world, np.random.default_rng(2).integers(-1, 9, (4, 32, 32)), [0, 1, 2, 3])
+    recipe = train.Recipe(bands=bands, widths=(8, 8, 8), steps=2, batch=2, side=16, dakota=0)
+    norm = train.Norm.of(some, np.arange(4), bands)
+    points = world["ground"].Points(np.full((4, 2, 6), 0.2, "float32"), np.array([True, False, True, True]))
+    batches = train.Batches(some, np.arange(4), None, None, norm, recipe)
+    network = train.fit(recipe, batches, train.PointChips([points], norm, recipe), None)
+    train.save(network, norm, tmp_path, {"fold": "0", "recipe": str(asdict(recipe))})
+    run = measure.Run(tmp_path)
+    values = torch.from_numpy(some.values)
+    with torch.inference_mode():
+        assert torch.allclose(run.logits(values), network(norm.apply(values)), atol=1e-5)
+    assert run.fold == 0
+    assert all(0 <= each <= 1 for each in measure.crop_auc(run, points))

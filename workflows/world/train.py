@@ -305,6 +305,12 @@ def fit(recipe: Recipe, batches: Batches, points: PointChips | None, start: Path
     return network.eval()
 
 
+def save(network: nn.Module, norm: Norm, run: Path, facts: dict[str, str]) -> None:
+    """Write ``network.safetensors``: weights, normalisation, and how they were trained."""
+    tensors = {**network.state_dict(), "norm.mean": norm.mean, "norm.std": norm.std}
+    save_file({name: each.contiguous() for name, each in tensors.items()}, run / "network.safetensors", facts)
+
+
 def load_into(network: nn.Module, path: Path) -> None:
     """Load weights; of a network that reads more bands the first are taken."""
     weights = load_file(path)
@@ -340,11 +346,7 @@ def main() -> None:
     start = None if recipe.start is None else options.recipe.parent / recipe.start
     network = fit(recipe, Batches(patches, numbers, soft, dakota, norm, recipe), points, start)
     facts = {"fold": str(options.fold), "recipe": str(asdict(recipe))}
-    save_file(
-        {**network.state_dict(), "norm.mean": norm.mean, "norm.std": norm.std},
-        run / "network.safetensors",
-        facts,
-    )
+    save(network, norm, run, facts)
 
 
 if __name__ == "__main__":
