@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from geoseg.scene.band import Band
 
-_AIR: Mapping[str, tuple[float, float]] = {
+AIR: Mapping[str, tuple[float, float]] = {
     "blue": (0.075, 0.80),
     "green": (0.045, 0.85),
     "red": (0.024, 0.90),
@@ -38,18 +38,18 @@ surface reflectance from all over the world blue is at most 0.020 above red ther
 
 def is_known(name: str | None) -> bool:
     """Tell whether a band with this common name can be converted; the others stay as they are."""
-    return name in _AIR
+    return name in AIR
 
 
 def to_surface(band: Band, name: str) -> Band:
     """Make a band of top-of-atmosphere reflectance read as about what the surface reflects, at least 0."""
-    path, passed = _AIR[name]
+    path, passed = AIR[name]
     return replace(band, scale=band.scale / passed, offset=(band.offset - path) / passed, lowest=0.0)
 
 
 def to_top_of_atmosphere(band: Band, name: str) -> Band:
     """Make a band of surface reflectance read as about what a sensor above the atmosphere sees."""
-    path, passed = _AIR[name]
+    path, passed = AIR[name]
     return replace(band, scale=band.scale * passed, offset=band.offset * passed + path)
 
 

@@ -166,6 +166,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     run, patches = Run(options.run), ground.read_patches(options.data)
+    if run.fold is None:
+        parser.error(f"{options.run} held out no fold to fit temperatures on; train it with --fold")
     kept = kept_classes(options.leave_out)
     measured = json.loads(options.measured.read_text())
     metrics: dict[str, Any] = {"split": options.split}
@@ -178,8 +180,7 @@ def main() -> None:
     }
     card = make_card(run, patches, kept, options.name, metrics)
     save_model(options.output, card, without_classes(run, kept), precision="fp16")
-    fold = run.fold if run.fold is not None else 0
-    write_mosaic(options.output.parent, patches, patches.held_out(fold), kept)
+    write_mosaic(options.output.parent, patches, patches.held_out(run.fold), kept)
 
 
 if __name__ == "__main__":

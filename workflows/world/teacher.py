@@ -13,19 +13,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ground import NO_LABEL, Patches
+from ground import BANDS, NO_LABEL, Patches
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 from views import View, ViewSettings, draw_view, orient, unorient
 
+from geoseg.doctor.atmosphere import AIR
 from geoseg.models import load_model
 from geoseg.verbs.import_model import import_model
 
 ITS_CLASSES = (8, 1, 3, 9, 4, 2, 5, 6, 7)
 """Our id of its classes: water, trees, grass, flooded vegetation, crops, shrub, built, bare, snow."""
-PATH = (0.075, 0.045, 0.024, 0.019, 0.015, 0.012, 0.010, 0.002, 0.001)
-TRANSMITTED = (0.80, 0.85, 0.90, 0.91, 0.92, 0.93, 0.93, 0.95, 0.94)
+_RED_EDGES = ("rededge071", "rededge075", "rededge078")
+PATH, TRANSMITTED = zip(*(AIR[name] for name in (*BANDS[:3], *_RED_EDGES, *BANDS[3:])), strict=True)
 """Top of atmosphere = path + transmitted x surface, in the order of its nine bands."""
 RED_EDGE = (
     (-0.352, 0.335, 0.805, 0.152, 0.077, -0.065, 0.0078),

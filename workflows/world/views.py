@@ -8,14 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from ground import BANDS
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from geoseg.doctor.atmosphere import AIR
+
 HAZE = (1.0, 0.6, 0.35, 0.15, 0.02, 0.01)
 """How much a haze that adds 1 to blue adds to the six bands: scattering falls with the wavelength."""
-PATH = (0.075, 0.045, 0.024, 0.010, 0.002, 0.001)
-TRANSMITTED = (0.80, 0.85, 0.90, 0.93, 0.95, 0.94)
-"""Top of atmosphere = path + transmitted x surface, textbook-like values for a clear sky."""
+PATH, TRANSMITTED = zip(*(AIR[name] for name in BANDS), strict=True)
+"""Top of atmosphere = path + transmitted x surface."""
 _ORIENTATIONS = 8
 
 
